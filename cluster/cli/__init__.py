@@ -1,0 +1,79 @@
+"""The command `batchscope`: parse, call, print. Each command is a module here, imported only when it is called."""
+
+import importlib
+import os
+import platform
+import sys
+import tempfile
+import traceback
+
+import click
+
+from trainer.errors import UserError
+
+COMMANDS = {
+    "demo": "the bundled articles, on this machine, in minutes",
+    "prepare": "articles (Parquet, JSONL, CSV) -> a prepared data set",
+    "check": "prove on one real batch that every layout gives the same update",
+    "run": "run a study here, with progress; Ctrl-C stops cleanly; run again = resume",
+    "results": "a table of a study's results",
+    "export": "a trained model as a .keras file",
+}
+EXIT_BUG = 70
+EXIT_INTERRUPTED = 130
+
+
+class Commands(click.Group):
+    """A group whose commands are imported when they are called, so that `--help` is quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order in which a newcomer meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command's function, from the module of its name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"cluster.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands, from the table above: no command's module is imported."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="batchscope")
+def batchscope() -> None:
+    """Does the batch size change the quality of my LSTM, or only memory and speed? Measured on your own data."""
+
+
+def main() -> None:
+    """Run the command and exit: 0 done, 2 and 3 for a person's errors, 70 with a report file for our own."""
+    try:
+        status = batchscope(standalone_mode=False)
+    except click.exceptions.Abort:
+        status = EXIT_INTERRUPTED
+    except click.ClickException as problem:
+        problem.show()
+        status = problem.exit_code
+    except UserError as problem:
+        click.echo(f"batchscope: {problem}", err=True)
+        status = problem.exit_code
+    except KeyboardInterrupt:
+        status = EXIT_INTERRUPTED
+    except Exception as problem:  # noqa: BLE001 - the last line of defence: a report instead of a traceback
+        status = report_bug(problem)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def report_bug(problem: Exception) -> int:
+    """Write a report of an error of our own, say where it is, and give the exit code."""
+    handle, path = tempfile.mkstemp(prefix="batchscope-bug-", suffix=".txt")
+    with os.fdopen(handle, "w") as report:
+        report.write(f"python {platform.python_version()} on {platform.platform()}\n")
+        report.write("".join(traceback.format_exception(problem)))
+    click.echo(f"batchscope: a bug of ours ({type(problem).__name__}: {problem}); report: {path}", err=True)
+    return EXIT_BUG

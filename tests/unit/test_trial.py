@@ -1,0 +1,42 @@
+"""A trial's identity: what changes its numbers changes its id, and nothing else does."""
+
+from dataclasses import asdict, replace
+
+from trainer.trial import Duration, ModelSpec, TrialSpec, from_dict
+
+TRIAL = TrialSpec(
+    data_hash="d",
+    task="classification",
+    model=ModelSpec(),
+    global_batch=17,
+    learning_rate=0.001,
+    optimizer="adam",
+    dtype="float32",
+    seed=0,
+    budget=Duration(unit="epochs", amount=2),
+    evaluate_every=Duration(unit="examples", amount=5000),
+)
+
+
+def test_every_field_changes_the_id() -> None:
+    changes = {
+        "data_hash": "e",
+        "task": "regression",
+        "model": ModelSpec(lstm_units=64),
+        "global_batch": 18,
+        "learning_rate": 0.002,
+        "optimizer": "sgd",
+        "dtype": "float64",
+        "seed": 1,
+        "budget": Duration(unit="epochs", amount=3),
+        "evaluate_every": Duration(unit="examples", amount=5001),
+        "clip_norm": 1.0,
+    }
+    assert set(changes) == set(asdict(TRIAL))
+    ids = {replace(TRIAL, **{name: value}).trial_id for name, value in changes.items()}
+    assert len(ids | {TRIAL.trial_id}) == len(changes) + 1
+
+
+def test_the_id_survives_a_round_trip_and_the_years() -> None:
+    assert from_dict(asdict(TRIAL)) == TRIAL
+    assert TRIAL.trial_id == "e938fc47dd7026f5"

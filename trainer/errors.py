@@ -1,0 +1,39 @@
+"""The errors a person can do something about: each message names the thing, the value and the remedy.
+
+`cluster.cli` prints the message on stderr without a traceback and exits with `exit_code`.
+"""
+
+from difflib import get_close_matches
+from typing import ClassVar
+
+
+class UserError(Exception):
+    """An error whose message is written for the person who ran the command."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class InputError(UserError, ValueError):
+    """The input is wrong: spec, data, or something that cannot fit."""
+
+    exit_code = 2
+
+
+class NotReadyError(UserError, RuntimeError):
+    """The surroundings are not ready: permission, quota, unreachable store or cluster."""
+
+    exit_code = 3
+
+
+class DivergedError(Exception):
+    """A training whose loss or gradient is no longer finite; `update` is the first that was not applied."""
+
+    def __init__(self, update: int, what: str) -> None:
+        super().__init__(f"{what} is not finite at update {update}: a lower learning rate may help")
+        self.update = update
+
+
+def nearest(value: str, known: list[str]) -> str:
+    """The hint that ends an error about an unknown name: ` (did you mean 'x'?)`, or nothing."""
+    close = get_close_matches(value, known, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -1,0 +1,132 @@
+"""What `manifest.json` of a prepared data set says: splits, shards, vocabulary, labels and one `data_hash`.
+
+`cluster.prepare` writes it, everything else reads it. A prepared data set is a folder (or S3 prefix) with
+`manifest.json`, `tokenizer.json` and Parquet shards with the columns `row` int64, `tokens` list<uint16|uint32>
+and `label` int32 (classification) or float32 (regression).
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pyarrow import fs as pafs
+
+from trainer.errors import InputError
+
+SCHEMA_VERSION = 1
+SPLITS = ("train", "validation", "test")
+PADDING_ID = 0
+UNKNOWN_ID = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """One Parquet file of a split. `sha256` is of the file's bytes, in hexadecimal."""
+
+    file: str
+    rows: int
+    tokens: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """One split. `label_counts` follows `label_names` (empty for regression); `length_histogram[i]` counts the
+    rows whose tokens are in `[2**i, 2**(i+1))`.
+    """
+
+    rows: int
+    tokens: int
+    label_counts: tuple[int, ...]
+    length_histogram: tuple[int, ...]
+    shards: tuple[Shard, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """The whole manifest. `data_hash` is of the rows' content, not of the files: see `cluster.prepare`."""
+
+    task: str
+    token_dtype: str
+    label_dtype: str
+    vocabulary_size: int
+    max_tokens: int
+    label_names: tuple[str, ...]
+    tokenizer_sha256: str
+    splits: dict[str, Split]
+    skipped_rows: int
+    tool_version: str
+    data_hash: str
+    schema_version: int = SCHEMA_VERSION
+
+    def to_json(self) -> str:
+        """The text of `manifest.json`."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+
+def parse(text: str, *, where: str) -> Manifest:
+    """The manifest in `text`; `where` names it in errors.
+
+    Raises:
+        InputError: it is not a manifest, or one of a newer schema.
+    """
+    remedy = "prepare the data again with `batchscope prepare`"
+    try:
+        fields: dict[str, Any] = json.loads(text)
+        version = int(fields["schema_version"])
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{where}/manifest.json is not a batchscope manifest: {remedy}") from None
+    if version > SCHEMA_VERSION:
+        raise InputError(
+            f"{where}/manifest.json has schema version {version}, newer than the {SCHEMA_VERSION} known here: "
+            "upgrade batchscope, or " + remedy
+        )
+    try:
+        splits = {name: _split(value) for name, value in fields.pop("splits").items()}
+        fields["label_names"] = tuple(fields["label_names"])
+        return Manifest(splits=splits, **fields)
+    except (KeyError, TypeError, AttributeError) as problem:
+        raise InputError(f"{where}/manifest.json is damaged ({problem}): {remedy}") from None
+
+
+def _split(value: dict[str, Any]) -> Split:
+    return Split(
+        rows=value["rows"],
+        tokens=value["tokens"],
+        label_counts=tuple(value["label_counts"]),
+        length_histogram=tuple(value["length_histogram"]),
+        shards=tuple(Shard(**shard) for shard in value["shards"]),
+    )
+
+
+def read(data: str) -> Manifest:
+    """The manifest of the prepared data set at `data`, a folder or an `s3://` prefix.
+
+    Raises:
+        InputError: there is no prepared data, or it is of a newer schema.
+    """
+    filesystem, path = locate(data)
+    file = f"{path}/manifest.json"
+    if filesystem.get_file_info(file).type != pafs.FileType.File:
+        raise InputError(
+            f"{data} is not prepared data (it has no manifest.json): run `batchscope prepare` first"
+        )
+    with filesystem.open_input_stream(file) as stream:
+        return parse(stream.read().decode("utf-8", errors="replace"), where=data)
+
+
+def locate(uri: str) -> tuple[pafs.FileSystem, str]:
+    """The filesystem and the path on it of a folder or an `s3://` address."""
+    if "://" in uri:
+        filesystem, path = pafs.FileSystem.from_uri(uri)
+        return filesystem, path.rstrip("/")
+    return pafs.LocalFileSystem(), os.path.abspath(os.path.expanduser(uri))
+
+
+def sha256_of_file(path: str) -> str:
+    """The hexadecimal sha256 of a local file, read in blocks."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

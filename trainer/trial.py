@@ -1,0 +1,85 @@
+"""What a trial is: everything that changes its numbers, and the `trial_id` that is a hash of it.
+
+Workers, micro-batch, grouping, prefetch and machine change only the speed; they are a `Layout`, outside the identity.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+TASKS = ("classification", "regression")
+OPTIMIZERS = ("sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop", "adagrad", "adadelta")
+DTYPES = ("float32", "float64")
+DURATION_UNITS = ("epochs", "examples", "updates", "seconds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """The built-in LSTM, or, with `factory` ("module:function"), the user's own `keras.Model`."""
+
+    embedding_units: int = 64
+    lstm_units: int = 128
+    layers: int = 1
+    bidirectional: bool = False
+    dropout: float = 0.0
+    factory: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Duration:
+    """A length of training: `amount` of `unit` (one of DURATION_UNITS)."""
+
+    unit: str
+    amount: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialSpec:
+    """One point of the axes with one seed, on one data set: all that changes its numbers.
+
+    `global_batch` is a number of rows (`full` is resolved before). `clip_norm` bounds the global norm of the whole
+    gradient, None for no bound.
+    """
+
+    data_hash: str
+    task: str
+    model: ModelSpec
+    global_batch: int
+    learning_rate: float
+    optimizer: str
+    dtype: str
+    seed: int
+    budget: Duration
+    evaluate_every: Duration
+    clip_norm: float | None = None
+
+    @property
+    def trial_id(self) -> str:
+        """16 hexadecimal digits of the sha256 of this spec's canonical JSON."""
+        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def from_dict(fields: dict[str, Any]) -> TrialSpec:
+    """The inverse of `dataclasses.asdict(trial)`."""
+    return TrialSpec(
+        **{
+            **fields,
+            "model": ModelSpec(**fields["model"]),
+            "budget": Duration(**fields["budget"]),
+            "evaluate_every": Duration(**fields["evaluate_every"]),
+        }
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How a trial is computed, which changes its speed and never its numbers.
+
+    `micro_batch` is the most rows that go through the model at once; `threads` are TensorFlow's within one worker.
+    """
+
+    workers: int = 1
+    micro_batch: int = 64
+    threads: int = 1
