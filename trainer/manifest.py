@@ -34,8 +34,10 @@ class Shard:
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """One split. `label_counts` follows `label_names` (empty for regression); `length_histogram[i]` counts the
-    rows whose tokens are in `[2**i, 2**(i+1))`.
+    """One split.
+
+    `label_counts` follows `label_names` (empty for regression); `length_histogram[i]` counts the rows whose tokens
+    are in `[2**i, 2**(i+1))`.
     """
 
     rows: int
@@ -43,11 +45,17 @@ class Split:
     label_counts: tuple[int, ...]
     length_histogram: tuple[int, ...]
     shards: tuple[Shard, ...]
+    length_percentiles: tuple[int, ...] = ()
+    truncated_rows: int = 0
+    unknown_tokens: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """The whole manifest. `data_hash` is of the rows' content, not of the files: see `cluster.prepare`."""
+    """The whole manifest. `data_hash` is of the rows' content, not of the files: see `cluster.prepare.content`.
+
+    `group_by` is the column whose groups were kept in one split (empty: duplicates only).
+    """
 
     task: str
     token_dtype: str
@@ -60,6 +68,8 @@ class Manifest:
     skipped_rows: int
     tool_version: str
     data_hash: str
+    group_by: str = ""
+    split_seed: int = 0
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> str:
@@ -99,6 +109,9 @@ def _split(value: dict[str, Any]) -> Split:
         label_counts=tuple(value["label_counts"]),
         length_histogram=tuple(value["length_histogram"]),
         shards=tuple(Shard(**shard) for shard in value["shards"]),
+        length_percentiles=tuple(value.get("length_percentiles", ())),
+        truncated_rows=value.get("truncated_rows", 0),
+        unknown_tokens=value.get("unknown_tokens", 0),
     )
 
 
@@ -111,9 +124,7 @@ def read(data: str) -> Manifest:
     filesystem, path = locate(data)
     file = f"{path}/manifest.json"
     if filesystem.get_file_info(file).type != pafs.FileType.File:
-        raise InputError(
-            f"{data} is not prepared data (it has no manifest.json): run `batchscope prepare` first"
-        )
+        raise InputError(f"{data} is not prepared data (it has no manifest.json): run `batchscope prepare` first")
     with filesystem.open_input_stream(file) as stream:
         return parse(stream.read().decode("utf-8", errors="replace"), where=data)
 
