@@ -37,7 +37,8 @@ class Split:
     """One split.
 
     `label_counts` follows `label_names` (empty for regression); `length_histogram[i]` counts the rows whose tokens
-    are in `[2**i, 2**(i+1))`.
+    are in `[2**i, 2**(i+1))`; `length_percentiles` are the 50th, 90th and 99th. Lengths are after truncation;
+    `truncated_rows` were longer. `unknown_tokens` of the `tokens` are not in the vocabulary.
     """
 
     rows: int
