@@ -1,0 +1,114 @@
+"""What tests share: small prepared data sets, trials, and an environment without credentials or a GPU."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from trainer.manifest import Manifest, Shard, Split, sha256_of_file
+from trainer.trial import Duration, ModelSpec, TrialSpec
+
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+VOCABULARY = 40
+CLASSES = 3
+
+
+@pytest.fixture(autouse=True)
+def _nothing_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No credentials, no cache of shards but the session's own."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("BATCHSCOPE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def write_prepared(
+    folder: Path, *, train: int = 51, held_out: int = 17, shards: int = 3, longest: int = 12, seed: int = 0
+) -> Manifest:
+    """A prepared data set of random rows whose label is told by their first token; shards of uneven size."""
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(seed)
+    splits = {}
+    for name, rows in (("train", train), ("validation", held_out), ("test", held_out)):
+        tokens = [random.integers(2, VOCABULARY, random.integers(1, longest + 1)).astype("uint16") for _ in range(rows)]
+        labels = np.array([row[0] % CLASSES for row in tokens], "int32")
+        bounds = [0, *sorted(random.choice(np.arange(1, rows), shards - 1, replace=False)), rows]
+        written = []
+        for number, (first, last) in enumerate(zip(bounds, bounds[1:], strict=False)):
+            file = folder / f"{name}-{number:05d}.parquet"
+            columns = {
+                "row": pa.array(range(first, last), pa.int64()),
+                "tokens": pa.array(tokens[first:last], pa.list_(pa.uint16())),
+                "label": pa.array(labels[first:last], pa.int32()),
+            }
+            pq.write_table(pa.table(columns), file)
+            count = sum(map(len, tokens[first:last]))
+            written.append(
+                Shard(
+                    file=file.name,
+                    rows=int(last - first),
+                    tokens=count,
+                    bytes=file.stat().st_size,
+                    sha256=sha256_of_file(str(file)),
+                )
+            )
+        splits[name] = Split(
+            rows=rows,
+            tokens=sum(map(len, tokens)),
+            label_counts=tuple(np.bincount(labels, minlength=CLASSES).tolist()),
+            length_histogram=(),
+            shards=tuple(written),
+        )
+    manifest = Manifest(
+        task="classification",
+        token_dtype="uint16",
+        label_dtype="int32",
+        vocabulary_size=VOCABULARY,
+        max_tokens=longest,
+        label_names=tuple("abc"),
+        tokenizer_sha256="",
+        splits=splits,
+        skipped_rows=0,
+        tool_version="0",
+        data_hash=hashlib.sha256(repr((train, held_out, longest, seed)).encode()).hexdigest(),
+    )
+    (folder / "manifest.json").write_text(manifest.to_json())
+    return manifest
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a prepared data set of 51 training rows in 3 uneven shards."""
+    folder = tmp_path_factory.mktemp("prepared") / "data"
+    write_prepared(folder)
+    return folder
+
+
+@pytest.fixture
+def tiny_trial() -> Callable[..., TrialSpec]:
+    """A small trial; keywords change it."""
+    trial = TrialSpec(
+        data_hash="tiny",
+        task="classification",
+        model=ModelSpec(embedding_units=6, lstm_units=5),
+        global_batch=17,
+        learning_rate=0.01,
+        optimizer="adam",
+        dtype="float32",
+        seed=3,
+        budget=Duration(unit="updates", amount=6),
+        evaluate_every=Duration(unit="updates", amount=3),
+    )
+
+    def change(**changes: Any) -> TrialSpec:
+        return replace(trial, **changes)
+
+    return change

@@ -1,0 +1,132 @@
+"""Contract 2: any workers, micro-batch and grouping give the same update; and a detector that sees when they do not."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests import processes
+from tests.parity import bodies
+from trainer.trial import ModelSpec, TrialSpec
+
+pytestmark = pytest.mark.tf
+MODELS = [
+    ModelSpec(embedding_units=6, lstm_units=5),
+    ModelSpec(embedding_units=6, lstm_units=5, dropout=0.5),
+    ModelSpec(embedding_units=4, lstm_units=3, layers=2, bidirectional=True, dropout=0.3),
+]
+
+
+def error(found: np.ndarray, expected: np.ndarray) -> float:
+    """Relative L2 error."""
+    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+
+
+@pytest.fixture(scope="module")
+def gradients(prepared: Path) -> dict[int, Any]:
+    """By number of workers: {(trial, B, m): loss and gradient}, the same on every rank."""
+    trial = TINY()
+    trials = [replace(trial, model=model, dtype=dtype) for dtype in ("float64", "float32") for model in MODELS]
+    found = {}
+    for workers in (1, 2, 3):
+        by_rank = processes.run(bodies.gradients, workers=workers, arguments=(str(prepared), trials))
+        for other in by_rank[1:]:
+            for key, value in other.items():
+                np.testing.assert_array_equal(value, by_rank[0][key])
+        found[workers] = by_rank[0]
+    return found
+
+
+@pytest.mark.parametrize(("trials", "tolerance"), [(range(3), 1e-12), (range(3, 6), 1e-5)], ids=["float64", "float32"])
+def test_every_layout_gives_the_gradient_of_the_whole_batch(
+    gradients: dict[int, Any], trials: range, tolerance: float
+) -> None:
+    for workers, by_key in gradients.items():
+        for (trial, batch, micro_batch), value in by_key.items():
+            if trial in trials:
+                # B = 1 on 2 and 3 workers has empty shares.
+                whole = gradients[1][trial, batch, 1000]
+                assert error(value, whole) <= tolerance, (workers, trial, batch, micro_batch)
+
+
+def test_dropout_is_on_and_belongs_to_the_row(gradients: dict[int, Any]) -> None:
+    assert error(gradients[1][1, 51, 1000], gradients[1][0, 51, 1000]) > 0.05
+
+
+def test_the_detector_sees_a_mean_of_means_and_a_double_reduction(prepared: Path) -> None:
+    [found] = processes.run(bodies_wrong_gradients, workers=1, arguments=(str(prepared), TINY()))
+    assert error(found["sum then divide"], found["whole"]) <= 1e-12
+    assert error(found["mean of means"], found["whole"]) > 0.01
+    assert error(found["reduced twice"], found["whole"]) > 0.01
+
+
+def bodies_wrong_gradients(world: Any, folder: str, trial: TrialSpec) -> dict[str, np.ndarray]:
+    """The gradient of 17 rows in micro-batches of 8, combined rightly and in the two ways people get it wrong."""
+    from trainer import plan, share
+
+    trial = replace(trial, dtype="float64")
+    learner, rows = bodies.open_learner(world, trial), bodies.open_data(folder).train
+    learner.start(trial)
+
+    def gradient(batches: list[Any], count: int) -> np.ndarray:
+        for one in batches:
+            learner.add(one)
+        return np.concatenate([array.ravel() for array in learner.gradient(global_batch=count)[1]])
+
+    positions = plan.positions_of(0, 17)
+    [whole] = share.read_share(trial, rows, positions, 1000).micro_batches
+    parts = share.read_share(trial, rows, positions, 8).micro_batches
+    sizes = [len(part.labels) for part in parts]
+    assert len(set(sizes)) > 1
+    return {
+        "whole": gradient([whole], 17),
+        "sum then divide": gradient(parts, 17),
+        "mean of means": np.mean([gradient([part], size) for part, size in zip(parts, sizes, strict=True)], axis=0),
+        "reduced twice": gradient([*parts, *parts], 17),
+    }
+
+
+def test_weights_after_100_updates_agree_for_every_optimizer(prepared: Path) -> None:
+    trial = replace(TINY(), model=MODELS[1], clip_norm=0.5)
+    found = {
+        workers: processes.run(bodies.weights_after, workers=workers, arguments=(str(prepared), trial, 100))[0]
+        for workers in (1, 2)
+    }
+    for workers, by_key in found.items():
+        for (optimizer, micro_batch), value in by_key.items():
+            assert error(value, found[1][optimizer, 1000]) <= 1e-4, (workers, optimizer, micro_batch)
+
+
+def test_a_trial_repeats_to_the_last_digit_and_agrees_on_two_workers(prepared: Path, tmp_path: Path) -> None:
+    trial = replace(TINY(), model=MODELS[1])
+    alone = processes.run(bodies.curves, workers=1, arguments=(str(prepared), trial, 5, 2, str(tmp_path / "one")))[0]
+    again = processes.run(bodies.curves, workers=1, arguments=(str(prepared), trial, 5, 1, str(tmp_path / "two")))[0]
+    pair = processes.run(bodies.curves, workers=2, arguments=(str(prepared), trial, 8, 1, str(tmp_path / "three")))[0]
+
+    def losses(run: Any) -> list[tuple[float, ...]]:
+        return [(e.validation_loss, e.training_loss, e.gradient_norm) for e in run[0]]
+
+    assert len(losses(alone[0])) == 2
+    assert losses(alone[0]) == losses(alone[1]) == losses(again[0])
+    np.testing.assert_allclose(losses(pair[0]), losses(alone[0]), atol=1e-4)
+    assert alone[0][1].test_loss == again[0][1].test_loss
+
+
+def TINY() -> TrialSpec:
+    from trainer.trial import Duration
+
+    return TrialSpec(
+        data_hash="tiny",
+        task="classification",
+        model=MODELS[0],
+        global_batch=17,
+        learning_rate=0.01,
+        optimizer="adam",
+        dtype="float32",
+        seed=3,
+        budget=Duration(unit="updates", amount=6),
+        evaluate_every=Duration(unit="updates", amount=3),
+    )

@@ -1,0 +1,39 @@
+"""Runs a function as N real worker processes on loopback, as Ray Train would start them, and gathers what they return."""
+
+import json
+import multiprocessing
+import os
+import socket
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+
+def run(body: Callable[..., Result], *, workers: int, arguments: tuple[Any, ...] = ()) -> list[Result]:
+    """`body(world, *arguments)` in `workers` new processes; their results by rank. `body` is a module's function."""
+    addresses = [f"127.0.0.1:{port}" for port in _free_ports(workers)]
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        futures = [pool.submit(_worker, body, rank, addresses, arguments) for rank in range(workers)]
+        return [future.result(timeout=500) for future in futures]
+
+
+def _worker(body: Callable[..., Result], rank: int, addresses: list[str], arguments: tuple[Any, ...]) -> Result:
+    if len(addresses) > 1:
+        task = {"type": "worker", "index": rank}
+        os.environ["TF_CONFIG"] = json.dumps({"cluster": {"worker": addresses}, "task": task})
+    from trainer.collective import World
+
+    return body(World(rank, len(addresses)), *arguments)
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()

@@ -1,0 +1,48 @@
+"""The sum over workers: one all-reduce per update, on every worker, exactly once.
+
+With several workers TensorFlow's collective runtime is started from `TF_CONFIG` by a MultiWorkerMirroredStrategy
+that is then left alone: Keras 3 models cannot be trained under it (keras#20585), so nothing else may reduce.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+
+@dataclass(frozen=True)
+class World:
+    """Which worker this is (`rank`, from 0) of how many."""
+
+    rank: int = 0
+    workers: int = 1
+
+
+class Collective:
+    """Sums tensors over the workers of `world`; with one worker the tensor is the sum.
+
+    Every worker must call `sum` in the same order. Inside a `tf.function` each traced call has a key of its own.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._keys = 0
+        # Held for its server, which answers the other workers as long as this process lives.
+        self._strategy = tf.distribute.MultiWorkerMirroredStrategy() if world.workers > 1 else None
+
+    def sum(self, tensor: Any) -> Any:
+        """The sum of `tensor` (same shape and dtype everywhere) over all workers."""
+        if self.world.workers == 1:
+            return tensor
+        self._keys += 1
+        return tf.raw_ops.CollectiveReduceV2(
+            input=tensor,
+            group_size=self.world.workers,
+            group_key=1,
+            instance_key=self._keys,
+            ordering_token=[],
+            merge_op="Add",
+            final_op="Id",
+            communication_hint="auto",
+            timeout_seconds=0,
+        )

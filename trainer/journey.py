@@ -1,0 +1,192 @@
+"""A trial under way on one worker: the learner, where it stands, its best weights, and its clocks."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainer import plan
+from trainer.checkpoint import Arrays, Checkpoints, Progress, Saved
+from trainer.errors import DivergedError
+from trainer.evaluate import Score, score
+from trainer.report import Evaluation, Outcome, State
+from trainer.rows import Rows
+from trainer.share import Share
+from trainer.trial import TrialSpec
+from trainer.update import Learner, Updated
+
+
+@dataclass(frozen=True)
+class Data:
+    """The open splits of the trial's data set."""
+
+    train: Rows
+    validation: Rows
+    test: Rows
+
+
+class Journey:
+    """A trial under way: the learner, where it stands, and the clocks of training, evaluating and saving."""
+
+    def __init__(
+        self,
+        trial: TrialSpec,
+        learner: Learner,
+        data: Data,
+        checkpoints: Checkpoints,
+        publish: Callable[[Evaluation], None],
+    ) -> None:
+        self.trial, self.learner, self.data, self.checkpoints, self.publish = trial, learner, data, checkpoints, publish
+        learner.start(trial)
+        saved = checkpoints.newest()
+        self.progress = saved.progress if saved else Progress()
+        self.best_weights: Arrays = saved.best_weights if saved else []
+        if saved:
+            learner.restore(saved.weights, saved.optimizer_state)
+        self.total = plan.total_updates(trial.budget, global_batch=trial.global_batch, rows=len(data.train))
+        self.seconds_saving = 0.0
+        self.evaluated_at = self.progress.seconds_training
+        self.saved_at = time.monotonic()
+        self.first_update_at: float | None = None
+        self.gradient_norm: float | None = None
+
+    def update(self, share: Share, wish: State | None) -> tuple[bool, bool, bool]:
+        """One update; tells whether it was the last, whether an evaluation is due, and whether to stop here."""
+        started = time.monotonic()
+        for micro_batch in share.micro_batches:
+            self.learner.add(micro_batch)
+        updated = self.learner.update(global_batch=self.trial.global_batch, extras=self._extras(share, wish))
+        self._account(updated, time.monotonic() - started)
+        stop, time_up, evaluate = updated.extras[:3] > 0
+        update = self.progress.update
+        due = plan.is_due(
+            self.trial.evaluate_every, update=update, global_batch=self.trial.global_batch, rows=len(self.data.train)
+        )
+        return bool(time_up) or update == self.total, due or bool(evaluate), bool(stop)
+
+    def evaluate(self) -> None:
+        """Score the validation split, keep the weights if they are the best so far, and publish."""
+        started = time.monotonic()
+        result = score(self.learner, self.data.validation)
+        progress = self.progress
+        progress.training_loss = progress.loss_sum / progress.loss_updates
+        progress.loss_sum, progress.loss_updates = 0.0, 0
+        progress.validation_loss = result.loss
+        if not np.isfinite(result.loss):
+            raise DivergedError(progress.update, "the validation loss")
+        if progress.best_validation_loss is None or result.loss < progress.best_validation_loss:
+            progress.best_validation_loss, progress.best_validation_accuracy = result.loss, result.accuracy
+            self.best_weights = self.learner.weights()
+        progress.seconds_evaluating += time.monotonic() - started
+        self.evaluated_at = progress.seconds_training
+        self.publish(
+            Evaluation(
+                update=progress.update,
+                examples=self._examples(),
+                epoch=self._examples() / len(self.data.train),
+                seconds=progress.seconds_training,
+                training_loss=progress.training_loss,
+                validation_loss=result.loss,
+                validation_accuracy=result.accuracy,
+                gradient_norm=self.gradient_norm,
+                learning_rate=self.trial.learning_rate,
+            )
+        )
+
+    def save(self) -> None:
+        """Publish a checkpoint; only rank 0 writes."""
+        started = time.monotonic()
+        if self.learner.collective.world.rank == 0:
+            self.checkpoints.save(
+                Saved(
+                    progress=self.progress,
+                    weights=self.learner.weights(),
+                    optimizer_state=self.learner.optimizer_state(),
+                    best_weights=self.best_weights,
+                )
+            )
+        self.saved_at = time.monotonic()
+        self.seconds_saving += self.saved_at - started
+
+    def seconds_since_saved(self) -> float:
+        """Seconds since the last checkpoint, or since the attempt began."""
+        return time.monotonic() - self.saved_at
+
+    def stopped(self, state: State) -> Outcome:
+        """End before the budget: for good (STOPPED), or leaving a checkpoint from which the trial goes on."""
+        if state is State.STOPPED:
+            return self.ended(state)
+        self.save()
+        return self._outcome(state, None, None)
+
+    def ended(self, state: State, error: str | None = None) -> Outcome:
+        """Keep the best and the last weights; touch the test split once, with the best."""
+        last = self.learner.weights()
+        best = self.best_weights or last
+        if self.learner.collective.world.rank == 0:
+            started = time.monotonic()
+            self.checkpoints.finish(best=best, last=last)
+            self.seconds_saving += time.monotonic() - started
+        if state is not State.COMPLETED:
+            return self._outcome(state, error, None)
+        started = time.monotonic()
+        self.learner.restore(best)
+        test = score(self.learner, self.data.test)
+        self.progress.seconds_evaluating += time.monotonic() - started
+        return self._outcome(state, error, test)
+
+    def _extras(self, share: Share, wish: State | None) -> tuple[float, ...]:
+        """What rides in the all-reduce: rank 0's wish to stop, its clock's verdicts, and the tokens computed."""
+        first = self.learner.collective.world.rank == 0
+        seconds = self.progress.seconds_training
+        budget, every = self.trial.budget, self.trial.evaluate_every
+        time_up = budget.unit == "seconds" and seconds >= budget.amount
+        due = every.unit == "seconds" and seconds // every.amount > self.evaluated_at // every.amount
+        return first and wish is not None, first and time_up, first and due, share.real_tokens, share.padded_tokens
+
+    def _account(self, updated: Updated, seconds: float) -> None:
+        """Count an update that was made.
+
+        Raises:
+            DivergedError: its loss or gradient was not finite, so it was not applied.
+        """
+        progress = self.progress
+        if not updated.finite:
+            raise DivergedError(progress.update, "the loss" if np.isnan(updated.loss) else "the gradient")
+        if self.first_update_at is None:
+            self.first_update_at = time.time()
+        progress.update += 1
+        progress.seconds_training += seconds
+        progress.loss_sum += updated.loss
+        progress.loss_updates += 1
+        progress.real_tokens += updated.extras[3]
+        progress.padded_tokens += updated.extras[4]
+        self.gradient_norm = updated.gradient_norm
+
+    def _examples(self) -> int:
+        return self.progress.update * self.trial.global_batch
+
+    def _outcome(self, state: State, error: str | None, test: Score | None) -> Outcome:
+        progress = self.progress
+        seconds = progress.seconds_training
+        return Outcome(
+            state=state,
+            error=error,
+            updates=progress.update,
+            examples=self._examples(),
+            epochs=self._examples() / len(self.data.train),
+            first_update_at=self.first_update_at,
+            seconds_training=seconds,
+            seconds_evaluating=progress.seconds_evaluating,
+            seconds_saving=self.seconds_saving,
+            examples_per_second=self._examples() / seconds if seconds else None,
+            tokens_per_second=progress.real_tokens / seconds if seconds else None,
+            padding_fraction=1 - progress.real_tokens / progress.padded_tokens if progress.padded_tokens else None,
+            final_training_loss=progress.training_loss,
+            final_validation_loss=progress.validation_loss,
+            best_validation_loss=progress.best_validation_loss,
+            best_validation_accuracy=progress.best_validation_accuracy,
+            test_loss=test.loss if test else None,
+            test_accuracy=test.accuracy if test else None,
+        )

@@ -1,0 +1,47 @@
+"""The journey of one trial on one worker: every update an exact global batch, whatever the number of workers."""
+
+from collections.abc import Callable
+
+from trainer.checkpoint import Checkpoints
+from trainer.errors import DivergedError
+from trainer.journey import Data, Journey
+from trainer.report import Evaluation, Outcome, State
+from trainer.rows import read_ahead
+from trainer.share import shares_of
+from trainer.trial import TrialSpec
+from trainer.update import Learner
+
+
+def train(
+    trial: TrialSpec,
+    *,
+    learner: Learner,
+    data: Data,
+    micro_batch: int,
+    checkpoints: Checkpoints,
+    checkpoint_every_seconds: float,
+    publish: Callable[[Evaluation], None],
+    stop_requested: Callable[[], State | None],
+) -> Outcome:
+    """Train `trial` from where its checkpoints left it to its end, or until `stop_requested` names another state.
+
+    Every worker calls this with the same arguments; `publish` gets the same values on every worker, and what rank
+    0 hears from `stop_requested` is obeyed by all after the same update.
+    """
+    journey = Journey(trial, learner, data, checkpoints, publish)
+    shares = shares_of(trial, data.train, learner.collective.world, micro_batch, journey.progress.update)
+    try:
+        for share in read_ahead(shares):
+            wish = stop_requested()
+            last, evaluate, stop = journey.update(share, wish)
+            if last or evaluate:
+                journey.evaluate()
+            if last:
+                return journey.ended(State.COMPLETED)
+            if stop:
+                return journey.stopped(wish or State.CANCELLED)
+            if journey.seconds_since_saved() >= checkpoint_every_seconds:
+                journey.save()
+    except DivergedError as problem:
+        return journey.ended(State.DIVERGED, error=str(problem))
+    raise AssertionError("the order of rows is endless")

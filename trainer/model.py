@@ -1,0 +1,160 @@
+"""The model of a trial: the built-in Keras LSTM or the user's own, and its twin for training.
+
+The plain model is what a user exports and what plain Keras loads: token ids [rows, tokens] (0 is padding) to class
+probabilities [rows, classes], or one number [rows, 1]. The training twin has the same weights in the same order,
+but keyed dropout, the faster right-padded LSTM, and logits instead of a final softmax.
+"""
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from trainer.dropout import KeyedDropout
+from trainer.errors import InputError
+from trainer.lstm import RightPaddedLSTM, can_replace
+from trainer.trial import ModelSpec
+
+
+def build(model: ModelSpec, *, vocabulary_size: int, outputs: int, task: str, dtype: str, seed: int) -> keras.Model:
+    """The plain model with the initial weights of `seed`: the same seed gives the same weights in any process.
+
+    `outputs` is the number of classes, or 1 for regression.
+
+    Raises:
+        InputError: the factory cannot be imported, or does not return a model of the right output.
+    """
+    before = keras.config.dtype_policy()
+    keras.utils.set_random_seed(seed)
+    keras.config.set_dtype_policy(dtype)
+    try:
+        if model.factory is None:
+            return _lstm(model, vocabulary_size, outputs, task)
+        return _checked(_call_factory(model.factory, vocabulary_size, outputs), model.factory, outputs)
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def training_twin(plain: keras.Model) -> keras.Model:
+    """The model that is trained: `plain` with its layers swapped as the module's first lines say.
+
+    Raises:
+        InputError: a layer's randomness or statistics would make the gradient depend on how a batch is cut.
+    """
+    dropouts = [layer for layer in plain.layers if type(layer) is keras.layers.Dropout]
+    final = plain.layers[-1]
+
+    def swap(layer: Any) -> Any:
+        if type(layer) is keras.layers.Dropout and layer.noise_shape is None:
+            return KeyedDropout(layer.rate, salt=dropouts.index(layer), name=layer.name, dtype=layer.dtype_policy)
+        if type(layer) is keras.layers.Bidirectional and can_replace(layer.forward_layer):
+            return _swap_bidirectional(layer)
+        if can_replace(layer):
+            return RightPaddedLSTM.from_config(layer.get_config())
+        if layer is final and isinstance(layer, (keras.layers.Dense, keras.layers.Activation)):
+            return _without_softmax(layer)
+        if layer is final and isinstance(layer, keras.layers.Softmax):
+            return keras.layers.Activation("linear", name=layer.name, dtype=layer.dtype_policy)
+        return layer.__class__.from_config(layer.get_config())
+
+    twin = keras.models.clone_model(plain, clone_function=swap)
+    _refuse_inexact(twin)
+    twin.set_weights(plain.get_weights())
+    return twin
+
+
+def _lstm(model: ModelSpec, vocabulary_size: int, outputs: int, task: str) -> keras.Model:
+    """Embedding, LSTM layers, dropout between them and before the head."""
+    tokens = keras.Input((None,), dtype="int32", name="tokens")
+    x = keras.layers.Embedding(vocabulary_size, model.embedding_units, mask_zero=True, name="embedding")(tokens)
+    for number in range(model.layers):
+        layer: Any = keras.layers.LSTM(
+            model.lstm_units, return_sequences=number < model.layers - 1, name=f"lstm_{number}"
+        )
+        if model.bidirectional:
+            layer = keras.layers.Bidirectional(layer, name=f"bidirectional_{number}")
+        x = layer(x)
+        x = keras.layers.Dropout(model.dropout, name=f"dropout_{number}")(x)
+    activation = "softmax" if task == "classification" else None
+    return keras.Model(tokens, keras.layers.Dense(outputs, activation=activation, name="head")(x))
+
+
+def _swap_bidirectional(layer: Any) -> Any:
+    return keras.layers.Bidirectional(
+        RightPaddedLSTM.from_config(layer.forward_layer.get_config()),
+        merge_mode=layer.merge_mode,
+        backward_layer=RightPaddedLSTM.from_config(layer.backward_layer.get_config()),
+        name=layer.name,
+        dtype=layer.dtype_policy,
+    )
+
+
+def _without_softmax(layer: Any) -> Any:
+    config = layer.get_config()
+    if config["activation"] == "softmax":
+        config["activation"] = "linear"
+    return layer.__class__.from_config(config)
+
+
+def _refuse_inexact(model: keras.Model) -> None:
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            raise InputError(
+                f"model layer {layer.name!r} is a BatchNormalization, whose statistics depend on how a batch is "
+                "cut: use LayerNormalization"
+            )
+        if getattr(layer, "stateful", False):
+            raise InputError(f"model layer {layer.name!r} is stateful, which couples one batch to the next: unset it")
+        if isinstance(getattr(layer, "seed_generator", None), keras.random.SeedGenerator) and _draws(layer):
+            raise InputError(
+                f"model layer {layer.name!r} ({type(layer).__name__}) draws random numbers that depend on how a batch "
+                "is cut: use keras.layers.Dropout layers, which batchscope keys by row"
+            )
+
+
+def _draws(layer: Any) -> bool:
+    rates = [getattr(layer, name, None) for name in ("rate", "dropout", "recurrent_dropout", "stddev")]
+    return any(rates) or all(rate is None for rate in rates)
+
+
+def _call_factory(factory: str, vocabulary_size: int, outputs: int) -> Any:
+    function = load_factory(factory)
+    try:
+        return function(vocabulary_size=vocabulary_size, outputs=outputs)
+    except Exception as problem:
+        raise InputError(
+            f"model.factory {factory!r} failed ({type(problem).__name__}: {problem}): it is called as "
+            "build(vocabulary_size=..., outputs=...) and returns a keras.Model"
+        ) from problem
+
+
+def load_factory(factory: str) -> Callable[..., Any]:
+    """The function that "module:function" names.
+
+    Raises:
+        InputError: it is not there.
+    """
+    module_name, _, name = factory.partition(":")
+    try:
+        function = getattr(importlib.import_module(module_name), name)
+    except (ImportError, AttributeError, ValueError) as problem:
+        raise InputError(
+            f"model.factory {factory!r} cannot be imported ({problem}): write it as module:function, and start "
+            "batchscope where Python finds that module"
+        ) from problem
+    assert callable(function)
+    return function  # type: ignore[no-any-return]
+
+
+def _checked(model: Any, factory: str, outputs: int) -> keras.Model:
+    wanted = f"a functional or sequential keras.Model from token ids [rows, tokens] to [rows, {outputs}]"
+    if not isinstance(model, keras.Model):
+        raise InputError(f"model.factory {factory!r} returned a {type(model).__name__}: it must return {wanted}")
+    shape = tuple(getattr(model, "output_shape", ()) or ())
+    if not isinstance(model, (keras.Sequential, keras.src.models.Functional)) or shape != (None, outputs):
+        raise InputError(
+            f"model.factory {factory!r} returned a {type(model).__name__} of output shape {shape}: "
+            f"it must return {wanted}"
+        )
+    return model

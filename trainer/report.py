@@ -1,0 +1,63 @@
+"""What a trial reports: an evaluation now and then, and one outcome at its end."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """How an attempt ended; the lanes add LOST, OUT_OF_MEMORY and FAILED, which no training can say of itself."""
+
+    COMPLETED = "COMPLETED"
+    STOPPED = "STOPPED"
+    DIVERGED = "DIVERGED"
+    OUT_OF_MEMORY = "OUT_OF_MEMORY"
+    FAILED = "FAILED"
+    LOST = "LOST"
+    CANCELLED = "CANCELLED"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """A trial at one moment. `seconds` are of training, all attempts together, without evaluating and saving.
+
+    `training_loss` is the mean over the rows used since the evaluation before, None at the start;
+    `gradient_norm` is of the last update, before clipping.
+    """
+
+    update: int
+    examples: int
+    epoch: float
+    seconds: float
+    training_loss: float | None
+    validation_loss: float
+    validation_accuracy: float | None
+    gradient_norm: float | None
+    learning_rate: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How one attempt at a trial ended, and what it measured.
+
+    `seconds_training` and `seconds_evaluating` are of all attempts together, `seconds_saving` of this one;
+    `first_update_at` is the Unix time at which this attempt's first update was made.
+    """
+
+    state: State
+    error: str | None
+    updates: int
+    examples: int
+    epochs: float
+    first_update_at: float | None
+    seconds_training: float
+    seconds_evaluating: float
+    seconds_saving: float
+    examples_per_second: float | None
+    tokens_per_second: float | None
+    padding_fraction: float | None
+    final_training_loss: float | None
+    final_validation_loss: float | None
+    best_validation_loss: float | None
+    best_validation_accuracy: float | None
+    test_loss: float | None
+    test_accuracy: float | None

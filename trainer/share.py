@@ -1,0 +1,48 @@
+"""A worker's shares: of each update in turn, the rows at its positions, read and cut into micro-batches."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from trainer import plan
+from trainer.collective import World
+from trainer.order import rows_at
+from trainer.rows import Rows
+from trainer.trial import TrialSpec
+from trainer.update import MicroBatch
+
+
+@dataclass(frozen=True)
+class Share:
+    """A worker's share of one update, and how many tokens of it are real and how many are computed."""
+
+    micro_batches: list[MicroBatch]
+    real_tokens: int
+    padded_tokens: int
+
+
+def shares_of(trial: TrialSpec, rows: Rows, world: World, micro_batch: int, first_update: int) -> Iterator[Share]:
+    """This worker's share of each update from `first_update` on, without end."""
+    update = first_update
+    while True:
+        positions = plan.positions_of(update, trial.global_batch)
+        yield read_share(trial, rows, plan.share(positions, rank=world.rank, workers=world.workers), micro_batch)
+        update += 1
+
+
+def read_share(trial: TrialSpec, rows: Rows, positions: range, micro_batch: int) -> Share:
+    """The rows at `positions`, as micro-batches of about equal length."""
+    numbers = rows_at(positions, rows=len(rows), seed=trial.seed)
+    lengths = rows.lengths(numbers)
+    batches = []
+    for chunk in plan.micro_batches(lengths, micro_batch=micro_batch):
+        batches.append(
+            MicroBatch(
+                tokens=tf.constant(rows.tokens(numbers[chunk])),
+                labels=tf.constant(rows.labels(numbers[chunk])),
+                positions=tf.constant(positions.start + chunk, tf.int64),
+            )
+        )
+    return Share(batches, int(lengths.sum()), sum(int(np.prod(batch.tokens.shape)) for batch in batches))

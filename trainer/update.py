@@ -1,0 +1,205 @@
+"""One update: the sum of the gradients over rows, micro-batches and workers, divided once by the global batch.
+
+`Learner` holds a model, its optimiser and the traced functions. Seed, learning rate, clipping and global batch are
+values, not shapes: one learner serves all trials that agree on the rest, without tracing again.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from trainer import loss, model
+from trainer.collective import Collective
+from trainer.dropout import row_keys
+from trainer.trial import ModelSpec, TrialSpec
+
+OPTIMIZERS: dict[str, Any] = {
+    "sgd": lambda: keras.optimizers.SGD(),
+    "momentum": lambda: keras.optimizers.SGD(momentum=0.9),
+    "nesterov": lambda: keras.optimizers.SGD(momentum=0.9, nesterov=True),
+    "adam": lambda: keras.optimizers.Adam(),
+    "adamw": lambda: keras.optimizers.AdamW(),
+    "rmsprop": lambda: keras.optimizers.RMSprop(),
+    "adagrad": lambda: keras.optimizers.Adagrad(),
+    "adadelta": lambda: keras.optimizers.Adadelta(),
+}
+Arrays = list[npt.NDArray[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """What a learner is traced for: trials that agree on it share one learner."""
+
+    model: ModelSpec
+    vocabulary_size: int
+    outputs: int
+    task: str
+    optimizer: str
+    dtype: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class MicroBatch:
+    """Rows that go through the model at once: tokens int32 [rows, length], labels [rows], positions int64 [rows]."""
+
+    tokens: Any
+    labels: Any
+    positions: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Updated:
+    """What one update did. `loss` is the batch's mean and `gradient_norm` the norm of its gradient, before clipping.
+
+    `extras` are the sums over workers of what was passed in. When the loss or the gradient was not finite, nothing
+    was changed and `finite` is False.
+    """
+
+    loss: float
+    gradient_norm: float
+    finite: bool
+    extras: npt.NDArray[Any]
+
+
+class Learner:
+    """A model in training on one worker; `collective` sums over the others."""
+
+    def __init__(self, shape: Shape, collective: Collective) -> None:
+        self.shape = shape
+        self.collective = collective
+        self.model = model.training_twin(self._plain(seed=0))
+        self.variables = [variable.value for variable in self.model.trainable_variables]
+        self.optimizer = OPTIMIZERS[shape.optimizer]()
+        self.optimizer.build(self.model.trainable_variables)
+        self._optimizer_start = [variable.numpy() for variable in self.optimizer.variables]
+        self._seed = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._clip_norm = tf.Variable(np.inf, dtype=shape.dtype, trainable=False)
+        self._sums = [tf.Variable(tf.zeros_like(variable), trainable=False) for variable in self.variables]
+        self._loss_sum = tf.Variable(0, dtype=tf.float64, trainable=False)
+        self._trace()
+
+    def start(self, trial: TrialSpec) -> None:
+        """Become the learner of `trial` before its first update."""
+        self.model.set_weights(self._plain(seed=trial.seed).get_weights())
+        for variable, value in zip(self.optimizer.variables, self._optimizer_start, strict=True):
+            variable.assign(value)
+        self.optimizer.learning_rate = trial.learning_rate
+        self._seed.assign(trial.seed)
+        self._clip_norm.assign(np.inf if trial.clip_norm is None else trial.clip_norm)
+        self._clear()
+
+    def add(self, micro_batch: MicroBatch) -> None:
+        """Add a micro-batch's gradients and losses, summed over its rows, to this worker's share."""
+        self._add(micro_batch.tokens, micro_batch.labels, micro_batch.positions)
+
+    def update(self, *, global_batch: int, extras: tuple[float, ...] = ()) -> Updated:
+        """Sum over the workers, divide by the global batch, and change the weights once.
+
+        `extras` are numbers that every worker passes and whose sums come back: they ride in the one all-reduce.
+        """
+        mean_loss, norm, finite, summed = self._update(
+            tf.constant(global_batch, tf.float64), tf.constant(extras, tf.float64, shape=[len(extras)])
+        )
+        return Updated(loss=float(mean_loss), gradient_norm=float(norm), finite=bool(finite), extras=summed.numpy())
+
+    def gradient(self, *, global_batch: int) -> tuple[float, Arrays]:
+        """The mean loss and gradient of what was added, over all workers, without an update; clears the sums."""
+        mean_loss, gradients, _ = self._reduced(tf.constant(global_batch, tf.float64), tf.zeros(0, tf.float64))
+        arrays = [gradient.numpy() for gradient in gradients]
+        self._clear()
+        return float(mean_loss), arrays
+
+    def evaluate(self, tokens: Any, labels: Any) -> tuple[Any, Any]:
+        """The sum of the losses and of the right predictions of some rows, float64."""
+        return self._evaluate(tokens, labels)  # type: ignore[no-any-return]
+
+    def weights(self) -> Arrays:
+        """The weights, in the order of the plain model's `get_weights`."""
+        return [np.asarray(array) for array in self.model.get_weights()]
+
+    def optimizer_state(self) -> Arrays:
+        """The optimiser's variables, iterations and learning rate included."""
+        return [variable.numpy() for variable in self.optimizer.variables]
+
+    def restore(self, weights: Arrays, optimizer_state: Arrays | None = None) -> None:
+        """Take over weights, and the optimiser's variables if given, that were saved before."""
+        self.model.set_weights(weights)
+        for variable, value in zip(self.optimizer.variables, optimizer_state or [], strict=optimizer_state is not None):
+            variable.assign(value)
+
+    def _plain(self, seed: int) -> keras.Model:
+        shape = self.shape
+        return model.build(
+            shape.model,
+            vocabulary_size=shape.vocabulary_size,
+            outputs=shape.outputs,
+            task=shape.task,
+            dtype=shape.dtype,
+            seed=seed,
+        )
+
+    def _clear(self) -> None:
+        for total in (*self._sums, self._loss_sum):
+            total.assign(tf.zeros_like(total))
+
+    def _trace(self) -> None:
+        label_dtype = tf.int32 if self.shape.task == "classification" else tf.float32
+        tokens = tf.TensorSpec([None, None], tf.int32)
+        labels = tf.TensorSpec([None], label_dtype)
+        self._add = tf.function(self._add_rows, input_signature=[tokens, labels, tf.TensorSpec([None], tf.int64)])
+        self._evaluate = tf.function(self._evaluate_rows, input_signature=[tokens, labels])
+        self._update = tf.function(
+            self._update_once, input_signature=[tf.TensorSpec([], tf.float64), tf.TensorSpec([None], tf.float64)]
+        )
+
+    def _add_rows(self, tokens: Any, labels: Any, positions: Any) -> None:
+        with tf.GradientTape() as tape, row_keys(self._seed, positions):
+            logits = self.model(tokens, training=True)
+            total = tf.reduce_sum(loss.per_row(self.shape.task, labels, logits))
+        for sums, gradient in zip(self._sums, tape.gradient(total, self.variables), strict=True):
+            if isinstance(gradient, tf.IndexedSlices):
+                sums.scatter_add(gradient)
+            elif gradient is not None:
+                sums.assign_add(gradient)
+        self._loss_sum.assign_add(tf.cast(total, tf.float64))
+
+    def _evaluate_rows(self, tokens: Any, labels: Any) -> tuple[Any, Any]:
+        logits = self.model(tokens, training=False)
+        losses = tf.cast(loss.per_row(self.shape.task, labels, logits), tf.float64)
+        return tf.reduce_sum(losses), tf.reduce_sum(loss.right(self.shape.task, labels, logits))
+
+    def _reduced(self, global_batch: Any, extras: Any) -> tuple[Any, list[Any], Any]:
+        """The mean loss, the mean gradients and the sums of the extras over all workers: the one division."""
+        totals, extras = [sums.read_value() for sums in self._sums], extras
+        loss_sum = self._loss_sum.read_value()
+        if self.collective.world.workers > 1:
+            totals, loss_sum, extras = self._sum_over_workers(totals, loss_sum, extras)
+        count = tf.cast(global_batch, self.shape.dtype)
+        return loss_sum / global_batch, [total / count for total in totals], extras
+
+    def _sum_over_workers(self, totals: list[Any], loss_sum: Any, extras: Any) -> tuple[list[Any], Any, Any]:
+        """One all-reduce of one vector: extras, loss and every gradient."""
+        head = tf.cast(tf.concat([extras, [loss_sum]], 0), self.shape.dtype)
+        flat = tf.concat([head, *(tf.reshape(total, [-1]) for total in totals)], 0)
+        sizes = [tf.size(head), *(tf.size(total) for total in totals)]
+        head, *parts = tf.split(self.collective.sum(flat), sizes)
+        head = tf.cast(head, tf.float64)
+        shaped = [tf.reshape(part, total.shape) for part, total in zip(parts, totals, strict=True)]
+        return shaped, head[-1], head[:-1]
+
+    def _update_once(self, global_batch: Any, extras: Any) -> tuple[Any, Any, Any, Any]:
+        mean_loss, gradients, extras = self._reduced(global_batch, extras)
+        norm = tf.linalg.global_norm(gradients)
+        finite = tf.math.is_finite(norm) & tf.math.is_finite(mean_loss)
+        tf.cond(finite, lambda: self._change(gradients, norm), lambda: None)
+        self._clear()
+        return mean_loss, norm, finite, extras
+
+    def _change(self, gradients: list[Any], norm: Any) -> None:
+        scale = tf.minimum(tf.ones_like(norm), self._clip_norm / norm)
+        scale = tf.where(tf.math.is_inf(self._clip_norm) | tf.equal(norm, 0), tf.ones_like(norm), scale)
+        self.optimizer.apply([gradient * scale for gradient in gradients], self.model.trainable_variables)
