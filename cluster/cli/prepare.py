@@ -1,0 +1,93 @@
+"""`batchscope prepare`: articles -> a prepared data set, and a summary of it."""
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from trainer.manifest import Manifest
+
+
+@click.command("prepare")
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
+@click.argument("dest")
+@click.option("--text", required=True, metavar="COLUMN", help="The column with the text.")
+@click.option("--label", required=True, metavar="COLUMN", help="The column with the label.")
+@click.option("--group-by", metavar="COLUMN", help="Keep rows of one value of this column in one split.")
+@click.option("--max-tokens", default=200, show_default=True, help="Longer rows are cut on the right.")
+@click.option("--vocabulary", default=20_000, show_default=True, help="Words kept, from the train split only.")
+@click.option(
+    "--task",
+    type=click.Choice(["classification", "regression"]),
+    help="What the label is.  [default: floats are regression, anything else classification]",
+)
+@click.option("--skip-empty", is_flag=True, help="Leave out empty texts instead of refusing them.")
+@click.option("--split-seed", default=0, show_default=True, help="Another one gives other splits.")
+def command(
+    sources: tuple[str, ...],
+    dest: str,
+    text: str,
+    label: str,
+    group_by: str | None,
+    max_tokens: int,
+    vocabulary: int,
+    task: str | None,
+    skip_empty: bool,
+    split_seed: int,
+) -> None:
+    """Read articles and write a prepared data set to DEST.
+
+    SOURCE is a Parquet, JSONL or CSV file, a folder of them, or an s3:// address; DEST is a new folder or s3://
+    address. 80 % of the rows are for training, 10 % for validation, 10 % for the test, by a hash of the text:
+    duplicates are always in one split.
+    """
+    from cluster.prepare import bar, prepare
+
+    started = time.monotonic()
+    with bar() as progress:
+        manifest = prepare(
+            sources,
+            dest,
+            text=text,
+            label=label,
+            group_by=group_by,
+            max_tokens=max_tokens,
+            vocabulary=vocabulary,
+            task=task,
+            skip_empty=skip_empty,
+            split_seed=split_seed,
+            progress=progress,
+        )
+    for line in summary(manifest, dest, seconds=time.monotonic() - started):
+        click.echo(line)
+
+
+def summary(manifest: "Manifest", dest: str, *, seconds: float) -> list[str]:
+    """The aligned lines that say what was written, and what to type next."""
+    train, validation = manifest.splits["train"], manifest.splits["validation"]
+    rows = sum(split.rows for split in manifest.splits.values())
+    p50, p90, p99 = train.length_percentiles
+    unknown = validation.unknown_tokens / max(1, validation.tokens)
+    facts = {
+        "prepared": dest,
+        "rows": ", ".join(f"{split.rows:,} {name}" for name, split in manifest.splits.items()),
+        "labels": _labels(manifest),
+        "vocabulary": f"{manifest.vocabulary_size:,} tokens; {unknown:.1%} of the validation tokens are unknown to it",
+        "lengths": f"p50 {p50}, p90 {p90}, p99 {p99} tokens; "
+        f"{train.truncated_rows / train.rows:.1%} of the rows cut at {manifest.max_tokens}",
+        "skipped": f"{manifest.skipped_rows:,} rows with an empty text" if manifest.skipped_rows else "",
+        "data_hash": manifest.data_hash,
+        "time": f"{seconds:.1f} s, {rows / seconds:,.0f} articles/s",
+        "next": f"write `data: {dest}` into STUDY.yaml, then: batchscope check STUDY.yaml",
+    }
+    return [f"{name:<12}{value}" for name, value in facts.items() if value]
+
+
+def _labels(manifest: "Manifest") -> str:
+    if not manifest.label_names:
+        return "a number (regression)"
+    counts = dict(zip(manifest.label_names, manifest.splits["train"].label_counts, strict=True))
+    largest = sorted(counts, key=lambda name: -counts[name])[:3]
+    named = ", ".join(f"{name} {counts[name] / sum(counts.values()):.0%}" for name in largest)
+    return f"{len(counts)}; {'largest in train: ' if len(counts) > 3 else 'in train: '}{named}"

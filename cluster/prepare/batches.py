@@ -1,0 +1,67 @@
+"""What a reader of any format yields: a batch of raw rows, with where each stands in its file."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from cluster.prepare.sources import Source
+from trainer.errors import InputError, nearest
+
+BATCH_ROWS = 2048
+BATCH_BYTES = 16 * 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """The names of the columns that are read; `group` is None without `--group-by`.
+
+    `field_type` is what the labels of a CSV file are (`lines.field_type`); the other formats say it themselves.
+    """
+
+    text: str
+    label: str
+    group: str | None = None
+    field_type: str = "string"
+
+    def names(self) -> list[str]:
+        """The columns to read, each once."""
+        return list(dict.fromkeys(name for name in (self.text, self.label, self.group) if name is not None))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Raw rows of one file.
+
+    `places[i]` is the row's line or row number in it, `unit` which of both; `bytes` is how much of the file the
+    batch accounts for (for the progress bar).
+    """
+
+    file: str
+    unit: str
+    places: Sequence[int]
+    texts: list[str | None]
+    labels: pa.Array
+    groups: list[object] | None
+    bytes: int
+
+    def where(self, index: int) -> str:
+        """The words for one row's place in an error."""
+        return f"{self.file} {self.unit} {self.places[index]}"
+
+
+def read(files: Sequence[Source], columns: Columns, batch_rows: int = BATCH_ROWS) -> Iterator[Batch]:
+    """All rows of all files in order; at most `batch_rows` rows or about `BATCH_BYTES` bytes at a time."""
+    from cluster.prepare import lines, parquet
+
+    for file in files:
+        reader = parquet.read if file.format == "parquet" else lines.read
+        yield from reader(file, columns, batch_rows)
+
+
+def require(file: str, columns: Columns, known: Sequence[str]) -> None:
+    """Refuse a file that lacks a column, naming the nearest and listing all."""
+    for name in columns.names():
+        if name not in known:
+            listed = ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")
+            raise InputError(f"{file} has no column {name!r}{nearest(name, list(known))}: its columns are {listed}")

@@ -1,0 +1,159 @@
+"""What the labels are: classes with names and ids, or numbers; counted per split before anything is written."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import types
+
+from cluster.prepare.rows import Rows
+from cluster.prepare.splits import Splits
+from trainer.errors import InputError
+from trainer.manifest import SPLITS
+
+CLASSIFICATION, REGRESSION = "classification", "regression"
+# More classes than this are a mistaken column (a title, a number), and would fill memory.
+MOST_LABELS = 10_000
+
+# kind of value (string, integer, boolean, float) -> value -> rows per split.
+Counts = dict[str, dict[object, npt.NDArray[np.int64]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labels:
+    """The decision: a task, the classes' names in the order of their ids, and the id of each raw value."""
+
+    task: str
+    names: tuple[str, ...] = ()
+    ids: Mapping[object, int]
+
+
+def count(counts: Counts, rows: Rows, splits: Splits, *, column: str, task: str | None) -> None:
+    """Add a batch's labels to `counts`. Floats that are numbers to predict are checked, not counted.
+
+    Raises:
+        InputError: a number to predict is not finite, or there are too many classes.
+    """
+    if not rows.texts:
+        return
+    kind = _kind(rows.labels)
+    seen = counts.setdefault(kind, {})
+    if task == REGRESSION or (kind == "float" and task is None):
+        _numbers(rows, column)
+        return
+    encoded = rows.labels.dictionary_encode()
+    table = np.bincount(
+        encoded.indices.to_numpy().astype(np.int64) * len(SPLITS) + splits,
+        minlength=len(encoded.dictionary) * len(SPLITS),
+    ).reshape(-1, len(SPLITS))
+    for value, row in zip(encoded.dictionary.to_pylist(), table, strict=True):
+        seen[value] = seen[value] + row if value in seen else row
+    if len(seen) > MOST_LABELS:
+        first, second = list(seen)[:2]
+        raise InputError(
+            f"label {column!r} has more than {MOST_LABELS:,} different values ({first!r}, {second!r}, ...): "
+            "name another --label column, or use --task regression if it is a number to predict"
+        )
+
+
+def decide(counts: Counts, *, column: str, task: str | None) -> Labels:
+    """The task and the classes.
+
+    Raises:
+        InputError: the values are of kinds that do not go together, do not fit `task`, or a class is missing
+            from the train split.
+    """
+    kinds = set(counts)
+    if not kinds:
+        raise InputError("the sources have no rows: name files that hold articles")
+    if len(kinds) > 1 and kinds != {"integer", "float"}:
+        raise InputError(f"label {column!r} is {' in one place and '.join(sorted(kinds))} in another: make it one type")
+    if task == REGRESSION or (task is None and "float" in kinds):
+        return Labels(task=REGRESSION, ids={})
+    return _classes(counts, column)
+
+
+def encode(labels: Labels, rows: Rows, column: str) -> pa.Array:
+    """A batch's labels as they stand in a shard: int32 ids or float32 numbers."""
+    if labels.task == REGRESSION:
+        return pa.array(_numbers(rows, column), type=pa.float32())
+    encoded = rows.labels.dictionary_encode()
+    ids = np.array([labels.ids[value] for value in encoded.dictionary.to_pylist()], dtype=np.int32)
+    return pa.array(ids[encoded.indices.to_numpy()], type=pa.int32())
+
+
+def _kind(labels: pa.Array) -> str:
+    if types.is_integer(labels.type):
+        return "integer"
+    if types.is_boolean(labels.type):
+        return "boolean"
+    return "float" if types.is_floating(labels.type) or types.is_decimal(labels.type) else "string"
+
+
+def _numbers(rows: Rows, column: str) -> npt.NDArray[np.float32]:
+    """The labels as finite float32 numbers."""
+    try:
+        wide = pc.cast(rows.labels, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    except pa.ArrowException:
+        values = rows.labels.to_pylist()
+        index = next(index for index, value in enumerate(values) if not _is_number(value))
+        raise InputError(
+            f"{rows.where(index)}: label {column!r} is {values[index]!r}, not a number: correct it, name another "
+            "--label column, or use --task classification"
+        ) from None
+    with np.errstate(over="ignore"):
+        narrow: npt.NDArray[np.float32] = wide.astype(np.float32)
+    if not np.isfinite(narrow).all():
+        index = int(np.flatnonzero(~np.isfinite(narrow))[0])
+        raise InputError(
+            f"{rows.where(index)}: label {column!r} is {wide[index]}, not finite as a float32: correct it or drop "
+            "the row"
+        )
+    return narrow
+
+
+def _classes(counts: Counts, column: str) -> Labels:
+    merged: dict[object, npt.NDArray[np.int64]] = {}
+    for value, row in (item for seen in counts.values() for item in seen.items()):
+        merged[value] = merged[value] + row if value in merged else row
+    values = sorted(merged)  # type: ignore[type-var]  # one kind, or integers with floats
+    if any(isinstance(value, float) and not math.isfinite(value) for value in values):
+        raise InputError(f"label {column!r} has a value that is not finite: drop those rows")
+    if len(values) < 2:
+        raise InputError(
+            f"label {column!r} has only the value {_name(values[0])!r}: there must be at least two classes"
+        )
+    _check_train(merged, values, column)
+    return Labels(
+        task=CLASSIFICATION,
+        names=tuple(_name(value) for value in values),
+        ids={value: index for index, value in enumerate(values)},
+    )
+
+
+def _check_train(merged: dict[object, npt.NDArray[np.int64]], values: list[object], column: str) -> None:
+    unseen = [value for value in values if not merged[value][0]]
+    if unseen:
+        more = f" (and {len(unseen) - 1} more labels)" if len(unseen) > 1 else ""
+        raise InputError(
+            f"label {column!r} {_name(unseen[0])!r} has {int(merged[unseen[0]].sum())} rows, none of them in the "
+            f"train split{more}: drop those rows, merge labels, or try another --split-seed"
+        )
+
+
+def _name(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _is_number(value: object) -> bool:
+    try:
+        float(str(value))
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,102 @@
+"""Rows of a Parquet file, read by path in batches of bounded size."""
+
+from collections.abc import Callable, Iterator
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import types
+
+from cluster.prepare.batches import BATCH_BYTES, Batch, Columns, require
+from cluster.prepare.sources import Source
+from trainer.errors import InputError, NotReadyError
+
+# Read-ahead of a column in bytes. Without it a row group's whole column chunk is held at once.
+READ_AHEAD_BYTES = 2**20
+
+
+def read(source: Source, columns: Columns, batch_rows: int) -> Iterator[Batch]:
+    """The file's rows in order.
+
+    Raises:
+        InputError: it is not Parquet, lacks a column, or a column has a type that cannot be used.
+    """
+    try:
+        # By path, never from a Python file object: pyarrow may then abort the process when it exits.
+        with pq.ParquetFile(
+            source.path, filesystem=source.filesystem, pre_buffer=False, buffer_size=READ_AHEAD_BYTES
+        ) as file:
+            require(source.name, columns, file.schema_arrow.names)
+            _check_types(source.name, columns, file.schema_arrow)
+            yield from _batches(source, columns, file, batch_rows)
+    except (pa.ArrowException, OSError) as problem:
+        first_line = (str(problem).splitlines() or [""])[0]
+        # A damaged file is an OSError too; only a store or a permission is no matter of the file itself.
+        if isinstance(problem, PermissionError) or (
+            isinstance(problem, OSError) and source.filesystem.type_name == "s3"
+        ):
+            raise NotReadyError(f"{source.name} cannot be read ({first_line}): check permission") from problem
+        raise InputError(f"{source.name} cannot be read as Parquet ({first_line}): write it again") from problem
+
+
+def _batches(source: Source, columns: Columns, file: pq.ParquetFile, batch_rows: int) -> Iterator[Batch]:
+    rows = file.metadata.num_rows
+    size = sum(file.metadata.row_group(group).total_byte_size for group in range(file.metadata.num_row_groups))
+    # Long texts come fewer at a time, so that a batch stays small whatever the articles' length.
+    batch_rows = max(1, min(batch_rows, BATCH_BYTES * max(rows, 1) // max(size, 1)))
+    first = 1
+    for record in file.iter_batches(batch_size=batch_rows, columns=columns.names()):
+        yield Batch(
+            file=source.name,
+            unit="row",
+            places=range(first, first + record.num_rows),
+            texts=record.column(columns.text).cast(pa.string()).to_pylist(),
+            labels=_plain(record.column(columns.label)),
+            groups=None if columns.group is None else record.column(columns.group).to_pylist(),
+            bytes=source.bytes * record.num_rows // rows,
+        )
+        first += record.num_rows
+
+
+def _plain(labels: pa.Array) -> pa.Array:
+    """The labels in the few types that the other formats have too."""
+    if types.is_dictionary(labels.type):
+        labels = labels.dictionary_decode()
+    if _is_text(labels.type):
+        return labels.cast(pa.string())
+    if types.is_floating(labels.type) or types.is_decimal(labels.type):
+        return labels.cast(pa.float64())
+    return labels
+
+
+def _check_types(file: str, columns: Columns, schema: pa.Schema) -> None:
+    """Refuse a column whose type cannot be what it is said to be."""
+    _refuse(file, columns.text, schema, _is_text, "text must be strings: name another --text column")
+    _refuse(
+        file,
+        columns.label,
+        schema,
+        lambda kind: _is_text(kind) or _is_scalar(kind),
+        "a label must be a string, an integer, a boolean or a float: name another --label column",
+    )
+    if columns.group is not None:
+        _refuse(
+            file,
+            columns.group,
+            schema,
+            lambda kind: not types.is_nested(kind),
+            "a group must be one value: name another --group-by column",
+        )
+
+
+def _refuse(file: str, column: str, schema: pa.Schema, fits: Callable[[pa.DataType], bool], remedy: str) -> None:
+    kind = schema.field(column).type
+    if not fits(kind.value_type if types.is_dictionary(kind) else kind):
+        raise InputError(f"{file} column {column!r} has the type {kind}: {remedy}")
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
+
+
+def _is_scalar(kind: pa.DataType) -> bool:
+    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind) or types.is_decimal(kind))

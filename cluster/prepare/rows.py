@@ -1,0 +1,104 @@
+"""Rows that can be used: no missing value, no empty text, numbered over the whole input."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from cluster.prepare.batches import Batch, Columns
+from trainer.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """Checked rows of one batch.
+
+    `rows` are their numbers over all input, `first` counts the kept rows before them, `keys` are the normalised
+    texts that say which rows are duplicates. `kept` are the indices in `source` of the rows that were kept.
+    """
+
+    rows: npt.NDArray[np.int64]
+    first: int
+    texts: list[str]
+    keys: list[str]
+    labels: pa.Array
+    groups: list[str] | None
+    skipped: int
+    source: Batch
+    kept: list[int]
+
+    def where(self, index: int) -> str:
+        """The words for one row's place in an error."""
+        return self.source.where(self.kept[index])
+
+
+def checked(batches: Iterable[Batch], columns: Columns, *, skip_empty: bool) -> Iterator[Rows]:
+    """The rows of `batches` that can be used.
+
+    Raises:
+        InputError: a text, label or group is missing, or a text is empty and `skip_empty` is not set.
+    """
+    start = first = 0
+    for batch in batches:
+        rows = _checked(batch, columns, start=start, first=first, skip_empty=skip_empty)
+        start += len(batch.texts)
+        first += len(rows.texts)
+        yield rows
+
+
+def normalised(text: str) -> str:
+    """The key of a text: texts that differ only in case or white space are duplicates. Empty if no tokens."""
+    return " ".join(text.casefold().split())
+
+
+def _checked(batch: Batch, columns: Columns, *, start: int, first: int, skip_empty: bool) -> Rows:
+    keys = ["" if text is None else normalised(text) for text in batch.texts]
+    kept = [index for index, key in enumerate(keys) if key]
+    if len(kept) < len(keys):
+        _check_empty(batch, columns, keys, skip_empty=skip_empty)
+    labels = batch.labels if len(kept) == len(keys) else batch.labels.take(pa.array(kept, pa.int64()))
+    _check_labels(batch, columns, kept, labels)
+    return Rows(
+        rows=np.asarray(kept, dtype=np.int64) + start,
+        first=first,
+        texts=[text for text, key in zip(batch.texts, keys, strict=True) if text is not None and key],
+        keys=[key for key in keys if key],
+        labels=labels,
+        groups=_groups(batch, columns, kept),
+        skipped=len(keys) - len(kept),
+        source=batch,
+        kept=kept,
+    )
+
+
+def _check_empty(batch: Batch, columns: Columns, keys: list[str], *, skip_empty: bool) -> None:
+    for index, (text, key) in enumerate(zip(batch.texts, keys, strict=True)):
+        if text is None:
+            raise InputError(
+                f"{batch.where(index)}: text {columns.text!r} is missing (null): fill it in or drop the row"
+            )
+        if not key and not skip_empty:
+            raise InputError(f"{batch.where(index)}: text {columns.text!r} is empty: correct it, or pass --skip-empty")
+
+
+def _check_labels(batch: Batch, columns: Columns, kept: list[int], labels: pa.Array) -> None:
+    # An empty string is what many tools write for "no label"; as a class of its own it would go unnoticed.
+    empty = labels.null_count or (pa.types.is_string(labels.type) and "" in labels.to_pylist())
+    if not empty:
+        return
+    index = next(index for index, label in zip(kept, labels.to_pylist(), strict=True) if label in (None, ""))
+    raise InputError(f"{batch.where(index)}: label {columns.label!r} is missing: fill it in or drop the row")
+
+
+def _groups(batch: Batch, columns: Columns, kept: list[int]) -> list[str] | None:
+    if batch.groups is None:
+        return None
+    for index in kept:
+        if batch.groups[index] in (None, ""):
+            raise InputError(
+                f"{batch.where(index)}: group {columns.group!r} is missing: fill it in (any unique value stands "
+                "for a group of its own) or drop the row"
+            )
+    return [str(batch.groups[index]) for index in kept]

@@ -1,0 +1,124 @@
+"""Writes one split: its Parquet shards, what the manifest says of it, and the hash of its content."""
+
+import hashlib
+import os
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from trainer.manifest import UNKNOWN_ID, Shard, Split, sha256_of_file
+
+SHARD_BYTES = 64 * 2**20
+ROW_GROUP_ROWS = 16_384
+ROW_GROUP_BYTES = 8 * 2**20
+PERCENTILES = (50, 90, 99)
+
+
+class SplitWriter:
+    """Holds the open shard of one split. Closed, it can tell the `Split` and the content's `digest`."""
+
+    def __init__(self, folder: Path, name: str, *, max_tokens: int, labels: int, shard_bytes: int) -> None:
+        self._folder, self._name, self._shard_bytes = folder, name, shard_bytes
+        self._writer: pq.ParquetWriter | None = None
+        self._pending: list[pa.Table] = []
+        self._shards: list[Shard] = []
+        self._shard_rows = self._shard_tokens = self._truncated = self._unknown = 0
+        self._lengths = np.zeros(max_tokens + 1, dtype=np.int64)
+        self._label_counts = np.zeros(labels, dtype=np.int64)
+        self._hashes = tuple(hashlib.sha256() for _ in ("tokens", "lengths", "labels"))
+
+    def __enter__(self) -> "SplitWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Write what is pending and close; after an error only close."""
+        if kind is None:
+            self._flush()
+        self._close_shard()
+
+    def write(self, table: pa.Table) -> None:
+        """Add rows: a table with the columns `row`, `tokens`, `label` and `truncated`."""
+        if not table.num_rows:
+            return
+        self._measure(table)
+        self._pending.append(table.drop_columns(["truncated"]))
+        rows = sum(part.num_rows for part in self._pending)
+        if rows >= ROW_GROUP_ROWS or sum(part.nbytes for part in self._pending) >= ROW_GROUP_BYTES:
+            self._flush()
+
+    def split(self) -> Split:
+        """What the manifest says of the split."""
+        lengths = np.flatnonzero(self._lengths)
+        powers = np.array([int(length).bit_length() - 1 for length in lengths], dtype=np.int64)
+        histogram = np.bincount(powers, weights=self._lengths[lengths]).astype(np.int64)
+        return Split(
+            rows=sum(shard.rows for shard in self._shards),
+            tokens=sum(shard.tokens for shard in self._shards),
+            label_counts=tuple(self._label_counts.tolist()),
+            length_histogram=tuple(histogram.tolist()),
+            shards=tuple(self._shards),
+            length_percentiles=self._percentiles(),
+            truncated_rows=self._truncated,
+            unknown_tokens=self._unknown,
+        )
+
+    def digest(self) -> bytes:
+        """The hash of the rows' tokens, lengths and labels in their order; not of the files' bytes."""
+        return b"".join(part.digest() for part in self._hashes)
+
+    def _measure(self, table: pa.Table) -> None:
+        tokens = table["tokens"].combine_chunks()
+        flat = tokens.flatten().to_numpy()
+        lengths = pc.list_value_length(tokens).to_numpy()
+        labels = table["label"].to_numpy()
+        # Little-endian and of one width, so that the hash is the same on any machine and vocabulary type.
+        contents = (flat.astype("<u4"), lengths.astype("<u4"), labels.astype(f"<{labels.dtype.kind}4"))
+        for part, values in zip(self._hashes, contents, strict=True):
+            part.update(values.tobytes())
+        self._lengths += np.bincount(lengths, minlength=len(self._lengths))
+        self._unknown += int(np.count_nonzero(flat == UNKNOWN_ID))
+        self._truncated += int(pc.sum(table["truncated"]).as_py())
+        if len(self._label_counts):
+            self._label_counts += np.bincount(labels, minlength=len(self._label_counts))
+
+    def _percentiles(self) -> tuple[int, ...]:
+        ranks = np.cumsum(self._lengths)
+        return tuple(int(np.searchsorted(ranks, share / 100 * ranks[-1])) for share in PERCENTILES)
+
+    def _flush(self) -> None:
+        if not self._pending:
+            return
+        table = pa.concat_tables(self._pending).combine_chunks()
+        self._pending = []
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(str(self._path()), table.schema, compression="zstd")
+        self._writer.write_table(table)
+        self._shard_rows += table.num_rows
+        self._shard_tokens += len(table["tokens"].combine_chunks().flatten())
+        if self._path().stat().st_size >= self._shard_bytes:
+            self._close_shard()
+
+    def _path(self) -> Path:
+        return self._folder / f"{self._name}-{len(self._shards):05}.parquet"
+
+    def _close_shard(self) -> None:
+        if self._writer is None:
+            return
+        self._writer.close()
+        self._writer = None
+        path = self._path()
+        shard = Shard(
+            file=path.name,
+            rows=self._shard_rows,
+            tokens=self._shard_tokens,
+            bytes=os.path.getsize(path),
+            sha256=sha256_of_file(str(path)),
+        )
+        self._shards.append(shard)
+        self._shard_rows = self._shard_tokens = 0

@@ -1,0 +1,73 @@
+"""Which split a row belongs to: decided by a hash of its key, so that it never depends on order or on luck.
+
+Without groups the key is the normalised text: stateless, and duplicates go to one split. With groups a row ties
+its text to its group; everything tied together, however far, is one component and goes to one split.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from cluster.prepare.rows import Rows
+
+Hashes = npt.NDArray[np.uint64]
+Splits = npt.NDArray[np.uint8]
+Splitter = Callable[[Rows], Splits]
+
+# Of 2**64 hashes the first 80 % are train, the next 10 % validation, the rest test (`trainer.manifest.SPLITS`).
+TRAIN_SHARE, VALIDATION_SHARE = 0.8, 0.1
+_BORDERS = np.array([TRAIN_SHARE * 2.0**64, (TRAIN_SHARE + VALIDATION_SHARE) * 2.0**64], dtype=np.uint64)
+
+
+def hashes(keys: Iterable[str], *, split_seed: int) -> Hashes:
+    """A 64-bit hash of each key; another `split_seed` gives other hashes."""
+    salt = split_seed.to_bytes(8, "little")
+    digests = [hashlib.blake2b(key.encode(), digest_size=8, salt=salt).digest() for key in keys]
+    return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64, copy=False)
+
+
+def by_hash(values: Hashes) -> Splits:
+    """The split of each hash: 0 train, 1 validation, 2 test."""
+    return np.searchsorted(_BORDERS, values, side="right").astype(np.uint8)
+
+
+def by_component(text_hashes: Hashes, group_hashes: Hashes, *, split_seed: int) -> Splits:
+    """The split of each row when rows that share a text or a group must share a split."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    if not len(text_hashes):
+        return np.zeros(0, dtype=np.uint8)
+    texts, text_of_row = np.unique(text_hashes, return_inverse=True)
+    groups, group_of_row = np.unique(group_hashes, return_inverse=True)
+    nodes = len(texts) + len(groups)
+    ties = (
+        np.ones(len(text_of_row), dtype=np.bool_),
+        (text_of_row, group_of_row + len(texts)),
+    )
+    count, component_of_node = connected_components(coo_array(ties, shape=(nodes, nodes)), directed=False)
+    smallest = np.full(count, np.iinfo(np.uint64).max, dtype=np.uint64)
+    np.minimum.at(smallest, component_of_node[len(texts) :], groups)
+    # The smallest of many hashes is small: hashed again, or large components would all be train.
+    again = hashes((str(value) for value in smallest.tolist()), split_seed=split_seed)
+    splits: Splits = by_hash(again)[component_of_node[text_of_row]]
+    return splits
+
+
+def splitter(rows: Callable[[], Iterable[Rows]], *, grouped: bool, split_seed: int) -> Splitter:
+    """The function that gives a batch's splits. With groups all rows are read first, 16 bytes kept of each."""
+    if not grouped:
+        return lambda batch: by_hash(hashes(batch.keys, split_seed=split_seed))
+    pairs = [
+        (hashes(batch.keys, split_seed=split_seed), hashes(batch.groups or [], split_seed=split_seed))
+        for batch in rows()
+    ]
+    empty = [np.zeros(0, dtype=np.uint64)]
+    splits = by_component(
+        np.concatenate([text for text, _ in pairs] or empty),
+        np.concatenate([group for _, group in pairs] or empty),
+        split_seed=split_seed,
+    )
+    return lambda batch: splits[batch.first : batch.first + len(batch.texts)]

@@ -1,0 +1,42 @@
+"""Texts -> token ids, right-truncated, as one Arrow list array a batch."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+from tokenizers import Tokenizer
+
+# An encoding takes some 150 bytes a token while it lives: texts go through the tokenizer this much at a time.
+ENCODE_CHARACTERS = 2 * 2**20
+
+
+def dtype_of(vocabulary_size: int) -> str:
+    """The smallest unsigned type that holds every id."""
+    return "uint16" if vocabulary_size <= 2**16 else "uint32"
+
+
+def tokenise(tokenizer: Tokenizer, texts: Sequence[str], *, max_tokens: int, dtype: str) -> tuple[pa.Array, pa.Array]:
+    """The tokens of each text, and whether it was longer than `max_tokens`."""
+    pieces, lengths = [], []
+    for some in _portions(texts):
+        ids = [encoding.ids for encoding in tokenizer.encode_batch_fast(some, add_special_tokens=False)]
+        lengths += [len(tokens) for tokens in ids]
+        pieces += [np.array(tokens[:max_tokens], dtype=dtype) for tokens in ids]
+    whole = np.array(lengths, dtype=np.int64)
+    offsets = np.zeros(len(whole) + 1, dtype=np.int32)
+    np.cumsum(np.minimum(whole, max_tokens), out=offsets[1:])
+    flat = np.concatenate(pieces) if pieces else np.zeros(0, dtype=dtype)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat)), pa.array(whole > max_tokens)
+
+
+def _portions(texts: Sequence[str]) -> Iterator[list[str]]:
+    portion: list[str] = []
+    characters = 0
+    for text in texts:
+        portion.append(text)
+        characters += len(text)
+        if characters >= ENCODE_CHARACTERS:
+            yield portion
+            portion, characters = [], 0
+    if portion:
+        yield portion

@@ -1,0 +1,81 @@
+"""The words of the train split and the tokenizer made of them (Hugging Face `tokenizers`).
+
+Words are counted by the library's own trainer, in parallel, a window of texts at a time; its counts are merged
+here. One training over all texts would do without the merging, but holds every distinct word of the input (a
+number, a misspelling) in memory; here the rarest words are forgotten when there are too many.
+"""
+
+import json
+import os
+from collections.abc import Iterable
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is fetched, whatever tokenizers does in later versions
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")  # said aloud, so that a later fork prints no warning
+
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+from trainer.manifest import PADDING_ID, UNKNOWN_ID
+
+PADDING, UNKNOWN = "[PAD]", "[UNK]"
+WINDOW_ROWS = 50_000
+WINDOW_CHARACTERS = 16 * 2**20
+MOST_WORDS = 2_000_000
+
+Words = dict[str, int]
+
+
+def count_words(texts: Iterable[str], words: Words, *, most_words: int = MOST_WORDS) -> None:
+    """Add the words of `texts` to `words`. Windows are cut by row, so batches do not change the result."""
+    window: list[str] = []
+    characters = 0
+    for text in texts:
+        window.append(text)
+        characters += len(text)
+        if len(window) == WINDOW_ROWS or characters >= WINDOW_CHARACTERS:
+            _add(window, words, most_words)
+            window, characters = [], 0
+    _add(window, words, most_words)
+
+
+def _add(window: list[str], words: Words, most_words: int) -> None:
+    trainer = trainers.WordLevelTrainer(vocab_size=0, special_tokens=[], show_progress=False)
+    _tokenizer({UNKNOWN: 0}).train_from_iterator(window, trainer)
+    # The trainer has no accessor for its counts; its state (what pickle would save) is JSON that holds them.
+    counts: Words = json.loads(trainer.__getstate__())["WordLevelTrainer"]["words"]
+    for word, count in counts.items():
+        words[word] = words.get(word, 0) + count
+    rarest = 0
+    while len(words) > most_words:
+        rarest += 1
+        for word in [word for word, count in words.items() if count <= rarest]:
+            del words[word]
+
+
+def build(words: Words, *, size: int) -> Tokenizer:
+    """The tokenizer of the `size` - 2 most frequent words; ties go by the alphabet, so it is always the same."""
+    chosen = sorted(words.items(), key=lambda item: (-item[1], item[0]))[: size - 2]
+    ids = {PADDING: PADDING_ID, UNKNOWN: UNKNOWN_ID}
+    ids.update((word, index) for index, (word, _) in enumerate(chosen, start=len(ids)))
+    # The two specials are not registered as such: a text that says "[PAD]" means three ordinary tokens.
+    return _tokenizer(ids)
+
+
+def names(tokenizer: Tokenizer) -> list[str]:
+    """The tokens in the order of their ids."""
+    ids = tokenizer.get_vocab()
+    return sorted(ids, key=lambda token: int(ids[token]))
+
+
+def to_json(tokenizer: Tokenizer, *, max_tokens: int) -> str:
+    """The text of `tokenizer.json`, which truncates as the shards are truncated."""
+    tokenizer.enable_truncation(max_tokens)
+    text = str(tokenizer.to_str(pretty=True))
+    tokenizer.no_truncation()
+    return text
+
+
+def _tokenizer(ids: dict[str, int]) -> Tokenizer:
+    tokenizer = Tokenizer(models.WordLevel(ids, unk_token=UNKNOWN))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    return tokenizer
