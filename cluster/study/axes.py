@@ -1,0 +1,88 @@
+"""The trials of a study: the cross product of its axes, `full` and the learning-rate rule resolved.
+
+The order: the first seed of every point, then the second of every point, and so on, so that after one n-th of the
+time the whole range of global batches has been seen once, and a study that is stopped early (money, patience) has
+compared all points equally often. Within one seed the dtype changes slowest and the learning rate fastest, because
+a change of dtype makes a worker trace its functions again and a change of rate costs nothing.
+"""
+
+import math
+from itertools import product
+
+from cluster.study.forms import FULL
+from cluster.study.spec import RateRule, StudySpec
+from trainer.errors import InputError
+from trainer.trial import TrialSpec
+
+_EXPONENTS = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}
+
+
+def trials(spec: StudySpec, *, data_hash: str, train_rows: int) -> tuple[TrialSpec, ...]:
+    """The trials of `spec` on the data `data_hash`, whose train split has `train_rows` rows.
+
+    Raises:
+        InputError: a global batch is larger than the split, `full` is also listed as a number, or the learning-rate
+            rule leaves what a number can hold.
+    """
+    rows_of = _rows(spec.axes.global_batch, train_rows)
+    rates_at = {rows: rates(spec.axes.learning_rate, rows) for rows in rows_of.values()}
+    model = spec.model.model_spec()
+    return tuple(
+        TrialSpec(
+            data_hash=data_hash,
+            task=spec.task,
+            model=model,
+            global_batch=rows_of[written],
+            learning_rate=rate,
+            optimizer=optimizer,
+            dtype=dtype,
+            seed=seed,
+            budget=spec.budget_at(written),
+            evaluate_every=spec.evaluate_every,
+            clip_norm=spec.clip_norm,
+        )
+        for seed, dtype, optimizer, written in product(
+            spec.axes.seeds, spec.axes.dtype, spec.axes.optimizer, spec.axes.global_batch
+        )
+        for rate in rates_at[rows_of[written]]
+    )
+
+
+def rates(axis: tuple[float, ...] | RateRule, global_batch: int) -> tuple[float, ...]:
+    """The learning rates tried at `global_batch`, as listed or, for a rule, rising.
+
+    Raises:
+        InputError: the rule gives a rate that is zero, infinite or the same as another.
+    """
+    if not isinstance(axis, RateRule):
+        return axis
+    scale = (global_batch / (axis.at or global_batch)) ** _EXPONENTS[axis.rule]
+    middle = (axis.points - 1) / 2
+    try:
+        grid = [axis.around * scale * axis.factor ** (point - middle) for point in range(axis.points)]
+    except OverflowError:
+        grid = [math.inf]
+    # A rate is part of the trial's identity: 12 digits hide the last bit, in which two machines' `pow` may differ.
+    found = tuple(float(f"{rate:.12g}") for rate in grid)
+    if not all(0 < rate < math.inf for rate in found) or len(set(found)) < len(found):
+        raise InputError(
+            f"axes.learning_rate: {axis.points} rates of factor {axis.factor:g} around {axis.around:g} are not "
+            f"{axis.points} different positive numbers at global batch {global_batch}: change points or factor"
+        )
+    return found
+
+
+def _rows(batches: tuple[int | str, ...], train_rows: int) -> dict[int | str, int]:
+    """The rows of each global batch as it is written."""
+    for batch in batches:
+        if isinstance(batch, int) and batch > train_rows:
+            raise InputError(
+                f"axes.global_batch: {batch} is more than the {train_rows} rows of the train split: "
+                f"give at most {train_rows}, or {FULL}"
+            )
+    if FULL in batches and train_rows in batches:
+        raise InputError(
+            f"axes.global_batch: {FULL} and {train_rows} are the same, the train split has {train_rows} rows: "
+            "remove one of the two"
+        )
+    return {batch: train_rows if batch == FULL else int(batch) for batch in batches}

@@ -1,0 +1,119 @@
+"""The forms in which a study's values may be written, and the one form each is kept in.
+
+Every function here takes a value as YAML gives it and returns the kept form, or raises a ValueError whose
+message is the remedy. `cluster.study.spec` puts them on the fields.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from trainer.errors import nearest
+from trainer.trial import DURATION_UNITS, Duration
+
+FULL = "full"
+
+# `seeds: 2024` is nearly always one seed, 2024, written wrongly, and would cost 2024 times the money.
+MOST_SEEDS = 1000
+
+# The whole numbers up to here are floats too, exactly.
+_LARGEST_AMOUNT = 2**53
+
+_DURATION = f"give one of {', '.join(DURATION_UNITS)} with its amount, such as {{epochs: 10}}"
+
+
+def listed(value: object) -> tuple[Any, ...]:
+    """A list, or a scalar where a list is meant."""
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The values, none of which may stand twice."""
+    for position, value in enumerate(values):
+        if value in values[:position]:
+            raise ValueError(f"{value} stands twice, remove one")
+    return values
+
+
+def one_of(known: Iterable[str], *, later: Iterable[str] = ()) -> Callable[[object], str]:
+    """A check for one of the names `known`; those in `later` are refused as not built yet."""
+    names, not_yet = list(known), list(later)
+
+    def check(value: object) -> str:
+        if isinstance(value, str) and value in names:
+            return value
+        remedy = f"use one of {', '.join(names)}"
+        if value in not_yet:
+            raise ValueError(f"it comes in a later release, {remedy}")
+        raise ValueError(f"{remedy}{nearest(str(value), names)}")
+
+    return check
+
+
+def global_batch(value: object) -> int | str:
+    """A number of rows, or `full` for all of them."""
+    if value == FULL or (type(value) is int and value >= 1):
+        return value
+    raise ValueError(f"give a whole number of rows of at least 1, or {FULL}")
+
+
+def micro_batch(value: object) -> int | str:
+    """A number of rows, or `auto`."""
+    if value == "auto" or (type(value) is int and value >= 1):
+        return value
+    raise ValueError("give a whole number of rows of at least 1, or auto")
+
+
+def seeds(value: object) -> tuple[Any, ...]:
+    """A number n of seeds, for 0..n-1, or a list of seeds."""
+    if type(value) is not int:
+        return listed(value)
+    if value < 1:
+        raise ValueError("give the number of seeds, at least 1, or a list of seeds")
+    if value > MOST_SEEDS:
+        raise ValueError(
+            f"that asks for {value} seeds, and at most {MOST_SEEDS} can be: for the one seed {value} write [{value}]"
+        )
+    return tuple(range(value))
+
+
+def duration(value: object) -> Duration:
+    """`{unit: amount}`."""
+    if isinstance(value, Duration):
+        return value
+    if not isinstance(value, dict) or len(value) != 1:
+        raise ValueError(_DURATION)
+    ((unit, amount),) = value.items()
+    if unit not in DURATION_UNITS:
+        raise ValueError(f"{unit} is not a unit{nearest(str(unit), list(DURATION_UNITS))}, {_DURATION}")
+    if type(amount) not in (int, float) or not 0 < amount <= _LARGEST_AMOUNT:
+        raise ValueError(f"give {unit} a positive number, such as {{{unit}: 10}}")
+    if unit in ("examples", "updates") and amount != int(amount):
+        raise ValueError(f"give {unit} a whole number, such as {{{unit}: {math.ceil(amount)}}}")
+    # Always a float: 10 and 10.0 are one budget and must give one trial_id.
+    return Duration(unit=unit, amount=float(amount))
+
+
+def budget(value: object) -> Duration | dict[int | str, Duration]:
+    """`{unit: amount}`, or such a duration for each global batch: `{16: {epochs: 15}, full: {epochs: 150}}`."""
+    if not isinstance(value, dict) or not any(isinstance(inner, dict | Duration) for inner in value.values()):
+        return duration(value)
+    kept: dict[int | str, Duration] = {}
+    for written, inner in value.items():
+        # JSON, in which a spec is stored, has only text as keys.
+        batch = int(written) if isinstance(written, str) and written.isdecimal() else written
+        try:
+            batch = global_batch(batch)
+            if batch in kept:
+                raise ValueError("it stands twice, remove one")
+            kept[batch] = duration(inner)
+        except ValueError as problem:
+            raise ValueError(f"at global batch {written}: {problem}") from None
+    return kept
+
+
+def plain_budget(value: Duration | dict[int | str, Duration]) -> dict[str, Any]:
+    """The inverse of `budget`, for JSON."""
+    if isinstance(value, Duration):
+        return {value.unit: value.amount}
+    return {str(batch): plain_budget(inner) for batch, inner in value.items()}

@@ -1,0 +1,47 @@
+"""What identifies a study's spec: its canonical JSON, the hash of that, and what may not change under one name."""
+
+import hashlib
+import json
+from typing import Any
+
+from cluster.study.spec import StudySpec
+
+# Other axes, budgets or resources under the same name only add trials; another task or model makes another study.
+_FIXED = ("task", "model")
+
+
+def canonical_json(spec: StudySpec) -> str:
+    """The spec with all defaults filled in, as JSON; `spec.parse` reads it back."""
+    return json.dumps(spec.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+
+def spec_hash(spec: StudySpec) -> str:
+    """16 hexadecimal digits of the sha256 of the spec's canonical JSON."""
+    return hashlib.sha256(canonical_json(spec).encode()).hexdigest()[:16]
+
+
+def changed(old_json: str, new: StudySpec) -> list[str]:
+    """What differs, of that which may not under one study name, such as `model.lstm_units: 128 -> 256`.
+
+    `old_json` is the canonical JSON of the spec under which the study ran before. The data are for the caller to
+    compare, by their `data_hash`.
+    """
+    old, now = _fixed(json.loads(old_json)), _fixed(json.loads(canonical_json(new)))
+    return [
+        f"{key}: {_shown(old, key)} -> {_shown(now, key)}"
+        for key in {**old, **now}
+        if (key in old, old.get(key)) != (key in now, now.get(key))
+    ]
+
+
+def _fixed(fields: dict[str, Any]) -> dict[str, Any]:
+    dotted: dict[str, Any] = {}
+    for key in _FIXED:
+        value = fields[key]
+        dotted |= {f"{key}.{name}": inner for name, inner in value.items()} if isinstance(value, dict) else {key: value}
+    return dotted
+
+
+def _shown(fields: dict[str, Any], key: str) -> str:
+    value = fields.get(key, "(none)")
+    return value if isinstance(value, str) else json.dumps(value)

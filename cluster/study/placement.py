@@ -1,0 +1,123 @@
+"""What fits on the machine: how many lanes at once, and how many rows go through the model at once. Pure decisions.
+
+CPUs and GPUs are totals. A worker's part of a GPU is never spread over two GPUs, as Ray places it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from cluster.study.spec import Resources
+from trainer.errors import InputError
+from trainer.trial import TrialSpec
+
+# What `micro_batch: auto` allows, until a later issue measures memory: small enough for a modest machine.
+_AUTO_MICRO_BATCH = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """How a study's trials are laid out.
+
+    `cpus` and `gpus` are what all lanes take together; `threads_per_worker` are TensorFlow's. `note` says in one
+    sentence why there are fewer lanes than asked for, None when there are not.
+    """
+
+    lanes: int
+    workers: int
+    cpus: float
+    gpus: float
+    threads_per_worker: int
+    note: str | None
+
+
+def place(resources: Resources, trials: Sequence[TrialSpec], *, cpus: float, gpus: float) -> Placement:
+    """The placement of `trials`, of which there is at least one, on a machine with `cpus` and `gpus`.
+
+    Raises:
+        InputError: not one lane fits, or the micro-batch is larger than the smallest global batch's share.
+    """
+    micro_batch_rows(resources, min(trial.global_batch for trial in trials))
+    workers = resources.workers
+    by_cpus = _slots(cpus, resources.cpus_per_worker) // workers
+    by_gpus = _gpu_slots(gpus, resources.gpus_per_worker) // workers if resources.gpus_per_worker else by_cpus
+    if not by_cpus:
+        raise InputError(_refusal("cpus_per_worker", "CPU", workers, resources.cpus_per_worker, cpus))
+    if not by_gpus:
+        raise InputError(_refusal("gpus_per_worker", "GPU", workers, resources.gpus_per_worker, gpus))
+    fit = min(by_cpus, by_gpus)
+    lanes = min(resources.lanes or fit, fit, len(trials))
+    return Placement(
+        lanes=lanes,
+        workers=workers,
+        cpus=float(lanes * workers * _exact(resources.cpus_per_worker)),
+        gpus=float(lanes * workers * _exact(resources.gpus_per_worker)),
+        threads_per_worker=max(1, int(resources.cpus_per_worker)),
+        note=_note(resources.lanes, fit, len(trials)),
+    )
+
+
+def micro_batch_rows(resources: Resources, global_batch: int) -> int:
+    """The most rows that go through the model at once in a worker's share of `global_batch`.
+
+    Raises:
+        InputError: the study's own `micro_batch` is larger than the largest share.
+    """
+    share = -(-global_batch // resources.workers)
+    if not isinstance(resources.micro_batch, int):
+        return min(share, _AUTO_MICRO_BATCH)
+    if resources.micro_batch > share:
+        raise InputError(
+            f"resources.micro_batch {resources.micro_batch} is larger than the share of {_count(share, 'row')} "
+            f"(global batch {global_batch} over {_count(resources.workers, 'worker')}): give at most {share}, or auto"
+        )
+    return resources.micro_batch
+
+
+def _exact(number: float) -> Fraction:
+    """The decimal number that was written: 0.3 holds 0.1 three times, which floats deny."""
+    return Fraction(repr(number))
+
+
+def _slots(amount: float, per_worker: float) -> int:
+    return int(_exact(amount) // _exact(per_worker))
+
+
+def _gpu_slots(gpus: float, per_worker: float) -> int:
+    if per_worker >= 1:
+        return _slots(gpus, per_worker)
+    return int(gpus) * _slots(1, per_worker)
+
+
+def _refusal(key: str, unit: str, workers: int, per_worker: float, machine: float) -> str:
+    needed = float(workers * _exact(per_worker))
+    within = ", each worker's part within one GPU" if unit == "GPU" and per_worker < 1 and workers > 1 else ""
+    return (
+        f"a lane of {_count(workers, 'worker')} needs {_count(needed, unit)}{within}, "
+        f"this machine has {machine:g}: {_remedy(key, unit, workers, machine)}"
+    )
+
+
+def _remedy(key: str, unit: str, workers: int, machine: float) -> str:
+    if unit == "CPU":
+        part = _exact(machine) / workers
+    elif machine >= workers:
+        part = Fraction(int(machine) // workers)
+    elif machine >= 1:
+        part = Fraction(1, -(-workers // int(machine)))
+    else:
+        return f"set resources.{key}: 0, or use a machine with a GPU"
+    # Ray counts to four decimals; rounded down, so that what is said does fit.
+    return f"set resources.{key}: {int(part * 10_000) / 10_000:g}"
+
+
+def _note(asked: int | None, fit: int, trials: int) -> str | None:
+    if asked is None or asked <= min(fit, trials):
+        return None
+    if fit <= trials:
+        return f"{asked} lanes were asked for, this machine holds {fit}"
+    return f"{asked} lanes were asked for, the study has only {_count(trials, 'trial')}"
+
+
+def _count(number: float, thing: str) -> str:
+    return f"{number:g} {thing}" + ("" if number == 1 else "s")

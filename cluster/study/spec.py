@@ -1,0 +1,246 @@
+"""What a study is: its YAML file as a `StudySpec`, every value checked before anything is started.
+
+Relative `data` and `summary` folders are relative to the current directory, as on any command line, not to the
+file. A scalar may stand where a list is meant. A budget is one duration for all, or one for each global batch:
+
+    budget: {epochs: 10}
+    budget:
+      16: {epochs: 15}
+      160: {epochs: 150}
+      full: {epochs: 1500}
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal, Self, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    TypeAdapter,
+    model_validator,
+)
+
+from cluster.study import forms, reading
+from trainer.errors import InputError
+from trainer.trial import DTYPES, OPTIMIZERS, TASKS, Duration, ModelSpec
+
+# Keras takes seeds of 32 bits, signed in some places.
+_LARGEST_SEED = 2**31 - 1
+
+Task = Annotated[str, BeforeValidator(forms.one_of(TASKS, later=["language_model"]))]
+Optimizer = Annotated[str, BeforeValidator(forms.one_of(OPTIMIZERS))]
+Dtype = Annotated[str, BeforeValidator(forms.one_of(DTYPES, later=["mixed_bfloat16", "mixed_float16"]))]
+GlobalBatch = Annotated[int | str, BeforeValidator(forms.global_batch)]
+MicroBatch = Annotated[int | str, BeforeValidator(forms.micro_batch)]
+Seed = Annotated[int, Field(ge=0, le=_LARGEST_SEED)]
+Rate = Annotated[float, Field(gt=0)]
+Length = Annotated[Duration, BeforeValidator(forms.duration), PlainSerializer(forms.plain_budget)]
+Budget = Annotated[
+    Duration | dict[int | str, Duration],
+    BeforeValidator(forms.budget),
+    PlainSerializer(forms.plain_budget),
+]
+
+
+Value = TypeVar("Value")
+Axis = Annotated[
+    tuple[Value, ...],
+    BeforeValidator(forms.listed),
+    AfterValidator(forms.distinct),
+    Field(min_length=1),
+]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class BuiltInModel(_Strict):
+    """The built-in LSTM."""
+
+    embedding_units: int = Field(default=ModelSpec.embedding_units, ge=1, description="a whole number of at least 1")
+    lstm_units: int = Field(default=ModelSpec.lstm_units, ge=1, description="a whole number of at least 1")
+    layers: int = Field(default=ModelSpec.layers, ge=1, description="a whole number of at least 1")
+    bidirectional: bool = Field(default=ModelSpec.bidirectional, description="true or false")
+    dropout: float = Field(default=ModelSpec.dropout, ge=0, lt=1, description="a number from 0 up to, not including, 1")
+
+    def model_spec(self) -> ModelSpec:
+        """The model as the trainer knows it."""
+        return ModelSpec(**self.model_dump())
+
+
+class FactoryModel(_Strict):
+    """The user's own model: a function that returns a `keras.Model`."""
+
+    factory: str = Field(
+        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
+        description='a module and a function in it, such as "my_package.models:build"',
+    )
+
+    def model_spec(self) -> ModelSpec:
+        """The model as the trainer knows it."""
+        return ModelSpec(factory=self.factory)
+
+
+def _model(value: object) -> object:
+    if isinstance(value, BuiltInModel | FactoryModel):
+        return value
+    if not isinstance(value, dict):
+        raise ValueError('give its keys, such as {lstm_units: 128}, or {factory: "module:function"}')
+    others = [str(key) for key in value if key != "factory"]
+    if "factory" in value and others:
+        raise ValueError(f"a factory builds the whole model, so remove {', '.join(others)} (or factory)")
+    return (FactoryModel if "factory" in value else BuiltInModel).model_validate(value)
+
+
+class RateRule(_Strict):
+    """Learning rates that follow the global batch: `around` at the batch `at`, scaled by `rule` elsewhere.
+
+    With `points` over 1, a geometric grid of ratio `factor` is centred there. The rule `none` scales nothing.
+    """
+
+    around: Rate = Field(description="a positive learning rate, such as 0.001")
+    at: int | None = Field(default=None, ge=1, description="the global batch at which the rate is `around`, such as 32")
+    rule: Annotated[Literal["sqrt", "linear", "none"], BeforeValidator(forms.one_of(["sqrt", "linear", "none"]))] = (
+        Field(description="sqrt, linear or none")
+    )
+    points: int = Field(default=1, ge=1, le=100, description="a whole number of rates from 1 to 100")
+    factor: float = Field(default=3.0, gt=1, description="the ratio between neighbouring rates, over 1, such as 3")
+
+    @model_validator(mode="after")
+    def _has_its_batch(self) -> Self:
+        if self.rule != "none" and self.at is None:
+            raise ValueError(f"add `at`, the global batch from which rule {self.rule} starts, such as at: 32")
+        return self
+
+
+_RATES: TypeAdapter[tuple[float, ...]] = TypeAdapter(Axis[Rate], config=ConfigDict(strict=True, allow_inf_nan=False))
+
+
+def _learning_rate(value: object) -> object:
+    if isinstance(value, RateRule):
+        return value
+    if isinstance(value, dict):
+        return RateRule.model_validate(value)
+    return _RATES.validate_python(value)
+
+
+class Axes(_Strict):
+    """What varies between the trials of a study."""
+
+    global_batch: Axis[GlobalBatch] = Field(description="a list of global batches, such as [16, 17, 32, full]")
+    learning_rate: Annotated[tuple[float, ...] | RateRule, BeforeValidator(_learning_rate)] = Field(
+        description="positive rates, such as [0.001, 0.003], or {around: 0.001, at: 32, rule: sqrt}"
+    )
+    optimizer: Axis[Optimizer] = Field(default=("adam",), description=f"a list of {', '.join(OPTIMIZERS)}")
+    dtype: Axis[Dtype] = Field(default=("float32",), description=f"a list of {', '.join(DTYPES)}")
+    seeds: Annotated[Axis[Seed], BeforeValidator(forms.seeds)] = Field(
+        description=f"the number of seeds, such as 5, or a list of seeds from 0 to {_LARGEST_SEED}"
+    )
+
+
+class ValidationLoss(_Strict):
+    """A validation loss, or a difference between two."""
+
+    validation_loss: float = Field(gt=0, description="a positive number")
+
+
+def _target(value: object) -> object:
+    if value is None or value == "auto" or isinstance(value, ValidationLoss):
+        return value
+    if isinstance(value, dict):
+        return ValidationLoss.model_validate(value)
+    raise ValueError("give auto or {validation_loss: 0.6}")
+
+
+class Resources(_Strict):
+    """What a study may use at once. No `lanes`: as many as fit."""
+
+    workers: int = Field(default=1, ge=1, description="a whole number of at least 1")
+    lanes: int | None = Field(
+        default=None, ge=1, description="a whole number of at least 1, or leave it out for as many as fit"
+    )
+    cpus_per_worker: float = Field(default=1.0, gt=0, description="a positive number of CPUs")
+    gpus_per_worker: float = Field(
+        default=0.0, ge=0, description="0, a part of one GPU such as 0.25, or a whole number of GPUs"
+    )
+    micro_batch: MicroBatch = Field(default="auto", description="a whole number of rows of at least 1, or auto")
+
+    @model_validator(mode="after")
+    def _no_gpu_and_a_half(self) -> Self:
+        if self.gpus_per_worker > 1 and self.gpus_per_worker % 1:
+            raise ValueError(
+                f"gpus_per_worker {self.gpus_per_worker} is over 1 and no whole number, which Ray cannot place: "
+                f"give {int(self.gpus_per_worker)}"
+            )
+        return self
+
+
+class StudySpec(_Strict):
+    """One study: a data set, a model, axes and a budget."""
+
+    study: str = Field(
+        pattern=r"^[A-Za-z0-9-]{1,64}$",
+        description="a name of 1 to 64 letters, digits and '-', such as wiki-topics (a number in quotes)",
+    )
+    data: str = Field(min_length=1, description="the folder or s3:// address of prepared data")
+    summary: str = Field(default="./summary", min_length=1, description="a folder or s3:// address")
+    task: Task = Field(description=f"one of {', '.join(TASKS)}")
+    model: Annotated[BuiltInModel | FactoryModel, BeforeValidator(_model)] = BuiltInModel()
+    axes: Axes = Field(description="its keys, such as {global_batch: [16, 32], learning_rate: 0.001, seeds: 3}")
+    budget: Budget = Field(description="the length of each trial, such as {epochs: 10}")
+    evaluate_every: Length = Duration(unit="epochs", amount=1.0)
+    clip_norm: float | None = Field(default=None, gt=0, description="a positive number, or leave it out")
+    target: Annotated[ValidationLoss | Literal["auto"] | None, BeforeValidator(_target)] = None
+    margin: ValidationLoss | None = Field(default=None, description="{validation_loss: 0.01}, or leave it out")
+    resources: Resources = Field(default=Resources(), description="its keys, such as {workers: 1, lanes: 2}")
+    checkpoint_every_seconds: float = Field(default=60.0, gt=0, description="a positive number of seconds")
+
+    @model_validator(mode="after")
+    def _budget_for_each_batch(self) -> Self:
+        if isinstance(self.budget, Duration):
+            return self
+        for batch in self.axes.global_batch:
+            if batch not in self.budget:
+                raise ValueError(f"budget has nothing for global batch {batch}: add `{batch}: {{epochs: 10}}` to it")
+        for batch in self.budget:
+            if batch not in self.axes.global_batch:
+                raise ValueError(
+                    f"budget is for global batch {batch}, which axes.global_batch does not list: remove it, or list it"
+                )
+        return self
+
+    def budget_at(self, global_batch: int | str) -> Duration:
+        """The budget of the trials with this global batch, given as `axes.global_batch` lists it."""
+        return self.budget if isinstance(self.budget, Duration) else self.budget[global_batch]
+
+
+def parse(text: str, *, where: str) -> StudySpec:
+    """The study in the YAML `text`; `where` names it in errors.
+
+    Raises:
+        InputError: it is not a study; one line for each problem, with its place, value and remedy.
+    """
+    return reading.read(StudySpec, text, where=where)
+
+
+def load(path: str | os.PathLike[str]) -> StudySpec:
+    """The study in the YAML file at `path`.
+
+    Raises:
+        InputError: there is no such file, or it is not a study.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist: give the path of a study's YAML file") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not UTF-8 text: give the path of a study's YAML file") from None
+    except OSError as problem:
+        raise InputError(f"{path} cannot be read ({problem.strerror}): give the path of a study's YAML file") from None
+    return parse(text, where=os.fspath(path))

@@ -1,0 +1,165 @@
+"""From axes to trials: the cross product, its order, `full`, and the learning-rate rule."""
+
+import itertools
+import math
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cluster.study.axes import rates, trials
+from cluster.study.spec import RateRule, StudySpec
+from trainer.errors import InputError
+from trainer.trial import DTYPES, OPTIMIZERS, Duration, ModelSpec, TrialSpec
+
+# On a busy machine generating examples is slow, which says nothing about the code.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def study(**changes: Any) -> StudySpec:
+    axes = {"global_batch": [8, "full"], "learning_rate": [0.1, 0.01], "seeds": 3, **changes.pop("axes", {})}
+    fields = {"study": "s", "data": "d", "task": "regression", "budget": {"epochs": 2}, **changes, "axes": axes}
+    return StudySpec.model_validate(fields)
+
+
+def expanded(spec: StudySpec, rows: int = 100) -> tuple[TrialSpec, ...]:
+    return trials(spec, data_hash="hash", train_rows=rows)
+
+
+def test_a_trial_carries_everything_the_study_says() -> None:
+    spec = study(
+        model={"lstm_units": 4},
+        clip_norm=1,
+        evaluate_every={"updates": 5},
+        axes={"global_batch": "full", "learning_rate": 0.1, "seeds": [7], "optimizer": "sgd", "dtype": "float64"},
+    )
+    assert expanded(spec) == (
+        TrialSpec(
+            data_hash="hash",
+            task="regression",
+            model=ModelSpec(lstm_units=4),
+            global_batch=100,
+            learning_rate=0.1,
+            optimizer="sgd",
+            dtype="float64",
+            seed=7,
+            budget=Duration(unit="epochs", amount=2.0),
+            evaluate_every=Duration(unit="updates", amount=5.0),
+            clip_norm=1.0,
+        ),
+    )
+
+
+def test_each_global_batch_has_its_own_budget() -> None:
+    spec = study(budget={8: {"epochs": 15}, "full": {"epochs": 150}})
+    assert {(t.global_batch, t.budget.amount) for t in expanded(spec)} == {(8, 15.0), (100, 150.0)}
+
+
+@unhurried
+@given(
+    batches=st.lists(st.integers(1, 99) | st.just("full"), min_size=1, max_size=4, unique=True),
+    rate=st.lists(st.floats(1e-6, 1.0), min_size=1, max_size=3, unique=True)
+    | st.builds(
+        lambda rule, points: {"around": 0.01, "at": 32, "rule": rule, "points": points},
+        st.sampled_from(["sqrt", "linear", "none"]),
+        st.integers(1, 4),
+    ),
+    optimizers=st.lists(st.sampled_from(OPTIMIZERS), min_size=1, max_size=3, unique=True),
+    dtypes=st.lists(st.sampled_from(DTYPES), min_size=1, max_size=2, unique=True),
+    seeds=st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=3, unique=True),
+)
+def test_the_trials_are_the_product_a_seed_of_every_point_first(
+    batches: list[Any], rate: Any, optimizers: list[str], dtypes: list[str], seeds: list[int]
+) -> None:
+    axes = {
+        "global_batch": batches,
+        "learning_rate": rate,
+        "optimizer": optimizers,
+        "dtype": dtypes,
+        "seeds": seeds,
+    }
+    spec = study(axes=axes)
+    found = expanded(spec)
+    points = [
+        (rows, value, optimizer, dtype)
+        for rows in (100 if batch == "full" else batch for batch in batches)
+        for value in rates(spec.axes.learning_rate, rows)
+        for optimizer, dtype in itertools.product(optimizers, dtypes)
+    ]
+    seen = [(t.global_batch, t.learning_rate, t.optimizer, t.dtype) for t in found]
+    assert len({t.trial_id for t in found}) == len(found) == len(points) * len(seeds)
+    for turn, seed in enumerate(seeds):
+        part = slice(turn * len(points), (turn + 1) * len(points))
+        assert sorted(seen[part]) == sorted(points)
+        assert {t.seed for t in found[part]} == {seed}
+
+
+def test_within_a_seed_the_dtype_changes_slowest_and_the_rate_fastest() -> None:
+    spec = study(axes={"seeds": 1, "dtype": ["float64", "float32"]})
+    assert [(t.dtype, t.global_batch, t.learning_rate) for t in expanded(spec)] == list(
+        itertools.product(["float64", "float32"], [8, 100], [0.1, 0.01])
+    )
+
+
+def test_a_global_batch_over_all_rows_is_refused() -> None:
+    with pytest.raises(InputError, match=r"axes\.global_batch: 8 is more than the 7 rows .*: give at most 7, or full"):
+        expanded(study(), rows=7)
+    assert expanded(study(axes={"global_batch": [8]}), rows=8)
+
+
+def test_full_beside_its_own_number_is_refused() -> None:
+    with pytest.raises(InputError, match=r"axes\.global_batch: full and 8 are the same, .* 8 rows: remove one"):
+        expanded(study(), rows=8)
+
+
+RULE = st.builds(
+    RateRule,
+    around=st.floats(1e-6, 10),
+    at=st.integers(1, 10**6),
+    rule=st.sampled_from(["sqrt", "linear", "none"]),
+    points=st.integers(1, 9),
+    factor=st.floats(1.01, 100),
+)
+
+
+def near(value: float) -> Any:
+    return pytest.approx(value, rel=1e-10)
+
+
+@unhurried
+@given(RULE, st.integers(1, 10**6), st.integers(1, 1000))
+def test_the_rule_scales_the_whole_grid(rule: RateRule, batch: int, times: int) -> None:
+    assert rule.at is not None
+    grid = rates(rule, batch)
+    assert len(grid) == rule.points
+    assert math.prod(rates(rule, rule.at)) == near(rule.around**rule.points)
+    for lower, upper in itertools.pairwise(grid):
+        assert upper / lower == near(rule.factor)
+    scale = {"none": 1.0, "sqrt": math.sqrt(times), "linear": float(times)}[rule.rule]
+    assert list(rates(rule, batch * times)) == [near(rate * scale) for rate in grid]
+
+
+def test_the_rates_are_the_numbers_one_expects() -> None:
+    assert rates(RateRule(around=0.001, at=32, rule="sqrt"), 32) == (0.001,)
+    assert rates(RateRule(around=0.001, at=32, rule="sqrt"), 128) == (0.002,)
+    assert rates(RateRule(around=0.001, at=32, rule="linear"), 8) == (0.00025,)
+    assert rates(RateRule(around=0.01, rule="none", points=3, factor=10), 5) == (0.001, 0.01, 0.1)
+    assert rates(RateRule(around=0.1, at=4, rule="none", points=2, factor=4), 5) == (0.05, 0.2)
+    assert rates((0.5, 0.1), 7) == (0.5, 0.1)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        RateRule(around=0.1, rule="none", points=9, factor=1e300),
+        RateRule(around=1e308, at=1, rule="linear"),
+        RateRule(around=0.1, rule="none", points=2, factor=1 + 1e-15),
+        RateRule(around=1e-323, at=1000, rule="linear"),
+    ],
+)
+def test_rates_that_no_number_holds_are_refused(rule: RateRule) -> None:
+    with pytest.raises(
+        InputError, match=r"axes\.learning_rate: .* rates .* at global batch 16: change points or factor"
+    ):
+        rates(rule, 16)
