@@ -89,7 +89,7 @@ class SplitWriter:
 
     def _percentiles(self) -> tuple[int, ...]:
         ranks = np.cumsum(self._lengths)
-        return tuple(int(np.searchsorted(ranks, share / 100 * ranks[-1])) for share in PERCENTILES)
+        return tuple(int(np.searchsorted(100 * ranks, share * ranks[-1])) for share in PERCENTILES)
 
     def _flush(self) -> None:
         if not self._pending:

@@ -140,6 +140,9 @@ class TestAnyFormat:
         rows = [row | {"topic": index + 0.5} for index, row in enumerate(ROWS)]
         rows[60]["topic"] = float("nan")
         refused(tmp_path, write(tmp_path, name, rows), "(row 61|line 61|line 62): label 'topic' is nan, not finite")
+        with_empty = [row | {"body": " "} if index == 55 else row for index, row in enumerate(rows)]
+        source = write(tmp_path, name, with_empty)
+        refused(tmp_path, source, "(row 61|line 61|line 62): label 'topic' is nan, not finite", skip_empty=True)
         rows[60]["topic"] = 1e300
         refused(tmp_path, write(tmp_path, name, rows), "is 1e\\+300, not finite as a float32")
 

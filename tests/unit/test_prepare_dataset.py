@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 from cluster import articles
 from cluster.prepare import prepare
 from cluster.prepare.rows import normalised
+from cluster.prepare.shards import SplitWriter
 from cluster.prepare.vocabulary import build, count_words, names
 from trainer.errors import InputError
 from trainer.manifest import SPLITS, Manifest, read, sha256_of_file
@@ -64,7 +65,8 @@ def read_split(folder: Path, name: str) -> pa.Table:
 
 def test_what_is_written_is_what_was_read(tmp_path: Path) -> None:
     data = rows()
-    manifest = prepared(tmp_path, data, max_tokens=6)
+    manifest = prepared(tmp_path, data, max_tokens=6, vocabulary=30)
+    assert manifest.splits["validation"].unknown_tokens > 0
     folder = newest(tmp_path)
     assert manifest == read(str(folder))
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -188,6 +190,34 @@ def test_categories_and_large_strings_are_strings(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "b.parquet")
     other = prepare([str(tmp_path / "b.parquet")], str(tmp_path / "out-99"), text="body", label="topic")
     assert other.data_hash == plain.data_hash
+
+
+@pytest.mark.parametrize("unit", [1, 0.5])
+def test_categories_of_numbers_are_numbers(tmp_path: Path, unit: float) -> None:
+    data = [row | {"topic": index % 11 * unit} for index, row in enumerate(rows())]
+    plain = prepared(tmp_path, data)
+    table = pq.read_table(tmp_path / "a.parquet")
+    pq.write_table(table.set_column(1, "topic", table["topic"].dictionary_encode()), tmp_path / "b.parquet")
+    other = prepare([str(tmp_path / "b.parquet")], str(tmp_path / "out-99"), text="body", label="topic")
+    assert (other.task, other.data_hash) == (plain.task, plain.data_hash)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
+def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path, name: str) -> None:
+    data = rows()
+    plain = prepared(tmp_path, data, name)
+    marked = tmp_path / f"marked-{name}"
+    marked.write_bytes(b"\xef\xbb\xbf" + (tmp_path / name).read_bytes())
+    assert prepare([str(marked)], str(tmp_path / "out-99"), text="body", label="topic").data_hash == plain.data_hash
+
+
+def test_percentiles_are_exact_on_their_borders(tmp_path: Path) -> None:
+    lengths = [1] * 50 + [2] * 40 + [3] * 9 + [4]
+    with SplitWriter(tmp_path, "train", max_tokens=5, labels=1, shard_bytes=1) as writer:
+        tokens = pa.array([[2] * length for length in lengths], pa.list_(pa.uint16()))
+        zeros = pa.array([0] * 100, pa.int32())
+        writer.write(pa.table({"row": zeros, "tokens": tokens, "label": zeros, "truncated": zeros.cast(pa.bool_())}))
+    assert writer.split().length_percentiles == (1, 2, 3)
 
 
 def test_a_folder_is_its_files_in_order_of_their_paths(tmp_path: Path) -> None:

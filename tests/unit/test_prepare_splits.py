@@ -65,4 +65,6 @@ def test_a_seed_gives_other_splits_and_a_pinned_one_the_same_for_ever() -> None:
     texts = [f"text {index}" for index in range(30)]
     assert split_of_texts(texts, seed=1) != split_of_texts(texts, seed=2)
     # Pinned: a change of the hash would silently move rows between the splits of every data set.
+    pairs = [(index % 25, index // 2) for index in range(30)]
+    assert "".join(map(str, split_of_pairs(pairs))) == "000000000000110000000022000000"
     assert "".join(map(str, split_of_texts(texts))) == "200200021000100010000000000002"
