@@ -1,0 +1,93 @@
+"""`batchscope results`: a study's points with means over seeds, or the list of studies."""
+
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from cluster.report.table import Column
+    from cluster.summary.store import Summary
+
+FORMATS = ("table", "json", "csv", "parquet")
+
+
+@click.command("results")
+@click.argument("study", required=False)
+@click.option("--summary", "uri", default="./summary", show_default=True, help="Folder or s3://bucket/prefix.")
+@click.option("--where", "condition", help="Only trials for which this is true: 'global_batch in (16, 64)'.")
+@click.option("--by", metavar="AXIS[,AXIS]", help="One row for each point of these axes only.")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
+@click.option("-o", "--output", type=click.Path(dir_okay=False), help="Write to this file.")
+def command(study: str | None, uri: str, condition: str | None, by: str | None, form: str, output: str | None) -> None:
+    """Show what a study found: one row for each point of the axes, mean and deviation over seeds.
+
+    Without STUDY, list the studies.
+    """
+    from cluster.summary.store import Summary
+    from trainer.errors import InputError
+
+    if form == "parquet" and output is None:
+        raise InputError("--format parquet is binary: name a file with -o FILE")
+    if study is not None:
+        axes = None if by is None else [axis.strip() for axis in by.split(",")]
+        _show_points(Summary(uri), study, axes, condition, form, output)
+    elif condition is not None or by is not None:
+        raise InputError("--where and --by choose within one study: name it")
+    else:
+        _show_studies(Summary(uri), form, output)
+
+
+def _show_studies(summary: "Summary", form: str, output: str | None) -> None:
+    from cluster.report import table
+    from cluster.summary import query
+
+    found = query.overview(summary)
+    if not found.num_rows:
+        click.echo(f"no studies in {summary.uri} yet: `batchscope run STUDY.yaml` writes there", err=True)
+    _put(found, "studies", table.STUDIES, [], form, output)
+
+
+def _show_points(
+    summary: "Summary", study: str, by: list[str] | None, condition: str | None, form: str, output: str | None
+) -> None:
+    from cluster.report import table
+    from cluster.summary import query
+
+    asked = query.asked(summary, study)
+    trials = query.trials(summary, study)
+    points = query.points(trials, by=by, where=condition)
+    if not points.num_rows:
+        click.echo("no trial has ended yet" if condition is None else "--where chose no trial", err=True)
+    if query.mixes_trials(points):
+        click.echo(
+            "note: some points hold several trials of one seed, which differ in an axis that is not shown or in the "
+            "study's model, budget or data; their deviations are not over seeds alone",
+            err=True,
+        )
+    lines = [table.progress_line(query.states(trials), asked)]
+    lines += [table.lowest_line(row, by or query.POINT) for row in query.lowest(points).to_pylist()]
+    _put(points, "points", table.POINTS, lines, form, output)
+
+
+def _put(
+    found: "pa.Table", name: str, columns: "list[Column]", lines: list[str], form: str, output: str | None
+) -> None:
+    from cluster.report import table
+
+    if form == "json":
+        text = table.to_json(found, name=name)
+    elif form == "csv":
+        text = table.to_csv(found)
+    elif form == "table":
+        on_terminal = output is None and sys.stdout.isatty()
+        width = shutil.get_terminal_size().columns if on_terminal else None
+        text = table.to_text(found, columns, width=width) if found.num_rows else ""
+        text += "".join(f"{line}\n" for line in lines)
+    if output is not None:
+        table.save(table.to_parquet(found) if form == "parquet" else text.encode(), output)
+    else:
+        click.echo(text, nl=False)

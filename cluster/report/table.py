@@ -1,0 +1,202 @@
+"""A table of results as text for a person, or as JSON, CSV or Parquet for a program."""
+
+import csv
+import io
+import json
+import math
+import os
+import re
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cluster.summary.tables import COMPLETED, STATES
+from trainer.errors import InputError
+
+SCHEMA_VERSION = 1
+# Escape sequences first, whole; then what is left of control characters and of those that reverse a line's direction.
+_ESCAPES = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\].*?(?:\x07|\x1b\\)|[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the text table. `head` is two lines: what it is, and its unit or the end of its name.
+
+    `decimals` None means as short as the value is. A `rare` column is shown only if it has a value that is not 0.
+    """
+
+    name: str
+    head: tuple[str, str]
+    decimals: int | None = None
+    rare: bool = False
+
+
+def _loss(name: str, first: str, second: str) -> list[Column]:
+    return [
+        Column(f"{name}_mean", (first, second), decimals=4),
+        Column(f"{name}_sd", (second, "sd"), decimals=4),
+    ]
+
+
+_COUNTS = [Column(state.lower(), ("", state.lower()), rare=state != COMPLETED) for state in STATES]
+# In the order of their importance: where a terminal is too narrow, the last ones give way.
+POINTS = [
+    Column("global_batch", ("global batch", "rows")),
+    Column("learning_rate", ("learning", "rate")),
+    Column("optimizer", ("", "optimizer")),
+    Column("dtype", ("", "dtype")),
+    Column("seed", ("", "seed")),
+    Column("seeds", ("", "seeds")),
+    *_loss("best_validation_loss", "best val.", "loss"),
+    *_loss("best_validation_accuracy", "best val.", "accuracy"),
+    *_COUNTS,
+    *_loss("test_loss", "test", "loss"),
+    *_loss("test_accuracy", "test", "accuracy"),
+    Column("seconds_training_mean", ("training", "s"), decimals=1),
+    Column("examples_per_second_mean", ("speed", "rows/s"), decimals=1),
+    Column("updates_mean", ("", "updates"), decimals=0),
+    Column("examples_mean", ("", "examples"), decimals=0),
+    Column("epochs_mean", ("", "epochs"), decimals=2),
+    *_loss("final_validation_loss", "final val.", "loss"),
+]
+STUDIES = [
+    Column("study", ("", "study")),
+    Column("asked", ("trials", "asked")),
+    Column("trials", ("trials", "ended")),
+    *_COUNTS,
+    Column("lowest_validation_loss_mean", ("lowest mean", "val. loss"), decimals=4),
+    Column("lowest_global_batch", ("at global", "batch, rows")),
+    Column("lowest_seeds", ("", "seeds")),
+    Column("task", ("", "task")),
+    Column("started_at", ("started", "UTC")),
+    Column("data", ("", "data")),
+]
+
+
+def to_text(table: pa.Table, columns: Sequence[Column], *, width: int | None = None) -> str:
+    """The columns that have values, aligned; with `width`, as many of them as fit."""
+    shown: list[list[str]] = []
+    used = left_out = 0
+    for column in columns:
+        if column.name not in table.column_names:
+            continue
+        values = table[column.name].to_pylist()
+        if values and (all(value is None for value in values) or (column.rare and not any(values))):
+            continue
+        cells = [*column.head, *(_cell(value, column.decimals) for value in values)]
+        size = max(map(len, cells))
+        if width is not None and shown and used + 2 + size > width:
+            left_out += 1
+            continue
+        number = not pa.types.is_string(table.schema.field(column.name).type)
+        shown.append([cell.rjust(size) if number else cell.ljust(size) for cell in cells])
+        used += size + (2 if len(shown) > 1 else 0)
+    lines = ["  ".join(cells).rstrip() for cells in zip(*shown, strict=True)]
+    if left_out:
+        lines.append(f"({left_out} more columns in a wider terminal, or with --format csv)")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(value: Any, decimals: int | None) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%M")
+    if isinstance(value, float):
+        return f"{value:.{decimals}f}" if decimals is not None else f"{value:.6g}"
+    return plain(str(value))
+
+
+def plain(text: str) -> str:
+    """A person's text without what would command a terminal."""
+    return _ESCAPES.sub("", text)
+
+
+def progress_line(counts: Mapping[str, int], asked: int | None) -> str:
+    """What became of a study's trials; `counts` by state, in lower case, and `trials`."""
+    ended = counts["trials"]
+    states = [f"{counts[state.lower()]} {state.lower()}" for state in STATES if counts[state.lower()]]
+    of = f" of {asked}" if asked is not None and asked >= ended else ""
+    line = f"{ended}{of} trials ended{': ' + ', '.join(states) if states else ''}".replace("_", " ")
+    if asked is not None and asked > ended:
+        line += f"; {asked - ended} without a result yet (waiting, running or lost)"
+    return line
+
+
+def lowest_line(lowest: Mapping[str, Any], axes: Iterable[str]) -> str:
+    """Which point has the lowest mean, and what that does not say."""
+    place = ", ".join(f"{axis.replace('_', ' ')} {_cell(lowest[axis], None)}" for axis in axes)
+    seeds = lowest["seeds"]
+    return (
+        f"lowest mean validation loss: {place} (n={seeds} seed{'s' * (seeds != 1)}); "
+        "differences smaller than the deviation over seeds say nothing"
+    )
+
+
+def to_json(table: pa.Table, *, name: str) -> str:
+    """One object with `schema_version`, `table` and `rows`. JSON has no NaN and no infinity: they are null."""
+    rows = [{key: _json_value(value) for key, value in row.items()} for row in table.to_pylist()]
+    return json.dumps({"schema_version": SCHEMA_VERSION, "table": name, "rows": rows}, indent=2) + "\n"
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def to_csv(table: pa.Table) -> str:
+    """Comma-separated values with a header, numbers in full, null as nothing."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(table.column_names)
+    writer.writerows([_csv_value(value) for value in row.values()] for row in table.to_pylist())
+    return text.getvalue()
+
+
+def _csv_value(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, str):
+        value = plain(value)
+        # A spreadsheet would take it for a formula.
+        return "'" + value if value.startswith(("=", "+", "-", "@")) else value
+    return value
+
+
+def to_parquet(table: pa.Table) -> bytes:
+    """The bytes of a Parquet file."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def save(content: bytes, path: str) -> None:
+    """Write a file whole, or leave what was there.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    temporary = f"{path}.{uuid.uuid4().hex}.tmp"
+    try:
+        try:
+            with open(temporary, "xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            if os.path.exists(temporary):
+                os.unlink(temporary)
+            raise
+    except OSError as problem:
+        raise InputError(f"cannot write {path}: {problem.strerror}; choose another place with -o") from None

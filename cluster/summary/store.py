@@ -1,0 +1,192 @@
+"""Writing the central summary: a study, one row for each attempt, the evaluations, and who began which attempt.
+
+One object for each call, under a name made of trial and attempt, so that writers never meet and a retry of a lost
+answer finds its own object. The column `study` is in the folder's name and not in the files: pyarrow and DuckDB
+both read it from there.
+"""
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs as pafs
+
+from cluster.summary import tables
+from cluster.summary.objects import publish, reading
+from trainer.errors import InputError
+from trainer.manifest import locate
+
+# In the root of every summary: says what the folder is, and proves before a run that it can be written.
+LABEL = "batchscope-summary.json"
+LAYOUT = {"batchscope_summary": 1}
+
+
+class ConflictError(RuntimeError):
+    """An object that is written once is there with other content: two drivers run the same study, or our bug."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The summary at `uri`, a folder or `s3://bucket/prefix`. Opens nothing before it is used, so it pickles.
+
+    Raises:
+        InputError: an address that is neither.
+    """
+
+    uri: str
+
+    def __post_init__(self) -> None:
+        """Make a folder's path absolute: a Ray actor has another working folder."""
+        object.__setattr__(self, "uri", _root(self.uri))
+
+    def write_study(self, row: Mapping[str, Any]) -> None:
+        """Write what a study asks for; a later run of the same spec replaces it (it has another `started_at`)."""
+        table = tables.table_of("studies", [row])
+        key = f"studies/study={row['study']}/{row['spec_hash']}.parquet"
+        publish(self.uri, key, _body(table), replace=True)
+
+    def write_trial(self, row: Mapping[str, Any]) -> None:
+        """Write the one row of an attempt; writing the same row again is fine.
+
+        Raises:
+            ConflictError: the attempt has another row.
+        """
+        table = tables.table_of("trials", [row])
+        self._write_once(f"trials/study={row['study']}/{row['trial_id']}-{row['attempt']}.parquet", table)
+
+    def write_evaluations(self, rows: Sequence[Mapping[str, Any]], *, part: int) -> None:
+        """Write evaluations of one attempt. `part` counts an attempt's calls, from 0; the same call twice is fine.
+
+        Raises:
+            ConflictError: this part was written with other rows.
+        """
+        table = tables.table_of("evaluations", rows)
+        attempts = {(row["study"], row["trial_id"], row["attempt"]) for row in rows}
+        if len(attempts) != 1 or part < 0:
+            raise ValueError(f"part {part} of the evaluations must be of one attempt, not of {sorted(attempts)}")
+        ((study, trial_id, attempt),) = attempts
+        self._write_once(f"evaluations/study={study}/{trial_id}-{attempt}-{part}.parquet", table)
+
+    def attempt_started(self, study: str, trial_id: str, attempt: int, fields: Mapping[str, Any]) -> None:
+        """Mark that an attempt began, before it does. `fields` are columns of its row known by then.
+
+        Raises:
+            ConflictError: somebody else began this attempt.
+        """
+        row = {**fields, "study": study, "trial_id": trial_id, "attempt": attempt}
+        # A row that is LOST is made of this later: it must be one already.
+        tables.check("trials", {**row, "state": tables.LOST})
+        key = _marker(study, trial_id, attempt)
+        body = json.dumps(row, sort_keys=True, default=_json_value).encode()
+        there = publish(self.uri, key, body)
+        if there is not None and there != body:
+            raise ConflictError(f"{self.uri}/{key} was begun by somebody else")
+
+    def next_attempt(self, study: str, trial_id: str) -> int:
+        """The number of a trial's next attempt, 1 for the first."""
+        filesystem, path = locate(self.uri)
+        attempt = 1
+        # Asked for one by one: a listing would grow with the study, and attempts are few.
+        with reading(self.uri):
+            while filesystem.get_file_info(f"{path}/{_marker(study, trial_id, attempt)}").type == pafs.FileType.File:
+                attempt += 1
+        return attempt
+
+    def lost_attempts(self, study: str) -> list[dict[str, Any]]:
+        """The marked attempts without a row, as rows for `write_trial` that lack `state`.
+
+        For a driver that runs nothing yet: an attempt that is still running is among them.
+        """
+        filesystem, path = locate(self.uri)
+        with reading(self.uri):
+            lost = sorted(self._names("attempts", study) - self._names("trials", study))
+            texts = [_text(filesystem, f"{path}/{_marker(study, *name)}") for name in lost]
+        return [_row(json.loads(text)) for text in texts]
+
+    def _names(self, table: str, study: str) -> set[tuple[str, int]]:
+        filesystem, path = locate(self.uri)
+        infos = filesystem.get_file_info(pafs.FileSelector(f"{path}/{table}/study={study}", allow_not_found=True))
+        names = (re.fullmatch(r"([A-Za-z0-9]+)-(\d+)\.(?:json|parquet)", info.base_name) for info in infos)
+        return {(name[1], int(name[2])) for name in names if name}
+
+    def _write_once(self, key: str, table: pa.Table) -> None:
+        body = _body(table)
+        there = publish(self.uri, key, body)
+        if there is not None and there != body and not _same_rows(there, table):
+            raise ConflictError(f"{self.uri}/{key} is there already with other content, and rows never change")
+
+
+def check_writable(uri: str) -> None:
+    """Prove, by the very way in which rows are written, that the summary at `uri` can be.
+
+    Raises:
+        InputError: a folder that cannot be written, or a summary of another layout.
+        NotReadyError: a bucket that cannot be written.
+    """
+    summary = Summary(uri)
+    body = json.dumps(LAYOUT).encode()
+    there = publish(summary.uri, LABEL, body)
+    if there is not None and there != body:
+        raise InputError(
+            f"{summary.uri} holds a summary of another layout ({LABEL}): "
+            "upgrade batchscope, or choose another `summary`"
+        )
+
+
+def _marker(study: str, trial_id: str, attempt: int) -> str:
+    return f"attempts/study={study}/{trial_id}-{attempt}.json"
+
+
+def _text(filesystem: pafs.FileSystem, path: str) -> bytes:
+    with filesystem.open_input_stream(path) as stream:
+        text: bytes = stream.read()
+    return text
+
+
+def _json_value(value: Any) -> Any:
+    # What a row may hold and JSON does not know: times and NumPy's numbers.
+    return value.isoformat() if isinstance(value, datetime) else value.item()
+
+
+def _row(fields: dict[str, Any]) -> dict[str, Any]:
+    times = [name for name in fields if tables.TRIALS.field(name).type == tables.TIME and fields[name]]
+    return {**fields, **{name: datetime.fromisoformat(fields[name]) for name in times}}
+
+
+def _root(uri: str) -> str:
+    scheme, separator, rest = uri.partition("://")
+    if not separator:
+        return os.path.abspath(os.path.expanduser(uri))
+    # pyarrow would take both from the address, boto3 neither, and a message would print the secret.
+    if "@" in rest or "?" in rest:
+        raise InputError(
+            f"a summary's address has no credentials and no options ({scheme}://...): "
+            "set AWS_PROFILE and AWS_ENDPOINT_URL instead"
+        )
+    if scheme == "file" and rest.startswith("/"):
+        return os.path.abspath(rest)
+    if scheme != "s3" or not rest.strip("/"):
+        raise InputError(f"{uri} cannot hold a summary: give a folder or s3://bucket/prefix")
+    return uri.rstrip("/")
+
+
+def _body(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.drop_columns(["study"]), sink)
+    body: bytes = sink.getvalue().to_pybytes()
+    return body
+
+
+def _same_rows(there: bytes, table: pa.Table) -> bool:
+    # Another version of pyarrow writes other bytes for the same rows. Compared as written again, since a
+    # NaN in a table equals nothing. A BufferReader, not BytesIO, with which pyarrow can abort on exit.
+    rows = pq.read_table(pa.BufferReader(there))
+    if rows.num_rows != table.num_rows or rows.schema != table.schema.remove(0):
+        return False
+    return _body(rows.add_column(0, "study", table["study"])) == _body(table)

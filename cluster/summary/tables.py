@@ -1,0 +1,134 @@
+"""The columns of the central tables `studies`, `trials` and `evaluations`, and what a row of them may hold.
+
+Columns are added, never renamed: what an older file lacks is read as null.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from numbers import Integral, Real
+from typing import Any
+
+import pyarrow as pa
+
+COMPLETED = "COMPLETED"
+STOPPED = "STOPPED"
+DIVERGED = "DIVERGED"
+OUT_OF_MEMORY = "OUT_OF_MEMORY"
+FAILED = "FAILED"
+LOST = "LOST"
+CANCELLED = "CANCELLED"
+STATES = (COMPLETED, STOPPED, DIVERGED, OUT_OF_MEMORY, FAILED, LOST, CANCELLED)
+# A trial in one of these is an answer: another attempt would end in the same one.
+FINISHED = (COMPLETED, STOPPED, DIVERGED, OUT_OF_MEMORY)
+AXES = ("global_batch", "learning_rate", "optimizer", "dtype", "seed")
+
+TEXT, WHOLE, REAL = pa.string(), pa.int64(), pa.float64()
+TIME = pa.timestamp("us", tz="UTC")
+
+
+def _schema(*columns: tuple[str, pa.DataType]) -> pa.Schema:
+    return pa.schema([(name, kind) for names, kind in columns for name in names.split()])
+
+
+STUDIES = _schema(
+    ("study spec_hash spec_json data data_hash task code_version", TEXT),
+    ("started_at", TIME),
+    ("trials", WHOLE),  # how many trials the study asks for
+    ("target margin", REAL),
+)
+TRIALS = _schema(
+    ("study trial_id", TEXT),
+    ("attempt", WHOLE),
+    ("state error", TEXT),
+    # axes
+    ("global_batch", WHOLE),
+    ("learning_rate", REAL),
+    ("optimizer dtype", TEXT),
+    ("seed", WHOLE),
+    # layout
+    ("workers micro_batch", WHOLE),
+    ("device node_type market", TEXT),
+    # work
+    ("updates examples", WHOLE),
+    ("epochs", REAL),
+    # time
+    ("started_at ended_at", TIME),
+    ("seconds_waiting seconds_starting seconds_training seconds_evaluating seconds_saving", REAL),
+    # speed
+    ("examples_per_second tokens_per_second padding_fraction", REAL),
+    ("peak_memory_bytes", WHOLE),
+    # quality
+    ("final_training_loss final_validation_loss best_validation_loss best_validation_accuracy", REAL),
+    ("test_loss test_accuracy", REAL),
+    # target
+    ("target", REAL),
+    ("updates_to_target examples_to_target", WHOLE),
+    ("seconds_to_target cost_to_target_usd", REAL),
+    ("cost_usd noise_scale gradient_check", REAL),
+    # provenance
+    ("data_hash spec_hash code_version tensorflow_version kernel_path checkpoint_uri phase", TEXT),
+)
+EVALUATIONS = _schema(
+    ("study trial_id", TEXT),
+    ("attempt update examples", WHOLE),
+    ("epoch seconds training_loss validation_loss validation_accuracy", REAL),
+    ("gradient_norm noise_scale learning_rate", REAL),
+)
+SCHEMAS: dict[str, pa.Schema] = {"studies": STUDIES, "trials": TRIALS, "evaluations": EVALUATIONS}
+# What names a row; never null.
+KEYS = {
+    "studies": ("study", "spec_hash"),
+    "trials": ("study", "trial_id", "attempt", "state"),
+    "evaluations": ("study", "trial_id", "attempt", "update"),
+}
+
+
+def table_of(name: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """The rows as the table `name`, a missing column as null.
+
+    Raises:
+        ValueError: a column or state that does not exist, a key that is missing, or a value of another type.
+    """
+    for row in rows:
+        check(name, row)
+    return pa.Table.from_pylist([dict(row) for row in rows], schema=SCHEMAS[name])
+
+
+def check(name: str, row: Mapping[str, Any]) -> None:
+    """Raise the ValueError of `table_of` if `row` cannot be one of the table `name`."""
+    schema = SCHEMAS[name]
+    for column, value in row.items():
+        if column not in schema.names:
+            raise ValueError(f"{name} has no column {column!r}")
+        if value is not None and not _fits(value, schema.field(column).type):
+            raise ValueError(f"{name}.{column} cannot hold {value!r}: {schema.field(column).type} is asked for")
+    for column in KEYS[name]:
+        if row.get(column) is None:
+            raise ValueError(f"a row of {name} without {column!r}")
+    # These become parts of file names.
+    if not is_study_name(row["study"]):
+        raise ValueError(f"{name}.study cannot be {row['study']!r}")
+    for column in {"spec_hash", "trial_id"} & set(KEYS[name]):
+        if not re.fullmatch(r"[A-Za-z0-9]+", row[column]):
+            raise ValueError(f"{name}.{column} cannot be {row[column]!r}")
+    if "attempt" in row and row["attempt"] < 1:
+        raise ValueError(f"{name}.attempt counts from 1, not {row['attempt']}")
+    if "state" in row and row["state"] not in STATES:
+        raise ValueError(f"{name}.state cannot be {row['state']!r}: one of {', '.join(STATES)}")
+
+
+def is_study_name(text: str) -> bool:
+    """Whether `text` can be a study's name, which is also a folder's."""
+    return re.fullmatch(r"[A-Za-z0-9-]+", text) is not None
+
+
+def _fits(value: object, kind: pa.DataType) -> bool:
+    # Arrow itself would store 1.5 in a column of whole numbers as 1, True as 1.0, and a local time as if it were UTC.
+    if kind == TEXT:
+        return isinstance(value, str)
+    if kind == TIME:
+        return isinstance(value, datetime) and value.tzinfo is not None
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, Integral if kind == WHOLE else Real)
