@@ -1,6 +1,7 @@
 """What tests share: small prepared data sets, trials, and an environment without credentials or a GPU."""
 
 import hashlib
+import itertools
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -42,7 +43,7 @@ def write_prepared(
         labels = np.array([row[0] % CLASSES for row in tokens], "int32")
         bounds = [0, *sorted(random.choice(np.arange(1, rows), shards - 1, replace=False)), rows]
         written = []
-        for number, (first, last) in enumerate(zip(bounds, bounds[1:], strict=False)):
+        for number, (first, last) in enumerate(itertools.pairwise(bounds)):
             file = folder / f"{name}-{number:05d}.parquet"
             columns = {
                 "row": pa.array(range(first, last), pa.int64()),

@@ -1,4 +1,4 @@
-"""Runs a function as N real worker processes on loopback, as Ray Train would start them, and gathers what they return."""
+"""Runs a function as N real worker processes on loopback, as Ray Train starts them, and gathers their results."""
 
 import json
 import multiprocessing

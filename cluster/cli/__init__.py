@@ -19,6 +19,8 @@ COMMANDS = {
     "results": "a table of a study's results",
     "export": "a trained model as a .keras file",
 }
+EXIT_NO = 1
+EXIT_FAILED_TRIALS = 4
 EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
 

@@ -34,7 +34,7 @@ def command(study: str | None, uri: str, condition: str | None, by: str | None, 
         raise InputError("--format parquet is binary: name a file with -o FILE")
     if study is not None:
         axes = None if by is None else [axis.strip() for axis in by.split(",")]
-        _show_points(Summary(uri), study, axes, condition, form, output)
+        show_points(Summary(uri), study, axes, condition, form, output)
     elif condition is not None or by is not None:
         raise InputError("--where and --by choose within one study: name it")
     else:
@@ -51,9 +51,15 @@ def _show_studies(summary: "Summary", form: str, output: str | None) -> None:
     _put(found, "studies", table.STUDIES, [], form, output)
 
 
-def _show_points(
-    summary: "Summary", study: str, by: list[str] | None, condition: str | None, form: str, output: str | None
+def show_points(
+    summary: "Summary",
+    study: str,
+    by: list[str] | None = None,
+    condition: str | None = None,
+    form: str = "table",
+    output: str | None = None,
 ) -> None:
+    """Print or write the points of a study, and what they add up to."""
     from cluster.report import table
     from cluster.summary import query
 

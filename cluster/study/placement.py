@@ -35,9 +35,9 @@ def place(resources: Resources, trials: Sequence[TrialSpec], *, cpus: float, gpu
     """The placement of `trials`, of which there is at least one, on a machine with `cpus` and `gpus`.
 
     Raises:
-        InputError: not one lane fits, or the micro-batch is larger than the smallest global batch's share.
+        InputError: not one lane fits, or the micro-batch is larger than the largest global batch's share.
     """
-    micro_batch_rows(resources, min(trial.global_batch for trial in trials))
+    _check_micro_batch(resources, max(trial.global_batch for trial in trials))
     workers = resources.workers
     by_cpus = _slots(cpus, resources.cpus_per_worker) // workers
     by_gpus = _gpu_slots(gpus, resources.gpus_per_worker) // workers if resources.gpus_per_worker else by_cpus
@@ -58,20 +58,19 @@ def place(resources: Resources, trials: Sequence[TrialSpec], *, cpus: float, gpu
 
 
 def micro_batch_rows(resources: Resources, global_batch: int) -> int:
-    """The most rows that go through the model at once in a worker's share of `global_batch`.
+    """The most rows that go through the model at once in a worker's share of `global_batch`."""
+    wanted = resources.micro_batch if isinstance(resources.micro_batch, int) else _AUTO_MICRO_BATCH
+    return min(-(-global_batch // resources.workers), wanted)
 
-    Raises:
-        InputError: the study's own `micro_batch` is larger than the largest share.
-    """
+
+def _check_micro_batch(resources: Resources, global_batch: int) -> None:
+    """Refuse a `micro_batch` that no trial can use: it is larger than the share of the largest global batch."""
     share = -(-global_batch // resources.workers)
-    if not isinstance(resources.micro_batch, int):
-        return min(share, _AUTO_MICRO_BATCH)
-    if resources.micro_batch > share:
+    if isinstance(resources.micro_batch, int) and resources.micro_batch > share:
         raise InputError(
             f"resources.micro_batch {resources.micro_batch} is larger than the share of {_count(share, 'row')} "
             f"(global batch {global_batch} over {_count(resources.workers, 'worker')}): give at most {share}, or auto"
         )
-    return resources.micro_batch
 
 
 def _exact(number: float) -> Fraction:

@@ -1,6 +1,5 @@
 """Contract 2: any workers, micro-batch and grouping give the same update; and a detector that sees when they do not."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any

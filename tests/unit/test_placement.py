@@ -153,18 +153,23 @@ def test_a_given_micro_batch_stands_up_to_the_share() -> None:
     assert micro_batch_rows(Resources(workers=2, micro_batch=9), 17) == 9
     assert micro_batch_rows(Resources(workers=2, micro_batch=3), 17) == 3
     assert micro_batch_rows(Resources(micro_batch=100), 100) == 100
+    assert micro_batch_rows(Resources(workers=2, micro_batch=512), 16) == 8
+
+
+def test_a_micro_batch_that_no_trial_can_use_is_refused() -> None:
     with pytest.raises(InputError) as caught:
-        micro_batch_rows(Resources(workers=2, micro_batch=512), 16)
+        place(Resources(workers=2, micro_batch=512), some(1, global_batch=16), cpus=2, gpus=0)
     assert str(caught.value) == (
         "resources.micro_batch 512 is larger than the share of 8 rows (global batch 16 over 2 workers): "
         "give at most 8, or auto"
     )
 
 
-def test_the_micro_batch_is_measured_on_the_smallest_global_batch() -> None:
-    assert place(Resources(micro_batch=16), some(3), cpus=1, gpus=0)
-    with pytest.raises(InputError, match=r"micro_batch 17 .* share of 16 rows"):
-        place(Resources(micro_batch=17), list(reversed(some(3))), cpus=1, gpus=0)
+def test_the_micro_batch_is_measured_on_the_largest_global_batch() -> None:
+    wide = [*some(2), *some(1)]
+    assert place(Resources(micro_batch=17), wide, cpus=1, gpus=0)
+    with pytest.raises(InputError, match=r"micro_batch 18 .* share of 17 rows"):
+        place(Resources(micro_batch=18), list(reversed(wide)), cpus=1, gpus=0)
 
 
 def test_more_workers_than_rows_is_allowed() -> None:

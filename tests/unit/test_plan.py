@@ -1,5 +1,7 @@
 """The plan: shares and micro-batches take each position once, for any workers; budgets end at the first update."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,7 +17,7 @@ def test_shares_take_each_position_once_and_differ_by_at_most_one(update: int, g
     shares = [share(positions, rank=rank, workers=workers) for rank in range(workers)]
     assert shares[0].start == update * global_batch
     assert shares[-1].stop == (update + 1) * global_batch
-    assert all(one.stop == other.start for one, other in zip(shares, shares[1:], strict=False))
+    assert all(one.stop == other.start for one, other in itertools.pairwise(shares))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 

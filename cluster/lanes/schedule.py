@@ -1,0 +1,149 @@
+"""The schedule: Ray Tune gives each lane its next trial until there are none, or until the study is cancelled."""
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.search import Searcher
+
+from cluster.lanes.lane import Lane, LaneSettings
+from trainer.report import State
+from trainer.trial import TrialSpec, from_dict
+
+# The custom resource of the machine that holds the drivers: a lane itself computes nothing and belongs there, never
+# on a spot machine. (Tune does not take a trial that asks for nothing at all.)
+HEAD = "head"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Something that happened to a trial; `state` is None while it goes on, and `examples` are those used so far."""
+
+    trial: TrialSpec
+    examples: int = 0
+    validation_loss: float | None = None
+    state: State | None = None
+
+
+class Schedule:
+    """The trials of a study on its lanes, in a thread of its own, so that the caller can watch and cancel."""
+
+    def __init__(
+        self, trials: Sequence[TrialSpec], *, lanes: int, settings: LaneSettings, watch: Callable[[Event], None]
+    ) -> None:
+        self._board = settings.board
+        self._queue = _Queue(trials)
+        self._tuner = _tuner(self._queue, lanes, settings, _Watcher(watch))
+        self._problem: BaseException | None = None
+        self._thread = threading.Thread(target=self._fit, daemon=True)
+
+    def start(self) -> None:
+        """Begin, and return at once."""
+        self._thread.start()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait at most `seconds` for the end; whether it has come.
+
+        Raises:
+            BaseException: what Tune itself failed with; a trial's failure is a row, not an exception.
+        """
+        self._thread.join(seconds)
+        if self._problem:
+            raise self._problem
+        return not self._thread.is_alive()
+
+    def cancel(self) -> None:
+        """No further trial begins; those that run save a checkpoint and end."""
+        self._queue.close()
+        ray.get(self._board.stop.remote(State.CANCELLED))
+
+    def _fit(self) -> None:
+        try:
+            self._tuner.fit()
+        except BaseException as problem:  # noqa: BLE001 - raised again by `wait`, in the caller's thread
+            self._problem = problem
+
+
+class _Queue(Searcher):
+    """Suggests the trials in their order, then no more."""
+
+    def __init__(self, trials: Sequence[TrialSpec]) -> None:
+        super().__init__()
+        self._waiting = list(reversed(trials))
+
+    def suggest(self, trial_id: str) -> Any:
+        """The next trial, as Tune's config."""
+        return {"trial": asdict(self._waiting.pop())} if self._waiting else Searcher.FINISHED
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Nothing to learn: the trials are given."""
+
+    def close(self) -> None:
+        """Suggest no more."""
+        self._waiting.clear()
+
+
+class _Watcher(tune.Callback):
+    """Passes Tune's news of trials on."""
+
+    def __init__(self, watch: Callable[[Event], None]) -> None:
+        self._watch = watch
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A lane has taken a trial."""
+        self._watch(Event(trial=from_dict(trial.config["trial"])))
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """A trial was evaluated, or came to its end."""
+        state = State(result["state"]) if "state" in result else None
+        self._watch(
+            Event(
+                trial=from_dict(trial.config["trial"]),
+                examples=result.get("examples", 0),
+                validation_loss=result.get("validation_loss"),
+                state=state,
+            )
+        )
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A lane could not be kept up."""
+        self._watch(Event(trial=from_dict(trial.config["trial"]), state=State.FAILED))
+
+
+def _tuner(queue: Searcher, lanes: int, settings: LaneSettings, watcher: tune.Callback) -> tune.Tuner:
+    # Tune's own tables, CSV and TensorBoard files: the summary has it all.
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
+    os.environ["TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S"] = "0"
+    trainable = tune.with_resources(tune.with_parameters(Lane, settings=settings), {HEAD: 0.001})
+    return tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(
+            search_alg=queue,
+            num_samples=-1,
+            max_concurrent_trials=lanes,
+            reuse_actors=True,
+            trial_name_creator=lambda trial: trial.trial_id,
+            trial_dirname_creator=lambda trial: trial.trial_id,
+        ),
+        run_config=tune.RunConfig(
+            name="tune", storage_path=settings.storage, callbacks=[watcher], verbose=0, progress_reporter=_Silent()
+        ),
+    )
+
+
+class _Silent(tune.ProgressReporter):
+    """Says nothing: `cluster.report.live` does."""
+
+    def should_report(self, trials: list[Any], done: bool = False) -> bool:
+        """Never."""
+        return False
+
+    def report(self, trials: list[Any], done: bool, *sys_info: Any) -> None:
+        """Nothing."""

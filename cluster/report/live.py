@@ -1,0 +1,148 @@
+"""The live view of a running study: trials done, running and waiting, the best so far, and the time left."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from trainer.report import State
+from trainer.trial import TrialSpec
+
+if TYPE_CHECKING:
+    from cluster.lanes.schedule import Event
+
+FAILURES = (State.FAILED, State.OUT_OF_MEMORY, State.LOST)
+
+
+@dataclass
+class LiveView:
+    """What is known of the study so far; `examples` is each trial's planned work, in the order they will run."""
+
+    examples: Mapping[TrialSpec, float]
+    finished_before: int
+    lanes: int
+    started_at: float = field(default_factory=time.monotonic)
+    first_trained_at: float | None = None
+    running: dict[TrialSpec, "Event"] = field(default_factory=dict)
+    ended: dict[TrialSpec, State] = field(default_factory=dict)
+    best: "Event | None" = None
+
+    def note(self, event: "Event") -> None:
+        """Take in what happened to a trial."""
+        if event.validation_loss is not None and not _is_worse(event, self.best):
+            self.best = event
+        if event.examples and self.first_trained_at is None:
+            self.first_trained_at = time.monotonic()
+        if event.state is None:
+            self.running[event.trial] = event
+        else:
+            self.running.pop(event.trial, None)
+            self.ended[event.trial] = event.state
+
+    @property
+    def failed(self) -> int:
+        """Trials that ended without an answer, other than cancelled ones."""
+        return sum(state in FAILURES for state in self.ended.values())
+
+    def fraction(self) -> float:
+        """The part of the planned work of these trials that is done."""
+        total = sum(self.examples.values())
+        under_way = sum(min(event.examples, self.examples[trial]) for trial, event in self.running.items())
+        return (sum(self.examples[trial] for trial in self.ended) + under_way) / total if total else 1.0
+
+    def seconds_left(self) -> float | None:
+        """An estimate from the speed since training began; None before there is one."""
+        done = self.fraction()
+        if self.first_trained_at is None or done < 0.02:
+            return None
+        return (time.monotonic() - self.first_trained_at) * (1 - done) / done
+
+    def line(self) -> str:
+        """The whole state in one line."""
+        counts = Counter(self.ended.values())
+        done = self.finished_before + len(self.ended)
+        waiting = len(self.examples) - len(self.ended) - len(self.running)
+        parts = [f"{done} done, {len(self.running)} running, {waiting} waiting"]
+        parts += [f"{counts[state]} {state.lower()}" for state in State if counts[state] and state != State.COMPLETED]
+        if self.best:
+            parts.append(f"best loss so far {self.best.validation_loss:.4f} ({point_of(self.best.trial)})")
+        left = self.seconds_left()
+        if left is not None and waiting + len(self.running):
+            parts.append(f"about {duration(left)} left")
+        return "; ".join(parts)
+
+
+def point_of(trial: TrialSpec) -> str:
+    """A trial's point and seed, for people."""
+    return f"global batch {trial.global_batch}, rate {trial.learning_rate:g}, seed {trial.seed}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 42 s, 3 min 20 s, 2 h 05 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+class Terminal:
+    """The live view on stderr: a table that stays in place on a terminal, a line now and then elsewhere."""
+
+    SECONDS_BETWEEN_LINES = 15.0
+
+    def __init__(self, view: LiveView) -> None:
+        self._view = view
+        self._console = Console(stderr=True)
+        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+        self._said: tuple[float, str] = (0.0, "")
+
+    def __enter__(self) -> "Terminal":
+        """Take over the lower end of the terminal."""
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        """Give the terminal back, with the last state in one line."""
+        self._live.stop()
+        self._console.print(self._view.line(), soft_wrap=True, highlight=False)
+
+    def refresh(self) -> None:
+        """Show the present state."""
+        if self._console.is_terminal:
+            self._live.update(_drawn(self._view), refresh=True)
+            return
+        now, line = time.monotonic(), self._view.line()
+        if now - self._said[0] >= self.SECONDS_BETWEEN_LINES and line != self._said[1]:
+            self._said = (now, line)
+            self._console.print(line, soft_wrap=True, highlight=False)
+
+
+def _drawn(view: LiveView) -> Group:
+    table = Table(box=None, pad_edge=False)
+    for name in ("running", "examples", "of", "validation loss"):
+        table.add_column(name, justify="left" if name == "running" else "right")
+    for row in _running_rows(view):
+        table.add_row(*row)
+    starting = "" if view.running and view.first_trained_at else f"starting {view.lanes} lanes; "
+    return Group(table, ProgressBar(total=1.0, completed=view.fraction(), width=60), Text(starting + view.line()))
+
+
+def _running_rows(view: LiveView) -> Iterable[tuple[Any, ...]]:
+    for trial, event in view.running.items():
+        loss = "" if event.validation_loss is None else f"{event.validation_loss:.4f}"
+        yield point_of(trial), f"{event.examples:,}", f"{view.examples[trial]:,.0f}", loss
+
+
+def _is_worse(event: "Event", best: "Event | None") -> bool:
+    assert event.validation_loss is not None
+    return best is not None and best.validation_loss is not None and event.validation_loss >= best.validation_loss
