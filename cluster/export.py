@@ -1,0 +1,307 @@
+"""A trained model as files for plain Keras: `model.keras`, its tokenizer beside it, and JSON that says what it is.
+
+Nothing of batchscope is needed to load them. What a trial keeps are bare weights, so the model is built again from
+the trial's spec, as a worker builds it, and given those weights.
+"""
+
+import hashlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from cluster.report import table
+from cluster.study import axes
+from cluster.study.spec import parse
+from cluster.summary import query
+from cluster.summary.objects import reading
+from cluster.summary.store import Summary
+from cluster.summary.tables import CANCELLED, COMPLETED, DIVERGED, FAILED, LOST, STOPPED
+from trainer import manifest as prepared
+from trainer.checkpoint import Arrays, Checkpoints
+from trainer.errors import InputError, NotReadyError
+from trainer.manifest import Manifest, locate
+from trainer.trial import TrialSpec
+
+INITIAL, BEST, LAST = MOMENTS = ("initial", "best", "last")
+# Trials that have come to their own end; only these leave weights that will not change any more.
+KEPT = (COMPLETED, STOPPED, DIVERGED)
+COLUMNS = [
+    table.Column("trial_id", ("", "trial")),
+    table.Column("state", ("", "state")),
+    table.Column("best_validation_loss", ("best val.", "loss"), decimals=4),
+    table.Column("global_batch", ("global batch", "rows")),
+    table.Column("learning_rate", ("learning", "rate")),
+    table.Column("optimizer", ("", "optimizer")),
+    table.Column("dtype", ("", "dtype")),
+    table.Column("seed", ("", "seed")),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A trial of a study, with what is known of it. `state` is None when no attempt has ended yet."""
+
+    study: str
+    trial: TrialSpec
+    state: str | None
+    error: str | None
+    checkpoints: tuple[str, ...]
+    data: str
+    manifest: Manifest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """Where an exported model lies."""
+
+    model: str
+    tokenizer: str
+    about: str
+
+
+def listing(summary: Summary, study: str) -> pa.Table:
+    """One row for each trial that has ended, the lowest `best_validation_loss` first.
+
+    Raises:
+        InputError: there is no such study.
+    """
+    query.asked(summary, study)
+    rows = query.latest(query.trials(summary, study))
+    return rows.sort_by([("best_validation_loss", "ascending"), ("trial_id", "ascending")])
+
+
+def files_of(output: str, *, force: bool) -> Files:
+    """The files that an export to `output` writes.
+
+    Raises:
+        InputError: `output` is no `.keras` name, or a file is there already and `force` is false.
+    """
+    if Path(output).suffix != ".keras":
+        raise InputError(f"-o {output} must end in .keras, by which Keras knows the format: for example -o model.keras")
+    stem = output.removesuffix(".keras")
+    files = Files(model=output, tokenizer=f"{stem}.tokenizer.json", about=f"{stem}.json")
+    for file in (files.model, files.tokenizer, files.about):
+        if os.path.lexists(file) and not force:
+            raise InputError(f"{file} is there already: choose another name with -o, or --force to replace it")
+    return files
+
+
+def find(summary: Summary, study: str, prefix: str, *, data: str | None = None) -> Found:
+    """The trial of `study` whose `trial_id` begins with `prefix`.
+
+    `data` is where the prepared data set lies now, if that is not where the study says.
+
+    Raises:
+        InputError: no or several such trials, or the data set is not there any more.
+        NotReadyError: a store cannot be read.
+    """
+    query.asked(summary, study)
+    specs = [row for row in query.studies(summary).to_pylist() if row["study"] == study][::-1]
+    if not specs:
+        raise InputError(f"study {study!r} has no spec in {summary.uri}/studies: copy that folder there as well")
+    folder, manifest = _data_set(specs, data)
+    trials = _trials(specs, manifest)
+    ended = query.trials(summary, study)
+    # An attempt that is an answer counts, even if another that was begun by mistake has ended since.
+    rows = {row["trial_id"]: row for some in (query.latest, query.finished) for row in some(ended).to_pylist()}
+    trial_id = _only(prefix, sorted({*trials, *rows}), f"`batchscope export {study} --summary {summary.uri}`", study)
+    if trial_id not in trials:
+        raise InputError(
+            f"no spec of study {study!r} in {summary.uri} leads to its trial {trial_id}, so its model is not known: "
+            "use the version of batchscope that trained it, or run the study again"
+        )
+    row = rows.get(trial_id, {})
+    # Beside the summary too: it may have been moved, or copied from S3.
+    places = (row.get("checkpoint_uri"), f"{summary.uri}/checkpoints/study={study}/{trial_id}")
+    return Found(
+        study=study,
+        trial=trials[trial_id],
+        state=row.get("state"),
+        error=row.get("error"),
+        checkpoints=tuple(dict.fromkeys(place for place in places if place)),
+        data=folder,
+        manifest=manifest,
+    )
+
+
+def export(found: Found, files: Files, *, at: str) -> None:
+    """Write the model of a trial as it was `at` one of MOMENTS, each file whole or not at all, the model last.
+
+    Raises:
+        InputError: the trial kept no such weights, they do not fit the model, or a file cannot be written.
+        NotReadyError: a store cannot be read.
+    """
+    weights = None if at == INITIAL else _weights(found, at)
+    tokenizer = _tokenizer(found)
+    model = _model_file(found, weights)
+    table.save(tokenizer, files.tokenizer)
+    # Non-ASCII is escaped, so that the reader's default encoding does not matter.
+    table.save((json.dumps(_about(found, at), indent=2) + "\n").encode(), files.about)
+    table.save(model, files.model)
+
+
+def example(found: Found, files: Files) -> str:
+    """Python that loads the files and predicts, with Keras and `tokenizers` alone."""
+    classes = found.trial.task == "classification"
+    answer = '[about["label_names"][i] for i in outputs.argmax(axis=1)]' if classes else "outputs[:, 0]"
+    return f"""\
+import json, keras, numpy, tokenizers
+model, about = keras.saving.load_model({files.model!r}), json.load(open({files.about!r}))
+tokenizer = tokenizers.Tokenizer.from_file({files.tokenizer!r}); tokenizer.enable_padding()
+tokens = numpy.array([text.ids for text in tokenizer.encode_batch(["One text.", "Another, longer text."])])
+outputs = model.predict(tokens, verbose=0); print({answer})
+"""
+
+
+def _data_set(specs: Sequence[Mapping[str, Any]], data: str | None) -> tuple[str, Manifest]:
+    """The prepared data set of the study: in `data`, or else where its specs say."""
+    data_hash = specs[0]["data_hash"]
+    problems = []
+    for folder in dict.fromkeys([data] if data else [spec["data"] for spec in specs]):
+        try:
+            manifest = prepared.read(folder)
+        except InputError as problem:
+            problems.append(str(problem))
+        except (OSError, pa.ArrowInvalid) as problem:
+            raise NotReadyError(
+                f"{folder} cannot be read ({problem}): look at its address and permissions, or name a copy with --data"
+            ) from None
+        else:
+            if manifest.data_hash == data_hash:
+                return folder, manifest
+            problems.append(f"{folder} holds other data (data_hash {manifest.data_hash[:8]}, not {data_hash[:8]})")
+    raise InputError(
+        f"the data set of the study is not where it was looked for, from {os.getcwd()}: {'; '.join(problems)}. "
+        "Name the folder or s3:// address where it is now with --data"
+    )
+
+
+def _trials(specs: Sequence[Mapping[str, Any]], manifest: Manifest) -> dict[str, TrialSpec]:
+    """The trials of all specs that ran under the study's name, by `trial_id`."""
+    found: dict[str, TrialSpec] = {}
+    for row in specs:
+        spec = parse(row["spec_json"], where=f"the stored spec {row['spec_hash']} of study {row['study']}")
+        trials = axes.trials(spec, data_hash=manifest.data_hash, train_rows=manifest.splits["train"].rows)
+        found |= {trial.trial_id: trial for trial in trials}
+    return found
+
+
+def _only(prefix: str, known: list[str], lister: str, study: str) -> str:
+    matching = [trial_id for trial_id in known if trial_id.startswith(prefix)]
+    if len(matching) == 1:
+        return matching[0]
+    if matching:
+        named = ", ".join(matching[:3]) + (", ..." if len(matching) > 3 else "")
+        raise InputError(
+            f"--trial {prefix!r} begins {len(matching)} trials of study {study!r} ({named}): give more of its digits"
+        )
+    nearest = ", ".join(get_close_matches(prefix, known, n=3, cutoff=0.0))
+    raise InputError(
+        f"study {study!r} has no trial that begins with {prefix!r} (nearest: {nearest}): {lister} lists those that "
+        "have ended"
+    )
+
+
+def _weights(found: Found, at: str) -> Arrays:
+    """The weights that a trial kept at its end."""
+    trial_id, state = found.trial.trial_id, found.state
+    instead = "another trial, or --at initial for the untrained model"
+    if state is None:
+        raise InputError(
+            f"trial {trial_id} has no result yet, it waits or runs: wait until `batchscope run` has ended it, or "
+            f"export {instead}"
+        )
+    if state not in KEPT:
+        why = f" ({found.error})" if found.error else ""
+        again = "run the study again, which goes on with it, or " if state in (CANCELLED, LOST, FAILED) else ""
+        raise InputError(f"trial {trial_id} is {state}{why} and kept no weights: {again}export {instead}")
+    for place in found.checkpoints:
+        with reading(place):
+            weights = Checkpoints(place).weights(at)
+        if weights is not None:
+            return weights
+    raise InputError(
+        f"the weights of trial {trial_id} are missing or damaged: there is no whole {at}.npz in "
+        f"{' or '.join(found.checkpoints)}; copy them there again, or export {instead}"
+    )
+
+
+def _tokenizer(found: Found) -> bytes:
+    """The tokenizer of the data set, proven to be the one that the manifest speaks of."""
+    filesystem, folder = locate(found.data)
+    try:
+        with filesystem.open_input_stream(f"{folder}/tokenizer.json") as stream:
+            content = bytes(stream.read())
+    except FileNotFoundError:
+        content = b""
+    except OSError as problem:
+        raise NotReadyError(
+            f"{found.data}/tokenizer.json cannot be read ({problem}): look at its permissions"
+        ) from None
+    if hashlib.sha256(content).hexdigest() != found.manifest.tokenizer_sha256:
+        raise InputError(
+            f"{found.data}/tokenizer.json is {'damaged' if content else 'missing'}: "
+            "name a whole copy of the data set with --data"
+        )
+    return content
+
+
+def _model_file(found: Found, weights: Arrays | None) -> bytes:
+    """The bytes of the `.keras` file: the model with `weights`, or with its initial ones."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if found.trial.model.factory is not None:
+        # As for `python -m`: a module where the command is called is found.
+        sys.path.insert(0, os.getcwd())
+    from trainer import model
+
+    plain = model.build(
+        found.trial.model,
+        vocabulary_size=found.manifest.vocabulary_size,
+        outputs=max(1, len(found.manifest.label_names)),
+        task=found.trial.task,
+        dtype=found.trial.dtype,
+        seed=found.trial.seed,
+    )
+    if weights is not None:
+        _check_fit([weight.shape for weight in plain.get_weights()], [weight.shape for weight in weights], found)
+        plain.set_weights(weights)
+    with tempfile.TemporaryDirectory(prefix="batchscope-export-") as folder:
+        file = Path(folder) / "model.keras"
+        plain.save(file)
+        return file.read_bytes()
+
+
+def _check_fit(wanted: list[tuple[int, ...]], kept: list[tuple[int, ...]], found: Found) -> None:
+    if wanted == kept:
+        return
+    factory = found.trial.model.factory
+    remedy = f"{factory} has changed since: restore it" if factory else "use the version of batchscope that trained it"
+    raise InputError(
+        f"the weights of trial {found.trial.trial_id} have the shapes {kept}, but its model takes {wanted}: {remedy}"
+    )
+
+
+def _about(found: Found, at: str) -> dict[str, Any]:
+    trial = found.trial
+    return {
+        "study": found.study,
+        "trial_id": trial.trial_id,
+        "state": found.state,
+        "at": at,
+        "task": trial.task,
+        "label_names": list(found.manifest.label_names),
+        "max_tokens": found.manifest.max_tokens,
+        "global_batch": trial.global_batch,
+        "learning_rate": trial.learning_rate,
+        "optimizer": trial.optimizer,
+        "dtype": trial.dtype,
+        "seed": trial.seed,
+    }

@@ -1,0 +1,420 @@
+"""`batchscope export`: what plain Keras, without batchscope, makes of the files; and every way in which it refuses."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from cluster import export
+from cluster.prepare import vocabulary
+from cluster.study import axes, identity, spec
+from cluster.summary.store import Summary
+from tests.conftest import VOCABULARY, write_prepared
+from trainer.checkpoint import Arrays, Checkpoints
+from trainer.errors import InputError
+from trainer.trial import TrialSpec
+
+pytestmark = pytest.mark.tf
+LABELS = ("Künste", "b", "c")
+# As for a user who never installed batchscope.
+WITHOUT_BATCHSCOPE = """\
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("trainer", "cluster"):
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Absent())
+"""
+SMALL = "{embedding_units: 6, lstm_units: 5}"
+VARIANTS = {
+    "one_way": {"model": SMALL},
+    "two_layers": {"model": "{embedding_units: 6, lstm_units: 5, layers: 2, bidirectional: true, dropout: 0.4}"},
+    "double": {"model": "{embedding_units: 6, lstm_units: 5, layers: 2, dropout: 0.4}", "dtype": "float64"},
+    "number": {"model": "{embedding_units: 6, lstm_units: 5, bidirectional: true}", "task": "regression"},
+}
+
+
+@dataclass
+class Place:
+    """A study that has run: its data set, its summary, its trials and what its first trial kept."""
+
+    summary: Summary
+    data: Path
+    trials: tuple[TrialSpec, ...]
+    best: Arrays
+    last: Arrays
+
+    @property
+    def checkpoints(self) -> str:
+        return f"{self.summary.uri}/checkpoints/study=small/{self.trials[0].trial_id}"
+
+    def ended(self, state: str, *, attempt: int = 1, error: str | None = None, loss: float = 0.5) -> None:
+        trial = self.trials[0]
+        self.summary.write_trial(
+            {"study": "small", "trial_id": trial.trial_id, "attempt": attempt, "state": state, "error": error}
+            | {"data_hash": trial.data_hash, "checkpoint_uri": self.checkpoints, "best_validation_loss": loss}
+        )
+
+    def kept(self) -> None:
+        Checkpoints(self.checkpoints).finish(best=self.best, last=self.last)
+        self.ended("COMPLETED")
+
+    def found(self, **changes: Any) -> export.Found:
+        return export.find(self.summary, "small", self.trials[0].trial_id, **changes)
+
+
+Places = Callable[..., Place]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Places:
+    return lambda folder="", **fields: make(tmp_path / folder, **fields)
+
+
+def make(folder: Path, *, model: str = SMALL, task: str = "classification", dtype: str = "float32") -> Place:
+    words = {f"w{index}": 100 - index for index in range(2, VOCABULARY)}
+    manifest = write_prepared(folder / "data")
+    tokenizer = vocabulary.to_json(vocabulary.build(words, size=VOCABULARY), max_tokens=manifest.max_tokens)
+    (folder / "data" / "tokenizer.json").write_text(tokenizer)
+    labels = LABELS if task == "classification" else ()
+    sha256 = hashlib.sha256(tokenizer.encode()).hexdigest()
+    manifest = replace(manifest, task=task, label_names=labels, tokenizer_sha256=sha256)
+    (folder / "data" / "manifest.json").write_text(manifest.to_json())
+    study = spec.parse(
+        f"{{study: small, data: '{folder}/data', summary: '{folder}/summary', task: {task}, model: {model}, "
+        f"axes: {{global_batch: [4, 8], learning_rate: 0.01, dtype: {dtype}, seeds: [3]}}, budget: {{updates: 2}}}}",
+        where="test",
+    )
+    trials = axes.trials(study, data_hash=manifest.data_hash, train_rows=manifest.splits["train"].rows)
+    summary = Summary(study.summary)
+    summary.write_study(
+        {
+            "study": "small",
+            "spec_hash": identity.spec_hash(study),
+            "spec_json": identity.canonical_json(study),
+            "data": study.data,
+            "data_hash": manifest.data_hash,
+            "started_at": datetime.now(UTC),
+            "trials": len(trials),
+        }
+    )
+    shapes = [weight.shape for weight in plain(trials[0]).get_weights()]
+    random = np.random.default_rng(1)
+    best, last = ([random.normal(size=shape).astype(dtype) for shape in shapes] for _ in "12")
+    return Place(summary=summary, data=folder / "data", trials=trials, best=best, last=last)
+
+
+def plain(trial: TrialSpec) -> Any:
+    from trainer import model
+
+    outputs = len(LABELS) if trial.task == "classification" else 1
+    return model.build(
+        trial.model, vocabulary_size=VOCABULARY, outputs=outputs, task=trial.task, dtype=trial.dtype, seed=trial.seed
+    )
+
+
+def twin_outputs(trial: TrialSpec, weights: Arrays | None, tokens: Any) -> Any:
+    """What the model that was trained says, as probabilities."""
+    import keras
+
+    from trainer.model import training_twin
+
+    twin = training_twin(plain(trial))
+    if weights is not None:
+        twin.set_weights(weights)
+    outputs = twin(tokens, training=False)
+    return np.asarray(keras.ops.softmax(outputs) if trial.task == "classification" else outputs)
+
+
+def mixed_rows(longest: int = 12) -> Any:
+    """Right-padded rows of every length from 1."""
+    tokens = np.random.default_rng(0).integers(1, VOCABULARY, (longest, longest + 3))
+    return np.where(np.arange(longest + 3) < np.arange(1, longest + 1)[:, None], tokens, 0).astype("int32")
+
+
+def run_plain(code: str, folder: Path) -> str:
+    """What `code` prints in a Python that has Keras and no batchscope."""
+    program = f'{WITHOUT_BATCHSCOPE}\n{code}\nassert not {{"trainer", "cluster"}} & set(sys.modules)'
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", program], cwd=folder, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def call(*arguments: str) -> Result:
+    from cluster.cli import batchscope
+
+    return CliRunner().invoke(batchscope, ["export", *arguments])
+
+
+def test_plain_keras_predicts_what_the_trained_model_predicts(place: Places, tmp_path: Path) -> None:
+    tokens, wanted = mixed_rows(), {}
+    for name, fields in VARIANTS.items():
+        here = place(name, **fields)
+        here.kept()
+        for at, weights in (("initial", None), ("best", here.best), ("last", here.last)):
+            export.export(here.found(), export.files_of(f"{tmp_path}/{name}_{at}.keras", force=False), at=at)
+            wanted[f"{name}_{at}"] = twin_outputs(here.trials[0], weights, tokens)
+    np.save(tmp_path / "tokens.npy", tokens)
+    run_plain(
+        "import glob, keras, numpy\n"
+        "models = {file[:-6]: keras.saving.load_model(file) for file in glob.glob('*.keras')}\n"
+        "tokens = numpy.load('tokens.npy')\n"
+        "numpy.savez('outputs.npz', **{name: model.predict(tokens, verbose=0) for name, model in models.items()})",
+        tmp_path,
+    )
+    outputs = np.load(tmp_path / "outputs.npz")
+    assert set(outputs.files) == set(wanted)
+    for name, expected in wanted.items():
+        assert outputs[name].shape == expected.shape
+        assert outputs[name].dtype == ("float64" if name.startswith("double") else "float32")
+        np.testing.assert_allclose(outputs[name], expected, rtol=0, atol=1e-6, err_msg=name)
+        others = [other for other in wanted if other != name and wanted[other].shape == expected.shape]
+        assert all(np.abs(wanted[other] - expected).max() > 1e-3 for other in others), "the comparison sees nothing"
+
+
+def test_the_printed_example_goes_from_text_to_label(
+    place: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    here, number = place(), place("number", **VARIANTS["number"])
+    here.kept()
+    number.kept()
+    examples = []
+    for one, name in ((here, "model"), (number, "number")):
+        options = ["--trial", one.trials[0].trial_id[:9], "-o", f"{name}.keras", "--summary", one.summary.uri]
+        result = call("small", *options)
+        assert result.exit_code == 0, result.output
+        paths, _, example = result.stdout.partition("\n\n")
+        assert paths.split() == [f"{name}.keras", f"{name}.tokenizer.json", f"{name}.json"]
+        assert len(example.splitlines()) == 5
+        examples.append(example)
+    printed = run_plain("\n".join(examples), tmp_path).splitlines()
+    assert set(json.loads(printed[0].replace("'", '"'))) <= set(LABELS)
+    assert len(printed) == 2
+    assert printed[1].startswith("[")
+
+    # Other texts in the same example, one of them longer than the model's rows: the trained model's own answers.
+    texts = ["w2 W3", "w9", "w30 w31 w32 ?", *(f"w{index} w{index + 1}" for index in range(5, 25)), "w7 " * 40]
+    ids = [[2, 3], [9], [30, 31, 32, 1], *([index, index + 1] for index in range(5, 25)), [7] * 12]
+    padded = np.array([row + [0] * (12 - len(row)) for row in ids], "int32")
+    expected = [LABELS[best] for best in twin_outputs(here.trials[0], here.best, padded).argmax(axis=1)]
+    assert len(set(expected)) > 1
+    code = examples[0].replace('["One text.", "Another, longer text."]', repr(texts))
+    assert code != examples[0]
+    assert run_plain(code, tmp_path).strip() == repr(expected)
+
+
+def test_about_says_which_trial_it_is(place: Places, tmp_path: Path) -> None:
+    here = place()
+    here.kept()
+    files = export.files_of(str(tmp_path / "model.keras"), force=False)
+    export.export(here.found(), files, at="last")
+    trial = here.trials[0]
+    assert json.loads(Path(files.about).read_bytes().decode("ascii")) == {
+        "study": "small",
+        "trial_id": trial.trial_id,
+        "state": "COMPLETED",
+        "at": "last",
+        "task": "classification",
+        "label_names": list(LABELS),
+        "max_tokens": 12,
+        "global_batch": 4,
+        "learning_rate": 0.01,
+        "optimizer": "adam",
+        "dtype": "float32",
+        "seed": 3,
+    }
+    assert Path(files.tokenizer).read_bytes() == (here.data / "tokenizer.json").read_bytes()
+
+
+def test_files_are_replaced_only_on_request_and_whole(
+    place: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = place()
+    here.kept()
+    output = str(tmp_path / "out" / "model.keras")
+    with pytest.raises(InputError, match=r"model\.h5 must end in \.keras"):
+        export.files_of("model.h5", force=True)
+    with pytest.raises(InputError, match=r"out/model\.tokenizer\.json: No such file.*-o"):
+        export.export(here.found(), export.files_of(output, force=False), at="best")
+    (tmp_path / "out").mkdir()
+    for name in ("model.keras", "model.tokenizer.json", "model.json"):
+        (tmp_path / "out" / name).write_text("mine")
+        with pytest.raises(InputError, match=f"{name} is there already.*--force"):
+            export.files_of(output, force=False)
+        (tmp_path / "out" / name).unlink()
+    (tmp_path / "out" / "model.keras").write_text("mine")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(InputError, match="No space left"):
+            export.export(here.found(), export.files_of(output, force=True), at="best")
+    assert [(file.name, file.read_text()) for file in (tmp_path / "out").iterdir()] == [("model.keras", "mine")]
+    export.export(here.found(), export.files_of(output, force=True), at="best")
+    assert (tmp_path / "out" / "model.keras").read_bytes().startswith(b"PK")
+    assert len(list((tmp_path / "out").iterdir())) == 3
+
+
+def test_a_trial_is_found_by_a_unique_beginning(place: Places) -> None:
+    here = place()
+    first, second = (trial.trial_id for trial in here.trials)
+    for trial in here.trials:
+        assert export.find(here.summary, "small", trial.trial_id[:10]).trial == trial
+    with pytest.raises(InputError, match=f"begins 2 trials.*{min(first, second)}.*more of its digits"):
+        export.find(here.summary, "small", "")
+    with pytest.raises(InputError, match=rf"no trial that begins with 'x{first[1:]}' \(nearest: {first}.*export small"):
+        export.find(here.summary, "small", f"x{first[1:]}")
+    with pytest.raises(InputError, match=r"no study 'smal'.*'small'"):
+        export.find(here.summary, "smal", first)
+
+
+def test_a_trial_of_an_earlier_spec_is_found(place: Places) -> None:
+    here = place()
+    here.kept()
+    now = spec.parse(
+        f"{{study: small, data: '{here.data}', task: classification, model: {{embedding_units: 6, lstm_units: 5}}, "
+        "axes: {global_batch: [16], learning_rate: 0.01, seeds: [3]}, budget: {updates: 2}}",
+        where="test",
+    )
+    fields = {"spec_hash": identity.spec_hash(now), "spec_json": identity.canonical_json(now), "data": now.data}
+    here.summary.write_study(
+        {"study": "small", "data_hash": here.trials[0].data_hash, "started_at": datetime.now(UTC), **fields}
+    )
+    assert here.found().trial == here.trials[0]
+
+
+@pytest.mark.parametrize(
+    ("state", "remedy"),
+    [
+        (None, "no result yet.*wait until"),
+        ("FAILED", r"is FAILED \(a fuse blew\).*run the study again"),
+        ("LOST", "is LOST.*run the study again"),
+        ("CANCELLED", "is CANCELLED.*run the study again"),
+        ("OUT_OF_MEMORY", "is OUT_OF_MEMORY.*no weights: export another"),
+    ],
+)
+def test_a_trial_without_kept_weights_is_refused(place: Places, tmp_path: Path, state: str | None, remedy: str) -> None:
+    here = place()
+    # Half an end: the weights were written, the row was not.
+    Checkpoints(here.checkpoints).finish(best=here.best, last=here.last)
+    if state:
+        here.ended(state, error="a fuse blew" if state == "FAILED" else None)
+    files = export.files_of(str(tmp_path / "model.keras"), force=False)
+    for at in ("best", "last"):
+        with pytest.raises(InputError, match=remedy):
+            export.export(here.found(), files, at=at)
+    assert not os.path.exists(files.about)
+    export.export(here.found(), files, at="initial")
+    assert os.path.exists(files.model)
+
+
+def test_the_attempt_that_is_an_answer_counts(place: Places) -> None:
+    here = place()
+    here.ended("LOST", attempt=1)
+    here.ended("DIVERGED", attempt=2)
+    here.ended("CANCELLED", attempt=3)
+    assert here.found().state == "DIVERGED"
+
+
+def test_a_data_set_that_is_gone_or_another_is_refused(place: Places, tmp_path: Path) -> None:
+    here = place()
+    here.kept()
+    moved = here.data.rename(tmp_path / "moved")
+    with pytest.raises(InputError, match=f"looked for.*{here.data}.*--data"):
+        here.found()
+    assert here.found(data=str(moved)).trial == here.trials[0]
+    write_prepared(here.data, seed=5)
+    with pytest.raises(InputError, match=f"{here.data} holds other data.*--data"):
+        here.found()
+    (moved / "tokenizer.json").write_text("{}")
+    files = export.files_of(str(tmp_path / "model.keras"), force=False)
+    with pytest.raises(InputError, match=r"tokenizer\.json is damaged.*--data"):
+        export.export(here.found(data=str(moved)), files, at="best")
+    (moved / "tokenizer.json").unlink()
+    with pytest.raises(InputError, match=r"tokenizer\.json is missing.*--data"):
+        export.export(here.found(data=str(moved)), files, at="best")
+
+
+def test_weights_that_are_damaged_or_do_not_fit_are_refused(place: Places, tmp_path: Path) -> None:
+    here = place()
+    here.kept()
+    files = export.files_of(str(tmp_path / "model.keras"), force=False)
+    archive = Path(here.checkpoints) / "best.npz"
+    archive.write_bytes(archive.read_bytes()[:-1])
+    with pytest.raises(InputError, match=rf"no whole best\.npz in {here.checkpoints};"):
+        export.export(here.found(), files, at="best")
+    wrong = [*here.best[:-1], np.zeros(7, "float32")]
+    Checkpoints(here.checkpoints).finish(best=wrong, last=here.best[:-1])
+    for at in ("best", "last"):
+        with pytest.raises(InputError, match=r"have the shapes .*, but its model takes .*\(3,\)"):
+            export.export(here.found(), files, at=at)
+    assert not os.path.exists(files.model)
+
+
+def test_a_summary_that_was_moved_still_has_its_weights(place: Places, tmp_path: Path) -> None:
+    here = place()
+    here.kept()
+    summary = Summary(str(Path(here.summary.uri).rename(tmp_path / "elsewhere")))
+    found = export.find(summary, "small", here.trials[0].trial_id)
+    files = export.files_of(str(tmp_path / "model.keras"), force=False)
+    export.export(found, files, at="best")
+    assert os.path.exists(files.model)
+
+
+def test_the_command_lists_trials_and_says_what_is_missing(place: Places, tmp_path: Path) -> None:
+    here = place()
+    trial_id, uri = here.trials[0].trial_id, here.summary.uri
+    assert "no trial has ended yet" in call("small", "--summary", uri).stderr
+    here.ended("DIVERGED", loss=0.25)
+    Checkpoints(here.checkpoints).finish(best=here.best, last=here.last)
+    listed = call("small", "--summary", uri).stdout.splitlines()
+    assert listed[-1].split()[:3] == [trial_id, "DIVERGED", "0.2500"]
+    for arguments, missing in ((["--trial", trial_id], "-o model.keras"), (["-o", "m.keras"], "--trial ID")):
+        problem = call("small", "--summary", uri, *arguments).exception
+        assert isinstance(problem, InputError)
+        assert str(problem).startswith(f"{missing} is missing")
+    output = str(tmp_path / "model.keras")
+    assert "not completed, but DIVERGED" in call("small", "--summary", uri, "--trial", trial_id, "-o", output).stderr
+
+
+def test_a_users_own_model_is_built_by_its_factory(
+    place: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "exported_models.py").write_text(
+        "import keras\n"
+        "def build(*, vocabulary_size, outputs):\n"
+        "    layers = keras.layers.Embedding(vocabulary_size, 4, mask_zero=True), keras.layers.LSTM(3)\n"
+        "    return keras.Sequential([keras.Input((None,)), *layers, keras.layers.Dense(outputs)])\n"
+    )
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(tmp_path / "code")
+        here = place(model="{factory: 'exported_models:build'}")
+    here.kept()
+    monkeypatch.delitem(sys.modules, "exported_models")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.chdir(tmp_path / "code")
+    options = ["--trial", here.trials[0].trial_id, "--summary", here.summary.uri]
+    assert "layers that exported_models:build defines" in call("small", *options, "-o", "model.keras").stderr
+    Checkpoints(here.checkpoints).finish(best=here.best[1:], last=here.last)
+    problem = call("small", *options, "-o", "other.keras").exception
+    assert isinstance(problem, InputError)
+    assert "exported_models:build has changed since" in str(problem)
