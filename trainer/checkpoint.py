@@ -11,6 +11,7 @@ import json
 import os
 import zipfile
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -56,24 +57,29 @@ class Checkpoints:
     folder: str
 
     def save(self, saved: Saved) -> None:
-        """Publish a checkpoint to resume from, then drop all but the newest two."""
+        """Publish a checkpoint to resume from, then drop all but it and the one before."""
         groups = {"weights": saved.weights, "optimizer": saved.optimizer_state, "best": saved.best_weights}
-        self._publish(f"resume-{saved.progress.update:012d}", groups, asdict(saved.progress))
-        for name in self._resumable()[:-2]:
-            self._delete(name)
+        name = f"resume-{saved.progress.update:012d}"
+        self._publish(name, groups, asdict(saved.progress))
+        # What lies further on was damaged, or this attempt would have gone on from there.
+        kept = [other for other in self._resumable() if other <= name][-2:]
+        for other in self._resumable():
+            if other not in kept:
+                self._delete(other)
 
     def newest(self) -> Saved | None:
         """The newest checkpoint that is whole; None when there is none. A damaged one is passed over."""
         for name in reversed(self._resumable()):
             loaded = self._load(name)
-            if loaded is not None:
-                groups, progress = loaded
-                return Saved(
-                    progress=Progress(**progress),
-                    weights=groups["weights"],
-                    optimizer_state=groups["optimizer"],
-                    best_weights=groups.get("best", []),
-                )
+            if loaded is None or not loaded[1].keys() <= Progress.__dataclass_fields__.keys():
+                continue
+            groups, progress = loaded
+            return Saved(
+                progress=Progress(**progress),
+                weights=groups["weights"],
+                optimizer_state=groups.get("optimizer", []),
+                best_weights=groups.get("best", []),
+            )
         return None
 
     def finish(self, *, best: Arrays, last: Arrays) -> None:
@@ -82,6 +88,7 @@ class Checkpoints:
         self._publish("last", {"weights": last}, {})
         for name in self._resumable():
             self._delete(name)
+        self._sweep()
 
     def weights(self, name: str) -> Arrays | None:
         """The weights kept as "best" or "last"; None when they are not there or not whole."""
@@ -102,18 +109,15 @@ class Checkpoints:
         try:
             description = json.loads(_read(filesystem, f"{folder}/{name}.json"))
             archive = _read(filesystem, f"{folder}/{name}.npz")
-        except (FileNotFoundError, ValueError):
-            return None
-        if hashlib.sha256(archive).hexdigest() != description["sha256"]:
-            return None
-        groups: dict[str, Arrays] = {}
-        try:
+            if hashlib.sha256(archive).hexdigest() != description["sha256"]:
+                return None
+            groups: dict[str, Arrays] = {"weights": []}
             with np.load(io.BytesIO(archive), allow_pickle=False) as arrays:
                 for key in sorted(arrays.files):
                     groups.setdefault(key.rpartition("_")[0], []).append(arrays[key])
-        except (ValueError, zipfile.BadZipFile):
+            return (groups, dict(description["facts"])) if groups["weights"] else None
+        except (FileNotFoundError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
             return None
-        return groups, description["facts"]
 
     def _resumable(self) -> list[str]:
         """Names of the checkpoints to resume from, oldest first."""
@@ -128,6 +132,13 @@ class Checkpoints:
             if filesystem.get_file_info(f"{folder}/{name}.{ending}").type == pafs.FileType.File:
                 filesystem.delete_file(f"{folder}/{name}.{ending}")
 
+    def _sweep(self) -> None:
+        """Delete what writers that were killed left half written."""
+        filesystem, folder = locate(self.folder)
+        for info in filesystem.get_file_info(pafs.FileSelector(folder)):
+            if info.base_name.startswith(".") and info.base_name.endswith(".partial"):
+                filesystem.delete_file(info.path)
+
 
 def write_whole(folder: str, name: str, content: bytes) -> None:
     """Publish a file at once: a reader sees all of it or nothing."""
@@ -138,11 +149,15 @@ def write_whole(folder: str, name: str, content: bytes) -> None:
         return
     os.makedirs(path, exist_ok=True)
     temporary = f"{path}/.{name}.{os.getpid()}.partial"
-    with open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, f"{path}/{name}")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, f"{path}/{name}")
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
 
 
 def _read(filesystem: pafs.FileSystem, path: str) -> bytes:
