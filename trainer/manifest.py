@@ -96,7 +96,8 @@ def parse(text: str, *, where: str) -> Manifest:
             "upgrade batchscope, or " + remedy
         )
     try:
-        splits = {name: _split(value) for name, value in fields.pop("splits").items()}
+        described = fields.pop("splits")
+        splits = {name: _split(described[name]) for name in SPLITS}
         fields["label_names"] = tuple(fields["label_names"])
         return Manifest(splits=splits, **fields)
     except (KeyError, TypeError, AttributeError) as problem:

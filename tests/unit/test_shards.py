@@ -1,0 +1,190 @@
+"""Shards on a node: verified against the manifest, decoded once however many open them, never half visible."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from tests.conftest import write_prepared
+from trainer import shards
+from trainer.errors import InputError
+from trainer.manifest import Shard, sha256_of_file
+from trainer.shards import cache_folder, open_shard, verify
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache folder of this test's own, which is not there yet."""
+    monkeypatch.setenv("BATCHSCOPE_CACHE", str(tmp_path / "deep" / "cache"))
+    return tmp_path / "deep" / "cache"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    write_prepared(tmp_path / "data")
+    return tmp_path / "data"
+
+
+def first_shard(data: Path) -> Shard:
+    from trainer.manifest import read
+
+    return read(str(data)).splits["train"].shards[0]
+
+
+def visible(cache: Path) -> list[str]:
+    """The decoded shards that anybody would open."""
+    return sorted(path.name for path in cache.glob("*.arrow"))
+
+
+def assert_right(data: Path, shard: Shard) -> None:
+    opened = open_shard(str(data), shard)
+    table = pq.read_table(data / shard.file)
+    bounds = zip(opened.offsets[:-1], opened.offsets[1:], strict=True)
+    assert [opened.tokens[first:last].tolist() for first, last in bounds] == table["tokens"].to_pylist()
+    assert opened.labels.tolist() == table["label"].to_pylist()
+
+
+def test_a_shard_as_the_manifest_says_is_opened(data: Path) -> None:
+    verify(str(data), first_shard(data))
+    for _ in range(2):
+        assert_right(data, first_shard(data))
+
+
+def test_a_missing_shard_is_named_with_the_remedy(data: Path, cache: Path) -> None:
+    shard = first_shard(data)
+    (data / shard.file).unlink()
+    for check in (verify, open_shard):
+        with pytest.raises(InputError) as caught:
+            check(str(data), shard)
+        assert str(caught.value).startswith(f"{data / shard.file} is missing: copy the data set again")
+        assert "batchscope prepare" in str(caught.value)
+    assert not visible(cache)
+
+
+@pytest.mark.parametrize("damage", ["flipped bit", "truncated", "another shard"])
+def test_a_shard_with_another_hash_is_named_with_both_and_never_decoded(data: Path, cache: Path, damage: str) -> None:
+    shard = first_shard(data)
+    file = data / shard.file
+    content = bytearray(file.read_bytes())
+    if damage == "flipped bit":
+        content[len(content) // 2] ^= 4
+    elif damage == "truncated":
+        del content[-1:]
+    else:
+        content = bytearray((data / "train-00001.parquet").read_bytes())
+    file.write_bytes(content)
+    for check in (verify, open_shard):
+        with pytest.raises(InputError) as caught:
+            check(str(data), shard)
+        for part in (str(file), sha256_of_file(str(file)), f"the manifest says {shard.sha256}", "batchscope prepare"):
+            assert part in str(caught.value)
+    assert not visible(cache)
+
+
+def test_a_shard_decoded_before_is_not_read_again(data: Path) -> None:
+    shard = first_shard(data)
+    opened = open_shard(str(data), shard)
+    (data / shard.file).unlink()
+    np.testing.assert_array_equal(open_shard(str(data), shard).tokens, opened.tokens)
+
+
+def test_another_data_set_with_the_same_shard_shares_the_decoded_file(
+    data: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[Path] = []
+    decode = shards._decode
+    monkeypatch.setattr(shards, "_decode", lambda source, target: (decoded.append(source), decode(source, target)))
+    shard = first_shard(data)
+    open_shard(str(data), shard)
+    shutil.copytree(data, tmp_path / "copy")
+    assert_right(tmp_path / "copy", shard)
+    assert decoded == [data / shard.file]
+    assert visible(cache) == [f"{shard.sha256}.arrow"]
+
+
+def test_shards_of_the_same_name_in_two_data_sets_are_told_apart(data: Path, cache: Path, tmp_path: Path) -> None:
+    write_prepared(tmp_path / "other", seed=1)
+    assert first_shard(data).file == first_shard(tmp_path / "other").file
+    for folder in (data, tmp_path / "other"):
+        assert_right(folder, first_shard(folder))
+    assert len(visible(cache)) == 2
+
+
+OPENER = """
+import sys, time
+from trainer import manifest, shards
+check, decode = shards.verify, shards._decode
+def noted_verify(*arguments):
+    print("verified")
+    check(*arguments)
+def slow_decode(*arguments):
+    print("decoded")
+    time.sleep(0.2)  # so that the others surely come meanwhile
+    decode(*arguments)
+shards.verify, shards._decode = noted_verify, slow_decode
+shard = manifest.read(sys.argv[1]).splits["train"].shards[0]
+print("ready", flush=True)
+sys.stdin.readline()
+print(shards.open_shard(sys.argv[1], shard).tokens.tolist())
+"""
+
+
+def test_a_shard_is_decoded_once_though_several_processes_open_it_at_once(data: Path, cache: Path) -> None:
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    openers = [subprocess.Popen([sys.executable, "-c", OPENER, str(data)], **pipes) for _ in range(3)]
+    for opener in openers:
+        assert opener.stdout.readline() == "ready\n"
+    for opener in openers:
+        opener.stdin.write("go\n")
+        opener.stdin.flush()
+    printed = [opener.communicate(timeout=60)[0].splitlines() for opener in openers]
+    assert sorted(line for lines in printed for line in lines[:-1]) == ["decoded", "verified"]
+    tokens = open_shard(str(data), first_shard(data)).tokens.tolist()
+    assert [lines[-1] for lines in printed] == [str(tokens)] * 3
+    assert visible(cache) == [f"{first_shard(data).sha256}.arrow"]
+
+
+KILLED_DECODER = """
+import os, signal, sys
+from trainer import manifest, shards
+def die(*_): os.kill(os.getpid(), signal.SIGKILL)
+os.replace = die
+shards.open_shard(sys.argv[1], manifest.read(sys.argv[1]).splits["train"].shards[0])
+"""
+
+
+def test_a_killed_decoder_leaves_nothing_visible_and_nobody_waiting(data: Path, cache: Path) -> None:
+    killed = subprocess.run([sys.executable, "-c", KILLED_DECODER, str(data)], check=False)
+    assert killed.returncode == -9
+    assert len(os.listdir(cache)) > 0
+    assert not visible(cache)
+    assert_right(data, first_shard(data))
+
+
+@pytest.mark.parametrize("failing", ["fsync", "replace"])
+def test_a_decoder_that_fails_leaves_no_file(
+    data: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, failing, fail)
+    with pytest.raises(OSError, match="no space left"):
+        open_shard(str(data), first_shard(data))
+    assert [path.suffix for path in cache.iterdir()] == [".lock"]
+
+
+def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, cache: Path, tmp_path: Path) -> None:
+    assert cache_folder() == cache
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("BATCHSCOPE_CACHE", "~/shards")
+    assert cache_folder() == tmp_path / "home" / "shards"
+    for unset in (lambda: monkeypatch.setenv("BATCHSCOPE_CACHE", ""), lambda: monkeypatch.delenv("BATCHSCOPE_CACHE")):
+        unset()
+        assert cache_folder() == tmp_path / "home" / ".cache" / "batchscope"
