@@ -56,8 +56,8 @@ POINTS = [
     Column("seed", ("", "seed")),
     Column("seeds", ("", "seeds")),
     *_loss("best_validation_loss", "best val.", "loss"),
-    *_loss("best_validation_accuracy", "best val.", "accuracy"),
     *_COUNTS,
+    *_loss("best_validation_accuracy", "best val.", "accuracy"),
     *_loss("test_loss", "test", "loss"),
     *_loss("test_accuracy", "test", "accuracy"),
     Column("seconds_training_mean", ("training", "s"), decimals=1),
@@ -93,7 +93,7 @@ def to_text(table: pa.Table, columns: Sequence[Column], *, width: int | None = N
             continue
         cells = [*column.head, *(_cell(value, column.decimals) for value in values)]
         size = max(map(len, cells))
-        if width is not None and shown and used + 2 + size > width:
+        if width is not None and shown and (left_out or used + 2 + size > width):
             left_out += 1
             continue
         number = not pa.types.is_string(table.schema.field(column.name).type)

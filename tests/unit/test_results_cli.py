@@ -93,6 +93,11 @@ def test_json_is_an_object_with_its_version(summary: str) -> None:
     assert studies["rows"][0]["started_at"] == "2026-01-02T03:04:00+00:00"
 
 
+def test_json_has_no_nan() -> None:
+    answer = table.to_json(pa.table({"loss": [float("nan"), float("inf"), 0.5]}), name="points")
+    assert [row["loss"] for row in json.loads(answer)["rows"]] == [None, None, 0.5]
+
+
 def test_the_columns_that_programs_read_stay(summary: str) -> None:
     text = results("wiki", "--summary", summary, "--format", "csv").stdout
     assert text.splitlines()[0] == (
@@ -125,6 +130,7 @@ def test_a_text_that_a_spreadsheet_would_run(start: str) -> None:
 )
 def test_a_text_commands_no_terminal(text: str) -> None:
     assert table.plain(text) == "red"
+    assert table.to_text(pa.table({"task": [text]}), table.STUDIES).splitlines()[2] == "red"
 
 
 def test_parquet_needs_a_file_and_a_file_is_whole(summary: str, tmp_path: Path) -> None:
@@ -168,12 +174,20 @@ def test_no_studies_yet(tmp_path: Path) -> None:
 
 
 def test_a_narrow_terminal_gets_the_first_columns(summary: str) -> None:
-    some = pa.table({"global_batch": [16], "dtype": ["float32"], "seeds": [2]})
-    assert table.to_text(some, table.POINTS, width=22).splitlines() == [
+    some = pa.table(
+        {
+            "global_batch": [16],
+            "dtype": ["float32"],
+            "seeds": [2],
+            "best_validation_loss_mean": [0.5],
+            "epochs_mean": [1.0],  # would fit, but what is before it does not
+        }
+    )
+    assert table.to_text(some, table.POINTS, width=36).splitlines() == [
         "global batch",
-        "        rows  dtype",
-        "          16  float32",
-        "(1 more columns in a wider terminal, or with --format csv)",
+        "        rows  dtype    seeds",
+        "          16  float32      2",
+        "(2 more columns in a wider terminal, or with --format csv)",
     ]
 
 
