@@ -1,11 +1,11 @@
 # The two commands a newcomer needs are `make demo` and `make test`; everything else builds on `make install`.
 PYTHON ?= python3
-VENV := .venv
+VENV ?= .venv
 BIN := $(VENV)/bin
 # What is installed is stamped with the lock it came from, so that a changed lock installs again.
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo lint check test bench lock clean
+.PHONY: install demo lint check test clean
 
 install: $(STAMP)
 

@@ -34,6 +34,8 @@ def examine(spec: StudySpec) -> Study:
     Raises:
         InputError: it cannot work: data, labels, batches, layout or model.
     """
+    # Kept in the summary: whoever asks later stands in another folder.
+    spec = spec.model_copy(update={"data": _absolute(spec.data), "summary": _absolute(spec.summary)})
     manifest = prepared.read(spec.data)
     if manifest.task != spec.task:
         raise InputError(f"{spec.data} was prepared for {manifest.task}, but the study says task: {spec.task}")
@@ -44,6 +46,10 @@ def examine(spec: StudySpec) -> Study:
     if trials[0].model.factory is not None:
         _check_factory(study.trials[0], manifest)
     return study
+
+
+def _absolute(place: str) -> str:
+    return place if "://" in place else os.path.abspath(os.path.expanduser(place))
 
 
 def machine_cpus() -> float:

@@ -104,7 +104,7 @@ def training(
             study=spec.study,
             board=start_board(),
             recorder=summary,
-            data=str(Path(spec.data).absolute()),
+            data=spec.data,
             checkpoints=f"{summary.uri}/checkpoints/study={spec.study}",
             checkpoint_every_seconds=spec.checkpoint_every_seconds,
             workers=placed.workers,

@@ -3,6 +3,7 @@
 import importlib
 import os
 import platform
+import signal
 import sys
 import tempfile
 import traceback
@@ -22,7 +23,8 @@ COMMANDS = {
 EXIT_NO = 1
 EXIT_FAILED_TRIALS = 4
 EXIT_BUG = 70
-EXIT_INTERRUPTED = 130
+EXIT_SIGNAL = 128
+EXIT_INTERRUPTED = EXIT_SIGNAL + 2
 
 
 class Commands(click.Group):
@@ -66,6 +68,10 @@ def main() -> None:
         status = problem.exit_code
     except KeyboardInterrupt:
         status = EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # `| head` has read enough; what is still buffered has nobody to go to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = EXIT_SIGNAL + signal.SIGPIPE
     except Exception as problem:  # noqa: BLE001 - the last line of defence: a report instead of a traceback
         status = report_bug(problem)
     sys.exit(status if isinstance(status, int) else 0)

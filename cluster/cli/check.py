@@ -35,15 +35,13 @@ def command(study_file: str) -> int:
 
 def check_study(study: "Study") -> "list[Checked]":
     """Check one trial of the study for each dtype, on the Ray that is connected."""
-    from pathlib import Path
-
     from cluster.lanes.check import check
 
     click.echo("checking one real batch in every layout ...", err=True)
     batches = {trial.global_batch for trial in study.trials}
     batch = max((batch for batch in batches if batch <= ROWS_AT_MOST), default=min(batches))
     trials = {trial.dtype: trial for trial in study.trials if trial.global_batch == batch}
-    return check(list(trials.values()), data=str(Path(study.spec.data).absolute()))
+    return check(list(trials.values()), data=study.spec.data)
 
 
 def line(checked: "Checked") -> str:

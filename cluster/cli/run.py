@@ -1,13 +1,15 @@
 """`batchscope run`: a study on this machine, watched; Ctrl-C once saves and stops, twice stops now."""
 
+import contextlib
+import signal
 from typing import TYPE_CHECKING
 
 import click
 
-from cluster.cli import EXIT_FAILED_TRIALS, EXIT_INTERRUPTED
+from cluster.cli import EXIT_FAILED_TRIALS, EXIT_SIGNAL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from cluster.lanes.schedule import Schedule
     from cluster.preflight import Study
@@ -60,10 +62,10 @@ def _train(study: "Study", trials: "list[TrialSpec]", summary: "Summary") -> int
     }
     view = LiveView(examples=work, finished_before=len(study.trials) - len(trials), lanes=study.placed.lanes)
     with training(study, trials, summary, view.note) as schedule, Terminal(view) as terminal:
-        cancelled = watch(schedule, terminal)
-    if cancelled:
+        stopped_by = watch(schedule, terminal)
+    if stopped_by is not None:
         click.echo("stopped; the same command goes on from here", err=True)
-        return EXIT_INTERRUPTED
+        return EXIT_SIGNAL + stopped_by
     return EXIT_FAILED_TRIALS if view.failed else 0
 
 
@@ -80,21 +82,43 @@ def headline(study: "Study", finished: int) -> str:
     return "\n".join(lines + ([placed.note] if placed.note else []))
 
 
-def watch(schedule: "Schedule", terminal: "Terminal") -> bool:
-    """Wait for the end; Ctrl-C or SIGTERM saves and stops. Whether it was stopped.
+def watch(schedule: "Schedule", terminal: "Terminal") -> int | None:
+    """Wait for the end; Ctrl-C or SIGTERM once saves and stops. The number of the signal, if there was one.
 
     Raises:
-        KeyboardInterrupt: on the second Ctrl-C.
+        KeyboardInterrupt: on the second signal.
     """
-    cancelled = False
-    while True:
-        try:
-            while not schedule.wait(0.25):
-                terminal.refresh()
-            return cancelled
-        except KeyboardInterrupt:
-            if cancelled:
-                raise
-            cancelled = True
-            click.echo("saving and stopping; Ctrl-C again to stop now", err=True)
-            schedule.cancel()
+    stopped_by: int | None = None
+    with _signals():
+        while True:
+            try:
+                while not schedule.wait(0.25):
+                    terminal.refresh()
+                return stopped_by
+            except _StoppedError as signalled:
+                if stopped_by is not None:
+                    raise KeyboardInterrupt from None
+                stopped_by = signalled.number
+                click.echo("saving and stopping; Ctrl-C again to stop now", err=True)
+                schedule.cancel()
+
+
+class _StoppedError(Exception):
+    """SIGINT or SIGTERM, raised in the main thread."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextlib.contextmanager
+def _signals() -> "Iterator[None]":
+    def stop(number: int, frame: object) -> None:
+        raise _StoppedError(number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

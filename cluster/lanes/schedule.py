@@ -39,6 +39,8 @@ class Schedule:
         self._queue = _Queue(trials)
         self._tuner = _tuner(self._queue, lanes, settings, _Watcher(watch))
         self._problem: BaseException | None = None
+        # Not the thread's own join: a signal's exception inside it marks a living thread as dead (bpo-45274).
+        self._over = threading.Event()
         self._thread = threading.Thread(target=self._fit, daemon=True)
 
     def start(self) -> None:
@@ -51,10 +53,10 @@ class Schedule:
         Raises:
             BaseException: what Tune itself failed with; a trial's failure is a row, not an exception.
         """
-        self._thread.join(seconds)
+        over = self._over.wait(seconds)
         if self._problem:
             raise self._problem
-        return not self._thread.is_alive()
+        return over
 
     def cancel(self) -> None:
         """No further trial begins; those that run save a checkpoint and end."""
@@ -66,6 +68,8 @@ class Schedule:
             self._tuner.fit()
         except BaseException as problem:  # noqa: BLE001 - raised again by `wait`, in the caller's thread
             self._problem = problem
+        finally:
+            self._over.set()
 
 
 class _Queue(Searcher):

@@ -74,7 +74,7 @@ class LiveView:
         if self.best:
             parts.append(f"best loss so far {self.best.validation_loss:.4f} ({point_of(self.best.trial)})")
         left = self.seconds_left()
-        if left is not None and waiting + len(self.running):
+        if left is not None and self.running:
             parts.append(f"about {duration(left)} left")
         return "; ".join(parts)
 
