@@ -67,21 +67,26 @@ def _machine_gpus(spec: StudySpec) -> float:
 
 def _check_shards(spec: StudySpec, manifest: Manifest) -> None:
     """Every shard is there, is the one the manifest speaks of, and has the columns that are read."""
-    from pyarrow import parquet, types
+    import pyarrow as pa
+    from pyarrow import parquet
 
     from trainer.shards import verify
 
+    expected = {
+        "tokens": pa.list_(pa.type_for_alias(manifest.token_dtype)),
+        "label": pa.type_for_alias(manifest.label_dtype),
+    }
     for split in SPLITS:
         for shard in manifest.splits[split].shards:
             verify(spec.data, shard)
             schema = parquet.read_schema(os.path.join(spec.data, shard.file))
-            tokens = schema.field("tokens").type if "tokens" in schema.names else None
-            if tokens is None or not types.is_list(tokens) or str(tokens.value_type) != manifest.token_dtype:
-                found = "missing" if tokens is None else f"of type {tokens}"
-                raise InputError(
-                    f"column 'tokens' of {spec.data}/{shard.file} is {found}, not list<{manifest.token_dtype}>: "
-                    "prepare the data again with `batchscope prepare`"
-                )
+            for name, kind in expected.items():
+                found = schema.field(name).type if name in schema.names else "missing"
+                if found != kind:
+                    raise InputError(
+                        f"column {name!r} of {spec.data}/{shard.file} is {found}, not {kind}: "
+                        "prepare the data again with `batchscope prepare`"
+                    )
 
 
 def _check_factory(trial: TrialSpec, manifest: Manifest) -> None:

@@ -1,0 +1,172 @@
+"""What `batchscope run` refuses before any lane starts: one line with the thing, the value and the remedy, exit 2."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from cluster import cli
+from tests.conftest import write_prepared
+from trainer.manifest import read, sha256_of_file
+
+
+@pytest.fixture
+def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Runs a study with some keys changed, and returns the one line with which it is refused."""
+    data = tmp_path / "data"
+    if not data.exists():
+        write_prepared(data)
+    monkeypatch.chdir(tmp_path)
+
+    def run(**changes: Any) -> str:
+        spec = {
+            "study": "tiny",
+            "data": "data",
+            "summary": "summary",
+            "task": "classification",
+            "model": {"embedding_units": 6, "lstm_units": 5},
+            "axes": {"global_batch": [17], "learning_rate": 0.01, "seeds": 1},
+            "budget": {"updates": 6},
+            **changes,
+        }
+        (tmp_path / "study.yaml").write_text(yaml.safe_dump(spec))
+        monkeypatch.setattr(sys, "argv", ["batchscope", "run", "study.yaml"])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        out, err = capsys.readouterr()
+        assert end.value.code == 2
+        assert out == ""
+        assert "ray" not in sys.modules or not sys.modules["ray"].is_initialized()
+        [line] = err.splitlines()
+        return line
+
+    return run
+
+
+def test_an_unknown_key_names_the_nearest(refused: Callable[..., str]) -> None:
+    line = refused(bugdet={"epochs": 1})
+    assert "bugdet" in line
+    assert "'budget'" in line
+
+
+def test_a_global_batch_larger_than_the_data(refused: Callable[..., str]) -> None:
+    line = refused(axes={"global_batch": [52], "learning_rate": 0.01, "seeds": 1})
+    assert "52" in line
+    assert "51" in line
+    assert "full" in line
+
+
+def test_a_micro_batch_larger_than_the_share(refused: Callable[..., str]) -> None:
+    line = refused(resources={"micro_batch": 18})
+    assert "micro_batch 18" in line
+    assert "17" in line
+
+
+def test_a_folder_that_is_not_prepared_data(refused: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    line = refused(data="empty")
+    assert "empty is not prepared data" in line
+    assert "batchscope prepare" in line
+
+
+def test_data_of_a_newer_schema(refused: Callable[..., str], tmp_path: Path) -> None:
+    manifest = json.loads((tmp_path / "data" / "manifest.json").read_text())
+    (tmp_path / "data" / "manifest.json").write_text(json.dumps({**manifest, "schema_version": 99}))
+    line = refused()
+    assert "schema version 99" in line
+    assert "upgrade batchscope" in line
+
+
+@pytest.mark.parametrize("damage", ["drop", "retype"])
+def test_missing_and_mistyped_columns(refused: Callable[..., str], tmp_path: Path, damage: str) -> None:
+    manifest = read(str(tmp_path / "data"))
+    shard = manifest.splits["train"].shards[0]
+    file = tmp_path / "data" / shard.file
+    table = pq.read_table(str(file))
+    other = (
+        table.drop_columns(["tokens"])
+        if damage == "drop"
+        else table.set_column(1, "tokens", table["tokens"].cast(pa.list_(pa.float64())))
+    )
+    pq.write_table(other, str(file))
+    same = dataclasses.replace(shard, sha256=sha256_of_file(str(file)))
+    train = dataclasses.replace(manifest.splits["train"], shards=(same, *manifest.splits["train"].shards[1:]))
+    changed = dataclasses.replace(manifest, splits={**manifest.splits, "train": train})
+    (tmp_path / "data" / "manifest.json").write_text(changed.to_json())
+    line = refused()
+    assert "column 'tokens'" in line
+    assert ("missing" if damage == "drop" else "double") in line
+    assert "batchscope prepare" in line
+
+
+def test_a_shard_of_another_sha256(refused: Callable[..., str], tmp_path: Path) -> None:
+    file = sorted((tmp_path / "data").glob("validation-*.parquet"))[0]
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    line = refused()
+    assert file.name in line
+    assert sha256_of_file(str(file)) in line
+
+
+def test_a_summary_that_cannot_be_written(refused: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "summary").write_text("a file, not a folder")
+    line = refused()
+    assert "summary" in line
+
+
+def test_a_task_for_which_the_data_were_not_prepared(refused: Callable[..., str]) -> None:
+    line = refused(task="regression")
+    assert "classification" in line
+    assert "regression" in line
+
+
+def test_a_name_that_belongs_to_another_study(refused: Callable[..., str], tmp_path: Path) -> None:
+    from cluster.preflight import examine
+    from cluster.run import opened_summary
+    from cluster.study.spec import load
+
+    refused(axes={"global_batch": [99], "learning_rate": 0.01, "seeds": 1})
+    spec = load(tmp_path / "study.yaml")
+    with opened_summary(
+        examine(spec.model_copy(update={"axes": spec.axes.model_copy(update={"global_batch": (17,)})}))
+    ):
+        pass
+    line = refused(model={"embedding_units": 7, "lstm_units": 5})
+    assert "model.embedding_units: 6 -> 7" in line
+    assert "another name" in line
+
+
+@pytest.mark.tf
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("return 7", "returned a int"),
+        (
+            "return keras.Sequential([keras.Input((None,)), keras.layers.Embedding(9, 2)])",
+            "of output shape (None, None, 2)",
+        ),
+        ("raise RuntimeError('no luck')", "no luck"),
+    ],
+)
+def test_a_factory_that_returns_no_model_of_the_right_output(
+    refused: Callable[..., str], tmp_path: Path, body: str, said: str
+) -> None:
+    name = f"factory_{abs(hash(body))}"
+    (tmp_path / f"{name}.py").write_text(f"import keras\n\n\ndef build(vocabulary_size, outputs):\n    {body}\n")
+    line = refused(model={"factory": f"{name}:build"})
+    assert said in line
+    assert f"{name}:build" in line
+
+
+@pytest.mark.tf
+def test_a_factory_that_is_not_there(refused: Callable[..., str]) -> None:
+    line = refused(model={"factory": "no_such_module:build"})
+    assert "no_such_module" in line
