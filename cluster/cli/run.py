@@ -99,7 +99,7 @@ def watch(schedule: "Schedule", terminal: "Terminal") -> int | None:
                 if stopped_by is not None:
                     raise KeyboardInterrupt from None
                 stopped_by = signalled.number
-                click.echo("saving and stopping; Ctrl-C again to stop now", err=True)
+                terminal.say("saving and stopping; Ctrl-C again to stop now")
                 schedule.cancel()
 
 

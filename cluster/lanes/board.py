@@ -43,6 +43,13 @@ class Taken:
     taking: int
 
 
+@dataclass(frozen=True)
+class TakenBack:
+    """An event: the job came off the board before any worker took it, since the trial is to end in `state`."""
+
+    state: State
+
+
 class Board:
     """The state behind the actor; every method is one message."""
 
@@ -55,6 +62,8 @@ class Board:
         here = self._lane(lane)
         async with here.changed:
             here.job, here.takings, here.wish, here.events = job, 0, None, []
+            if self._wish is not None:
+                here.job, here.events = None, [TakenBack(self._wish)]
             here.changed.notify_all()
 
     async def take(self, lane: str, rank: int, after: int) -> tuple[Job, int] | None:
@@ -97,11 +106,17 @@ class Board:
         return self._wish or self._lane(lane).wish
 
     async def stop(self, state: State, lane: str | None = None) -> None:
-        """Wish that one lane's trial, or every trial, ends in `state`."""
+        """Wish that one lane's trial, or every trial, ends in `state`; jobs that nobody took yet are taken back."""
         if lane is None:
             self._wish = state
-        else:
-            self._lane(lane).wish = state
+        for name in [lane] if lane is not None else list(self._lanes):
+            here = self._lane(name)
+            async with here.changed:
+                here.wish = state
+                if here.job is not None and here.takings == 0:
+                    here.job = None
+                    here.events.append(TakenBack(state))
+                    here.changed.notify_all()
 
     async def close(self, lane: str) -> None:
         """No job will follow: the lane's workers end."""

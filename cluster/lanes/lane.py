@@ -17,7 +17,7 @@ from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from cluster.lanes.attempt import Attempt, Recorder
 from cluster.lanes.backend import CollectiveConfig
-from cluster.lanes.board import Job, Taken
+from cluster.lanes.board import Job, Taken, TakenBack
 from cluster.lanes.worker import Failure, WorkerSettings, work
 from trainer.report import Evaluation, Outcome, State
 from trainer.trial import TrialSpec, from_dict
@@ -82,7 +82,8 @@ class Lane(tune.Trainable):
         """Let the workers end."""
         self._stop_trial()
         ray.get(self._settings.board.close.remote(self._name))
-        self._group.join(timeout=60)
+        # Workers that are still starting are not waited for: they end with this actor.
+        self._group.join(timeout=5)
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
         """Nothing: trials keep their own checkpoints, but Tune asks before it reuses an actor."""
@@ -128,6 +129,9 @@ class Lane(tune.Trainable):
         attempt = self._attempt
         assert attempt is not None
         match event:
+            case TakenBack(state=state):
+                attempt.broken(Failure(state=state, error="stopped before its workers were ready"))
+                return {"done": True, "state": str(state)}
             case Taken(taking=1):
                 return None
             case Taken(taking=taking):
@@ -159,11 +163,10 @@ class Lane(tune.Trainable):
 
     def _stop_trial(self) -> None:
         """If the trial has not ended, end it: STOPPED, unless the study is being cancelled."""
-        attempt = self._attempt
-        if attempt is None or attempt.over:
+        if self._attempt is None or self._attempt.over:
             return
         ray.get(self._settings.board.stop.remote(State.STOPPED, self._name))
-        while not attempt.over and self._group.is_alive():
+        while not self._attempt.over and self._group.is_alive():
             for event in self._hear():
                 self._note(event)
 

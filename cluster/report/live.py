@@ -28,8 +28,7 @@ class LiveView:
     examples: Mapping[TrialSpec, float]
     finished_before: int
     lanes: int
-    started_at: float = field(default_factory=time.monotonic)
-    first_trained_at: float | None = None
+    first_progress: tuple[float, float] | None = None
     running: dict[TrialSpec, "Event"] = field(default_factory=dict)
     ended: dict[TrialSpec, State] = field(default_factory=dict)
     best: "Event | None" = None
@@ -38,13 +37,13 @@ class LiveView:
         """Take in what happened to a trial."""
         if event.validation_loss is not None and not _is_worse(event, self.best):
             self.best = event
-        if event.examples and self.first_trained_at is None:
-            self.first_trained_at = time.monotonic()
         if event.state is None:
             self.running[event.trial] = event
         else:
             self.running.pop(event.trial, None)
             self.ended[event.trial] = event.state
+        if event.examples and self.first_progress is None:
+            self.first_progress = time.monotonic(), self.fraction()
 
     @property
     def failed(self) -> int:
@@ -58,11 +57,12 @@ class LiveView:
         return (sum(self.examples[trial] for trial in self.ended) + under_way) / total if total else 1.0
 
     def seconds_left(self) -> float | None:
-        """An estimate from the speed since training began; None before there is one."""
-        done = self.fraction()
-        if self.first_trained_at is None or done < 0.02:
+        """An estimate from the speed since the first report, which hides the start-up; None before there is one."""
+        if self.first_progress is None:
             return None
-        return (time.monotonic() - self.first_trained_at) * (1 - done) / done
+        since, before = self.first_progress
+        done = self.fraction()
+        return (time.monotonic() - since) * (1 - done) / (done - before) if done > before else None
 
     def line(self) -> str:
         """The whole state in one line."""
@@ -116,6 +116,10 @@ class Terminal:
         self._live.stop()
         self._console.print(self._view.line(), soft_wrap=True, highlight=False)
 
+    def say(self, text: str) -> None:
+        """Print a line that stays, above the live part."""
+        self._console.print(text, soft_wrap=True, highlight=False)
+
     def refresh(self) -> None:
         """Show the present state."""
         if self._console.is_terminal:
@@ -133,8 +137,11 @@ def _drawn(view: LiveView) -> Group:
         table.add_column(name, justify="left" if name == "running" else "right")
     for row in _running_rows(view):
         table.add_row(*row)
-    starting = "" if view.running and view.first_trained_at else f"starting {view.lanes} lanes; "
-    return Group(table, ProgressBar(total=1.0, completed=view.fraction(), width=60), Text(starting + view.line()))
+    starting = "" if view.first_progress else f"starting {view.lanes} lanes; "
+    below = Table.grid()
+    below.add_row(ProgressBar(total=1.0, completed=view.fraction(), width=60))
+    below.add_row(Text(starting + view.line()))
+    return Group(table, below)
 
 
 def _running_rows(view: LiveView) -> Iterable[tuple[Any, ...]]:
