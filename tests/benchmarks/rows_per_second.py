@@ -11,7 +11,9 @@ allocator or a setting with the other. Both get `--threads` threads within an op
 as in a lane's worker, Keras as many as `--threads` (or `--keras-inter-op`), because a `fit` may use them.
 
 Ours is what `trainer.loop` does between two evaluations: shares read ahead by a thread, micro-batches grouped by
-length, `Journey.update`. The micro-batch is the one that `batchscope run` would take (or `--micro-batch`).
+length, `Journey.update`. The micro-batch is the one that `batchscope run` would take (or `--micro-batch`). XLA
+compiles our recurrence once per shape and process: every shape of the blocks to come is computed once before them, and
+the seconds of that are printed as `warm`. A trial on a cold lane pays them; `study_against_loop` has them in its time.
 
 Keras is one `fit` a block, compiled with the loss alone, `verbose=0`, no metric and no callback per batch. Its data
 are what Keras itself makes of a `PyDataset` (`tf.data` from a generator, prefetched), but with a declared signature:
@@ -29,6 +31,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from tests.benchmarks import setting
@@ -43,6 +46,13 @@ class Block:
     seconds: float
     real_tokens: int
     padded_tokens: int
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """How long it took to warm up for the shapes that were to come."""
+
+    seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,20 +114,34 @@ class Ours:
         with tempfile.TemporaryDirectory() as empty:
             self.journey = Journey(self.trial, learner, self.data, Checkpoints(empty), lambda evaluation: None)
 
+    def warm(self, first: int, updates: int) -> Compiled:
+        """Compute once each shape of micro-batch that these updates hold, and change nothing."""
+        started, seen = time.perf_counter(), set()
+        for share in self._shares(first, updates):
+            for micro_batch in share.micro_batches:
+                shape = tuple(micro_batch.tokens.shape)
+                if shape not in seen:
+                    seen.add(shape)
+                    self.journey.learner.add(micro_batch)
+        self.journey.learner.gradient(global_batch=self.settings.global_batch)
+        return Compiled(time.perf_counter() - started)
+
     def block(self, first: int, updates: int) -> Block:
         """Updates `first` to `first + updates`."""
-        from itertools import islice
-
         from trainer.rows import read_ahead
-        from trainer.share import shares_of
 
-        world, real, padded = self.journey.learner.collective.world, 0, 0
+        real, padded = 0, 0
         started = time.perf_counter()
-        shares = shares_of(self.trial, self.data.train, world, self.settings.micro_batch, first)
-        for share in read_ahead(islice(shares, updates)):
+        for share in read_ahead(self._shares(first, updates)):
             self.journey.update(share, None)
             real, padded = real + share.real_tokens, padded + share.padded_tokens
         return Block(time.perf_counter() - started, real, padded)
+
+    def _shares(self, first: int, updates: int) -> Iterator[Any]:
+        from trainer.share import shares_of
+
+        world = self.journey.learner.collective.world
+        return islice(shares_of(self.trial, self.data.train, world, self.settings.micro_batch, first), updates)
 
 
 class Keras:
@@ -185,7 +209,8 @@ def _serve(side: type[Ours] | type[Keras], settings: Settings, pipe: Any) -> Non
     try:
         served = side(settings)
         while (request := pipe.recv()) is not None:
-            pipe.send(served.block(*request))
+            name, *arguments = request
+            pipe.send(getattr(served, name)(*arguments))
     except Exception:
         pipe.send(traceback.format_exc())
 
@@ -202,9 +227,16 @@ class Process:
 
     def block(self, first: int, updates: int) -> Block:
         """One block, waited for."""
-        self._pipe.send((first, updates))
+        return self._ask("block", first, updates)
+
+    def warm(self, first: int, updates: int) -> Compiled:
+        """Warmed up for these updates."""
+        return self._ask("warm", first, updates)
+
+    def _ask(self, *request: Any) -> Any:
+        self._pipe.send(request)
         answer = self._pipe.recv()
-        if not isinstance(answer, Block):
+        if isinstance(answer, str):
             raise SystemExit(answer)
         return answer
 
@@ -223,11 +255,13 @@ def measure(settings: Settings, *, seconds: float, blocks: int) -> str:
     """The line of one global batch."""
     ours, plain = Process(Ours, settings), Process(Keras, settings)
     try:
+        warmed = ours.warm(0, WARM_UPDATES).seconds
         warm = [side.block(0, WARM_UPDATES) for side in (ours, plain, ours, plain)][2:]
         slowest = max(block.seconds for block in warm) / WARM_UPDATES
         # A whole number of calls of `steps_per_execution` updates.
         unit = settings.steps_per_execution
         updates = max(2, round(seconds / slowest / unit)) * unit
+        warmed += ours.warm(WARM_UPDATES, blocks * updates).seconds
         pairs = []
         for number in range(blocks):
             order = (ours, plain) if number % 2 == 0 else (plain, ours)
@@ -236,10 +270,10 @@ def measure(settings: Settings, *, seconds: float, blocks: int) -> str:
     finally:
         ours.end()
         plain.end()
-    return _line(settings, updates, pairs)
+    return _line(settings, updates, pairs, warmed)
 
 
-def _line(settings: Settings, updates: int, pairs: list[tuple[Block, Block]]) -> str:
+def _line(settings: Settings, updates: int, pairs: list[tuple[Block, Block]], warmed: float) -> str:
     rows = updates * settings.global_batch
     speeds = [[rows / pair[side].seconds for pair in pairs] for side in (0, 1)]
     ratios = [pair[1].seconds / pair[0].seconds for pair in pairs]
@@ -251,7 +285,7 @@ def _line(settings: Settings, updates: int, pairs: list[tuple[Block, Block]]) ->
     return (
         f"{settings.global_batch:>6}{settings.micro_batch:>6}{setting.median_range(speeds[0], 0):>22}"
         f"{setting.median_range(speeds[1], 0):>22}{setting.median_range(ratios):>20}"
-        f"{padding[0]:>9.0%}{padding[1]:>9.0%}{len(pairs):>8}{updates:>9}{seconds:>8.1f}"
+        f"{padding[0]:>9.0%}{padding[1]:>9.0%}{len(pairs):>8}{updates:>9}{seconds:>8.1f}{warmed:>9.1f}"
     )
 
 
@@ -290,7 +324,7 @@ def main() -> None:
         )
         print(
             f"\n{'B':>6}{'micro':>6}{'ours, rows/s':>22}{'fit, rows/s':>22}{'ours / fit':>20}"
-            f"{'padding':>9}{'fit':>9}{'blocks':>8}{'updates':>9}{'s each':>8}",
+            f"{'padding':>9}{'fit':>9}{'blocks':>8}{'updates':>9}{'s each':>8}{'warm, s':>9}",
             flush=True,
         )
         for batch in options.batches:
