@@ -10,11 +10,15 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 
 from trainer.dropout import KeyedDropout
 from trainer.errors import InputError
 from trainer.lstm import RightPaddedLSTM, can_replace
 from trainer.trial import ModelSpec
+
+# Factories whose models were seen to treat each row by itself: trials build them again and again.
+_independent: set[tuple[str, int, int]] = set()
 
 
 def build(model: ModelSpec, *, vocabulary_size: int, outputs: int, task: str, dtype: str, seed: int) -> keras.Model:
@@ -23,7 +27,8 @@ def build(model: ModelSpec, *, vocabulary_size: int, outputs: int, task: str, dt
     `outputs` is the number of classes, or 1 for regression.
 
     Raises:
-        InputError: the factory cannot be imported, or does not return a model of the right output.
+        InputError: the factory cannot be imported, or does not return a model of the right output, whose output for
+            a row is that row's own.
     """
     before = keras.config.dtype_policy()
     keras.utils.set_random_seed(seed)
@@ -31,7 +36,11 @@ def build(model: ModelSpec, *, vocabulary_size: int, outputs: int, task: str, dt
     try:
         if model.factory is None:
             return _lstm(model, vocabulary_size, outputs, task)
-        return _checked(_call_factory(model.factory, vocabulary_size, outputs), model.factory, outputs)
+        own = _checked(_call_factory(model.factory, vocabulary_size, outputs), model.factory, outputs, task)
+        if (model.factory, vocabulary_size, outputs) not in _independent:
+            _refuse_dependent(own)
+            _independent.add((model.factory, vocabulary_size, outputs))
+        return own
     finally:
         keras.config.set_dtype_policy(before)
 
@@ -43,7 +52,7 @@ def training_twin(plain: keras.Model) -> keras.Model:
         InputError: a layer's randomness or statistics would make the gradient depend on how a batch is cut.
     """
     dropouts = [layer for layer in plain.layers if type(layer) is keras.layers.Dropout]
-    final = plain.layers[-1]
+    final = _final(plain)
 
     def swap(layer: Any) -> Any:
         if type(layer) is keras.layers.Dropout and layer.noise_shape is None:
@@ -55,13 +64,22 @@ def training_twin(plain: keras.Model) -> keras.Model:
         if layer is final and isinstance(layer, (keras.layers.Dense, keras.layers.Activation)):
             return _without_softmax(layer)
         if layer is final and isinstance(layer, keras.layers.Softmax):
-            return keras.layers.Activation("linear", name=layer.name, dtype=layer.dtype_policy)
+            return Logits(name=layer.name, dtype=layer.dtype_policy)
         return layer.__class__.from_config(layer.get_config())
 
     twin = keras.models.clone_model(plain, clone_function=swap)
     _refuse_inexact(twin)
     twin.set_weights(plain.get_weights())
     return twin
+
+
+@keras.saving.register_keras_serializable(package="batchscope")
+class Logits(keras.layers.Layer):  # type: ignore[misc]
+    """Stands in for a final `keras.layers.Softmax`, which can be called with a mask."""
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        """The inputs."""
+        return inputs
 
 
 def _lstm(model: ModelSpec, vocabulary_size: int, outputs: int, task: str) -> keras.Model:
@@ -90,11 +108,41 @@ def _swap_bidirectional(layer: Any) -> Any:
     )
 
 
+def _final(model: keras.Model) -> Any:
+    """The operation that makes the model's output; not always the last of its layers."""
+    return model.outputs[0]._keras_history.operation
+
+
+def _gives_logits_or_softmax(layer: Any) -> bool:
+    if isinstance(layer, (keras.layers.Dense, keras.layers.Activation)):
+        return layer.get_config()["activation"] in ("softmax", "linear")
+    return isinstance(layer, keras.layers.Softmax)
+
+
 def _without_softmax(layer: Any) -> Any:
     config = layer.get_config()
     if config["activation"] == "softmax":
         config["activation"] = "linear"
     return layer.__class__.from_config(config)
+
+
+def _refuse_dependent(plain: keras.Model) -> None:
+    """A row's output must be the row's own: how much padding follows it and what stands beside it is the layout's."""
+    row, wider = np.zeros((1, 8), "int32"), np.zeros((2, 16), "int32")
+    row[0] = wider[0, :8] = wider[1, :11] = 1
+    try:
+        alone, beside = (np.asarray(plain(tokens, training=False))[0] for tokens in (row, wider))
+    except Exception as problem:
+        raise InputError(
+            f"the model cannot compute token ids [rows, tokens] of any number of tokens ({type(problem).__name__}: "
+            f"{problem}): give it keras.Input((None,), dtype='int32')"
+        ) from problem
+    if not np.allclose(alone, beside, rtol=1e-4, atol=1e-5):
+        raise InputError(
+            "the model's output for a row changes with the padding after it or with the rows beside it, so it would "
+            "depend on how a batch is cut: use keras.layers.Embedding(..., mask_zero=True), and after it only layers "
+            "that heed the mask"
+        )
 
 
 def _refuse_inexact(model: keras.Model) -> None:
@@ -138,16 +186,17 @@ def load_factory(factory: str) -> Callable[..., Any]:
     module_name, _, name = factory.partition(":")
     try:
         function = getattr(importlib.import_module(module_name), name)
-    except (ImportError, AttributeError, ValueError) as problem:
+    except Exception as problem:
         raise InputError(
-            f"model.factory {factory!r} cannot be imported ({problem}): write it as module:function, and start "
-            "batchscope where Python finds that module"
+            f"model.factory {factory!r} cannot be imported ({type(problem).__name__}: {problem}): write it as "
+            "module:function, and start batchscope where Python finds that module"
         ) from problem
-    assert callable(function)
+    if not callable(function):
+        raise InputError(f"model.factory {factory!r} is a {type(function).__name__}: it must be a function")
     return function  # type: ignore[no-any-return]
 
 
-def _checked(model: Any, factory: str, outputs: int) -> keras.Model:
+def _checked(model: Any, factory: str, outputs: int, task: str) -> keras.Model:
     wanted = f"a functional or sequential keras.Model from token ids [rows, tokens] to [rows, {outputs}]"
     if not isinstance(model, keras.Model):
         raise InputError(f"model.factory {factory!r} returned a {type(model).__name__}: it must return {wanted}")
@@ -156,5 +205,18 @@ def _checked(model: Any, factory: str, outputs: int) -> keras.Model:
         raise InputError(
             f"model.factory {factory!r} returned a {type(model).__name__} of output shape {shape}: "
             f"it must return {wanted}"
+        )
+    ranks = [len(tensor.shape) for tensor in model.inputs]
+    if ranks != [2]:
+        raise InputError(
+            f"model.factory {factory!r} returned a model of {len(ranks)} input(s) of rank {ranks}: it must return "
+            f"{wanted}"
+        )
+    final = _final(model)
+    if task == "classification" and not _gives_logits_or_softmax(final):
+        raise InputError(
+            f"model.factory {factory!r} returned a model whose last layer {final.name!r} ({type(final).__name__}) is "
+            f"neither a softmax nor a linear Dense, so its loss would be wrong: end it with keras.layers.Dense("
+            f"{outputs}, activation='softmax')"
         )
     return model
