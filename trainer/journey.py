@@ -153,7 +153,7 @@ class Journey:
         """
         progress = self.progress
         if not updated.finite:
-            raise DivergedError(progress.update, "the loss" if np.isnan(updated.loss) else "the gradient")
+            raise DivergedError(progress.update, "the gradient" if np.isfinite(updated.loss) else "the loss")
         if self.first_update_at is None:
             self.first_update_at = time.time()
         progress.update += 1
