@@ -11,8 +11,11 @@ from cluster.study.spec import Resources
 from trainer.errors import InputError
 from trainer.trial import TrialSpec
 
-# What `micro_batch: auto` allows, until a later issue measures memory: small enough for a modest machine.
-_AUTO_MICRO_BATCH = 64
+# What `micro_batch: auto` allows, until memory is measured: modest on a GPU; on a CPU, where a larger one is hardly
+# faster by the row, small enough that rows of like length meet (1.34x Keras' rows per second at a global batch of 64
+# in micro-batches of 32, 1.08x in one of 64: tests/benchmarks/rows_per_second.py).
+_AUTO_MICRO_BATCH_GPU = 64
+_AUTO_MICRO_BATCH_CPU = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +62,8 @@ def place(resources: Resources, trials: Sequence[TrialSpec], *, cpus: float, gpu
 
 def micro_batch_rows(resources: Resources, global_batch: int) -> int:
     """The most rows that go through the model at once in a worker's share of `global_batch`."""
-    wanted = resources.micro_batch if isinstance(resources.micro_batch, int) else _AUTO_MICRO_BATCH
+    auto = _AUTO_MICRO_BATCH_GPU if resources.gpus_per_worker else _AUTO_MICRO_BATCH_CPU
+    wanted = resources.micro_batch if isinstance(resources.micro_batch, int) else auto
     return min(-(-global_batch // resources.workers), wanted)
 
 

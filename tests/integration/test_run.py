@@ -135,8 +135,8 @@ def test_two_workers_and_a_diverging_rate(study: Callable[..., Path]) -> None:
 
 LONG = {
     "axes": {"global_batch": [17], "learning_rate": 0.01, "seeds": 2},
-    "budget": {"updates": 4000},
-    "evaluate_every": {"updates": 400},
+    "budget": {"updates": 2000},
+    "evaluate_every": {"updates": 200},
     "checkpoint_every_seconds": 0.5,
 }
 
@@ -191,7 +191,7 @@ def test_a_stopped_study_goes_on_where_it_was(
     assert "the same command goes on from here" in stderr
     [cancelled] = rows(file)
     assert cancelled["state"] == "CANCELLED"
-    assert 0 < cancelled["updates"] < 4000
+    assert 0 < cancelled["updates"] < 2000
     run(file)
     assert [row["state"] for row in rows(file)] == ["CANCELLED", "COMPLETED", "COMPLETED"]
     assert [row["attempt"] for row in rows(file)] == [1, 2, 1]
