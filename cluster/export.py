@@ -17,6 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from cluster.quiet import import_tensorflow
 from cluster.report import table
 from cluster.study import axes
 from cluster.study.spec import parse
@@ -256,7 +257,7 @@ def _tokenizer(found: Found) -> bytes:
 
 def _model_file(found: Found, weights: Arrays | None) -> bytes:
     """The bytes of the `.keras` file: the model with `weights`, or with its initial ones."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import_tensorflow()
     if found.trial.model.factory is not None:
         # As for `python -m`: a module where the command is called is found.
         sys.path.insert(0, os.getcwd())

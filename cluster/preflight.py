@@ -4,6 +4,7 @@ import os
 import sys
 from dataclasses import dataclass
 
+from cluster.quiet import import_tensorflow
 from cluster.study import axes, placement
 from cluster.study.spec import StudySpec
 from trainer import manifest as prepared
@@ -36,6 +37,8 @@ def examine(spec: StudySpec) -> Study:
     """
     # Kept in the summary: whoever asks later stands in another folder.
     spec = spec.model_copy(update={"data": _absolute(spec.data), "summary": _absolute(spec.summary)})
+    if "://" in spec.data:
+        raise InputError(f"data {spec.data} is not a folder: copy the prepared data set to this machine")
     manifest = prepared.read(spec.data)
     if manifest.task != spec.task:
         raise InputError(f"{spec.data} was prepared for {manifest.task}, but the study says task: {spec.task}")
@@ -91,7 +94,7 @@ def _check_shards(spec: StudySpec, manifest: Manifest) -> None:
 
 def _check_factory(trial: TrialSpec, manifest: Manifest) -> None:
     """Build the user's model once: a wrong one is found here and not in every lane."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import_tensorflow()
     # As for `python -m`: a module beside the study is found. Ray gives its workers the same path.
     sys.path.insert(0, os.getcwd())
     from trainer import model

@@ -55,10 +55,12 @@ def opened_summary(study: Study) -> Iterator[Summary]:
                 "trials": len(study.trials),
             }
         )
-        for row in summary.lost_attempts(study.spec.study):
-            error = "the driver of the study went away before the trial ended"
-            summary.write_trial({**row, "state": str(State.LOST), "error": error, "ended_at": datetime.now(UTC)})
-        yield summary
+        _write_lost(summary, study.spec.study, "the driver of the study went away before the trial ended")
+        try:
+            yield summary
+        finally:
+            # By now no lane is left that could write a row.
+            _write_lost(summary, study.spec.study, "its lane went away before the trial ended")
 
 
 @contextlib.contextmanager
@@ -68,6 +70,8 @@ def local_ray(study: Study) -> Iterator[None]:
     Ray prints a cluster's warnings on the driver's stdout, which is for results: inside, stdout leads nowhere, and
     what Ray has to say is in its own logs.
     """
+    # Read when Ray is imported: nothing about this study leaves the machine.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
     from cluster.lanes.schedule import HEAD
@@ -123,6 +127,12 @@ def training(
         schedule = Schedule(trials, lanes=min(placed.lanes, len(trials)), settings=settings, watch=watch)
         schedule.start()
         yield schedule
+
+
+def _write_lost(summary: Summary, study: str, error: str) -> None:
+    """Write the row of each attempt that began and has none."""
+    for row in summary.lost_attempts(study):
+        summary.write_trial({**row, "state": str(State.LOST), "error": error, "ended_at": datetime.now(UTC)})
 
 
 @contextlib.contextmanager

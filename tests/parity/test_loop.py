@@ -213,7 +213,7 @@ def test_padding_is_counted_over_all_updates(trial: Any, data: Any, tmp_path: Pa
 
 
 def test_a_curve_improves(trial: Any, data: Any, tmp_path: Path) -> None:
-    spec = trial(model=LSTM, learning_rate=0.05, budget=(40, "updates"), evaluate_every=(20, "updates"))
+    spec = trial(model=LSTM, learning_rate=0.05, budget=(30, "updates"), evaluate_every=(15, "updates"))
     run = Run(spec, data, tmp_path)
     assert run.published[-1].training_loss < run.published[0].training_loss
     assert run.outcome.best_validation_loss < np.log(3)

@@ -245,8 +245,7 @@ def test_a_used_learner_starts_over_as_a_new_one_to_the_last_bit_without_tracing
     trial = replace(TRIAL, model=LSTM, optimizer="adam", dtype="float32")
     others = [
         trial,
-        replace(trial, seed=2, learning_rate=0.5),
-        replace(trial, global_batch=40, clip_norm=0.01),
+        replace(trial, seed=2, learning_rate=0.5, global_batch=40, clip_norm=0.01),
     ]
     used = learner_of(trial)
     tokens, labels = rows()

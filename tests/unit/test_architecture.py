@@ -1,0 +1,60 @@
+"""The house: light commands, small files with a first line, a README that names what exists, no foreign paths."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MODULES = sorted(path for package in ("trainer", "cluster") for path in (ROOT / package).rglob("*.py"))
+HEAVY = {"ray", "tensorflow", "keras", "pyarrow", "boto3", "duckdb", "scipy", "tokenizers", "pydantic", "numpy", "rich"}
+
+
+def imported_by(code: str) -> set[str]:
+    """The top-level modules that a new interpreter holds after `code`."""
+    text = f"import sys\n{code}\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    return set(subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True).stdout.split())
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "sys.argv = ['batchscope', '--help']\nfrom cluster.cli import batchscope\nbatchscope(standalone_mode=False)"
+    assert not HEAVY & imported_by(code.replace("\nbatchscope(", "\nimport click\nbatchscope("))
+
+
+@pytest.mark.parametrize("command", ["demo", "prepare", "check", "run", "results", "export"])
+def test_a_commands_own_help_imports_nothing_heavy(command: str) -> None:
+    assert not HEAVY & imported_by(f"import cluster.cli.{command}")
+
+
+def test_asking_results_needs_neither_ray_nor_tensorflow() -> None:
+    code = "import cluster.summary.query, cluster.summary.store, cluster.report.table"
+    assert not {"ray", "tensorflow", "keras", "boto3"} & imported_by(code)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_says_what_lives_there_and_is_short(path: Path) -> None:
+    text = path.read_text()
+    assert text.count("\n") <= 310
+    if path.name != "__init__.py" or text.strip():
+        first = (ast.get_docstring(ast.parse(text)) or "").split("\n", 1)[0]
+        assert first.endswith((".", ":", "?"))
+
+
+def test_the_readme_names_what_exists() -> None:
+    readme = (ROOT / "README.md").read_text()
+    named = re.findall(r"`((?:cluster|trainer|tests)/[\w/]+\.(?:py|md))`", readme)
+    assert len(named) > 10
+    assert [name for name in named if not (ROOT / name).exists()] == []
+    commands = set(re.findall(r"^    batchscope (\w+)", readme, re.MULTILINE))
+    assert commands == {"prepare", "check", "run", "results", "export"}
+
+
+def test_the_lock_names_no_host_and_hashes_everything() -> None:
+    lock = (ROOT / "requirements.lock").read_text()
+    assert "://" not in lock
+    entries = re.split(r"\n(?=\S)", lock.strip())
+    assert len(entries) > 50
+    assert all("--hash=sha256:" in entry for entry in entries)
