@@ -61,6 +61,17 @@ def learner_of(trial: TrialSpec) -> Learner:
     return learner
 
 
+@pytest.fixture(scope="module")
+def bag_learner() -> Learner:
+    """Traced once for all tests that only start it over."""
+    return learner_of(TRIAL)
+
+
+@pytest.fixture(scope="module")
+def regression_learner() -> Learner:
+    return learner_of(replace(TRIAL, task="regression", dtype="float32", optimizer="adam"))
+
+
 def rows(count: int = ROWS) -> tuple[np.ndarray, np.ndarray]:
     """Rows of 1 to 7 tokens, padded to 8, and their classes."""
     random = np.random.default_rng(5)
@@ -174,8 +185,8 @@ def test_an_update_tells_loss_norm_and_the_extras_it_was_given() -> None:
 
 @pytest.mark.parametrize("cuts", [(), (1, 2, 3, 4, 11)])
 @pytest.mark.parametrize("share", [0.01, 0.5, 2.0])
-def test_clipping_acts_once_on_the_whole_gradient(cuts: tuple[int, ...], share: float) -> None:
-    learner = CLIPPED
+def test_clipping_acts_once_on_the_whole_gradient(bag_learner: Learner, cuts: tuple[int, ...], share: float) -> None:
+    learner = bag_learner
     learner.start(replace(TRIAL, learning_rate=1.0))
     before = flat(learner.weights())
     add(learner)
@@ -190,14 +201,14 @@ def test_clipping_acts_once_on_the_whole_gradient(cuts: tuple[int, ...], share: 
 
 
 @pytest.mark.parametrize("clip_norm", [None, 1.0])
-def test_a_gradient_of_zero_changes_nothing(clip_norm: float | None) -> None:
-    CLIPPED.start(replace(TRIAL, clip_norm=clip_norm))
-    before = CLIPPED.weights()
+def test_a_gradient_of_zero_changes_nothing(bag_learner: Learner, clip_norm: float | None) -> None:
+    bag_learner.start(replace(TRIAL, clip_norm=clip_norm))
+    before = bag_learner.weights()
     # A worker whose share is empty adds nothing.
-    updated = CLIPPED.update(global_batch=ROWS)
+    updated = bag_learner.update(global_batch=ROWS)
     assert updated.finite
     assert updated.gradient_norm == 0
-    np.testing.assert_array_equal(flat(CLIPPED.weights()), flat(before))
+    np.testing.assert_array_equal(flat(bag_learner.weights()), flat(before))
 
 
 KERAS = {
@@ -312,9 +323,9 @@ def test_a_restored_learner_goes_on_as_the_one_that_was_saved() -> None:
 @pytest.mark.parametrize(("label", "loss_is_finite"), [(1e30, False), (np.nan, False), (np.inf, False), (1.2e19, True)])
 @pytest.mark.parametrize("clip_norm", [None, 1.0])
 def test_a_loss_or_gradient_that_is_not_finite_changes_nothing(
-    label: float, loss_is_finite: bool, clip_norm: float | None
+    regression_learner: Learner, label: float, loss_is_finite: bool, clip_norm: float | None
 ) -> None:
-    learner = REGRESSION
+    learner = regression_learner
     learner.start(replace(TRIAL, task="regression", dtype="float32", optimizer="adam", clip_norm=clip_norm))
     labels = np.linspace(-1, 1, ROWS).astype("float32")
     add(learner, labels=labels)
@@ -331,8 +342,3 @@ def test_a_loss_or_gradient_that_is_not_finite_changes_nothing(
     add(learner, labels=labels)
     assert learner.update(global_batch=ROWS).finite
     assert state(learner) != before
-
-
-# Traced once for all tests that only start them over.
-CLIPPED = learner_of(TRIAL)
-REGRESSION = learner_of(replace(TRIAL, task="regression", dtype="float32", optimizer="adam"))
