@@ -122,8 +122,8 @@ def test_a_study_runs_once_and_is_there_to_be_asked(study: Callable[..., Path]) 
     assert json.loads(asked.stdout)["schema_version"] == 1
 
 
-def test_two_workers_and_a_diverging_rate(study: Callable[..., Path]) -> None:
-    axes = {"global_batch": [17], "learning_rate": [0.01, 1e38], "seeds": 1}
+def test_two_workers_and_a_diverging_rate_after_which_the_study_goes_on(study: Callable[..., Path]) -> None:
+    axes = {"global_batch": [17], "learning_rate": [1e38, 0.01], "seeds": 1}
     file = study(axes=axes, resources={"lanes": 1, "workers": 2, "cpus_per_worker": 0.5})
     run(file)
     by_rate = {row["learning_rate"]: row for row in rows(file)}

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests import processes
+from tests.conftest import write_prepared
 from tests.parity import bodies
 from trainer.trial import ModelSpec, TrialSpec
 
@@ -25,13 +26,21 @@ def error(found: np.ndarray, expected: np.ndarray) -> float:
 
 
 @pytest.fixture(scope="module")
-def gradients(prepared: Path) -> dict[int, Any]:
+def sixty_rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared data set of 60 training rows in 3 uneven shards."""
+    folder = tmp_path_factory.mktemp("sixty") / "data"
+    write_prepared(folder, train=60)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def gradients(sixty_rows: Path) -> dict[int, Any]:
     """By number of workers: {(trial, B, m): loss and gradient}, the same on every rank."""
     trial = TINY()
     trials = [replace(trial, model=model, dtype=dtype) for dtype in ("float64", "float32") for model in MODELS]
     found = {}
     for workers in (1, 2, 3):
-        by_rank = processes.run(bodies.gradients, workers=workers, arguments=(str(prepared), trials))
+        by_rank = processes.run(bodies.gradients, workers=workers, arguments=(str(sixty_rows), trials))
         for other in by_rank[1:]:
             for key, value in other.items():
                 np.testing.assert_array_equal(value, by_rank[0][key])
