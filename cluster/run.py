@@ -72,6 +72,8 @@ def local_ray(study: Study) -> Iterator[None]:
     """
     # Read when Ray is imported: nothing about this study leaves the machine.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Without it Ray keeps some lines back and prints them on stderr when it ends.
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
     import ray
 
     from cluster.lanes.schedule import HEAD
@@ -86,11 +88,11 @@ def local_ray(study: Study) -> Iterator[None]:
         logging_level=logging.ERROR,
         _node_ip_address="127.0.0.1",
     )
-    try:
-        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        try:
             yield
-    finally:
-        ray.shutdown()
+        finally:
+            ray.shutdown()
 
 
 @contextlib.contextmanager
