@@ -152,6 +152,12 @@ def _refuse_inexact(model: keras.Model) -> None:
                 f"model layer {layer.name!r} is a BatchNormalization, whose statistics depend on how a batch is "
                 "cut: use LayerNormalization"
             )
+        regularizers = [name for name, value in vars(layer).items() if name.endswith("_regularizer") and value]
+        if regularizers:
+            raise InputError(
+                f"model layer {layer.name!r} has a {regularizers[0]}, which would not be applied: remove it, and use "
+                "optimizer adamw or keras.layers.Dropout"
+            )
         if getattr(layer, "stateful", False):
             raise InputError(f"model layer {layer.name!r} is stateful, which couples one batch to the next: unset it")
         if isinstance(getattr(layer, "seed_generator", None), keras.random.SeedGenerator) and _draws(layer):

@@ -117,6 +117,11 @@ dropping_gru = of(lambda *_: layers.GRU(3, dropout=0.1), softmax)
 noisy = of(lambda *_: layers.GaussianNoise(0.1), lstm, softmax)
 spatial = of(lambda *_: layers.SpatialDropout1D(0.1), lstm, softmax)
 nested_dropout = of(lstm, lambda *_: keras.Sequential([keras.Input((3,)), layers.Dropout(0.5)]), softmax)
+regular_lstm = of(lambda *_: layers.LSTM(3, recurrent_regularizer="l2"), softmax)
+regular_head = of(
+    lstm,
+    lambda _, outputs: layers.Dense(outputs, activation="softmax", activity_regularizer=keras.regularizers.L2(0.1)),
+)
 stateful = of(lambda *_: layers.LSTM(3, stateful=True), softmax)
 other_shape = of(lstm, lambda _, outputs: layers.Dense(outputs + 1, activation="softmax"))
 sequence = of(lambda *_: layers.LSTM(3, return_sequences=True), softmax)
@@ -208,6 +213,8 @@ ERRORS = {
     f"{HERE}:unbuilt": ["returned a Sequential of output shape ()", PARTS],
     f"{HERE}:subclassed": ["returned a Subclassed", "functional or sequential", PARTS],
     f"{HERE}:stateful": ["stateful"],
+    f"{HERE}:regular_lstm": ["recurrent_regularizer", "remove it"],
+    f"{HERE}:regular_head": ["activity_regularizer", "remove it"],
     f"{HERE}:sigmoid": ["'dense", "neither a softmax", "keras.layers.Dense(3, activation='softmax')"],
     f"{HERE}:hidden_softmax": ["'dropout", "neither a softmax", "keras.layers.Dense(3, activation='softmax')"],
     f"{HERE}:operation_after_softmax": ["neither a softmax", "keras.layers.Dense(3, activation='softmax')"],
