@@ -102,7 +102,10 @@ class Terminal:
     def __init__(self, view: LiveView) -> None:
         self._view = view
         self._console = Console(stderr=True)
-        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+        # Ray prints on stdout, which leads nowhere while it runs: Live must not catch it.
+        self._live = Live(
+            console=self._console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
+        )
         self._said: tuple[float, str] = (0.0, "")
 
     def __enter__(self) -> "Terminal":
