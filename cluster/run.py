@@ -70,8 +70,11 @@ def local_ray(study: Study) -> Iterator[None]:
     Ray prints a cluster's warnings on the driver's stdout, which is for results: inside, stdout leads nowhere, and
     what Ray has to say is in its own logs.
     """
-    # Read when Ray is imported: nothing about this study leaves the machine.
+    # All three are read when Ray is imported. Nothing about this study leaves the machine; and without the second,
+    # whose name is of the systems on which it is the default, Ray replaces 127.0.0.1 by an outward address and
+    # listens on every interface (services.resolve_ip_for_localhost in Ray 2.60).
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     # Without it Ray keeps some lines back and prints them on stderr when it ends.
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
     import ray

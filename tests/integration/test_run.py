@@ -198,9 +198,14 @@ def test_a_stopped_study_goes_on_where_it_was(
     assert curve(file) == undisturbed
 
 
-def test_a_killed_worker_costs_an_attempt_and_no_number(study: Callable[..., Path], undisturbed: list[Any]) -> None:
+def test_a_killed_worker_costs_an_attempt_and_no_number(
+    study: Callable[..., Path], undisturbed: list[Any], tmp_path: Path
+) -> None:
     file = study(**LONG)
     process = begin(file)
+    addresses = {ip for one in _processes_of(str(tmp_path)) for ip in _listening(one)}
+    assert addresses
+    assert all(ip.removeprefix("::ffff:").startswith("127.") for ip in addresses), addresses
     [worker] = [one for one in psutil.Process(process.pid).children(recursive=True) if _is_worker(one)]
     worker.kill()
     status, _ = finish(process)
@@ -225,6 +230,14 @@ def test_a_killed_driver_leaves_an_attempt_that_is_lost(study: Callable[..., Pat
     run(file)
     assert [row["state"] for row in rows(file)] == ["LOST", "COMPLETED", "COMPLETED"]
     assert curve(file) == undisturbed
+
+
+def _listening(process: psutil.Process) -> list[str]:
+    """The addresses on which a process takes connections."""
+    with contextlib.suppress(psutil.Error):
+        found = process.net_connections(kind="tcp")
+        return [one.laddr.ip for one in found if one.status == psutil.CONN_LISTEN]
+    return []
 
 
 def _is_worker(process: psutil.Process) -> bool:
