@@ -135,8 +135,8 @@ def test_two_workers_and_a_diverging_rate_after_which_the_study_goes_on(study: C
 
 LONG = {
     "axes": {"global_batch": [17], "learning_rate": 0.01, "seeds": 2},
-    "budget": {"updates": 2000},
-    "evaluate_every": {"updates": 200},
+    "budget": {"updates": 3000},
+    "evaluate_every": {"updates": 300},
     "checkpoint_every_seconds": 0.5,
 }
 
@@ -191,7 +191,7 @@ def test_a_stopped_study_goes_on_where_it_was(
     assert "the same command goes on from here" in stderr
     [cancelled] = rows(file)
     assert cancelled["state"] == "CANCELLED"
-    assert 0 < cancelled["updates"] < 2000
+    assert 0 < cancelled["updates"] < 3000
     run(file)
     assert [row["state"] for row in rows(file)] == ["CANCELLED", "COMPLETED", "COMPLETED"]
     assert [row["attempt"] for row in rows(file)] == [1, 2, 1]
@@ -218,9 +218,6 @@ def test_a_killed_worker_costs_an_attempt_and_no_number(
 def test_a_killed_driver_leaves_an_attempt_that_is_lost(study: Callable[..., Path], undisturbed: list[Any]) -> None:
     file = study(**LONG)
     process = begin(file)
-    refused = subprocess.run([*COMMAND, "run", str(file)], capture_output=True, text=True, timeout=60, check=False)
-    assert refused.returncode == 2
-    assert "being run by another process" in refused.stderr
     family = psutil.Process(process.pid).children(recursive=True)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()

@@ -144,6 +144,20 @@ def test_a_name_that_belongs_to_another_study(refused: Callable[..., str], tmp_p
     assert "another name" in line
 
 
+def test_a_study_that_another_process_runs(refused: Callable[..., str], tmp_path: Path) -> None:
+    from cluster.preflight import examine
+    from cluster.run import opened_summary
+    from cluster.study.spec import load
+
+    refused(axes={"global_batch": [99], "learning_rate": 0.01, "seeds": 1})
+    spec = load(tmp_path / "study.yaml")
+    spec = spec.model_copy(update={"axes": spec.axes.model_copy(update={"global_batch": (17,)})})
+    with opened_summary(examine(spec)):
+        line = refused()
+    assert "study 'tiny' is being run by another process" in line
+    assert "wait for it" in line
+
+
 @pytest.mark.tf
 @pytest.mark.parametrize(
     ("body", "said"),

@@ -6,8 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import uuid
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,35 +18,12 @@ from trainer.checkpoint import Checkpoints, Progress, Saved, write_whole
 from trainer.manifest import locate
 
 
-@pytest.fixture(scope="module")
-def s3_server() -> Iterator[str]:
-    """The address of a local server that speaks S3."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def s3_folder(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    import boto3
-
-    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "fake-key")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "fake-secret")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    bucket = f"bucket-{uuid.uuid4().hex}"
-    boto3.client("s3").create_bucket(Bucket=bucket)
-    return f"s3://{bucket}/study/trial"
-
-
 @pytest.fixture(params=["folder", "s3"])
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An address at which nothing is yet."""
-    return str(tmp_path / "study" / "trial") if request.param == "folder" else request.getfixturevalue("s3_folder")
+    if request.param == "folder":
+        return str(tmp_path / "study" / "trial")
+    return f"s3://{request.getfixturevalue('bucket')}/study/trial"
 
 
 @pytest.fixture
