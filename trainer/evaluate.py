@@ -33,4 +33,5 @@ def score(learner: Learner, rows: Rows) -> Score:
         losses, right = learner.evaluate(tokens, labels)
         sums += [losses, right, len(labels)]
     losses, right, count = learner.collective.sum(tf.constant(sums)).numpy()
-    return Score(loss=losses / count, accuracy=right / count if learner.shape.task == "classification" else None)
+    accuracy = float(right / count) if learner.shape.task == "classification" else None
+    return Score(loss=float(losses / count), accuracy=accuracy)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -44,6 +44,9 @@ class Journey:
         self.best_weights: Arrays = saved.best_weights if saved else []
         if saved:
             learner.restore(saved.weights, saved.optimizer_state)
+        # Whoever heard them in the attempt before may have been lost with it: an attempt's curve is whole.
+        for evaluation in self.progress.evaluations:
+            publish(Evaluation(**evaluation))
         self.total = plan.total_updates(trial.budget, global_batch=trial.global_batch, rows=len(data.train))
         self.seconds_saving = 0.0
         self.evaluated_at = self.progress.seconds_training
@@ -80,19 +83,19 @@ class Journey:
             self.best_weights = self.learner.weights()
         progress.seconds_evaluating += time.monotonic() - started
         self.evaluated_at = progress.seconds_training
-        self.publish(
-            Evaluation(
-                update=progress.update,
-                examples=self._examples(),
-                epoch=self._examples() / len(self.data.train),
-                seconds=progress.seconds_training,
-                training_loss=progress.training_loss,
-                validation_loss=result.loss,
-                validation_accuracy=result.accuracy,
-                gradient_norm=self.gradient_norm,
-                learning_rate=self.trial.learning_rate,
-            )
+        evaluation = Evaluation(
+            update=progress.update,
+            examples=self._examples(),
+            epoch=self._examples() / len(self.data.train),
+            seconds=progress.seconds_training,
+            training_loss=progress.training_loss,
+            validation_loss=result.loss,
+            validation_accuracy=result.accuracy,
+            gradient_norm=self.gradient_norm,
+            learning_rate=self.trial.learning_rate,
         )
+        progress.evaluations.append(asdict(evaluation))
+        self.publish(evaluation)
 
     def save(self) -> None:
         """Publish a checkpoint; only rank 0 writes."""

@@ -285,7 +285,8 @@ def test_a_cancelled_trial_resumed_goes_on_to_the_last_bit(
     # Something else is trained on the same learner meanwhile.
     Run(replace(spec, seed=8, budget=Duration(unit="updates", amount=2)), data, tmp_path / "other")
     resumed = Run(spec, data, tmp_path / "cut")
-    assert [numbers(e) for e in cut.published + resumed.published] == [numbers(e) for e in whole.published]
+    # The whole curve, since what the attempt before had published may have been lost on its way.
+    assert [numbers(e) for e in resumed.published] == [numbers(e) for e in whole.published]
     assert numbers(resumed.outcome) == numbers(whole.outcome)
     for name in ("best", "last"):
         assert same(resumed.checkpoints.weights(name), whole.checkpoints.weights(name))
@@ -303,7 +304,7 @@ def test_a_trial_whose_machine_went_away_goes_on_from_its_last_checkpoint(
     newest = Checkpoints(str(tmp_path / "lost")).newest()
     assert newest.progress.update == 5
     resumed = Run(spec, data, tmp_path / "lost")
-    assert [numbers(e) for e in resumed.published] == [numbers(e) for e in whole.published[2:]]
+    assert [numbers(e) for e in resumed.published] == [numbers(e) for e in whole.published]
     assert same(resumed.checkpoints.weights("last"), whole.checkpoints.weights("last"))
     assert same(resumed.checkpoints.weights("best"), whole.checkpoints.weights("best"))
 
