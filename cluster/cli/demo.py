@@ -1,9 +1,12 @@
 """`batchscope demo`: the bundled articles, prepared, checked, studied and read, in minutes on a laptop."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from cluster.cli import EXIT_NO
 
 if TYPE_CHECKING:
     from cluster.preflight import Study
@@ -66,3 +69,5 @@ def _checked(study: "Study") -> None:
 
     for checked in check_study(study):
         click.echo(line(checked), err=True)
+        if not checked.passed:
+            sys.exit(EXIT_NO)

@@ -42,7 +42,8 @@ class Checked:
     @property
     def largest(self) -> float:
         """The largest of the differences."""
-        return max(self.micro_batches, self.workers)
+        # NumPy's, for which what is not a number is the largest: Python's would hide it.
+        return float(np.max([self.micro_batches, self.workers]))
 
     @property
     def passed(self) -> bool:

@@ -11,14 +11,10 @@ from typing import Any
 
 import pyarrow as pa
 
-COMPLETED = "COMPLETED"
-STOPPED = "STOPPED"
-DIVERGED = "DIVERGED"
-OUT_OF_MEMORY = "OUT_OF_MEMORY"
-FAILED = "FAILED"
-LOST = "LOST"
-CANCELLED = "CANCELLED"
-STATES = (COMPLETED, STOPPED, DIVERGED, OUT_OF_MEMORY, FAILED, LOST, CANCELLED)
+from trainer.report import State
+
+STATES = tuple(str(state) for state in State)
+COMPLETED, STOPPED, DIVERGED, OUT_OF_MEMORY, FAILED, LOST, CANCELLED = STATES
 # A trial in one of these is an answer: another attempt would end in the same one.
 FINISHED = (COMPLETED, STOPPED, DIVERGED, OUT_OF_MEMORY)
 AXES = ("global_batch", "learning_rate", "optimizer", "dtype", "seed")
