@@ -19,16 +19,16 @@ import pyarrow as pa
 
 from cluster.quiet import import_tensorflow
 from cluster.report import table
+from cluster.stores import store_of
 from cluster.study import axes
 from cluster.study.spec import parse
 from cluster.summary import query
-from cluster.summary.objects import reading
 from cluster.summary.store import Summary
 from cluster.summary.tables import CANCELLED, COMPLETED, DIVERGED, FAILED, LOST, STOPPED
 from trainer import manifest as prepared
 from trainer.checkpoint import Arrays, Checkpoints
-from trainer.errors import InputError, NotReadyError
-from trainer.manifest import Manifest, locate
+from trainer.errors import InputError
+from trainer.manifest import Manifest
 from trainer.trial import TrialSpec
 
 INITIAL, BEST, LAST = MOMENTS = ("initial", "best", "last")
@@ -168,13 +168,9 @@ def _data_set(specs: Sequence[Mapping[str, Any]], data: str | None) -> tuple[str
     problems = []
     for folder in dict.fromkeys([data] if data else [spec["data"] for spec in specs]):
         try:
-            manifest = prepared.read(folder)
+            manifest = prepared.read(store_of(folder))
         except InputError as problem:
             problems.append(str(problem))
-        except (OSError, pa.ArrowInvalid) as problem:
-            raise NotReadyError(
-                f"{folder} cannot be read ({problem}): look at its address and permissions, or name a copy with --data"
-            ) from None
         else:
             if manifest.data_hash == data_hash:
                 return folder, manifest
@@ -225,8 +221,7 @@ def _weights(found: Found, at: str) -> Arrays:
         again = "run the study again, which goes on with it, or " if state in (CANCELLED, LOST, FAILED) else ""
         raise InputError(f"trial {trial_id} is {state}{why} and kept no weights: {again}export {instead}")
     for place in found.checkpoints:
-        with reading(place):
-            weights = Checkpoints(place).weights(at)
+        weights = Checkpoints(store_of(place)).weights(at)
         if weights is not None:
             return weights
     raise InputError(
@@ -237,16 +232,10 @@ def _weights(found: Found, at: str) -> Arrays:
 
 def _tokenizer(found: Found) -> bytes:
     """The tokenizer of the data set, proven to be the one that the manifest speaks of."""
-    filesystem, folder = locate(found.data)
     try:
-        with filesystem.open_input_stream(f"{folder}/tokenizer.json") as stream:
-            content = bytes(stream.read())
+        content = store_of(found.data).read("tokenizer.json")
     except FileNotFoundError:
         content = b""
-    except OSError as problem:
-        raise NotReadyError(
-            f"{found.data}/tokenizer.json cannot be read ({problem}): look at its permissions"
-        ) from None
     if hashlib.sha256(content).hexdigest() != found.manifest.tokenizer_sha256:
         raise InputError(
             f"{found.data}/tokenizer.json is {'damaged' if content else 'missing'}: "

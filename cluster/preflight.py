@@ -3,13 +3,17 @@
 import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
+from cluster.machines import Capacity
 from cluster.quiet import import_tensorflow
+from cluster.stores import store_of
 from cluster.study import axes, placement
 from cluster.study.spec import StudySpec
 from trainer import manifest as prepared
 from trainer.errors import InputError
 from trainer.manifest import SPLITS, Manifest
+from trainer.store import Folder, Store
 from trainer.trial import TrialSpec
 
 
@@ -21,6 +25,12 @@ class Study:
     manifest: Manifest
     trials: tuple[TrialSpec, ...]
     placed: placement.Placement
+    capacity: Capacity
+
+    @property
+    def workers(self) -> dict[int, int]:
+        """The workers for each global batch."""
+        return {trial.global_batch: self.spec.resources.workers_at(trial.global_batch) for trial in self.trials}
 
     @property
     def micro_batches(self) -> dict[int, int]:
@@ -29,43 +39,29 @@ class Study:
         return {batch: placement.micro_batch_rows(self.spec.resources, batch) for batch in batches}
 
 
-def examine(spec: StudySpec) -> Study:
-    """The study of `spec` on this machine.
+def examine(spec: StudySpec, capacity: Capacity) -> Study:
+    """The study of `spec` on machines of `capacity`.
 
     Raises:
         InputError: it cannot work: data, labels, batches, layout or model.
+        NotReadyError: its data set cannot be read.
     """
     # Kept in the summary: whoever asks later stands in another folder.
-    spec = spec.model_copy(update={"data": _absolute(spec.data), "summary": _absolute(spec.summary)})
-    if "://" in spec.data:
-        raise InputError(f"data {spec.data} is not a folder: copy the prepared data set to this machine")
-    manifest = prepared.read(spec.data)
+    data = store_of(spec.data)
+    spec = spec.model_copy(update={"data": data.uri, "summary": store_of(spec.summary).uri})
+    manifest = prepared.read(data)
     if manifest.task != spec.task:
         raise InputError(f"{spec.data} was prepared for {manifest.task}, but the study says task: {spec.task}")
     trials = axes.trials(spec, data_hash=manifest.data_hash, train_rows=manifest.splits["train"].rows)
-    placed = placement.place(spec.resources, trials, cpus=machine_cpus(), gpus=_machine_gpus(spec))
-    study = Study(spec=spec, manifest=manifest, trials=trials, placed=placed)
-    _check_shards(spec, manifest)
+    placed = placement.place(spec.resources, trials, cpus=capacity.cpus, gpus=capacity.gpus, where=capacity.where)
+    study = Study(spec=spec, manifest=manifest, trials=trials, placed=placed, capacity=capacity)
+    if isinstance(data, Folder):
+        _check_shards(spec, manifest)
+    else:
+        _check_listed(data, manifest)
     if trials[0].model.factory is not None:
         _check_factory(study.trials[0], manifest)
     return study
-
-
-def _absolute(place: str) -> str:
-    return place if "://" in place else os.path.abspath(os.path.expanduser(place))
-
-
-def machine_cpus() -> float:
-    """The CPUs that this process may use."""
-    return float(len(os.sched_getaffinity(0)))
-
-
-def _machine_gpus(spec: StudySpec) -> float:
-    if not spec.resources.gpus_per_worker:
-        return 0.0
-    from ray._private.accelerators import NvidiaGPUAcceleratorManager
-
-    return float(NvidiaGPUAcceleratorManager.get_current_node_num_accelerators())
 
 
 def _check_shards(spec: StudySpec, manifest: Manifest) -> None:
@@ -81,8 +77,9 @@ def _check_shards(spec: StudySpec, manifest: Manifest) -> None:
     }
     for split in SPLITS:
         for shard in manifest.splits[split].shards:
-            verify(spec.data, shard)
-            schema = parquet.read_schema(os.path.join(spec.data, shard.file))
+            file = Path(spec.data) / shard.file
+            verify(file, shard, where=str(file))
+            schema = parquet.read_schema(str(file))
             for name, kind in expected.items():
                 found = schema.field(name).type if name in schema.names else "missing"
                 if found != kind:
@@ -90,6 +87,21 @@ def _check_shards(spec: StudySpec, manifest: Manifest) -> None:
                         f"column {name!r} of {spec.data}/{shard.file} is {found}, not {kind}: "
                         "prepare the data again with `batchscope prepare`"
                     )
+
+
+def _check_listed(data: Store, manifest: Manifest) -> None:
+    """Every shard is listed with the manifest's size. Its content is verified by the workers that fetch it."""
+    found = data.sizes()
+    remedy = "copy the data set again, or prepare it again with `batchscope prepare`"
+    for split in SPLITS:
+        for shard in manifest.splits[split].shards:
+            if shard.file not in found:
+                raise InputError(f"{data.uri}/{shard.file} is missing: {remedy}")
+            if found[shard.file] != shard.bytes:
+                raise InputError(
+                    f"{data.uri}/{shard.file} has {found[shard.file]} bytes, "
+                    f"but the manifest says {shard.bytes}: {remedy}"
+                )
 
 
 def _check_factory(trial: TrialSpec, manifest: Manifest) -> None:

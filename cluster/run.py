@@ -1,11 +1,8 @@
-"""A study on its lanes: the summary opened and ours, a Ray of this machine, and the trials that are not finished."""
+"""A study on its lanes: the summary opened and ours, and the trials that are not finished."""
 
 import contextlib
 import fcntl
 import importlib.metadata
-import logging
-import math
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -13,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cluster.preflight import Study
+from cluster.stores import store_of
 from cluster.study import identity
-from cluster.summary import query
+from cluster.summary import lease, query
 from cluster.summary.store import Summary, check_writable
 from trainer.errors import InputError
 from trainer.report import State
@@ -22,6 +20,11 @@ from trainer.trial import TrialSpec
 
 if TYPE_CHECKING:
     from cluster.lanes.schedule import Event, Schedule
+
+# How long a lane that lost a machine waits for another before it goes on with fewer workers: a spot machine comes
+# back in minutes or not for hours; where no machine can come, only the dead workers' resources are waited for.
+SECONDS_FOR_MACHINES = 300.0
+SECONDS_FOR_WORKERS = 15.0
 
 
 def remaining(study: Study, summary: Summary) -> list[TrialSpec]:
@@ -31,8 +34,10 @@ def remaining(study: Study, summary: Summary) -> list[TrialSpec]:
 
 
 @contextlib.contextmanager
-def opened_summary(study: Study) -> Iterator[Summary]:
+def opened_summary(study: Study, say: Callable[[str], None]) -> Iterator[Summary]:
     """The summary, proven writable and ours while inside; what a killed driver left is written as LOST.
+
+    `say` is told what is waited for.
 
     Raises:
         InputError: it cannot be written, another process runs this study, or the name belongs to another study.
@@ -40,7 +45,7 @@ def opened_summary(study: Study) -> Iterator[Summary]:
     """
     check_writable(study.spec.summary)
     summary = Summary(study.spec.summary)
-    with _only_driver(summary, study.spec.study):
+    with _only_driver(summary, study.spec.study, say):
         _check_name(study, summary)
         summary.write_study(
             {
@@ -64,48 +69,13 @@ def opened_summary(study: Study) -> Iterator[Summary]:
 
 
 @contextlib.contextmanager
-def local_ray(study: Study) -> Iterator[None]:
-    """A Ray of this machine alone, on loopback, with room for the study's lanes.
-
-    Ray prints a cluster's warnings on the driver's stdout, which is for results: inside, stdout leads nowhere, and
-    what Ray has to say is in its own logs.
-    """
-    # All three are read when Ray is imported. Nothing about this study leaves the machine; and without the second,
-    # whose name is of the systems on which it is the default, Ray replaces 127.0.0.1 by an outward address and
-    # listens on every interface (services.resolve_ip_for_localhost in Ray 2.60).
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    # Without it Ray keeps some lines back and prints them on stderr when it ends.
-    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
-    import ray
-
-    from cluster.lanes.schedule import HEAD
-
-    ray.init(
-        address="local",
-        num_cpus=math.ceil(study.placed.cpus),
-        num_gpus=math.ceil(study.placed.gpus),
-        resources={HEAD: 1},
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        _node_ip_address="127.0.0.1",
-    )
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-        try:
-            yield
-        finally:
-            ray.shutdown()
-
-
-@contextlib.contextmanager
 def training(
     study: Study, trials: list[TrialSpec], summary: Summary, watch: "Callable[[Event], None]"
 ) -> "Iterator[Schedule]":
     """The schedule of `trials` on the study's lanes, begun, on the Ray that is connected."""
     from cluster.lanes.board import start_board
-    from cluster.lanes.lane import LaneSettings
     from cluster.lanes.schedule import Schedule
+    from cluster.lanes.settings import LaneSettings
 
     spec, placed = study.spec, study.placed
     with tempfile.TemporaryDirectory(prefix="batchscope-") as storage:
@@ -116,15 +86,15 @@ def training(
             data=spec.data,
             checkpoints=f"{summary.uri}/checkpoints/study={spec.study}",
             checkpoint_every_seconds=spec.checkpoint_every_seconds,
-            workers=placed.workers,
+            workers=study.workers,
             cpus_per_worker=spec.resources.cpus_per_worker,
             gpus_per_worker=spec.resources.gpus_per_worker,
             threads=placed.threads_per_worker,
             micro_batches=study.micro_batches,
+            seconds_for_workers=SECONDS_FOR_MACHINES if study.capacity.grows else SECONDS_FOR_WORKERS,
             facts={
                 "spec_hash": identity.spec_hash(spec),
                 "code_version": importlib.metadata.version("batchscope"),
-                "node_type": "local",
                 "phase": "grid",
             },
             storage=storage,
@@ -141,14 +111,15 @@ def _write_lost(summary: Summary, study: str, error: str) -> None:
 
 
 @contextlib.contextmanager
-def _only_driver(summary: Summary, study: str) -> Iterator[None]:
-    """Hold the study's lock in a summary that is a folder of this machine.
+def _only_driver(summary: Summary, study: str, say: Callable[[str], None]) -> Iterator[None]:
+    """Hold the study's lock in a summary that is a folder of this machine, or its lease in a bucket.
 
     Raises:
         InputError: another process holds it.
     """
     if summary.uri.startswith("s3://"):
-        yield
+        with lease.held(store_of(summary.uri), study, say):
+            yield
         return
     folder = Path(summary.uri) / "attempts" / f"study={study}"
     folder.mkdir(parents=True, exist_ok=True)

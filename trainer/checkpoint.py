@@ -1,24 +1,21 @@
-"""Checkpoints: plain arrays and JSON with a sha256, never a pickle, in a folder or under an `s3://` address.
+"""Checkpoints: plain arrays and JSON with a sha256, never a pickle, in any store.
 
-A trial's folder holds `resume-<update>.npz` while it trains and `best.npz` and `last.npz` after. Each archive has a
+A trial's store holds `resume-<update>.npz` while it trains and `best.npz` and `last.npz` after. Each archive has a
 `.json` beside it, written after it, that tells its sha256: an archive without one, or with another hash, does not
-count. Local files are published by renaming, S3 objects by one PUT.
+count.
 """
 
 import hashlib
 import io
 import json
-import os
 import zipfile
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pyarrow import fs as pafs
 
-from trainer.manifest import locate
+from trainer.store import Store
 
 Arrays = list[npt.NDArray[Any]]
 
@@ -53,9 +50,9 @@ class Saved:
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The checkpoints of one trial in `folder`, a local folder or an `s3://` address."""
+    """The checkpoints of one trial, which has `store` to itself."""
 
-    folder: str
+    store: Store
 
     def save(self, saved: Saved) -> None:
         """Publish a checkpoint to resume from, then drop all but it and the one before."""
@@ -63,8 +60,9 @@ class Checkpoints:
         name = f"resume-{saved.progress.update:012d}"
         self._publish(name, groups, asdict(saved.progress))
         # What lies further on was damaged, or this attempt would have gone on from there.
-        kept = [other for other in self._resumable() if other <= name][-2:]
-        for other in self._resumable():
+        resumable = self._resumable()
+        kept = [other for other in resumable if other <= name][-2:]
+        for other in resumable:
             if other not in kept:
                 self._delete(other)
 
@@ -89,7 +87,7 @@ class Checkpoints:
         self._publish("last", {"weights": last}, {})
         for name in self._resumable():
             self._delete(name)
-        self._sweep()
+        self.store.sweep()
 
     def weights(self, name: str) -> Arrays | None:
         """The weights kept as "best" or "last"; None when they are not there or not whole."""
@@ -101,15 +99,14 @@ class Checkpoints:
         arrays = {f"{group}_{i:04d}": array for group, members in groups.items() for i, array in enumerate(members)}
         np.savez(buffer, allow_pickle=False, **arrays)
         archive = buffer.getvalue()
-        write_whole(self.folder, f"{name}.npz", archive)
+        self.store.write(f"{name}.npz", archive)
         text = json.dumps({"sha256": hashlib.sha256(archive).hexdigest(), "facts": facts})
-        write_whole(self.folder, f"{name}.json", text.encode())
+        self.store.write(f"{name}.json", text.encode())
 
     def _load(self, name: str) -> tuple[dict[str, Arrays], dict[str, Any]] | None:
-        filesystem, folder = locate(self.folder)
         try:
-            description = json.loads(_read(filesystem, f"{folder}/{name}.json"))
-            archive = _read(filesystem, f"{folder}/{name}.npz")
+            description = json.loads(self.store.read(f"{name}.json"))
+            archive = self.store.read(f"{name}.npz")
             if hashlib.sha256(archive).hexdigest() != description["sha256"]:
                 return None
             groups: dict[str, Arrays] = {"weights": []}
@@ -122,45 +119,8 @@ class Checkpoints:
 
     def _resumable(self) -> list[str]:
         """Names of the checkpoints to resume from, oldest first."""
-        filesystem, folder = locate(self.folder)
-        files = filesystem.get_file_info(pafs.FileSelector(folder, allow_not_found=True))
-        names = {info.base_name.removesuffix(".npz") for info in files if info.extension == "npz"}
-        return sorted(name for name in names if name.startswith("resume-"))
+        return [name.removesuffix(".npz") for name in self.store.names("resume-") if name.endswith(".npz")]
 
     def _delete(self, name: str) -> None:
-        filesystem, folder = locate(self.folder)
         for ending in ("json", "npz"):
-            if filesystem.get_file_info(f"{folder}/{name}.{ending}").type == pafs.FileType.File:
-                filesystem.delete_file(f"{folder}/{name}.{ending}")
-
-    def _sweep(self) -> None:
-        """Delete what writers that were killed left half written."""
-        filesystem, folder = locate(self.folder)
-        for info in filesystem.get_file_info(pafs.FileSelector(folder)):
-            if info.base_name.startswith(".") and info.base_name.endswith(".partial"):
-                filesystem.delete_file(info.path)
-
-
-def write_whole(folder: str, name: str, content: bytes) -> None:
-    """Publish a file at once: a reader sees all of it or nothing."""
-    filesystem, path = locate(folder)
-    if not isinstance(filesystem, pafs.LocalFileSystem):
-        with filesystem.open_output_stream(f"{path}/{name}") as stream:
-            stream.write(content)
-        return
-    os.makedirs(path, exist_ok=True)
-    temporary = f"{path}/.{name}.{os.getpid()}.partial"
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, f"{path}/{name}")
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _read(filesystem: pafs.FileSystem, path: str) -> bytes:
-    with filesystem.open_input_stream(path) as stream:
-        return bytes(stream.read())
+            self.store.delete(f"{name}.{ending}")

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -49,6 +49,7 @@ class Journey:
             publish(Evaluation(**evaluation))
         self.total = plan.total_updates(trial.budget, global_batch=trial.global_batch, rows=len(data.train))
         self.seconds_saving = 0.0
+        self.resumed = replace(self.progress)
         self.evaluated_at = self.progress.seconds_training
         self.saved_at = time.monotonic()
         self.first_update_at: float | None = None
@@ -181,7 +182,8 @@ class Journey:
             epochs=self._examples() / len(self.data.train),
             first_update_at=self.first_update_at,
             seconds_training=seconds,
-            seconds_evaluating=progress.seconds_evaluating,
+            seconds_resumed=self.resumed.seconds_training,
+            seconds_evaluating=progress.seconds_evaluating - self.resumed.seconds_evaluating,
             seconds_saving=self.seconds_saving,
             examples_per_second=self._examples() / seconds if seconds else None,
             tokens_per_second=progress.real_tokens / seconds if seconds else None,

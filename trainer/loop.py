@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from trainer.checkpoint import Checkpoints
+from trainer.checkpoint import Checkpoints, Progress
 from trainer.errors import DivergedError
 from trainer.journey import Data, Journey
 from trainer.report import Evaluation, Outcome, State
@@ -21,18 +21,18 @@ def train(
     checkpoints: Checkpoints,
     checkpoint_every_seconds: float,
     publish: Callable[[Evaluation], None],
-    stop_requested: Callable[[], State | None],
+    heartbeat: Callable[[Progress], State | None],
 ) -> Outcome:
-    """Train `trial` from where its checkpoints left it to its end, or until `stop_requested` names another state.
+    """Train `trial` from where its checkpoints left it to its end, or until `heartbeat` names another state.
 
-    Every worker calls this with the same arguments; `publish` gets the same values on every worker, and what rank
-    0 hears from `stop_requested` is obeyed by all after the same update.
+    Every worker calls this with the same arguments; `publish` gets the same values on every worker. `heartbeat`
+    hears before each update where the trial stands; what it answers on rank 0 is obeyed by all after that update.
     """
     journey = Journey(trial, learner, data, checkpoints, publish)
     shares = shares_of(trial, data.train, learner.collective.world, micro_batch, journey.progress.update)
     try:
         for share in read_ahead(shares):
-            wish = stop_requested()
+            wish = heartbeat(journey.progress)
             last, evaluate, stop = journey.update(share, wish)
             if last or evaluate:
                 journey.evaluate()

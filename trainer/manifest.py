@@ -7,13 +7,11 @@ and `label` int32 (classification) or float32 (regression).
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pyarrow import fs as pafs
-
 from trainer.errors import InputError
+from trainer.store import Store
 
 SCHEMA_VERSION = 1
 SPLITS = ("train", "validation", "test")
@@ -117,26 +115,19 @@ def _split(value: dict[str, Any]) -> Split:
     )
 
 
-def read(data: str) -> Manifest:
-    """The manifest of the prepared data set at `data`, a folder or an `s3://` prefix.
+def read(data: Store) -> Manifest:
+    """The manifest of the prepared data set at `data`.
 
     Raises:
         InputError: there is no prepared data, or it is of a newer schema.
     """
-    filesystem, path = locate(data)
-    file = f"{path}/manifest.json"
-    if filesystem.get_file_info(file).type != pafs.FileType.File:
-        raise InputError(f"{data} is not prepared data (it has no manifest.json): run `batchscope prepare` first")
-    with filesystem.open_input_stream(file) as stream:
-        return parse(stream.read().decode("utf-8", errors="replace"), where=data)
-
-
-def locate(uri: str) -> tuple[pafs.FileSystem, str]:
-    """The filesystem and the path on it of a folder or an `s3://` address."""
-    if "://" in uri:
-        filesystem, path = pafs.FileSystem.from_uri(uri)
-        return filesystem, path.rstrip("/")
-    return pafs.LocalFileSystem(), os.path.abspath(os.path.expanduser(uri))
+    try:
+        text = data.read("manifest.json")
+    except FileNotFoundError:
+        raise InputError(
+            f"{data.uri} is not prepared data (it has no manifest.json): run `batchscope prepare` first"
+        ) from None
+    return parse(text.decode("utf-8", errors="replace"), where=data.uri)
 
 
 def sha256_of_file(path: str) -> str:

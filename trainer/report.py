@@ -39,8 +39,9 @@ class Evaluation:
 class Outcome:
     """How one attempt at a trial ended, and what it measured.
 
-    `seconds_training` and `seconds_evaluating` are of all attempts together, `seconds_saving` of this one;
-    `first_update_at` is the Unix time at which this attempt's first update was made.
+    `seconds_training` are of all attempts together, of which `seconds_resumed` lay behind the checkpoint that this one
+    began from; `seconds_evaluating` and `seconds_saving` are of this attempt. `first_update_at` is the Unix time at
+    which its first update was made.
     """
 
     state: State
@@ -50,6 +51,7 @@ class Outcome:
     epochs: float
     first_update_at: float | None
     seconds_training: float
+    seconds_resumed: float
     seconds_evaluating: float
     seconds_saving: float
     examples_per_second: float | None

@@ -4,10 +4,10 @@ Three numbers could be confused: a *position* stands in the endless order (`trai
 there, from 0 to the split's rows; the row's place *within* its shard is that minus the shard's first row.
 """
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -15,21 +15,29 @@ import numpy.typing as npt
 
 from trainer.manifest import Split
 from trainer.shards import OpenShard, open_shard
+from trainer.store import Store
 
 Ints = npt.NDArray[np.int64]
 # Few lengths keep the memory allocator's and, on a GPU, the kernels' shapes few.
 LENGTH_MULTIPLE = 8
 
 
-@dataclass(frozen=True)
 class Rows:
-    """An open split; `first[i]` is the first row of shard i, and `first[-1]` the number of rows."""
+    """A split whose shards are opened when a row of them is asked for; `first[i]` is the first row of shard i."""
 
-    shards: tuple[OpenShard, ...]
-    first: Ints
+    def __init__(self, data: Store, split: Split) -> None:
+        self._data, self._shards = data, split.shards
+        self.first: Ints = np.cumsum([0, *(shard.rows for shard in split.shards)]).astype(np.int64)
+        self._most_open = len(split.shards)
+        self._open: OrderedDict[int, OpenShard] = OrderedDict()
 
     def __len__(self) -> int:
         return int(self.first[-1])
+
+    def keep_open(self, shards: int) -> None:
+        """From now on keep at most so many shards open, those used last; at the beginning, all stay open."""
+        self._most_open = shards
+        self._close_others()
 
     def lengths(self, rows: Ints) -> Ints:
         """The number of tokens of each of `rows`, [len(rows)]."""
@@ -40,40 +48,51 @@ class Rows:
 
     def tokens(self, rows: Ints) -> npt.NDArray[np.int32]:
         """Right-padded token ids of `rows`: [len(rows), longest of them, up to a multiple of LENGTH_MULTIPLE]."""
-        lengths = self.lengths(rows)
-        width = -(-int(lengths.max(initial=1)) // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
-        places = np.arange(width)
-        tokens = np.zeros((len(rows), width), np.int32)
-        real = places < lengths[:, None]
+        longest = int(self.lengths(rows).max(initial=1))
+        tokens = np.zeros((len(rows), -(-longest // LENGTH_MULTIPLE) * LENGTH_MULTIPLE), np.int32)
         for shard, here, within in self._by_shard(rows):
-            wanted = shard.offsets[within].astype(np.int64)[:, None] + places
-            part = np.zeros(wanted.shape, np.int32)
-            part[real[here]] = shard.tokens[wanted[real[here]]]
-            tokens[here] = part
+            starts, stops = shard.offsets[within].tolist(), shard.offsets[within + 1].tolist()
+            # A copy for each row beats one gather with an index for each token, up to 2.6 times at 16 rows of 100.
+            for row, start, stop in zip(np.arange(len(rows))[here].tolist(), starts, stops, strict=True):
+                tokens[row, : stop - start] = shard.tokens[start:stop]
         return tokens
 
     def labels(self, rows: Ints) -> npt.NDArray[np.generic]:
         """The labels of `rows`, [len(rows)]: int32 class numbers or float32."""
-        labels = np.empty(len(rows), self.shards[0].labels.dtype)
-        for shard, here, within in self._by_shard(rows):
-            labels[here] = shard.labels[within]
+        parts = [(here, shard.labels[within]) for shard, here, within in self._by_shard(rows)]
+        labels = np.empty(len(rows), parts[0][1].dtype if parts else np.int32)
+        for here, part in parts:
+            labels[here] = part
         return labels
 
-    def _by_shard(self, rows: Ints) -> Iterator[tuple[OpenShard, npt.NDArray[np.bool_] | slice, Ints]]:
+    def _by_shard(self, rows: Ints) -> Iterator[tuple[OpenShard, Ints | slice, Ints]]:
         """The shards that hold any of `rows`: (shard, which of `rows`, their places within it)."""
-        if len(self.shards) == 1:
-            yield self.shards[0], slice(None), rows
+        if len(self._shards) == 1:
+            yield self._shard(0), slice(None), rows
             return
         owners = np.searchsorted(self.first, rows, side="right") - 1
-        for owner in np.unique(owners):
-            here = owners == owner
-            yield self.shards[owner], here, rows[here] - self.first[owner]
+        order = np.argsort(owners, kind="stable")
+        owned = owners[order]
+        cuts = [0, *(np.flatnonzero(owned[1:] != owned[:-1]) + 1).tolist(), len(order)]
+        for start, stop in pairwise(cuts if len(order) else []):
+            owner, here = int(owned[start]), order[start:stop]
+            yield self._shard(owner), here, rows[here] - self.first[owner]
+
+    def _shard(self, number: int) -> OpenShard:
+        shard = self._open.get(number) or open_shard(self._data, self._shards[number])
+        self._open[number] = shard
+        self._open.move_to_end(number)
+        self._close_others()
+        return shard
+
+    def _close_others(self) -> None:
+        while len(self._open) > self._most_open:
+            self._open.popitem(last=False)
 
 
-def open_rows(data: str, split: Split) -> Rows:
-    """The rows of one split of the prepared data set in the folder `data`."""
-    counts = [0, *(shard.rows for shard in split.shards)]
-    return Rows(tuple(open_shard(data, shard) for shard in split.shards), np.cumsum(counts).astype(np.int64))
+def open_rows(data: Store, split: Split) -> Rows:
+    """The rows of one split of the prepared data set at `data`; nothing of it is fetched yet."""
+    return Rows(data, split)
 
 
 Item = TypeVar("Item")

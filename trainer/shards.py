@@ -1,14 +1,12 @@
-"""Shards on this node: each Parquet file verified once against its sha256 and decoded once to Arrow IPC.
+"""Shards on this node: each Parquet file fetched and verified once, decoded once to Arrow IPC, and mapped by all.
 
-The decoded file is named after the sha256 of what it was decoded from, memory-mapped, and shared by all workers and
-lanes of the node. A lock per shard makes the others wait for the first that decodes it.
+The decoded file lies in the node's cache (`trainer.cache`) under the sha256 of what it was decoded from, and carries
+a checksum of its own: what a disk lost or changed since is decoded anew.
 """
 
-import fcntl
+import mmap
 import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,38 +15,117 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trainer.errors import InputError
+from trainer.cache import Cache, Making, parse_bytes
+from trainer.cache import cache_folder as cache_folder
+from trainer.errors import InputError, NotReadyError
 from trainer.manifest import Shard, sha256_of_file
+from trainer.store import Store
+
+_REMEDY = "copy the data set again, or prepare it again with `batchscope prepare`"
+_CHECKSUM = b"crc32"
 
 
 @dataclass(frozen=True)
 class OpenShard:
-    """A memory-mapped shard: row i has the tokens `tokens[offsets[i]:offsets[i + 1]]` and the label `labels[i]`."""
+    """A memory-mapped shard: row i has the tokens `tokens[offsets[i]:offsets[i + 1]]` and the label `labels[i]`.
+
+    The mapping, and with it the file's place in the cache, lasts as long as any of the arrays.
+    """
 
     tokens: npt.NDArray[np.unsignedinteger]
     offsets: npt.NDArray[np.int32]
     labels: npt.NDArray[np.generic]
 
+    def checksum(self) -> bytes:
+        """A checksum of the three arrays, in hexadecimal. About a second for each gigabyte."""
+        crc = 0
+        for array in (self.tokens, self.offsets, self.labels):
+            crc = zlib.crc32(array.data, crc)
+        return b"%08x" % crc
 
-def cache_folder() -> Path:
-    """Where this node keeps decoded shards: `$BATCHSCOPE_CACHE`, or `~/.cache/batchscope`."""
-    return Path(os.environ.get("BATCHSCOPE_CACHE") or Path.home() / ".cache" / "batchscope").expanduser()
 
-
-def open_shard(data: str, shard: Shard) -> OpenShard:
-    """The shard of the prepared data set in the folder `data`, decoded into the cache if it is not there yet.
+def open_shard(data: Store, shard: Shard) -> OpenShard:
+    """The shard of the prepared data set at `data`, decoded into the node's cache if it is not there yet.
 
     Raises:
-        InputError: the file is not there, or is not the one that the manifest speaks of.
+        InputError: the file is not there, is not the one that the manifest speaks of, or finds no room in the cache.
+        NotReadyError: the cache's folder cannot be used.
     """
-    decoded = cache_folder() / f"{shard.sha256}.arrow"
-    if not decoded.exists():
-        decoded.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(decoded.with_suffix(".lock")):
-            if not decoded.exists():
-                verify(data, shard)
-                _decode(Path(data) / shard.file, decoded)
-    batch = pa.ipc.open_file(pa.memory_map(str(decoded))).get_batch(0)
+    bound = os.environ.get("BATCHSCOPE_CACHE_BYTES")
+    cache = Cache(cache_folder(), parse_bytes(bound) if bound else None)
+    try:
+        if found := _whole(cache.open(shard.sha256), shard):
+            return found
+        with cache.making(shard.sha256) as making:
+            # Another process may have made it while this one waited.
+            return _whole(cache.open(shard.sha256), shard) or _made(data, shard, making)
+    except OSError as problem:
+        raise NotReadyError(
+            f"{data.uri}/{shard.file} cannot be brought into the cache {cache.folder} ({problem}): make room or give "
+            "rights there, or set BATCHSCOPE_CACHE to another folder"
+        ) from None
+
+
+def verify(file: Path, shard: Shard, *, where: str) -> None:
+    """Compare the bytes of a shard's local file with the manifest's sha256; `where` names it in errors.
+
+    Raises:
+        InputError: it is missing or another file.
+    """
+    if not file.is_file():
+        raise InputError(f"{where} is missing: {_REMEDY}")
+    actual = sha256_of_file(str(file))
+    if actual != shard.sha256:
+        raise InputError(f"{where} has sha256 {actual}, but the manifest says {shard.sha256}: {_REMEDY}")
+
+
+def _made(data: Store, shard: Shard, making: Making) -> OpenShard:
+    """Fetch, verify, decode and publish a shard. The raw file is gone before room is asked for the decoded one."""
+    where = f"{data.uri}/{shard.file}"
+    making.reserve(shard.bytes)
+    try:
+        data.fetch(shard.file, making.raw)
+    except FileNotFoundError:
+        raise InputError(f"{where} is missing: {_REMEDY}") from None
+    verify(making.raw, shard, where=where)
+    batch = _decoded(making.raw, shard, where=where)
+    making.raw.unlink()
+    counted = pa.MockOutputStream()
+    _write(batch, counted)
+    making.reserve(counted.size())
+    with making.new.open("wb") as file:
+        _write(batch, file)
+        file.flush()
+        os.fsync(file.fileno())
+    found = _whole(making.publish(), shard)
+    if found is None:
+        raise NotReadyError(
+            f"{cache_folder()} gives back other bytes than were written: set BATCHSCOPE_CACHE elsewhere"
+        )
+    return found
+
+
+def _decoded(source: Path, shard: Shard, *, where: str) -> pa.RecordBatch:
+    """The shard as one batch that tells its checksum."""
+    table = pq.read_table(str(source), columns=["tokens", "label"]).combine_chunks()
+    if table.column_names != ["tokens", "label"] or table.num_rows != shard.rows:
+        raise InputError(
+            f"{where} has {table.num_rows} rows of {', '.join(table.column_names)}, but the manifest says {shard.rows} "
+            f"of tokens, label: {_REMEDY}"
+        )
+    batch = pa.record_batch(
+        [column.chunk(0) if column.num_chunks else pa.array([], column.type) for column in table.columns],
+        names=table.column_names,
+    )
+    return batch.replace_schema_metadata({_CHECKSUM: _view(batch).checksum()})
+
+
+def _write(batch: pa.RecordBatch, sink: object) -> None:
+    with pa.ipc.new_file(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+
+
+def _view(batch: pa.RecordBatch) -> OpenShard:
     lists = batch.column("tokens")
     return OpenShard(
         tokens=lists.values.to_numpy(zero_copy_only=True),
@@ -57,43 +134,16 @@ def open_shard(data: str, shard: Shard) -> OpenShard:
     )
 
 
-def verify(data: str, shard: Shard) -> None:
-    """Compare a shard's bytes with the manifest's sha256.
-
-    Raises:
-        InputError: it is missing or another file.
-    """
-    path = Path(data) / shard.file
-    remedy = "copy the data set again, or prepare it again with `batchscope prepare`"
-    if not path.is_file():
-        raise InputError(f"{path} is missing: {remedy}")
-    actual = sha256_of_file(str(path))
-    if actual != shard.sha256:
-        raise InputError(f"{path} has sha256 {actual}, but the manifest says {shard.sha256}: {remedy}")
-
-
-def _decode(source: Path, target: Path) -> None:
-    """Write the shard as one Arrow IPC batch, published by renaming."""
-    table = pq.read_table(str(source), columns=["tokens", "label"]).combine_chunks()
-    batch = pa.record_batch(
-        [table.column("tokens").chunk(0), table.column("label").chunk(0)], names=["tokens", "label"]
-    )
-    handle, temporary = tempfile.mkstemp(dir=target.parent, suffix=".partial")
-    os.close(handle)
+def _whole(mapped: mmap.mmap | None, shard: Shard) -> OpenShard | None:
+    """The shard in a decoded file; None when there is none, or when it is not as it was written."""
+    if mapped is None:
+        return None
     try:
-        with open(temporary, "wb") as file:
-            with pa.ipc.new_file(file, batch.schema) as writer:
-                writer.write_batch(batch)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock across processes; the system frees it when its holder dies."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        batch = pa.ipc.open_file(pa.BufferReader(pa.py_buffer(mapped))).get_batch(0)
+        # Lengths first: a damaged one would be read beyond the file's end.
+        batch.validate()
+        found = _view(batch)
+        noted = (batch.schema.metadata or {}).get(_CHECKSUM)
+        return found if len(found.labels) == shard.rows and found.checksum() == noted else None
+    except (pa.ArrowException, ValueError, KeyError, OSError):
+        return None

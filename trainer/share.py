@@ -12,6 +12,7 @@ from trainer.order import rows_at
 from trainer.rows import Rows
 from trainer.trial import TrialSpec
 from trainer.update import MicroBatch
+from trainer.window import shards_needed
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Share:
 
 def shares_of(trial: TrialSpec, rows: Rows, world: World, micro_batch: int, first_update: int) -> Iterator[Share]:
     """This worker's share of each update from `first_update` on, without end."""
+    rows.keep_open(shards_needed(rows.first, trial.window_rows))
     update = first_update
     while True:
         positions = plan.positions_of(update, trial.global_batch)
@@ -34,7 +36,7 @@ def shares_of(trial: TrialSpec, rows: Rows, world: World, micro_batch: int, firs
 
 def read_share(trial: TrialSpec, rows: Rows, positions: range, micro_batch: int) -> Share:
     """The rows at `positions`, as micro-batches of about equal length."""
-    numbers = rows_at(positions, rows=len(rows), seed=trial.seed)
+    numbers = rows_at(positions, rows=len(rows), seed=trial.seed, window_rows=trial.window_rows)
     lengths = rows.lengths(numbers)
     batches = []
     for chunk in plan.micro_batches(lengths, micro_batch=micro_batch):

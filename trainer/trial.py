@@ -39,7 +39,7 @@ class TrialSpec:
     """One point of the axes with one seed, on one data set: all that changes its numbers.
 
     `global_batch` is a number of rows (`full` is resolved before). `clip_norm` bounds the global norm of the whole
-    gradient, None for no bound.
+    gradient, None for no bound. `window_rows` shuffles within windows (`trainer.window`), None the whole split.
     """
 
     data_hash: str
@@ -53,11 +53,16 @@ class TrialSpec:
     budget: Duration
     evaluate_every: Duration
     clip_norm: float | None = None
+    window_rows: int | None = None
 
     @property
     def trial_id(self) -> str:
         """16 hexadecimal digits of the sha256 of this spec's canonical JSON."""
-        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        fields = asdict(self)
+        if self.window_rows is None:
+            # A full shuffle has the identity it had before there were windows.
+            del fields["window_rows"]
+        text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -17,11 +17,19 @@ COMMANDS = {
     "prepare": "articles (Parquet, JSONL, CSV) -> a prepared data set",
     "check": "prove on one real batch that every layout gives the same update",
     "run": "run a study here, with progress; Ctrl-C stops cleanly; run again = resume",
+    "submit": "hand a study to a cluster, which runs it without this machine",
+    "status": "how far the studies on a cluster are",
+    "logs": "what a study on a cluster says, so far or to its end",
+    "stop": "save and stop a study on a cluster",
+    "resume": "let a stopped study on a cluster go on",
+    "list": "all jobs of studies on a cluster",
     "results": "a table of a study's results",
     "export": "a trained model as a .keras file",
+    "fleet": "the EC2 machines: up, down, status, render",
 }
 EXIT_NO = 1
 EXIT_FAILED_TRIALS = 4
+EXIT_BUDGET = 6
 EXIT_BUG = 70
 EXIT_SIGNAL = 128
 EXIT_INTERRUPTED = EXIT_SIGNAL + 2

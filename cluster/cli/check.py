@@ -21,12 +21,13 @@ def command(study_file: str) -> int:
 
     The batch goes whole through one worker, in small micro-batches, and over two workers. Exit code 1: they differ.
     """
+    from cluster import machines
     from cluster.preflight import examine
-    from cluster.run import local_ray
     from cluster.study.spec import load
 
-    study = examine(load(study_file))
-    with local_ray(study):
+    spec = load(study_file)
+    study = examine(spec, machines.this_machine(with_gpus=spec.resources.gpus_per_worker > 0))
+    with machines.local_ray(study.placed):
         found = check_study(study)
     for checked in found:
         click.echo(line(checked))

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 )
 @click.option("--skip-empty", is_flag=True, help="Leave out empty texts instead of refusing them.")
 @click.option("--split-seed", default=0, show_default=True, help="Another one gives other splits.")
+@click.option(
+    "--address",
+    metavar="A",
+    help="Read and tokenise many files on Ray: auto or host:port on a cluster whose machines all see "
+    "SOURCE, or local. The data set is the same.",
+)
 def command(
     sources: tuple[str, ...],
     dest: str,
@@ -35,6 +41,7 @@ def command(
     task: str | None,
     skip_empty: bool,
     split_seed: int,
+    address: str | None,
 ) -> None:
     """Read articles and write a prepared data set to DEST.
 
@@ -57,6 +64,7 @@ def command(
             task=task,
             skip_empty=skip_empty,
             split_seed=split_seed,
+            address=address,
             progress=progress,
         )
     for line in summary(manifest, dest, seconds=time.monotonic() - started):

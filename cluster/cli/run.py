@@ -1,4 +1,4 @@
-"""`batchscope run`: a study on this machine, watched; Ctrl-C once saves and stops, twice stops now."""
+"""`batchscope run`: a study on this machine or a cluster, watched; Ctrl-C once saves and stops, twice stops now."""
 
 import contextlib
 import signal
@@ -6,51 +6,81 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cluster.cli import EXIT_FAILED_TRIALS, EXIT_SIGNAL
+from cluster.cli import EXIT_BUDGET, EXIT_FAILED_TRIALS, EXIT_SIGNAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from cluster.lanes.schedule import Schedule
     from cluster.preflight import Study
-    from cluster.report.live import Terminal
+    from cluster.prices import Spending
+    from cluster.report.live import LiveView, Terminal
     from cluster.study.spec import StudySpec
     from cluster.summary.store import Summary
     from trainer.trial import TrialSpec
 
 
+# Signals count from 1.
+OUT_OF_BUDGET = 0
+
+
 @click.command()
 @click.argument("study_file", metavar="STUDY.yaml", type=click.Path())
-def command(study_file: str) -> int:
+@click.option("--address", metavar="A", help="Join a Ray cluster (auto, or host:port) instead of starting Ray here.")
+@click.option("--budget", metavar="B", help="End in order when this run has spent it: 50usd, 3h, 90min.")
+def command(study_file: str, address: str | None, budget: str | None) -> int:
     """Run the study here. Run the same command again to resume it: what is finished is not repeated."""
+    from cluster.prices import parse_budget
     from cluster.study.spec import load
 
-    return run_and_watch(load(study_file))
+    spending = parse_budget(budget) if budget is not None else None
+    return run_and_watch(load(study_file), address=address, spending=spending)
 
 
-def run_and_watch(spec: "StudySpec", *, before: "Callable[[Study], None]" = lambda study: None) -> int:
+def run_and_watch(
+    spec: "StudySpec",
+    *,
+    address: str | None = None,
+    spending: "Spending | None" = None,
+    before: "Callable[[Study], None]" = lambda study: None,
+) -> int:
     """Run a study to its end, with progress on stderr and its points on stdout; the exit code.
 
     `before` is called when Ray is connected and before anything is trained.
     """
+    from cluster import machines
     from cluster.cli.results import show_points
     from cluster.preflight import examine
-    from cluster.run import local_ray, opened_summary, remaining
+    from cluster.run import opened_summary, remaining
 
-    study = examine(spec)
+    if address is None:
+        _refuse_dollars_here(spending)
+        study = examine(spec, machines.this_machine(with_gpus=spec.resources.gpus_per_worker > 0))
+    else:
+        study = examine(spec, machines.cluster(address))
     status = 0
-    with opened_summary(study) as summary:
+    with opened_summary(study, lambda line: click.echo(line, err=True)) as summary:
         trials = remaining(study, summary)
         click.echo(headline(study, len(study.trials) - len(trials)), err=True)
         if trials:
-            with local_ray(study):
+            with machines.joined_ray(address) if address else machines.local_ray(study.placed):
                 before(study)
-                status = _train(study, trials, summary)
+                status = _train(study, trials, summary, spending)
     show_points(summary, spec.study)
     return status
 
 
-def _train(study: "Study", trials: "list[TrialSpec]", summary: "Summary") -> int:
+def _refuse_dollars_here(spending: "Spending | None") -> None:
+    from cluster.prices import this_instance
+    from trainer.errors import InputError
+
+    if spending is not None and spending.usd is not None and this_instance().market == "local":
+        raise InputError(
+            f"--budget {spending.usd:g}usd: this machine is not on EC2 and has no price: give a time, such as 3h"
+        )
+
+
+def _train(study: "Study", trials: "list[TrialSpec]", summary: "Summary", spending: "Spending | None") -> int:
     from cluster.report.live import LiveView, Terminal
     from cluster.run import training
     from trainer.plan import total_updates
@@ -62,7 +92,10 @@ def _train(study: "Study", trials: "list[TrialSpec]", summary: "Summary") -> int
     }
     view = LiveView(examples=work, finished_before=len(study.trials) - len(trials), lanes=study.placed.lanes)
     with training(study, trials, summary, view.note) as schedule, Terminal(view) as terminal:
-        stopped_by = watch(schedule, terminal)
+        stopped_by = watch(schedule, terminal, lambda: spent_out(spending, view))
+    if stopped_by == OUT_OF_BUDGET:
+        click.echo("the budget is spent; the same command goes on from here with another", err=True)
+        return EXIT_BUDGET
     if stopped_by is not None:
         click.echo("stopped; the same command goes on from here", err=True)
         return EXIT_SIGNAL + stopped_by
@@ -76,14 +109,36 @@ def headline(study: "Study", finished: int) -> str:
     sizes = ", ".join(f"{batch} (micro-batches of {study.micro_batches[batch]})" for batch in batches)
     lines = [
         f"study {study.spec.study}: {len(study.trials)} trials, {finished} finished before; "
-        f"{rows:,} training rows; lanes: {placed.lanes}, workers a lane: {placed.workers}",
+        f"{rows:,} training rows; lanes: {placed.lanes}, workers a lane: {_workers(study)}",
         f"global batches {sizes}",
     ]
     return "\n".join(lines + ([placed.note] if placed.note else []))
 
 
-def watch(schedule: "Schedule", terminal: "Terminal") -> int | None:
-    """Wait for the end; Ctrl-C or SIGTERM once saves and stops. The number of the signal, if there was one.
+def _workers(study: "Study") -> str:
+    """The workers of a lane: one number, or from which to which."""
+    numbers = set(study.workers.values())
+    return f"{min(numbers)} to {max(numbers)}" if len(numbers) > 1 else str(*numbers)
+
+
+def spent_out(spending: "Spending | None", view: "LiveView") -> str | None:
+    """Why a run must end, if its budget is spent; a budget in dollars that cannot be told ends it too."""
+    if spending is None:
+        return None
+    if spending.seconds is not None:
+        seconds = view.seconds()
+        return f"the budget of {spending.seconds:g} s is spent" if seconds >= spending.seconds else None
+    assert spending.usd is not None
+    if view.unpriced:
+        return "the price of a machine is not known, so a budget in usd cannot be kept"
+    return f"the budget of {spending.usd:g} usd is spent" if view.cost_usd() >= spending.usd else None
+
+
+def watch(schedule: "Schedule", terminal: "Terminal", over: "Callable[[], str | None]" = lambda: None) -> int | None:
+    """Wait for the end; Ctrl-C or SIGTERM once saves and stops, and so does what `over` says.
+
+    Returns:
+        The number of the signal, if there was one; OUT_OF_BUDGET if `over` ended it.
 
     Raises:
         KeyboardInterrupt: on the second signal.
@@ -94,9 +149,13 @@ def watch(schedule: "Schedule", terminal: "Terminal") -> int | None:
             try:
                 while not schedule.wait(0.25):
                     terminal.refresh()
+                    if stopped_by is None and (reason := over()) is not None:
+                        stopped_by = OUT_OF_BUDGET
+                        terminal.say(f"{reason}: saving and stopping")
+                        schedule.cancel()
                 return stopped_by
             except _StoppedError as signalled:
-                if stopped_by is not None:
+                if stopped_by not in (None, OUT_OF_BUDGET):
                     raise KeyboardInterrupt from None
                 stopped_by = signalled.number
                 terminal.say("saving and stopping; Ctrl-C again to stop now")

@@ -6,8 +6,12 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from cluster.lanes import ledger
+from cluster.lanes.board import Beat
+from cluster.lanes.settings import LaneSettings
+from cluster.lanes.station import Station
 from cluster.lanes.worker import Failure, Machine
-from trainer.report import Evaluation, Outcome, State
+from trainer.report import Evaluation, Outcome
 from trainer.trial import TrialSpec
 
 SECONDS_BETWEEN_PARTS = 10.0
@@ -31,15 +35,18 @@ class Recorder(Protocol):
 
 @dataclass
 class Attempt:
-    """One attempt under way. `facts` are columns that are known before it begins."""
+    """One attempt under way on a group of `workers`; `reached` is how far the attempt before it came."""
 
-    recorder: Recorder
-    study: str
+    settings: LaneSettings
     trial: TrialSpec
-    facts: Mapping[str, Any]
+    workers: int
+    checkpoint_uri: str
+    reached: Beat | None = None
     attempt: int = 0
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     over: bool = False
+    _station: Station | None = None
+    _ended_at: datetime | None = None
     _evaluations: list[dict[str, Any]] = field(default_factory=list)
     _last: Evaluation | None = None
     _parts: int = 0
@@ -47,49 +54,72 @@ class Attempt:
 
     def __post_init__(self) -> None:
         """Mark the attempt, before its workers begin."""
-        self.attempt = self.recorder.next_attempt(self.study, self.trial.trial_id)
-        self.recorder.attempt_started(self.study, self.trial.trial_id, self.attempt, self._known())
+        study, trial_id = self.settings.study, self.trial.trial_id
+        self.attempt = self.settings.recorder.next_attempt(study, trial_id)
+        self.settings.recorder.attempt_started(study, trial_id, self.attempt, self._known())
+
+    def taken(self, station: Station) -> None:
+        """Its rank 0 has begun."""
+        self._station = station
 
     def evaluated(self, evaluation: Evaluation) -> None:
         """Keep an evaluation; written in parts, so that a long trial's curve can be read while it goes on."""
         self._last = evaluation
-        identity = {"study": self.study, "trial_id": self.trial.trial_id, "attempt": self.attempt}
-        self._evaluations.append({**identity, **asdict(evaluation)})
+        self._evaluations.append({**self._identity(), **asdict(evaluation)})
         if time.monotonic() - self._written_at >= SECONDS_BETWEEN_PARTS:
             self._write_evaluations()
 
-    def ended(self, outcome: Outcome, machine: Machine) -> None:
-        """Write the row of an attempt that came to its own end."""
+    def ended(self, outcome: Outcome, machine: Machine, *beats: Beat, error: str | None = None) -> None:
+        """Write the row of an attempt that came to its own end; `error` where the outcome has none."""
         measured = asdict(outcome)
         first_update_at = measured.pop("first_update_at")
-        starting = first_update_at - self.started_at.timestamp() if first_update_at else None
-        self._write({**measured, **asdict(machine), "seconds_starting": starting})
+        measured["error"] = measured["error"] or error
+        self._write({**measured, **asdict(machine)}, beats, first_update_at)
 
-    def broken(self, failure: Failure) -> None:
-        """Write the row of an attempt that something else ended."""
-        last = self._last
-        measured = {"updates": last.update, "examples": last.examples, "epochs": last.epoch} if last else {}
-        self._write({**measured, **asdict(failure)})
+    def broken(self, failure: Failure, *beats: Beat) -> None:
+        """Write the row of an attempt that something else ended, with what its workers last told."""
+        last, measured = self._last, {}
+        if last:
+            measured = {"updates": last.update, "examples": last.examples, "epochs": last.epoch}
+        if beats:
+            update = beats[-1].update
+            measured |= {
+                "updates": update,
+                "examples": update * self.trial.global_batch,
+                "seconds_training": beats[-1].seconds_training,
+                "seconds_resumed": beats[0].seconds_training,
+            }
+        self._write({**measured, **asdict(failure)}, beats, None)
 
-    def lost(self) -> None:
-        """Write the row of an attempt whose workers went away."""
-        self.broken(Failure(state=State.LOST, error="the workers went away before the trial ended"))
+    def cost_usd(self) -> float | None:
+        """What its machines have cost so far, or in all once it is over; None when that is not known."""
+        return ledger.cost_usd(self.settings, self._station, self.workers, self.started_at, self._ended_at)
 
-    def _write(self, measured: Mapping[str, Any]) -> None:
+    def _write(self, measured: Mapping[str, Any], beats: Sequence[Beat], first_update_at: float | None) -> None:
         self._write_evaluations()
-        ended = {"ended_at": datetime.now(UTC), "state": str(measured["state"])}
-        identity = {"study": self.study, "trial_id": self.trial.trial_id, "attempt": self.attempt}
-        self.recorder.write_trial({**identity, **self._known(), **measured, **ended})
+        self._ended_at = datetime.now(UTC)
+        clocks = ledger.clocks(self._station, self.started_at, self._ended_at, first_update_at)
+        repeated = ledger.seconds_repeated(self.reached, beats)
+        priced = ledger.priced(self._station) | {"cost_usd": self.cost_usd(), "seconds_repeated": repeated}
+        ended = {"ended_at": self._ended_at, "state": str(measured["state"])}
+        self.settings.recorder.write_trial(
+            {**self._identity(), **self._known(), **clocks, **priced, **measured, **ended}
+        )
         self.over = True
 
     def _write_evaluations(self) -> None:
         if self._evaluations:
-            self.recorder.write_evaluations(self._evaluations, part=self._parts)
+            self.settings.recorder.write_evaluations(self._evaluations, part=self._parts)
             self._evaluations = []
             self._parts += 1
         self._written_at = time.monotonic()
 
+    def _identity(self) -> dict[str, Any]:
+        return {"study": self.settings.study, "trial_id": self.trial.trial_id, "attempt": self.attempt}
+
     def _known(self) -> dict[str, Any]:
         trial = self.trial
         axes = {name: getattr(trial, name) for name in ("global_batch", "learning_rate", "optimizer", "dtype", "seed")}
-        return {**axes, **self.facts, "data_hash": trial.data_hash, "started_at": self.started_at}
+        layout = {"workers": self.workers, "micro_batch": self.settings.micro_batches[trial.global_batch]}
+        place = {"checkpoint_uri": self.checkpoint_uri, "data_hash": trial.data_hash, "started_at": self.started_at}
+        return {**axes, **self.settings.facts, **layout, **place}

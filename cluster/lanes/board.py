@@ -1,46 +1,48 @@
 """The board: one small actor of a study where lanes post jobs for their workers and hear what came of them.
 
-A job stays on the board until its outcome is told, so that workers that were started anew after a loss find it
-again. Everything a worker tells is numbered by the taking of the job: what an older, lost taking still had to say is
-not heard.
+A worker group has a name of its own: what an older, lost group of the same lane still had to say is told to a name
+that nobody listens to any more.
 """
 
 import asyncio
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import ray
 
+from cluster.lanes.head import ON_HEAD
+from cluster.lanes.station import Station
 from trainer.report import State
 from trainer.trial import TrialSpec
+
+SECONDS_BETWEEN_LOOKS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A trial for the workers of one lane; `serial` counts the lane's jobs from 1, `taking` the times it was taken."""
+    """A trial for the workers of one group; `serial` counts the group's jobs from 1."""
 
     serial: int
     trial: TrialSpec
     micro_batch: int
     checkpoints: str
-    taking: int = 0
 
 
-@dataclass
-class _Lane:
-    job: Job | None = None
-    takings: int = 0
-    wish: State | None = None
-    closed: bool = False
-    events: list[Any] = field(default_factory=list)
-    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+@dataclass(frozen=True, kw_only=True)
+class Beat:
+    """Where a trial under way stands: updates made, and seconds of training, all attempts together."""
+
+    update: int
+    seconds_training: float
 
 
 @dataclass(frozen=True)
 class Taken:
-    """An event: the lane's rank 0 has begun the job, for the `taking`-th time."""
+    """An event: the group's rank 0, at `station`, has begun the job."""
 
-    taking: int
+    station: Station
 
 
 @dataclass(frozen=True)
@@ -50,49 +52,67 @@ class TakenBack:
     state: State
 
 
+@dataclass
+class _Group:
+    job: Job | None = None
+    serial: int = 0
+    taken: bool = False
+    wish: State | None = None
+    closed: bool = False
+    events: list[Any] = field(default_factory=list)
+    beats: list[Beat] = field(default_factory=list)
+    nodes: set[str] = field(default_factory=set)
+    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+
 class Board:
-    """The state behind the actor; every method is one message."""
+    """The state behind the actor; every method is one message. `draining` tells the nodes that are called back."""
 
-    def __init__(self) -> None:
-        self._lanes: dict[str, _Lane] = {}
+    def __init__(self, draining: Callable[[], Mapping[str, int]]) -> None:
+        self._groups: dict[str, _Group] = {}
         self._wish: State | None = None
+        self._look = draining
+        self._draining: set[str] = set()
+        self._looked_at = float("-inf")
 
-    async def post(self, lane: str, job: Job) -> None:
-        """Give the lane's workers their next job."""
-        here = self._lane(lane)
+    async def post(self, group: str, job: Job) -> None:
+        """Give a group its next job."""
+        here = self._group(group)
         async with here.changed:
-            here.job, here.takings, here.wish, here.events = job, 0, None, []
+            here.job, here.serial, here.taken, here.wish = job, job.serial, False, None
+            here.events, here.beats = [], []
             if self._wish is not None:
                 here.job, here.events = None, [TakenBack(self._wish)]
             here.changed.notify_all()
 
-    async def take(self, lane: str, rank: int, after: int) -> tuple[Job, int] | None:
-        """The lane's job with a serial above `after`, as soon as there is one, and which taking it is; None to end."""
-        here = self._lane(lane)
+    async def take(self, group: str, rank: int, after: int, station: Station) -> Job | None:
+        """The group's job with a serial above `after`, as soon as there is one; None to end."""
+        here = self._group(group)
+        here.nodes.add(station.node_id)
         async with here.changed:
             await here.changed.wait_for(lambda: here.closed or (here.job is not None and here.job.serial > after))
-            if here.closed or here.job is None:
+            if here.closed:
                 return None
             if rank == 0:
-                here.takings += 1
-                here.events.append(Taken(here.takings))
+                here.taken = True
+                here.events.append(Taken(station))
                 here.changed.notify_all()
-            return here.job, here.takings
+            return here.job
 
-    async def tell(self, lane: str, taking: int, event: Any, *, last: bool = False) -> None:
-        """An event of the lane's job from its rank 0; the last one takes the job off the board."""
-        here = self._lane(lane)
+    async def tell(self, group: str, event: Any, *, last: bool = False) -> None:
+        """An event of the group's job from its rank 0; the last one takes the job off the board."""
+        here = self._group(group)
         async with here.changed:
-            if here.job is None or taking != here.takings:
+            if here.job is None:
                 return
             here.events.append(event)
             if last:
                 here.job = None
             here.changed.notify_all()
 
-    async def hear(self, lane: str, timeout_seconds: float) -> list[Any]:
+    async def hear(self, group: str, timeout_seconds: float) -> list[Any]:
         """What was told since the call before, as soon as there is anything; nothing after the timeout."""
-        here = self._lane(lane)
+        here = self._group(group)
         async with here.changed:
             try:
                 await asyncio.wait_for(here.changed.wait_for(lambda: bool(here.events)), timeout_seconds)
@@ -101,34 +121,57 @@ class Board:
             events, here.events = here.events, []
             return events
 
-    async def wish(self, lane: str) -> State | None:
-        """How the lane's trial is to end before its time, None to go on."""
-        return self._wish or self._lane(lane).wish
+    async def beat(self, group: str, serial: int, beat: Beat | None) -> State | None:
+        """Where the group's trial stands, from its rank 0; how it is to end before its time, None to go on.
 
-    async def stop(self, state: State, lane: str | None = None) -> None:
-        """Wish that one lane's trial, or every trial, ends in `state`; jobs that nobody took yet are taken back."""
-        if lane is None:
+        A trial on a node that is called back (a spot machine with its notice, `ray drain-node`) is to end as LOST: it
+        saves a checkpoint first, so that nothing of it is repeated.
+        """
+        here = self._group(group)
+        if beat is not None and serial == here.serial:
+            # The first tells where the attempt began, the last how far it came.
+            here.beats = [*here.beats[:1], beat]
+        if time.monotonic() - self._looked_at > SECONDS_BETWEEN_LOOKS:
+            self._looked_at = time.monotonic()
+            self._draining = set(await asyncio.to_thread(self._look))
+        return self._wish or here.wish or (State.LOST if here.nodes & self._draining else None)
+
+    async def beats(self, group: str) -> list[Beat]:
+        """The first and the last beat of the group's job: where it began, and how far it came; none before that."""
+        return self._group(group).beats
+
+    async def stop(self, state: State, group: str | None = None) -> None:
+        """Wish that one group's trial, or every trial, ends in `state`; jobs that nobody took yet are taken back."""
+        if group is None:
             self._wish = state
-        for name in [lane] if lane is not None else list(self._lanes):
-            here = self._lane(name)
+        for name in [group] if group is not None else list(self._groups):
+            here = self._group(name)
             async with here.changed:
                 here.wish = state
-                if here.job is not None and here.takings == 0:
+                if here.job is not None and not here.taken:
                     here.job = None
                     here.events.append(TakenBack(state))
                     here.changed.notify_all()
 
-    async def close(self, lane: str) -> None:
-        """No job will follow: the lane's workers end."""
-        here = self._lane(lane)
+    async def close(self, group: str) -> None:
+        """No job will follow: the group's workers end."""
+        here = self._group(group)
         async with here.changed:
             here.closed = True
             here.changed.notify_all()
 
-    def _lane(self, lane: str) -> _Lane:
-        return self._lanes.setdefault(lane, _Lane())
+    def _group(self, group: str) -> _Group:
+        return self._groups.setdefault(group, _Group())
 
 
 def start_board() -> Any:
-    """A handle of a new board actor, which ends with the driver that started it."""
-    return ray.remote(Board).options(num_cpus=0, max_concurrency=1000).remote()
+    """A handle of a new board actor on the head, which ends with the driver that started it."""
+    return ray.remote(Board).options(num_cpus=0, resources=ON_HEAD, max_concurrency=1000).remote(draining_nodes)
+
+
+def draining_nodes() -> Mapping[str, int]:
+    """The nodes that Ray is asked to give back, by their ids."""
+    from ray._private.state import state
+
+    nodes: Mapping[str, int] = state.get_draining_nodes()
+    return nodes

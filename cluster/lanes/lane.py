@@ -1,49 +1,31 @@
-"""A lane: a Tune trainable that keeps one Ray Train worker group warm and gives it trial after trial.
+"""A lane: a Tune trainable that keeps one worker group warm and gives it trial after trial.
 
 Why not one `TensorflowTrainer.fit()` a trial, the documented pattern: that starts four to five Python processes a
 trial and imports TensorFlow again in each, 17-21 s for 1 s of training on two cores. Tune reuses the actor of this
 class (`reuse_actors=True`): the workers, TensorFlow and the traced functions stay.
+
+A group that loses a worker, a machine or all of them ends; its attempt is LOST, and the trial goes on in another
+attempt, from its last checkpoint, on a new group of as many workers as there is room for.
 """
 
-import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import ray
-import ray.train
 from ray import tune
-from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-from cluster.lanes.attempt import Attempt, Recorder
-from cluster.lanes.backend import CollectiveConfig
-from cluster.lanes.board import Job, Taken, TakenBack
-from cluster.lanes.worker import Failure, WorkerSettings, work
+from cluster.lanes.attempt import Attempt
+from cluster.lanes.board import Beat, Job, Taken, TakenBack
+from cluster.lanes.group import Group, workers_that_fit
+from cluster.lanes.settings import LaneSettings
+from cluster.lanes.worker import Failure
 from trainer.report import Evaluation, Outcome, State
 from trainer.trial import TrialSpec, from_dict
 
-SECONDS_BETWEEN_CHECKS = 5.0
-# A trial that takes its workers with it again and again would otherwise never end.
-ATTEMPTS_AT_MOST = 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class LaneSettings:
-    """What all lanes of a study have in common. `micro_batches` gives the rows for each global batch."""
-
-    study: str
-    board: Any
-    recorder: Recorder
-    data: str
-    checkpoints: str
-    checkpoint_every_seconds: float
-    workers: int
-    cpus_per_worker: float
-    gpus_per_worker: float
-    threads: int
-    micro_batches: Mapping[int, int]
-    facts: Mapping[str, Any]
-    storage: str
+SECONDS_BETWEEN_CHECKS = 2.0
+# What a group that is to make room for another may take to end.
+SECONDS_TO_GO = 60.0
+# A trial that takes its workers with it again and again, without a new checkpoint in between, would never end.
+FRUITLESS_AT_MOST = 2
 
 
 class Lane(tune.Trainable):
@@ -53,37 +35,32 @@ class Lane(tune.Trainable):
         """Start the worker group; it is ready when it takes the first job."""
         assert settings is not None
         self._settings = settings
-        self._name = f"lane-{self.trial_id}"
-        self._serial = 0
-        self._problem: BaseException | None = None
+        self._groups = self._serial = 0
         self._attempt: Attempt | None = None
-        self._group = threading.Thread(target=self._run_group, daemon=True)
-        self._group.start()
         self._begin(from_dict(config["trial"]))
+        self._group = self._new_group(self._wanted())
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next trial; one that Tune stopped before its end gets its row first."""
         self._stop_trial()
         self._begin(from_dict(new_config["trial"]))
-        return self._problem is None
+        return True
 
     def step(self) -> dict[str, Any]:
         """Wait for the next report of the trial's workers."""
         if self._attempt is None:
-            self._attempt = self._new_attempt()
-            self._post()
+            self._make_group_fit()
+            self._start_attempt()
         while not self._pending:
-            if not self._group.is_alive():
-                raise self._end_broken()
             self._pending += [result for event in self._hear() if (result := self._note(event)) is not None]
+            if not self._pending and not self._group.alive:
+                self._after_loss()
         return self._pending.pop(0)
 
     def cleanup(self) -> None:
         """Let the workers end."""
         self._stop_trial()
-        ray.get(self._settings.board.close.remote(self._name))
-        # Workers that are still starting are not waited for: they end with this actor.
-        self._group.join(timeout=5)
+        self._group.close()
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
         """Nothing: trials keep their own checkpoints, but Tune asks before it reuses an actor."""
@@ -96,32 +73,48 @@ class Lane(tune.Trainable):
         self._trial = trial
         self._attempt = None
         self._pending: list[dict[str, Any]] = []
+        self._fruitless = 0
+        self._began_at_update = -1
+        self._reached: Beat | None = None
 
-    def _new_attempt(self) -> Attempt:
+    def _wanted(self) -> int:
+        return self._settings.workers[self._trial.global_batch]
+
+    def _new_group(self, workers: int) -> Group:
+        self._groups += 1
+        self._serial = 0
+        return Group(self._settings, name=f"lane-{self.trial_id}-{self._groups}", workers=workers)
+
+    def _make_group_fit(self) -> None:
+        """A trial of another number of workers needs another group, and so does a lane whose group has ended."""
+        if self._group.alive and self._group.workers == self._wanted():
+            return
+        self._group.close(seconds=SECONDS_TO_GO)
+        self._group = self._new_group(self._wanted())
+
+    def _start_attempt(self) -> None:
         settings = self._settings
-        facts = {
-            **settings.facts,
-            "workers": settings.workers,
-            "micro_batch": settings.micro_batches[self._trial.global_batch],
-            "checkpoint_uri": self._checkpoints(),
-        }
-        return Attempt(recorder=settings.recorder, study=settings.study, trial=self._trial, facts=facts)
-
-    def _checkpoints(self) -> str:
-        return f"{self._settings.checkpoints}/{self._trial.trial_id}"
-
-    def _post(self) -> None:
+        self._attempt = Attempt(
+            settings=settings,
+            trial=self._trial,
+            workers=self._group.workers,
+            checkpoint_uri=self._checkpoints(),
+            reached=self._reached,
+        )
         self._serial += 1
         job = Job(
             serial=self._serial,
             trial=self._trial,
-            micro_batch=self._settings.micro_batches[self._trial.global_batch],
+            micro_batch=settings.micro_batches[self._trial.global_batch],
             checkpoints=self._checkpoints(),
         )
-        ray.get(self._settings.board.post.remote(self._name, job))
+        ray.get(settings.board.post.remote(self._group.name, job))
+
+    def _checkpoints(self) -> str:
+        return f"{self._settings.checkpoints}/{self._trial.trial_id}"
 
     def _hear(self) -> list[Any]:
-        heard: list[Any] = ray.get(self._settings.board.hear.remote(self._name, SECONDS_BETWEEN_CHECKS))
+        heard: list[Any] = ray.get(self._settings.board.hear.remote(self._group.name, SECONDS_BETWEEN_CHECKS))
         return heard
 
     def _note(self, event: Any) -> dict[str, Any] | None:
@@ -131,84 +124,78 @@ class Lane(tune.Trainable):
         match event:
             case TakenBack(state=state):
                 attempt.broken(Failure(state=state, error="stopped before its workers were ready"))
-                return {"done": True, "state": str(state)}
-            case Taken(taking=1):
+                return self._ended(state)
+            case Taken(station=station):
+                attempt.taken(station)
                 return None
-            case Taken(taking=taking):
-                return self._taken_again(taking)
             case Evaluation():
                 attempt.evaluated(event)
-                return {"examples": event.examples, "validation_loss": event.validation_loss}
+                return {
+                    "examples": event.examples,
+                    "validation_loss": event.validation_loss,
+                    "cost_usd": attempt.cost_usd(),
+                }
             case Failure():
-                attempt.broken(event)
-                return {"done": True, "state": str(event.state)}
+                attempt.broken(event, *self._beats())
+                return self._ended(event.state)
+            case (Outcome(state=State.LOST) as outcome, machine):
+                attempt.ended(outcome, machine, *self._beats(), error="its machine was called back; it saved first")
+                self._after_loss()
+                return None
             case (Outcome() as outcome, machine):
-                attempt.ended(outcome, machine)
+                attempt.ended(outcome, machine, *self._beats())
                 score = {"examples": outcome.examples, "validation_loss": outcome.best_validation_loss}
-                return {"done": True, "state": str(outcome.state), **score}
+                return self._ended(outcome.state) | score
         raise AssertionError(f"nobody tells {event!r}")
 
-    def _taken_again(self, taking: int) -> dict[str, Any] | None:
-        """New workers took the trial up again: the attempt before is lost, another begins."""
+    def _ended(self, state: State) -> dict[str, Any]:
         assert self._attempt is not None
-        self._attempt.lost()
-        if taking <= ATTEMPTS_AT_MOST:
-            self._attempt = self._new_attempt()
-            return None
-        error = f"its workers went away {ATTEMPTS_AT_MOST} times: see the lane's log"
-        self._attempt = self._new_attempt()
-        self._attempt.broken(Failure(state=State.FAILED, error=error))
-        ray.get(self._settings.board.stop.remote(State.STOPPED, self._name))
-        return {"done": True, "state": str(State.FAILED)}
+        return {"done": True, "state": str(state), "cost_usd": self._attempt.cost_usd()}
+
+    def _beats(self) -> list[Beat]:
+        beats: list[Beat] = ray.get(self._settings.board.beats.remote(self._group.name))
+        return beats
+
+    def _after_loss(self) -> None:
+        """The group ended under the trial: close the attempt, and begin another on the workers there are."""
+        assert self._attempt is not None
+        beats = self._beats()
+        began = beats[0].update if beats else self._began_at_update
+        self._fruitless = 0 if began > self._began_at_update else self._fruitless + 1
+        self._began_at_update = began
+        self._reached = beats[-1] if beats else self._reached
+        give_up = self._fruitless >= FRUITLESS_AT_MOST
+        if not self._attempt.over:
+            self._attempt.broken(_loss(self._group.problem, give_up=give_up), *beats)
+        self._group.close(seconds=SECONDS_TO_GO)
+        if give_up:
+            self._pending.append(self._ended(State.FAILED))
+            return
+        self._pending.append({"lost": True, "cost_usd": self._attempt.cost_usd()})
+        self._group = self._new_group(workers_that_fit(self._settings, self._wanted()))
+        self._start_attempt()
 
     def _stop_trial(self) -> None:
         """If the trial has not ended, end it: STOPPED, unless the study is being cancelled."""
         if self._attempt is None or self._attempt.over:
             return
-        ray.get(self._settings.board.stop.remote(State.STOPPED, self._name))
-        while not self._attempt.over and self._group.is_alive():
+        ray.get(self._settings.board.stop.remote(State.STOPPED, self._group.name))
+        while not self._attempt.over and self._group.alive:
             for event in self._hear():
                 self._note(event)
 
-    def _end_broken(self) -> BaseException:
-        """The row of a trial whose worker group cannot be kept up, and the error for Tune."""
-        problem = self._problem or RuntimeError("the lane's workers ended")
-        if self._attempt is not None and not self._attempt.over:
-            text = f"{type(problem).__name__}: {problem}".split("\n", 1)[0]
-            self._attempt.broken(Failure(state=State.FAILED, error=text))
-        return problem
 
-    def _run_group(self) -> None:
-        """One Ray Train run for the lane's whole life; Train replaces workers that are lost."""
-        settings = self._settings
-        worker_settings = WorkerSettings(
-            board=settings.board,
-            lane=self._name,
-            data=settings.data,
-            threads=settings.threads,
-            checkpoint_every_seconds=settings.checkpoint_every_seconds,
-        )
-        trainer = DataParallelTrainer(
-            work,
-            train_loop_config={"settings": worker_settings},
-            backend_config=CollectiveConfig(),
-            scaling_config=ray.train.ScalingConfig(
-                num_workers=settings.workers,
-                use_gpu=settings.gpus_per_worker > 0,
-                resources_per_worker=_resources(settings),
-            ),
-            run_config=ray.train.RunConfig(
-                name=self._name,
-                storage_path=settings.storage,
-                failure_config=ray.train.FailureConfig(max_failures=1000),
-            ),
-        )
-        try:
-            trainer.fit()
-        except BaseException as problem:  # noqa: BLE001 - raised again by `step`, in the thread that Tune hears
-            self._problem = problem
+def _loss(problem: BaseException | None, *, give_up: bool) -> Failure:
+    """What is said of an attempt whose group ended under it."""
+    failures = getattr(problem, "worker_failures", None) or {}
+    whys = [f"rank {rank}: {_line(failure)}" for rank, failure in sorted(failures.items())]
+    reason = f" ({'; '.join(whys or [_line(problem)])})" if problem else ""
+    if give_up:
+        error = f"its workers went away {FRUITLESS_AT_MOST + 1} times without a new checkpoint{reason}"
+        return Failure(state=State.FAILED, error=error)
+    return Failure(state=State.LOST, error=f"its workers went away before it ended{reason}")
 
 
-def _resources(settings: LaneSettings) -> dict[str, float]:
-    wanted = {"CPU": settings.cpus_per_worker, "GPU": settings.gpus_per_worker}
-    return {name: amount for name, amount in wanted.items() if amount}
+def _line(problem: BaseException) -> str:
+    """The class and the first line of a problem."""
+    return f"{type(problem).__name__}: {str(problem).strip()}".split("\n", 1)[0][:300]

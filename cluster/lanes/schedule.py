@@ -10,23 +10,28 @@ import ray
 from ray import tune
 from ray.tune.search import Searcher
 
-from cluster.lanes.lane import Lane, LaneSettings
+from cluster.lanes.head import ON_HEAD
+from cluster.lanes.lane import Lane
+from cluster.lanes.settings import LaneSettings
 from trainer.report import State
 from trainer.trial import TrialSpec, from_dict
-
-# The custom resource of the machine that holds the drivers: a lane itself computes nothing and belongs there, never
-# on a spot machine. (Tune does not take a trial that asks for nothing at all.)
-HEAD = "head"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """Something that happened to a trial; `state` is None while it goes on, and `examples` are those used so far."""
+    """Something that happened to a trial; `state` is None while it goes on, and `examples` are those used so far.
+
+    `lost` says that an attempt lost its workers and another begins. `cost_usd` is of the attempt so far (of the one
+    that was lost), None when it is not known; `begins` marks the trial's first event.
+    """
 
     trial: TrialSpec
     examples: int = 0
     validation_loss: float | None = None
     state: State | None = None
+    begins: bool = False
+    lost: bool = False
+    cost_usd: float | None = None
 
 
 class Schedule:
@@ -99,7 +104,7 @@ class _Watcher(tune.Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A lane has taken a trial."""
-        self._watch(Event(trial=from_dict(trial.config["trial"])))
+        self._watch(Event(trial=from_dict(trial.config["trial"]), begins=True))
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -112,6 +117,8 @@ class _Watcher(tune.Callback):
                 examples=result.get("examples", 0),
                 validation_loss=result.get("validation_loss"),
                 state=state,
+                lost=result.get("lost", False),
+                cost_usd=result.get("cost_usd"),
             )
         )
 
@@ -125,7 +132,7 @@ def _tuner(queue: Searcher, lanes: int, settings: LaneSettings, watcher: tune.Ca
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
     os.environ["TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S"] = "0"
-    trainable = tune.with_resources(tune.with_parameters(Lane, settings=settings), {HEAD: 0.001})
+    trainable = tune.with_resources(tune.with_parameters(Lane, settings=settings), ON_HEAD)
     return tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(

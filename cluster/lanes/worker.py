@@ -13,26 +13,29 @@ from typing import TYPE_CHECKING, Any
 import ray
 import ray.train
 
-from cluster.lanes.board import Job
+from cluster.lanes.board import Beat, Job
+from cluster.lanes.station import this_station
+from cluster.stores import store_of
 from trainer.report import State
 from trainer.trial import TrialSpec
 
 if TYPE_CHECKING:
+    from trainer.checkpoint import Progress
     from trainer.journey import Data
     from trainer.manifest import Manifest
     from trainer.update import Shape
 
 # Axes of dtype or optimiser alternate between a few shapes; each learner kept is a model's memory.
 LEARNERS_KEPT = 4
-SECONDS_BETWEEN_WISHES = 0.5
+SECONDS_BETWEEN_BEATS = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerSettings:
-    """What all jobs of a lane have in common."""
+    """What all jobs of a group have in common."""
 
     board: Any
-    lane: str
+    group: str
     data: str
     threads: int
     checkpoint_every_seconds: float
@@ -57,26 +60,32 @@ class Failure:
 
 
 def work(config: dict[str, WorkerSettings]) -> None:
-    """Train the lane's jobs until there are none; runs on every worker under Ray Train."""
+    """Train the group's jobs until there are none; runs on every worker under Ray Train."""
     settings = config["settings"]
     context = ray.train.get_context()
-    trainer = _Trainer(settings, rank=context.get_world_rank(), workers=context.get_world_size())
-    serial = 0
-    while (taken := ray.get(settings.board.take.remote(settings.lane, trainer.rank, serial))) is not None:
-        job, taking = taken
+    rank, station, serial = context.get_world_rank(), this_station(), 0
+    tell = _teller(settings, rank)
+    trainer: _Trainer | None = None
+    while (job := ray.get(settings.board.take.remote(settings.group, rank, serial, station))) is not None:
         serial = job.serial
-        tell = _teller(settings, taking, trainer.rank)
         try:
+            trainer = trainer or _Trainer(settings, rank=rank, workers=context.get_world_size())
             outcome = trainer.train(job, tell)
         except BaseException as problem:
-            tell(failure_of(problem), last=True)
-            # The other workers may wait in an all-reduce: Train starts the whole group anew.
+            if (failure := failure_of(problem, workers=context.get_world_size())) is not None:
+                # Whichever rank it is: the others only hear that a peer went away.
+                ray.get(settings.board.tell.remote(settings.group, failure, last=True))
+            # The other workers may wait in an all-reduce: the whole group ends, and the lane starts another.
             raise
         tell((outcome, trainer.machine()), last=True)
 
 
-def failure_of(problem: BaseException) -> Failure:
-    """The state and the one-line error of an attempt that ended in `problem`."""
+def failure_of(problem: BaseException, *, workers: int) -> Failure | None:
+    """The state and the one-line error of an attempt that ended in `problem`; None if another worker's end may be why.
+
+    A collective that lost a peer ends in errors of many classes, from UnavailableError to InternalError: with several
+    workers they count as a loss, which the lane tries again a few times.
+    """
     import tensorflow as tf
 
     text = f"{type(problem).__name__}: {problem}".split("\n", 1)[0][:500]
@@ -84,29 +93,36 @@ def failure_of(problem: BaseException) -> Failure:
     if isinstance(problem, tf.errors.ResourceExhaustedError | MemoryError) or "ThenRnnForward" in text:
         return Failure(state=State.OUT_OF_MEMORY, error=text)
     sys.stderr.write("".join(traceback.format_exception(problem)))
+    if (
+        workers > 1
+        and isinstance(problem, tf.errors.OpError)
+        and not isinstance(problem, tf.errors.InvalidArgumentError)
+    ):
+        return None
     return Failure(state=State.FAILED, error=text)
 
 
-def _teller(settings: WorkerSettings, taking: int, rank: int) -> Callable[..., None]:
+def _teller(settings: WorkerSettings, rank: int) -> Callable[..., None]:
     """A function that tells the board an event, on rank 0 only; the last one is waited for."""
 
     def tell(event: Any, *, last: bool = False) -> None:
         if rank == 0:
-            told = settings.board.tell.remote(settings.lane, taking, event, last=last)
+            told = settings.board.tell.remote(settings.group, event, last=last)
             if last:
                 ray.get(told)
 
     return tell
 
 
-def open_data(folder: str) -> tuple["Manifest", "Data"]:
+def open_data(uri: str) -> tuple["Manifest", "Data"]:
     """The manifest and the open splits of a prepared data set."""
     from trainer.journey import Data
     from trainer.manifest import SPLITS, read
     from trainer.rows import open_rows
 
-    manifest = read(folder)
-    return manifest, Data(*(open_rows(folder, manifest.splits[name]) for name in SPLITS))
+    data = store_of(uri)
+    manifest = read(data)
+    return manifest, Data(*(open_rows(data, manifest.splits[name]) for name in SPLITS))
 
 
 def shape_of(trial: TrialSpec, manifest: "Manifest") -> "Shape":
@@ -147,16 +163,16 @@ class _Trainer:
         from trainer.checkpoint import Checkpoints
         from trainer.loop import train
 
-        with self._wishes() as stop_requested:
+        with self._heart(job.serial) as heartbeat:
             return train(
                 job.trial,
                 learner=self._learner(job),
                 data=self._data,
                 micro_batch=job.micro_batch,
-                checkpoints=Checkpoints(job.checkpoints),
+                checkpoints=Checkpoints(store_of(job.checkpoints)),
                 checkpoint_every_seconds=self.settings.checkpoint_every_seconds,
                 publish=publish,
-                stop_requested=stop_requested,
+                heartbeat=heartbeat,
             )
 
     def machine(self) -> Machine:
@@ -183,18 +199,33 @@ class _Trainer:
         return learner
 
     @contextmanager
-    def _wishes(self) -> Iterator[Callable[[], State | None]]:
-        """A function that tells what rank 0 last heard the board wish, asked again and again by a thread."""
+    def _heart(self, serial: int) -> Iterator[Callable[["Progress"], State | None]]:
+        """A function that hears where the trial stands and tells what rank 0 last heard the board wish.
+
+        A thread passes both on, so that no update waits for the board.
+        """
         heard: list[State | None] = [None]
+        stands: list[Beat | None] = [None]
         over = threading.Event()
 
-        def listen() -> None:
-            while not over.wait(SECONDS_BETWEEN_WISHES):
-                heard[0] = ray.get(self.settings.board.wish.remote(self.settings.lane))
+        def told(beat: Beat | None) -> Any:
+            return self.settings.board.beat.remote(self.settings.group, serial, beat)
+
+        def beat_on() -> None:
+            while not over.wait(SECONDS_BETWEEN_BEATS):
+                heard[0] = ray.get(told(stands[0]))
+
+        def heartbeat(progress: "Progress") -> State | None:
+            first = stands[0] is None
+            stands[0] = Beat(update=progress.update, seconds_training=progress.seconds_training)
+            if first and self.rank == 0:
+                # Where the attempt begins is told at once: the updates until the next beat may be its last.
+                told(stands[0])
+            return heard[0]
 
         if self.rank == 0:
-            threading.Thread(target=listen, daemon=True).start()
+            threading.Thread(target=beat_on, daemon=True).start()
         try:
-            yield lambda: heard[0]
+            yield heartbeat
         finally:
             over.set()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from cluster.prepare.sources import Source
+from cluster.prepare.sources import Source, opened
 from trainer.errors import InputError, nearest
 
 BATCH_ROWS = 2048
@@ -33,7 +33,7 @@ class Columns:
 class Batch:
     """Raw rows of one file.
 
-    `places[i]` is the row's line or row number in it, `unit` which of both; `bytes` is how much of the file the
+    `places[i]` is the row's line or row number in it, `unit` which of both; `share` is how much of the file the
     batch accounts for (for the progress bar).
     """
 
@@ -43,20 +43,20 @@ class Batch:
     texts: list[str | None]
     labels: pa.Array
     groups: list[object] | None
-    bytes: int
+    share: float
 
     def where(self, index: int) -> str:
         """The words for one row's place in an error."""
         return f"{self.file} {self.unit} {self.places[index]}"
 
 
-def read(files: Sequence[Source], columns: Columns, batch_rows: int = BATCH_ROWS) -> Iterator[Batch]:
-    """All rows of all files in order; at most `batch_rows` rows or about `BATCH_BYTES` bytes at a time."""
+def read(source: Source, columns: Columns, batch_rows: int = BATCH_ROWS) -> Iterator[Batch]:
+    """All rows of a file in order; at most `batch_rows` rows or about `BATCH_BYTES` bytes at a time."""
     from cluster.prepare import lines, parquet
 
-    for file in files:
-        reader = parquet.read if file.format == "parquet" else lines.read
-        yield from reader(file, columns, batch_rows)
+    reader = parquet.read if source.format == "parquet" else lines.read
+    with opened(source) as path:
+        yield from reader(source, path, columns, batch_rows)
 
 
 def require(file: str, columns: Columns, known: Sequence[str]) -> None:

@@ -41,8 +41,8 @@ def count(counts: Counts, rows: Rows, splits: Splits, *, column: str, task: str 
     if not rows.texts:
         return
     kind = _kind(rows.labels)
-    seen = counts.setdefault(kind, {})
     if task == REGRESSION or (kind == "float" and task is None):
+        counts.setdefault(kind, {})
         _numbers(rows, column)
         return
     encoded = rows.labels.dictionary_encode()
@@ -50,14 +50,25 @@ def count(counts: Counts, rows: Rows, splits: Splits, *, column: str, task: str 
         encoded.indices.to_numpy().astype(np.int64) * len(SPLITS) + splits,
         minlength=len(encoded.dictionary) * len(SPLITS),
     ).reshape(-1, len(SPLITS))
-    for value, row in zip(encoded.dictionary.to_pylist(), table, strict=True):
-        seen[value] = seen[value] + row if value in seen else row
-    if len(seen) > MOST_LABELS:
-        first, second = list(seen)[:2]
-        raise InputError(
-            f"label {column!r} has more than {MOST_LABELS:,} different values ({first!r}, {second!r}, ...): "
-            "name another --label column, or use --task regression if it is a number to predict"
-        )
+    merge(counts, {kind: dict(zip(encoded.dictionary.to_pylist(), table, strict=True))}, column=column)
+
+
+def merge(counts: Counts, more: Counts, *, column: str) -> None:
+    """Add the counts of other rows to `counts`.
+
+    Raises:
+        InputError: there are too many classes.
+    """
+    for kind, values in more.items():
+        seen = counts.setdefault(kind, {})
+        for value, row in values.items():
+            seen[value] = seen[value] + row if value in seen else row
+        if len(seen) > MOST_LABELS:
+            first, second = list(seen)[:2]
+            raise InputError(
+                f"label {column!r} has more than {MOST_LABELS:,} different values ({first!r}, {second!r}, ...): "
+                "name another --label column, or use --task regression if it is a number to predict"
+            )
 
 
 def decide(counts: Counts, *, column: str, task: str | None) -> Labels:
@@ -82,7 +93,10 @@ def encode(labels: Labels, rows: Rows, column: str) -> pa.Array:
     if labels.task == REGRESSION:
         return pa.array(_numbers(rows, column), type=pa.float32())
     encoded = rows.labels.dictionary_encode()
-    ids = np.array([labels.ids[value] for value in encoded.dictionary.to_pylist()], dtype=np.int32)
+    values = encoded.dictionary.to_pylist()
+    if any(value not in labels.ids for value in values):
+        raise InputError(f"{rows.source.file} changed while it was read (a label is new): run again")
+    ids = np.array([labels.ids[value] for value in values], dtype=np.int32)
     return pa.array(ids[encoded.indices.to_numpy()], type=pa.int32())
 
 

@@ -5,45 +5,49 @@ readers are faster, but guess a column's type from the first block and name no l
 """
 
 import csv
-import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from pathlib import Path
 
 import pyarrow as pa
 
 from cluster.prepare.batches import BATCH_BYTES, Batch, Columns, require
-from cluster.prepare.sources import Source
+from cluster.prepare.sources import Source, opened
 from trainer.errors import InputError, NotReadyError
 
 # A longer line is no article but a missing line end or an unclosed quote: say so before memory is full.
 LINE_BYTES = 64 * 2**20
 
+# From the narrowest: a column that has fields of several types is of the last of them.
+FIELD_TYPES = ("integer", "float", "string")
+
 Record = tuple[int, dict[str, object]]
 
 
-def read(source: Source, columns: Columns, batch_rows: int) -> Iterator[Batch]:
-    """The file's rows in order; blank lines are passed over.
+def read(source: Source, path: Path, columns: Columns, batch_rows: int) -> Iterator[Batch]:
+    """The rows of the source's local file `path` in order; blank lines are passed over.
 
     Raises:
         InputError: a line is malformed, a column is missing, or a value has a type that cannot be used.
+        NotReadyError: it may not be read.
     """
-    records = _json_records(source, columns) if source.format == "jsonl" else _csv_records(source, columns)
+    records = _json_records(source, path, columns) if source.format == "jsonl" else _csv_records(source, path, columns)
     pending: list[Record] = []
-    size = 0
+    size, file_size = 0, max(1, path.stat().st_size)
     for record in records:
         pending.append(record)
         size += len(str(record[1].get(columns.text)))
         if len(pending) == batch_rows or size > BATCH_BYTES:
-            yield _batch(source, columns, pending, size)
+            yield _batch(source, columns, pending, size / file_size)
             pending, size = [], 0
     if pending:
-        yield _batch(source, columns, pending, size)
+        yield _batch(source, columns, pending, size / file_size)
 
 
-def _lines(source: Source) -> Iterator[tuple[int, str]]:
+def _lines(source: Source, path: Path) -> Iterator[tuple[int, str]]:
     """The file's lines from 1, decoded one by one so that a wrong byte is found on its line."""
     try:
-        with source.filesystem.open_input_stream(source.path) as stream, io.BufferedReader(stream) as file:
+        with path.open("rb") as file:
             for number, line in enumerate(iter(lambda: file.readline(LINE_BYTES), b""), start=1):
                 if len(line) == LINE_BYTES:
                     raise InputError(f"{source.name} line {number} is longer than 64 MiB: one article a line")
@@ -56,10 +60,10 @@ def _lines(source: Source) -> Iterator[tuple[int, str]]:
         raise NotReadyError(f"{source.name} cannot be read ({problem}): check permission") from None
 
 
-def _json_records(source: Source, columns: Columns) -> Iterator[Record]:
+def _json_records(source: Source, path: Path, columns: Columns) -> Iterator[Record]:
     remedy = "there must be one JSON object on each line"
     checked = False
-    for number, line in _lines(source):
+    for number, line in _lines(source, path):
         if not line.strip():
             continue
         try:
@@ -74,10 +78,10 @@ def _json_records(source: Source, columns: Columns) -> Iterator[Record]:
         yield number, record
 
 
-def _csv_records(source: Source, columns: Columns) -> Iterator[Record]:
+def _csv_records(source: Source, path: Path, columns: Columns) -> Iterator[Record]:
     csv.field_size_limit(LINE_BYTES)
     delimiter = "\t" if source.format == "tsv" else ","
-    reader = csv.reader((line for _, line in _lines(source)), delimiter=delimiter, strict=True)
+    reader = csv.reader((line for _, line in _lines(source, path)), delimiter=delimiter, strict=True)
     line = 1
     try:
         header = next(reader, [])
@@ -99,7 +103,7 @@ def _csv_records(source: Source, columns: Columns) -> Iterator[Record]:
         ) from None
 
 
-def _batch(source: Source, columns: Columns, records: list[Record], size: int) -> Batch:
+def _batch(source: Source, columns: Columns, records: list[Record], share: float) -> Batch:
     places = [number for number, _ in records]
     labels = [record.get(columns.label) for _, record in records]
     for (number, record), label in zip(records, labels, strict=True):
@@ -117,7 +121,7 @@ def _batch(source: Source, columns: Columns, records: list[Record], size: int) -
         texts=[record.get(columns.text) for _, record in records],  # type: ignore[misc]  # checked above
         labels=_labels(source, columns, places, labels),
         groups=None if columns.group is None else [record.get(columns.group) for _, record in records],
-        bytes=size,
+        share=share,
     )
 
 
@@ -151,21 +155,21 @@ def _labels(source: Source, columns: Columns, places: list[int], labels: list[ob
         ) from None
 
 
-def field_type(files: Sequence[Source], columns: Columns) -> str:
+def field_type(source: Source, column: str) -> str:
     """What a CSV file does not say: whether its labels are all `integer`, all `float`, or `string`.
 
     The label column is read once for this. To guess from the first block, as readers of CSV do, is wrong for a
     column that goes on otherwise; to decide at the end would need every value in memory.
     """
     best = 0
-    for file in files:
-        for _, record in _csv_records(file, Columns(text=columns.label, label=columns.label)):
-            field = str(record[columns.label])
+    with opened(source) as path:
+        for _, record in _csv_records(source, path, Columns(text=column, label=column)):
+            field = str(record[column])
             while best < 2 and field and not _fits(field, best):
                 best += 1
             if best == 2:
-                return "string"
-    return ("integer", "float")[best]
+                break
+    return FIELD_TYPES[best]
 
 
 def _fits(field: str, best: int) -> bool:

@@ -1,6 +1,7 @@
 """Rows of a Parquet file, read by path in batches of bounded size."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,26 +15,23 @@ from trainer.errors import InputError, NotReadyError
 READ_AHEAD_BYTES = 2**20
 
 
-def read(source: Source, columns: Columns, batch_rows: int) -> Iterator[Batch]:
-    """The file's rows in order.
+def read(source: Source, path: Path, columns: Columns, batch_rows: int) -> Iterator[Batch]:
+    """The rows of the source's local file `path` in order.
 
     Raises:
         InputError: it is not Parquet, lacks a column, or a column has a type that cannot be used.
+        NotReadyError: it may not be read.
     """
     try:
         # By path, never from a Python file object: pyarrow may then abort the process when it exits.
-        with pq.ParquetFile(
-            source.path, filesystem=source.filesystem, pre_buffer=False, buffer_size=READ_AHEAD_BYTES
-        ) as file:
+        with pq.ParquetFile(str(path), pre_buffer=False, buffer_size=READ_AHEAD_BYTES) as file:
             require(source.name, columns, file.schema_arrow.names)
             _check_types(source.name, columns, file.schema_arrow)
             yield from _batches(source, columns, file, batch_rows)
     except (pa.ArrowException, OSError) as problem:
         first_line = (str(problem).splitlines() or [""])[0]
-        # A damaged file is an OSError too; only a store or a permission is no matter of the file itself.
-        if isinstance(problem, PermissionError) or (
-            isinstance(problem, OSError) and source.filesystem.type_name == "s3"
-        ):
+        # A damaged file is an OSError too; only a permission is no matter of the file itself.
+        if isinstance(problem, PermissionError):
             raise NotReadyError(f"{source.name} cannot be read ({first_line}): check permission") from problem
         raise InputError(f"{source.name} cannot be read as Parquet ({first_line}): write it again") from problem
 
@@ -52,7 +50,7 @@ def _batches(source: Source, columns: Columns, file: pq.ParquetFile, batch_rows:
             texts=record.column(columns.text).cast(pa.string()).to_pylist(),
             labels=_plain(record.column(columns.label)),
             groups=None if columns.group is None else record.column(columns.group).to_pylist(),
-            bytes=source.bytes * record.num_rows // rows,
+            share=record.num_rows / rows,
         )
         first += record.num_rows
 

@@ -1,24 +1,36 @@
-"""A destination appears whole or not at all: written beside it, flushed to disk, then renamed.
+"""A destination appears whole or not at all.
 
-On S3, where nothing can be renamed, the shards are put first and `manifest.json` last: without a manifest it is
-no data set to any reader.
+A folder is written beside its place, flushed to disk, then renamed. In a bucket, where nothing can be renamed, each
+file is put when it is complete and deleted here, so that the disk holds no more than the open shards; `manifest.json`
+is put last: without it, it is no data set to any reader. Before anything a claim is created, on the condition that
+there is none, and it is deleted last: of two `prepare` into one place one stops before it has put anything.
 """
 
+import json
 import os
 import secrets
 import shutil
+import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-from pyarrow import fs as pafs
-
-from trainer.errors import InputError, NotReadyError
-from trainer.manifest import locate
+from cluster.stores import store_of
+from trainer.errors import InputError, NotReadyError, UserError
+from trainer.store import Folder, Store
 
 MANIFEST = "manifest.json"
+CLAIM = "being-written"
+
+
+@dataclass(frozen=True)
+class Staged:
+    """Files are written in `folder`, and each is given to `take` when it is complete and closed."""
+
+    folder: Path
+    take: Callable[[Path], None]
 
 
 def refuse_used(dest: str) -> None:
@@ -28,66 +40,62 @@ def refuse_used(dest: str) -> None:
         InputError: it holds prepared data or something else, or is no address.
         NotReadyError: its store does not answer.
     """
-    try:
-        filesystem, path = locate(dest)
-        info = filesystem.get_file_info(path)
-        entries = []
-        if info.type == pafs.FileType.Directory:
-            entries = filesystem.get_file_info(pafs.FileSelector(path))
-    except pa.ArrowInvalid as problem:
-        raise InputError(f"destination {dest} is not a path or an s3:// address: {problem}") from None
-    except OSError as problem:
-        raise NotReadyError(f"destination {dest} cannot be reached ({problem}): check permission and region") from None
-    if info.type == pafs.FileType.File:
-        raise InputError(f"destination {dest} is a file: name a folder that does not exist yet")
-    if any(entry.base_name == MANIFEST for entry in entries):
+    store = store_of(dest)
+    _refuse(dest, _entries(store.uri) if isinstance(store, Folder) else store.names())
+
+
+def _refuse(dest: str, entries: Sequence[str]) -> None:
+    if MANIFEST in entries:
         raise InputError(f"destination {dest} already holds prepared data: choose another folder or delete it")
     if entries:
         raise InputError(
-            f"destination {dest} is not empty (it holds {entries[0].base_name}) and is no prepared data: choose "
-            "another folder or delete it"
+            f"destination {dest} is not empty (it holds {entries[0]}) and is no prepared data: choose another folder "
+            "or delete it"
         )
 
 
 @contextmanager
-def staging(dest: str) -> Iterator[Path]:
-    """A temporary folder that is published as `dest` if the block ends well, and removed if not.
+def staging(dest: str) -> Iterator[Staged]:
+    """Where to write what is published as `dest` if the block ends well, and taken away if not.
 
     Raises:
+        InputError: another `prepare` writes there at the same time.
         NotReadyError: it cannot be written (disk full, permission, store).
     """
-    filesystem, path = locate(dest)
-    local = isinstance(filesystem, pafs.LocalFileSystem)
-    folder: Path | None = None
+    store = store_of(dest)
     try:
-        folder = _beside(Path(path)) if local else Path(tempfile.mkdtemp(prefix="batchscope-prepare-"))
-        yield folder
-        if local:
-            _rename(folder, Path(path))
-        else:
-            _upload(folder, filesystem, path)
+        with _renamed(Path(store.uri)) if isinstance(store, Folder) else _put(store) as staged:
+            yield staged
     except OSError as problem:
         raise NotReadyError(
             f"destination {dest} cannot be written ({problem}): check space and permission, then run again"
         ) from problem
-    finally:
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
-def _beside(dest: Path) -> Path:
+def _entries(folder: str) -> list[str]:
+    path = Path(folder)
+    try:
+        if path.is_file():
+            raise InputError(f"destination {folder} is a file: name a folder that does not exist yet")
+        return sorted(os.listdir(path)) if path.exists() else []
+    except OSError as problem:
+        raise NotReadyError(f"destination {folder} cannot be read ({problem}): check permission") from None
+
+
+@contextmanager
+def _renamed(dest: Path) -> Iterator[Staged]:
+    """A folder beside `dest` that becomes it."""
     dest.parent.mkdir(parents=True, exist_ok=True)
     # Not mkdtemp: its folder would be readable by nobody else once it is renamed.
     folder = dest.parent / f".{dest.name}.{secrets.token_hex(4)}.partial"
     folder.mkdir()
-    return folder
-
-
-def _rename(folder: Path, dest: Path) -> None:
-    for path in [*folder.iterdir(), folder]:
-        _flush_to_disk(path)
-    os.rename(folder, dest)
-    _flush_to_disk(dest.parent)
+    try:
+        yield Staged(folder, _flush_to_disk)
+        _flush_to_disk(folder)
+        os.rename(folder, dest)
+        _flush_to_disk(dest.parent)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _flush_to_disk(path: Path) -> None:
@@ -98,19 +106,44 @@ def _flush_to_disk(path: Path) -> None:
         os.close(descriptor)
 
 
-def _upload(folder: Path, filesystem: pafs.FileSystem, path: str) -> None:
-    """Put every file, the manifest last; after an error take away what was put."""
-    files = sorted(folder.iterdir(), key=lambda file: (file.name == MANIFEST, file.name))
+@contextmanager
+def _put(store: Store) -> Iterator[Staged]:
+    """A temporary folder whose files are put into a store; after an error what was put is deleted there."""
+    names: list[str] = []
+
+    def take(file: Path) -> None:
+        names.append(file.name)
+        store.write(file.name, file.read_bytes())
+        file.unlink()
+
+    with _claimed(store), tempfile.TemporaryDirectory(prefix="batchscope-prepare-") as folder:
+        try:
+            yield Staged(Path(folder), take)
+        except BaseException:
+            _delete(store, names)
+            raise
+
+
+@contextmanager
+def _claimed(store: Store) -> Iterator[None]:
+    """The right to write, for one process at a time; nothing else is there when it begins."""
+    own = json.dumps({"host": socket.gethostname(), "process": os.getpid(), "token": secrets.token_hex(8)}).encode()
+    # Its own content is there when an earlier try of the call had succeeded.
+    if store.create(CLAIM, own) not in (None, own):
+        raise InputError(
+            f"destination {store.uri} is being written by another `prepare`: choose another one (if that one was "
+            f"killed, delete what it left there, {CLAIM} too)"
+        )
     try:
-        for file in files:
-            pafs.copy_files(
-                str(file),
-                f"{path}/{file.name}",
-                source_filesystem=pafs.LocalFileSystem(),
-                destination_filesystem=filesystem,
-            )
-    except BaseException:
-        for file in files:
-            with suppress(OSError):
-                filesystem.delete_file(f"{path}/{file.name}")
-        raise
+        # Since it was found empty another `prepare` may have come and gone.
+        _refuse(store.uri, [name for name in store.names() if name != CLAIM])
+        yield
+    finally:
+        _delete(store, [CLAIM])
+
+
+def _delete(store: Store, names: Sequence[str]) -> None:
+    """Delete as much as can be: the error that is on its way, or a success, is not to be hidden by another one."""
+    for name in names:
+        with suppress(UserError):
+            store.delete(name)

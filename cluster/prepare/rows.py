@@ -1,4 +1,4 @@
-"""Rows that can be used: no missing value, no empty text, numbered over the whole input."""
+"""Rows that can be used: no missing value, no empty text, numbered."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from trainer.errors import InputError
 class Rows:
     """Checked rows of one batch.
 
-    `rows` are their numbers over all input, `first` counts the kept rows before them, `keys` are the normalised
+    `rows` are their numbers in their file, `first` counts the file's kept rows before them, `keys` are the normalised
     texts that say which rows are duplicates. `kept` are the indices in `source` of the rows that were kept.
     """
 
@@ -35,7 +35,7 @@ class Rows:
 
 
 def checked(batches: Iterable[Batch], columns: Columns, *, skip_empty: bool) -> Iterator[Rows]:
-    """The rows of `batches` that can be used.
+    """The rows of a file's `batches` that can be used.
 
     Raises:
         InputError: a text, label or group is missing, or a text is empty and `skip_empty` is not set.

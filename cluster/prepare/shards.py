@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from cluster.prepare.publish import Staged
 from trainer.manifest import UNKNOWN_ID, Shard, Split, sha256_of_file
 
 SHARD_BYTES = 64 * 2**20
@@ -19,10 +20,10 @@ PERCENTILES = (50, 90, 99)
 
 
 class SplitWriter:
-    """Holds the open shard of one split. Closed, it can tell the `Split` and the content's `digest`."""
+    """Holds the open shard of one split and hands on the full ones. Closed, it tells the `Split` and the `digest`."""
 
-    def __init__(self, folder: Path, name: str, *, max_tokens: int, labels: int, shard_bytes: int) -> None:
-        self._folder, self._name, self._shard_bytes = folder, name, shard_bytes
+    def __init__(self, staged: Staged, name: str, *, max_tokens: int, labels: int, shard_bytes: int) -> None:
+        self._staged, self._name, self._shard_bytes = staged, name, shard_bytes
         self._writer: pq.ParquetWriter | None = None
         self._pending: list[pa.Table] = []
         self._shards: list[Shard] = []
@@ -40,7 +41,9 @@ class SplitWriter:
         """Write what is pending and close; after an error only close."""
         if kind is None:
             self._flush()
-        self._close_shard()
+            self._close_shard()
+        elif self._writer is not None:
+            self._writer.close()
 
     def write(self, table: pa.Table) -> None:
         """Add rows: a table with the columns `row`, `tokens`, `label` and `truncated`."""
@@ -105,7 +108,7 @@ class SplitWriter:
             self._close_shard()
 
     def _path(self) -> Path:
-        return self._folder / f"{self._name}-{len(self._shards):05}.parquet"
+        return self._staged.folder / f"{self._name}-{len(self._shards):05}.parquet"
 
     def _close_shard(self) -> None:
         if self._writer is None:
@@ -122,3 +125,4 @@ class SplitWriter:
         )
         self._shards.append(shard)
         self._shard_rows = self._shard_tokens = 0
+        self._staged.take(path)

@@ -5,16 +5,13 @@ its text to its group; everything tied together, however far, is one component a
 """
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
 
-from cluster.prepare.rows import Rows
-
 Hashes = npt.NDArray[np.uint64]
 Splits = npt.NDArray[np.uint8]
-Splitter = Callable[[Rows], Splits]
 
 # Of 2**64 hashes the first 80 % are train, the next 10 % validation, the rest test (`trainer.manifest.SPLITS`).
 TRAIN_SHARE, VALIDATION_SHARE = 0.8, 0.1
@@ -54,20 +51,3 @@ def by_component(text_hashes: Hashes, group_hashes: Hashes, *, split_seed: int) 
     again = hashes((str(value) for value in smallest.tolist()), split_seed=split_seed)
     splits: Splits = by_hash(again)[component_of_node[text_of_row]]
     return splits
-
-
-def splitter(rows: Callable[[], Iterable[Rows]], *, grouped: bool, split_seed: int) -> Splitter:
-    """The function that gives a batch's splits. With groups all rows are read first, 16 bytes kept of each."""
-    if not grouped:
-        return lambda batch: by_hash(hashes(batch.keys, split_seed=split_seed))
-    pairs = [
-        (hashes(batch.keys, split_seed=split_seed), hashes(batch.groups or [], split_seed=split_seed))
-        for batch in rows()
-    ]
-    empty = [np.zeros(0, dtype=np.uint64)]
-    splits = by_component(
-        np.concatenate([text for text, _ in pairs] or empty),
-        np.concatenate([group for _, group in pairs] or empty),
-        split_seed=split_seed,
-    )
-    return lambda batch: splits[batch.first : batch.first + len(batch.texts)]

@@ -2,7 +2,8 @@
 
 Words are counted by the library's own trainer, in parallel, a window of texts at a time; its counts are merged
 here. One training over all texts would do without the merging, but holds every distinct word of the input (a
-number, a misspelling) in memory; here the rarest words are forgotten when there are too many.
+number, a misspelling) in memory; here the rarest words are forgotten when there are too many. Each file is counted
+by itself and the files are merged in their order, so that it does not matter where they are counted.
 """
 
 import json
@@ -32,23 +33,28 @@ def count_words(texts: Iterable[str], words: Words, *, most_words: int = MOST_WO
         window.append(text)
         characters += len(text)
         if len(window) == WINDOW_ROWS or characters >= WINDOW_CHARACTERS:
-            _add(window, words, most_words)
+            merge(words, _counted(window), most_words=most_words)
             window, characters = [], 0
-    _add(window, words, most_words)
+    merge(words, _counted(window), most_words=most_words)
 
 
-def _add(window: list[str], words: Words, most_words: int) -> None:
-    trainer = trainers.WordLevelTrainer(vocab_size=0, special_tokens=[], show_progress=False)
-    _tokenizer({UNKNOWN: 0}).train_from_iterator(window, trainer)
-    # The trainer has no accessor for its counts; its state (what pickle would save) is JSON that holds them.
-    counts: Words = json.loads(trainer.__getstate__())["WordLevelTrainer"]["words"]
-    for word, count in counts.items():
+def merge(words: Words, more: Words, *, most_words: int = MOST_WORDS) -> None:
+    """Add the words of other texts to `words`, then forget the rarest that are too many."""
+    for word, count in more.items():
         words[word] = words.get(word, 0) + count
     rarest = 0
     while len(words) > most_words:
         rarest += 1
         for word in [word for word, count in words.items() if count <= rarest]:
             del words[word]
+
+
+def _counted(window: list[str]) -> Words:
+    trainer = trainers.WordLevelTrainer(vocab_size=0, special_tokens=[], show_progress=False)
+    _tokenizer({UNKNOWN: 0}).train_from_iterator(window, trainer)
+    # The trainer has no accessor for its counts; its state (what pickle would save) is JSON that holds them.
+    counts: Words = json.loads(trainer.__getstate__())["WordLevelTrainer"]["words"]
+    return counts
 
 
 def build(words: Words, *, size: int) -> Tokenizer:

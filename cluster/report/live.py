@@ -32,9 +32,18 @@ class LiveView:
     running: dict[TrialSpec, "Event"] = field(default_factory=dict)
     ended: dict[TrialSpec, State] = field(default_factory=dict)
     best: "Event | None" = None
+    lost: int = 0
+    unpriced: bool = False
+    began_at: float = field(default_factory=time.monotonic)
+    costs_usd: dict[TrialSpec, float] = field(default_factory=dict)
+    running_usd: dict[TrialSpec, float] = field(default_factory=dict)
 
     def note(self, event: "Event") -> None:
         """Take in what happened to a trial."""
+        self._account(event)
+        if event.lost:
+            self.lost += 1
+            return
         if event.validation_loss is not None and not _is_worse(event, self.best):
             self.best = event
         if event.state is None:
@@ -44,6 +53,24 @@ class LiveView:
             self.ended[event.trial] = event.state
         if event.examples and self.first_progress is None:
             self.first_progress = time.monotonic(), self.fraction()
+
+    def _account(self, event: "Event") -> None:
+        """Keep what each trial has cost: attempts that are over, and the one that runs."""
+        if event.cost_usd is None:
+            self.unpriced = self.unpriced or not event.begins
+        elif event.lost or event.state is not None:
+            self.costs_usd[event.trial] = self.costs_usd.get(event.trial, 0.0) + event.cost_usd
+            self.running_usd.pop(event.trial, None)
+        else:
+            self.running_usd[event.trial] = event.cost_usd
+
+    def cost_usd(self) -> float:
+        """What the attempts of this run have cost so far, as far as is known."""
+        return sum(self.costs_usd.values()) + sum(self.running_usd.values())
+
+    def seconds(self) -> float:
+        """Seconds since this run began."""
+        return time.monotonic() - self.began_at
 
     @property
     def failed(self) -> int:
@@ -70,9 +97,13 @@ class LiveView:
         done = self.finished_before + len(self.ended)
         waiting = len(self.examples) - len(self.ended) - len(self.running)
         parts = [f"{done} done, {len(self.running)} running, {waiting} waiting"]
+        if self.lost:
+            parts.append(f"{self.lost} lost and resumed")
         parts += [f"{counts[state]} {state.lower()}" for state in State if counts[state] and state != State.COMPLETED]
         if self.best:
             parts.append(f"best loss so far {self.best.validation_loss:.4f} ({point_of(self.best.trial)})")
+        if self.cost_usd():
+            parts.append(f"{self.cost_usd():.2f} usd so far")
         left = self.seconds_left()
         if left is not None and self.running:
             parts.append(f"about {duration(left)} left")

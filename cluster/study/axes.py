@@ -40,6 +40,7 @@ def trials(spec: StudySpec, *, data_hash: str, train_rows: int) -> tuple[TrialSp
             budget=spec.budget_at(written),
             evaluate_every=spec.evaluate_every,
             clip_norm=spec.clip_norm,
+            window_rows=spec.shuffle.window_rows if spec.shuffle else None,
         )
         for seed, dtype, optimizer, written in product(
             spec.axes.seeds, spec.axes.dtype, spec.axes.optimizer, spec.axes.global_batch

@@ -64,6 +64,17 @@ def micro_batch(value: object) -> int | str:
     raise ValueError("give a whole number of rows of at least 1, or auto")
 
 
+def workers(value: object) -> int | dict[int, int]:
+    """A number of workers, or numbers from some global batches on: `{1: 1, 512: 4}`."""
+    remedy = "give a whole number of at least 1, or such numbers from global batches on, 1 among them: {1: 1, 512: 4}"
+    written: dict[Any, Any] = value if isinstance(value, dict) else {1: value}
+    # JSON, in which a spec is stored, has only text as keys.
+    kept = {int(key) if isinstance(key, str) and key.isdecimal() else key: count for key, count in written.items()}
+    if 1 not in kept or not all(type(number) is int and number >= 1 for pair in kept.items() for number in pair):
+        raise ValueError(remedy)
+    return {key: kept[key] for key in sorted(kept)} if isinstance(value, dict) else kept[1]
+
+
 def seeds(value: object) -> tuple[Any, ...]:
     """A number n of seeds, for 0..n-1, or a list of seeds."""
     if type(value) is not int:

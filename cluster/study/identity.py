@@ -6,13 +6,18 @@ from typing import Any
 
 from cluster.study.spec import StudySpec
 
-# Other axes, budgets or resources under the same name only add trials; another task or model makes another study.
-_FIXED = ("task", "model")
+# Other axes, budgets or resources under the same name only add trials; another task, model or shuffle makes another
+# study: no column would tell its trials apart.
+_FIXED = ("task", "model", "shuffle")
 
 
 def canonical_json(spec: StudySpec) -> str:
     """The spec with all defaults filled in, as JSON; `spec.parse` reads it back."""
-    return json.dumps(spec.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    fields = spec.model_dump(mode="json")
+    if spec.shuffle is None:
+        # A full shuffle has the identity it had before there were windows.
+        del fields["shuffle"]
+    return json.dumps(fields, sort_keys=True, separators=(",", ":"))
 
 
 def spec_hash(spec: StudySpec) -> str:
@@ -37,7 +42,7 @@ def changed(old_json: str, new: StudySpec) -> list[str]:
 def _fixed(fields: dict[str, Any]) -> dict[str, Any]:
     dotted: dict[str, Any] = {}
     for key in _FIXED:
-        value = fields[key]
+        value = fields.get(key, {})
         dotted |= {f"{key}.{name}": inner for name, inner in value.items()} if isinstance(value, dict) else {key: value}
     return dotted
 

@@ -22,8 +22,8 @@ _AUTO_MICRO_BATCH_CPU = 32
 class Placement:
     """How a study's trials are laid out.
 
-    `cpus` and `gpus` are what all lanes take together; `threads_per_worker` are TensorFlow's. `note` says in one
-    sentence why there are fewer lanes than asked for, None when there are not.
+    `workers` are the most of any trial; `cpus` and `gpus` are what all lanes take together; `threads_per_worker` are
+    TensorFlow's. `note` says in one sentence why there are fewer lanes than asked for, None when there are not.
     """
 
     lanes: int
@@ -34,20 +34,22 @@ class Placement:
     note: str | None
 
 
-def place(resources: Resources, trials: Sequence[TrialSpec], *, cpus: float, gpus: float) -> Placement:
-    """The placement of `trials`, of which there is at least one, on a machine with `cpus` and `gpus`.
+def place(
+    resources: Resources, trials: Sequence[TrialSpec], *, cpus: float, gpus: float, where: str = "this machine"
+) -> Placement:
+    """The placement of `trials`, of which there is at least one, where there are `cpus` and `gpus`.
 
     Raises:
         InputError: not one lane fits, or the micro-batch is larger than the largest global batch's share.
     """
     _check_micro_batch(resources, max(trial.global_batch for trial in trials))
-    workers = resources.workers
+    workers = max(resources.workers_at(trial.global_batch) for trial in trials)
     by_cpus = _slots(cpus, resources.cpus_per_worker) // workers
     by_gpus = _gpu_slots(gpus, resources.gpus_per_worker) // workers if resources.gpus_per_worker else by_cpus
     if not by_cpus:
-        raise InputError(_refusal("cpus_per_worker", "CPU", workers, resources.cpus_per_worker, cpus))
+        raise InputError(_refusal("cpus_per_worker", "CPU", workers, resources.cpus_per_worker, cpus, where))
     if not by_gpus:
-        raise InputError(_refusal("gpus_per_worker", "GPU", workers, resources.gpus_per_worker, gpus))
+        raise InputError(_refusal("gpus_per_worker", "GPU", workers, resources.gpus_per_worker, gpus, where))
     fit = min(by_cpus, by_gpus)
     lanes = min(resources.lanes or fit, fit, len(trials))
     return Placement(
@@ -56,7 +58,7 @@ def place(resources: Resources, trials: Sequence[TrialSpec], *, cpus: float, gpu
         cpus=float(lanes * workers * _exact(resources.cpus_per_worker)),
         gpus=float(lanes * workers * _exact(resources.gpus_per_worker)),
         threads_per_worker=max(1, int(resources.cpus_per_worker)),
-        note=_note(resources.lanes, fit, len(trials)),
+        note=_note(resources.lanes, fit, len(trials), where),
     )
 
 
@@ -64,16 +66,17 @@ def micro_batch_rows(resources: Resources, global_batch: int) -> int:
     """The most rows that go through the model at once in a worker's share of `global_batch`."""
     auto = _AUTO_MICRO_BATCH_GPU if resources.gpus_per_worker else _AUTO_MICRO_BATCH_CPU
     wanted = resources.micro_batch if isinstance(resources.micro_batch, int) else auto
-    return min(-(-global_batch // resources.workers), wanted)
+    return min(-(-global_batch // resources.workers_at(global_batch)), wanted)
 
 
 def _check_micro_batch(resources: Resources, global_batch: int) -> None:
     """Refuse a `micro_batch` that no trial can use: it is larger than the share of the largest global batch."""
-    share = -(-global_batch // resources.workers)
+    workers = resources.workers_at(global_batch)
+    share = -(-global_batch // workers)
     if isinstance(resources.micro_batch, int) and resources.micro_batch > share:
         raise InputError(
             f"resources.micro_batch {resources.micro_batch} is larger than the share of {_count(share, 'row')} "
-            f"(global batch {global_batch} over {_count(resources.workers, 'worker')}): give at most {share}, or auto"
+            f"(global batch {global_batch} over {_count(workers, 'worker')}): give at most {share}, or auto"
         )
 
 
@@ -92,12 +95,12 @@ def _gpu_slots(gpus: float, per_worker: float) -> int:
     return int(gpus) * _slots(1, per_worker)
 
 
-def _refusal(key: str, unit: str, workers: int, per_worker: float, machine: float) -> str:
+def _refusal(key: str, unit: str, workers: int, per_worker: float, machine: float, where: str) -> str:
     needed = float(workers * _exact(per_worker))
     within = ", each worker's part within one GPU" if unit == "GPU" and per_worker < 1 and workers > 1 else ""
     return (
         f"a lane of {_count(workers, 'worker')} needs {_count(needed, unit)}{within}, "
-        f"this machine has {machine:g}: {_remedy(key, unit, workers, machine)}"
+        f"{where} has {machine:g}: {_remedy(key, unit, workers, machine)}"
     )
 
 
@@ -114,11 +117,11 @@ def _remedy(key: str, unit: str, workers: int, machine: float) -> str:
     return f"set resources.{key}: {int(part * 10_000) / 10_000:g}"
 
 
-def _note(asked: int | None, fit: int, trials: int) -> str | None:
+def _note(asked: int | None, fit: int, trials: int, where: str) -> str | None:
     if asked is None or asked <= min(fit, trials):
         return None
     if fit <= trials:
-        return f"{asked} lanes were asked for, this machine holds {fit}"
+        return f"{asked} lanes were asked for, {where} holds {fit}"
     return f"{asked} lanes were asked for, the study has only {_count(trials, 'trial')}"
 
 

@@ -161,7 +161,9 @@ def _target(value: object) -> object:
 class Resources(_Strict):
     """What a study may use at once. No `lanes`: as many as fit."""
 
-    workers: int = Field(default=1, ge=1, description="a whole number of at least 1")
+    workers: Annotated[int | dict[int, int], BeforeValidator(forms.workers)] = Field(
+        default=1, description="a whole number of at least 1, or {1: 1, 512: 4}: 4 from global batch 512 on"
+    )
     lanes: int | None = Field(
         default=None, ge=1, description="a whole number of at least 1, or leave it out for as many as fit"
     )
@@ -171,6 +173,12 @@ class Resources(_Strict):
     )
     micro_batch: MicroBatch = Field(default="auto", description="a whole number of rows of at least 1, or auto")
 
+    def workers_at(self, global_batch: int) -> int:
+        """The workers of a trial with this global batch."""
+        if isinstance(self.workers, int):
+            return self.workers
+        return self.workers[max(start for start in self.workers if start <= global_batch)]
+
     @model_validator(mode="after")
     def _no_gpu_and_a_half(self) -> Self:
         if self.gpus_per_worker > 1 and self.gpus_per_worker % 1:
@@ -179,6 +187,12 @@ class Resources(_Strict):
                 f"give {int(self.gpus_per_worker)}"
             )
         return self
+
+
+class Shuffle(_Strict):
+    """A shuffle within windows, for data sets larger than a machine's cache (`trainer.window`)."""
+
+    window_rows: int = Field(ge=1, description="a whole number of rows of at least 1, such as 500000")
 
 
 class StudySpec(_Strict):
@@ -198,6 +212,9 @@ class StudySpec(_Strict):
     clip_norm: float | None = Field(default=None, gt=0, description="a positive number, or leave it out")
     target: Annotated[ValidationLoss | Literal["auto"] | None, BeforeValidator(_target)] = None
     margin: ValidationLoss | None = Field(default=None, description="{validation_loss: 0.01}, or leave it out")
+    shuffle: Shuffle | None = Field(
+        default=None, description="{window_rows: 500000}, or leave it out to shuffle all rows"
+    )
     resources: Resources = Field(default=Resources(), description="its keys, such as {workers: 1, lanes: 2}")
     checkpoint_every_seconds: float = Field(default=60.0, gt=0, description="a positive number of seconds")
 
@@ -213,6 +230,17 @@ class StudySpec(_Strict):
                 raise ValueError(
                     f"budget is for global batch {batch}, which axes.global_batch does not list: remove it, or list it"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _window_of_a_batch(self) -> Self:
+        # `full` is all rows in any order: no window changes it.
+        largest = max((batch for batch in self.axes.global_batch if isinstance(batch, int)), default=0)
+        if self.shuffle and self.shuffle.window_rows < largest:
+            raise ValueError(
+                f"shuffle.window_rows is {self.shuffle.window_rows}, less than the global batch {largest}, which would "
+                f"be rows of few places: give at least {largest}, or remove shuffle"
+            )
         return self
 
     def budget_at(self, global_batch: int | str) -> Duration:

@@ -9,15 +9,12 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as pads
-from pyarrow import fs as pafs
 
-from cluster.summary.objects import reading
+from cluster.summary.scan import scan
 from cluster.summary.store import Summary
-from cluster.summary.tables import AXES, COMPLETED, FINISHED, SCHEMAS, STATES, TEXT, is_study_name
+from cluster.summary.tables import AXES, COMPLETED, FINISHED, STATES, TEXT, is_study_name
 from cluster.summary.where import where as rows_where
-from trainer.errors import InputError, NotReadyError, nearest
-from trainer.manifest import locate
+from trainer.errors import InputError, nearest
 
 POINT = ("global_batch", "learning_rate", "optimizer", "dtype")
 # Given with mean and sample standard deviation over seeds.
@@ -177,30 +174,9 @@ def overview(summary: Summary) -> pa.Table:
     )
 
 
-def _read(summary: Summary, name: str, study: str | None = None) -> pa.Table:
+def _read(summary: Summary, table: str, study: str | None = None) -> pa.Table:
     assert study is None or is_study_name(study), study
-    schema = SCHEMAS[name]
-    with reading(summary.uri):
-        filesystem, root = locate(summary.uri)
-        folder = f"{root}/{name}" if study is None else f"{root}/{name}/study={study}"
-        options = pads.FileSystemFactoryOptions(
-            partition_base_dir=f"{root}/{name}",
-            # Declared: a study named 2024 is a text too.
-            partitioning=pads.HivePartitioning(pa.schema([("study", pa.string())])),
-        )
-        selector = pafs.FileSelector(folder, allow_not_found=True, recursive=True)
-        factory = pads.FileSystemDatasetFactory(filesystem, selector, pads.ParquetFileFormat(), options)
-        try:
-            # One chunk for each file would make everything after this slow.
-            table = factory.finish(schema).to_table().combine_chunks()
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as problem:
-            raise InputError(f"{summary.uri} holds a file that is no table {name!r}: {problem}") from None
-        if not table.num_rows and summary.uri.startswith("s3://"):
-            bucket = root.partition("/")[0]
-            # S3 lists a bucket that does not exist as an empty one.
-            if filesystem.get_file_info(bucket).type == pafs.FileType.NotFound:
-                raise NotReadyError(f"cannot read the summary in {summary.uri}: there is no bucket {bucket}")
-    return table
+    return scan(summary.store, table, study)
 
 
 def _highest_attempt(table: pa.Table, keys: tuple[str, ...]) -> pa.Table:

@@ -5,8 +5,8 @@ answer finds its own object. The column `study` is in the folder's name and not 
 both read it from there.
 """
 
+import contextlib
 import json
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +15,11 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyarrow import fs as pafs
 
+from cluster.stores import store_of
 from cluster.summary import tables
-from cluster.summary.objects import publish, reading
 from trainer.errors import InputError
-from trainer.manifest import locate
+from trainer.store import Store
 
 # In the root of every summary: says what the folder is, and proves before a run that it can be written.
 LABEL = "batchscope-summary.json"
@@ -43,13 +42,18 @@ class Summary:
 
     def __post_init__(self) -> None:
         """Make a folder's path absolute: a Ray actor has another working folder."""
-        object.__setattr__(self, "uri", _root(self.uri))
+        object.__setattr__(self, "uri", store_of(self.uri).uri)
+
+    @property
+    def store(self) -> Store:
+        """Where the objects lie."""
+        return store_of(self.uri)
 
     def write_study(self, row: Mapping[str, Any]) -> None:
         """Write what a study asks for; a later run of the same spec replaces it (it has another `started_at`)."""
         table = tables.table_of("studies", [row])
         key = f"studies/study={row['study']}/{row['spec_hash']}.parquet"
-        publish(self.uri, key, _body(table), replace=True)
+        self.store.write(key, _body(table))
 
     def write_trial(self, row: Mapping[str, Any]) -> None:
         """Write the one row of an attempt; writing the same row again is fine.
@@ -84,17 +88,16 @@ class Summary:
         tables.check("trials", {**row, "state": tables.LOST})
         key = _marker(study, trial_id, attempt)
         body = json.dumps(row, sort_keys=True, default=_json_value).encode()
-        there = publish(self.uri, key, body)
+        there = self.store.create(key, body)
         if there is not None and there != body:
             raise ConflictError(f"{self.uri}/{key} was begun by somebody else")
 
     def next_attempt(self, study: str, trial_id: str) -> int:
         """The number of a trial's next attempt, 1 for the first."""
-        filesystem, path = locate(self.uri)
         attempt = 1
         # Asked for one by one: a listing would grow with the study, and attempts are few.
-        with reading(self.uri):
-            while filesystem.get_file_info(f"{path}/{_marker(study, trial_id, attempt)}").type == pafs.FileType.File:
+        with contextlib.suppress(FileNotFoundError):
+            while self.store.read(_marker(study, trial_id, attempt)):
                 attempt += 1
         return attempt
 
@@ -103,21 +106,18 @@ class Summary:
 
         For a driver that runs nothing yet: an attempt that is still running is among them.
         """
-        filesystem, path = locate(self.uri)
-        with reading(self.uri):
-            lost = sorted(self._names("attempts", study) - self._names("trials", study))
-            texts = [_text(filesystem, f"{path}/{_marker(study, *name)}") for name in lost]
-        return [_row(json.loads(text)) for text in texts]
+        lost = sorted(self._names("attempts", study) - self._names("trials", study))
+        return [_row(json.loads(self.store.read(_marker(study, *name)))) for name in lost]
 
     def _names(self, table: str, study: str) -> set[tuple[str, int]]:
-        filesystem, path = locate(self.uri)
-        infos = filesystem.get_file_info(pafs.FileSelector(f"{path}/{table}/study={study}", allow_not_found=True))
-        names = (re.fullmatch(r"([A-Za-z0-9]+)-(\d+)\.(?:json|parquet)", info.base_name) for info in infos)
+        folder = f"{table}/study={study}/"
+        found = (name.removeprefix(folder) for name in self.store.names(folder))
+        names = (re.fullmatch(r"([A-Za-z0-9]+)-(\d+)\.(?:json|parquet)", name) for name in found)
         return {(name[1], int(name[2])) for name in names if name}
 
     def _write_once(self, key: str, table: pa.Table) -> None:
         body = _body(table)
-        there = publish(self.uri, key, body)
+        there = self.store.create(key, body)
         if there is not None and there != body and not _same_rows(there, table):
             raise ConflictError(f"{self.uri}/{key} is there already with other content, and rows never change")
 
@@ -131,7 +131,7 @@ def check_writable(uri: str) -> None:
     """
     summary = Summary(uri)
     body = json.dumps(LAYOUT).encode()
-    there = publish(summary.uri, LABEL, body)
+    there = summary.store.create(LABEL, body)
     if there is not None and there != body:
         raise InputError(
             f"{summary.uri} holds a summary of another layout ({LABEL}): "
@@ -143,12 +143,6 @@ def _marker(study: str, trial_id: str, attempt: int) -> str:
     return f"attempts/study={study}/{trial_id}-{attempt}.json"
 
 
-def _text(filesystem: pafs.FileSystem, path: str) -> bytes:
-    with filesystem.open_input_stream(path) as stream:
-        text: bytes = stream.read()
-    return text
-
-
 def _json_value(value: Any) -> Any:
     # What a row may hold and JSON does not know: times and NumPy's numbers.
     return value.isoformat() if isinstance(value, datetime) else value.item()
@@ -157,23 +151,6 @@ def _json_value(value: Any) -> Any:
 def _row(fields: dict[str, Any]) -> dict[str, Any]:
     times = [name for name in fields if tables.TRIALS.field(name).type == tables.TIME and fields[name]]
     return {**fields, **{name: datetime.fromisoformat(fields[name]) for name in times}}
-
-
-def _root(uri: str) -> str:
-    scheme, separator, rest = uri.partition("://")
-    if not separator:
-        return os.path.abspath(os.path.expanduser(uri))
-    # pyarrow would take both from the address, boto3 neither, and a message would print the secret.
-    if "@" in rest or "?" in rest:
-        raise InputError(
-            f"a summary's address has no credentials and no options ({scheme}://...): "
-            "set AWS_PROFILE and AWS_ENDPOINT_URL instead"
-        )
-    if scheme == "file" and rest.startswith("/"):
-        return os.path.abspath(rest)
-    if scheme != "s3" or not rest.strip("/"):
-        raise InputError(f"{uri} cannot hold a summary: give a folder or s3://bucket/prefix")
-    return uri.rstrip("/")
 
 
 def _body(table: pa.Table) -> bytes:

@@ -62,6 +62,9 @@ TRIALS = _schema(
     ("updates_to_target examples_to_target", WHOLE),
     ("seconds_to_target cost_to_target_usd", REAL),
     ("cost_usd noise_scale gradient_check", REAL),
+    # ledger: `seconds_training` are of all attempts, of which these were taken over; and those that a loss cost
+    ("seconds_resumed seconds_repeated usd_per_hour", REAL),
+    ("region price_source", TEXT),
     # provenance
     ("data_hash spec_hash code_version tensorflow_version kernel_path checkpoint_uri phase", TEXT),
 )

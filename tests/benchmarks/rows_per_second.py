@@ -106,13 +106,14 @@ class Ours:
         from trainer.checkpoint import Checkpoints
         from trainer.collective import Collective, World
         from trainer.journey import Journey
+        from trainer.store import Folder
         from trainer.update import Learner
 
         self.settings, self.trial = settings, _trial(settings)
         manifest, self.data = open_data(settings.data)
         learner = Learner(shape_of(self.trial, manifest), Collective(World()))
         with tempfile.TemporaryDirectory() as empty:
-            self.journey = Journey(self.trial, learner, self.data, Checkpoints(empty), lambda evaluation: None)
+            self.journey = Journey(self.trial, learner, self.data, Checkpoints(Folder(empty)), lambda evaluation: None)
 
     def warm(self, first: int, updates: int) -> Compiled:
         """Compute once each shape of micro-batch that these updates hold, and change nothing."""

@@ -75,9 +75,10 @@ def data_folder(options: argparse.Namespace, home: Path) -> str:
 
 def describe_data(folder: str) -> str:
     """One line on the data set: rows, tokens, classes."""
+    from cluster.stores import store_of
     from trainer.manifest import read
 
-    manifest = read(folder)
+    manifest = read(store_of(folder))
     train = manifest.splits["train"]
     rows = ", ".join(f"{split.rows:,} {name}" for name, split in manifest.splits.items())
     return (
@@ -117,14 +118,15 @@ def timed(command: Sequence[str], *, log: Path, extra: Mapping[str, str] | None 
         try:
             status = process.wait()
         finally:
-            _end(process)
+            end(process)
         seconds = time.monotonic() - started
     if status:
         raise SystemExit(f"{' '.join(command)} ended with {status}:\n{log.read_text()[-3000:]}")
     return seconds
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Ask a command that leads a session of its own to stop, then make it, with all that it started."""
     if process.poll() is None:
         with suppress(ProcessLookupError, subprocess.TimeoutExpired):
             process.send_signal(signal.SIGINT)

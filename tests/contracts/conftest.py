@@ -1,18 +1,8 @@
 """Where a summary can be: a folder, and a bucket on a local server that speaks S3."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from cluster.summary import objects
-
-
-@pytest.fixture
-def other_client() -> Iterator[None]:
-    """For a test that makes a client in another environment: it is forgotten after the test."""
-    yield
-    objects._client.cache_clear()
 
 
 @pytest.fixture(params=["folder", "s3"])

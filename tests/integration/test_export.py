@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 
 from cluster import export
 from cluster.prepare import vocabulary
+from cluster.stores import store_of
 from cluster.study import axes, identity, spec
 from cluster.summary.store import Summary
 from tests.conftest import VOCABULARY, write_prepared
@@ -68,7 +69,7 @@ class Place:
         )
 
     def kept(self) -> None:
-        Checkpoints(self.checkpoints).finish(best=self.best, last=self.last)
+        Checkpoints(store_of(self.checkpoints)).finish(best=self.best, last=self.last)
         self.ended("COMPLETED")
 
     def found(self, **changes: Any) -> export.Found:
@@ -314,7 +315,7 @@ def test_a_trial_of_an_earlier_spec_is_found(place: Places) -> None:
 def test_a_trial_without_kept_weights_is_refused(place: Places, tmp_path: Path, state: str | None, remedy: str) -> None:
     here = place()
     # Half an end: the weights were written, the row was not.
-    Checkpoints(here.checkpoints).finish(best=here.best, last=here.last)
+    Checkpoints(store_of(here.checkpoints)).finish(best=here.best, last=here.last)
     if state:
         here.ended(state, error="a fuse blew" if state == "FAILED" else None)
     files = export.files_of(str(tmp_path / "model.keras"), force=False)
@@ -362,7 +363,7 @@ def test_weights_that_are_damaged_or_do_not_fit_are_refused(place: Places, tmp_p
     with pytest.raises(InputError, match=rf"no whole best\.npz in {here.checkpoints};"):
         export.export(here.found(), files, at="best")
     wrong = [*here.best[:-1], np.zeros(7, "float32")]
-    Checkpoints(here.checkpoints).finish(best=wrong, last=here.best[:-1])
+    Checkpoints(store_of(here.checkpoints)).finish(best=wrong, last=here.best[:-1])
     for at in ("best", "last"):
         with pytest.raises(InputError, match=r"have the shapes .*, but its model takes .*\(3,\)"):
             export.export(here.found(), files, at=at)
@@ -384,7 +385,7 @@ def test_the_command_lists_trials_and_says_what_is_missing(place: Places, tmp_pa
     trial_id, uri = here.trials[0].trial_id, here.summary.uri
     assert "no trial has ended yet" in call("small", "--summary", uri).stderr
     here.ended("DIVERGED", loss=0.25)
-    Checkpoints(here.checkpoints).finish(best=here.best, last=here.last)
+    Checkpoints(store_of(here.checkpoints)).finish(best=here.best, last=here.last)
     listed = call("small", "--summary", uri).stdout.splitlines()
     assert listed[-1].split()[:3] == [trial_id, "DIVERGED", "0.2500"]
     for arguments, missing in ((["--trial", trial_id], "-o model.keras"), (["-o", "m.keras"], "--trial ID")):
@@ -414,7 +415,7 @@ def test_a_users_own_model_is_built_by_its_factory(
     monkeypatch.chdir(tmp_path / "code")
     options = ["--trial", here.trials[0].trial_id, "--summary", here.summary.uri]
     assert "layers that exported_models:build defines" in call("small", *options, "-o", "model.keras").stderr
-    Checkpoints(here.checkpoints).finish(best=here.best[1:], last=here.last)
+    Checkpoints(store_of(here.checkpoints)).finish(best=here.best[1:], last=here.last)
     problem = call("small", *options, "-o", "other.keras").exception
     assert isinstance(problem, InputError)
     assert "exported_models:build has changed since" in str(problem)

@@ -35,9 +35,11 @@ def open_data(folder: str) -> Any:
     from trainer.journey import Data
     from trainer.manifest import SPLITS, read
     from trainer.rows import open_rows
+    from trainer.store import Folder
 
-    manifest = read(folder)
-    return Data(*(open_rows(folder, manifest.splits[name]) for name in SPLITS))
+    data = Folder(folder)
+    manifest = read(data)
+    return Data(*(open_rows(data, manifest.splits[name]) for name in SPLITS))
 
 
 def gradients(world: Any, folder: str, trials: list[TrialSpec]) -> dict[tuple[int, int, int], Flat]:
@@ -82,6 +84,7 @@ def curves(world: Any, folder: str, trial: TrialSpec, micro_batch: int, times: i
     """The evaluations of a whole trial, trained `times` times on one learner."""
     from trainer.checkpoint import Checkpoints
     from trainer.loop import train
+    from trainer.store import Folder
 
     learner, data = open_learner(world, trial), open_data(folder)
     found = []
@@ -92,10 +95,10 @@ def curves(world: Any, folder: str, trial: TrialSpec, micro_batch: int, times: i
             learner=learner,
             data=data,
             micro_batch=micro_batch,
-            checkpoints=Checkpoints(str(Path(checkpoints) / str(time))),
+            checkpoints=Checkpoints(Folder(str(Path(checkpoints) / str(time)))),
             checkpoint_every_seconds=60,
             publish=published.append,
-            stop_requested=lambda: None,
+            heartbeat=lambda progress: None,
         )
         found.append((published, outcome))
     return found

@@ -1,5 +1,6 @@
 """The journey of a trial: when it evaluates and ends, how it is stopped and resumed, and what its scores are of."""
 
+import copy
 import types
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -13,11 +14,12 @@ keras = pytest.importorskip("keras")
 
 from tests.parity import bodies  # noqa: E402
 from trainer import evaluate, journey, model  # noqa: E402
-from trainer.checkpoint import Checkpoints  # noqa: E402
+from trainer.checkpoint import Checkpoints, Progress  # noqa: E402
 from trainer.collective import Collective, World  # noqa: E402
 from trainer.loop import train  # noqa: E402
 from trainer.report import Evaluation, Outcome, State  # noqa: E402
 from trainer.rows import Rows  # noqa: E402
+from trainer.store import Folder  # noqa: E402
 from trainer.trial import Duration, ModelSpec, TrialSpec  # noqa: E402
 from trainer.update import Learner, Shape, Updated  # noqa: E402
 
@@ -25,7 +27,7 @@ pytestmark = pytest.mark.tf
 TRAIN_ROWS = 51
 BAG = ModelSpec(factory="tests.parity.test_loop:bag")
 LSTM = ModelSpec(embedding_units=4, lstm_units=3, dropout=0.5)
-CLOCKS = ("seconds", "seconds_training", "seconds_evaluating", "seconds_saving", "first_update_at")
+CLOCKS = ("seconds", "seconds_training", "seconds_resumed", "seconds_evaluating", "seconds_saving", "first_update_at")
 
 
 def bag(vocabulary_size: int, outputs: int) -> keras.Model:
@@ -89,7 +91,7 @@ class Run:
     ) -> None:
         self.published: list[Evaluation] = []
         self.weights: list[list[np.ndarray]] = []
-        self.checkpoints = Checkpoints(str(folder))
+        self.checkpoints = Checkpoints(Folder(str(folder)))
         self.outcome: Outcome | None = None
         self._asked, self._stop, self._crash_at = 0, stop, crash_at
         self.learner = learner_of(trial)
@@ -101,7 +103,7 @@ class Run:
             checkpoints=self.checkpoints,
             checkpoint_every_seconds=checkpoint_every_seconds,
             publish=self._publish,
-            stop_requested=self._stop_requested,
+            heartbeat=self._heartbeat,
         )
 
     @property
@@ -114,7 +116,7 @@ class Run:
         self.published.append(evaluation)
         self.weights.append(self.learner.weights())
 
-    def _stop_requested(self) -> State | None:
+    def _heartbeat(self, progress: Progress) -> State | None:
         """From the given number of updates on, the wish to stop."""
         self._asked += 1
         return self._stop[0] if self._stop and self._asked >= self._stop[1] else None
@@ -301,7 +303,7 @@ def test_a_trial_whose_machine_went_away_goes_on_from_its_last_checkpoint(
     whole = Run(spec, data, tmp_path / "whole")
     with pytest.raises(ConnectionError):
         Run(spec, data, tmp_path / "lost", crash_at=6, checkpoint_every_seconds=0)
-    newest = Checkpoints(str(tmp_path / "lost")).newest()
+    newest = Checkpoints(Folder(str(tmp_path / "lost"))).newest()
     assert newest.progress.update == 5
     resumed = Run(spec, data, tmp_path / "lost")
     assert [numbers(e) for e in resumed.published] == [numbers(e) for e in whole.published]
@@ -434,8 +436,9 @@ def as_regression(data: Any) -> Any:
     """The same rows, labelled with a number: their class, from -1 to 1."""
 
     def labelled(rows: Rows) -> Rows:
-        shards = (replace(shard, labels=shard.labels.astype("float32") - 1) for shard in rows.shards)
-        return replace(rows, shards=tuple(shards))
+        numbered = copy.copy(rows)
+        numbered.labels = lambda asked: rows.labels(asked).astype("float32") - 1  # type: ignore[method-assign]
+        return numbered
 
     return journey.Data(labelled(data.train), labelled(data.validation), labelled(data.test))
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from cluster.cli import COMMANDS
+
 ROOT = Path(__file__).parents[2]
 MODULES = sorted(path for package in ("trainer", "cluster") for path in (ROOT / package).rglob("*.py"))
 HEAVY = {"ray", "tensorflow", "keras", "pyarrow", "boto3", "duckdb", "scipy", "tokenizers", "pydantic", "numpy", "rich"}
@@ -24,7 +26,7 @@ def test_help_imports_nothing_heavy() -> None:
     assert not HEAVY & imported_by(code.replace("\nbatchscope(", "\nimport click\nbatchscope("))
 
 
-@pytest.mark.parametrize("command", ["demo", "prepare", "check", "run", "results", "export"])
+@pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_a_commands_own_help_imports_nothing_heavy(command: str) -> None:
     assert not HEAVY & imported_by(f"import cluster.cli.{command}")
 
@@ -49,7 +51,7 @@ def test_the_readme_names_what_exists() -> None:
     assert len(named) > 10
     assert [name for name in named if not (ROOT / name).exists()] == []
     commands = set(re.findall(r"^    batchscope (\w+)", readme, re.MULTILINE))
-    assert commands == {"prepare", "check", "run", "results", "export"}
+    assert commands == {"prepare", "check", "run", "results", "export", "submit", "status", "fleet"}
 
 
 def test_the_lock_names_no_host_and_hashes_everything() -> None:

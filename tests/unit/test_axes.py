@@ -51,6 +51,11 @@ def test_a_trial_carries_everything_the_study_says() -> None:
     )
 
 
+def test_a_trial_shuffles_within_the_studys_windows() -> None:
+    assert {trial.window_rows for trial in expanded(study())} == {None}
+    assert {trial.window_rows for trial in expanded(study(shuffle={"window_rows": 50}))} == {50}
+
+
 def test_each_global_batch_has_its_own_budget() -> None:
     spec = study(budget={8: {"epochs": 15}, "full": {"epochs": 150}})
     assert {(t.global_batch, t.budget.amount) for t in expanded(spec)} == {(8, 15.0), (100, 150.0)}

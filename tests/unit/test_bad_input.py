@@ -13,8 +13,10 @@ import pytest
 import yaml
 
 from cluster import cli
+from cluster.machines import Capacity
 from tests.conftest import write_prepared
 from trainer.manifest import read, sha256_of_file
+from trainer.store import Folder
 
 
 @pytest.fixture
@@ -86,7 +88,7 @@ def test_data_of_a_newer_schema(refused: Callable[..., str], tmp_path: Path) -> 
 
 @pytest.mark.parametrize("damage", ["drop", "retype"])
 def test_missing_and_mistyped_columns(refused: Callable[..., str], tmp_path: Path, damage: str) -> None:
-    manifest = read(str(tmp_path / "data"))
+    manifest = read(Folder(str(tmp_path / "data")))
     shard = manifest.splits["train"].shards[0]
     file = tmp_path / "data" / shard.file
     table = pq.read_table(str(file))
@@ -128,6 +130,9 @@ def test_a_task_for_which_the_data_were_not_prepared(refused: Callable[..., str]
     assert "regression" in line
 
 
+HERE = Capacity(cpus=1, gpus=0)
+
+
 def test_a_name_that_belongs_to_another_study(refused: Callable[..., str], tmp_path: Path) -> None:
     from cluster.preflight import examine
     from cluster.run import opened_summary
@@ -136,7 +141,8 @@ def test_a_name_that_belongs_to_another_study(refused: Callable[..., str], tmp_p
     refused(axes={"global_batch": [99], "learning_rate": 0.01, "seeds": 1})
     spec = load(tmp_path / "study.yaml")
     with opened_summary(
-        examine(spec.model_copy(update={"axes": spec.axes.model_copy(update={"global_batch": (17,)})}))
+        examine(spec.model_copy(update={"axes": spec.axes.model_copy(update={"global_batch": (17,)})}), HERE),
+        print,
     ):
         pass
     line = refused(model={"embedding_units": 7, "lstm_units": 5})
@@ -152,7 +158,7 @@ def test_a_study_that_another_process_runs(refused: Callable[..., str], tmp_path
     refused(axes={"global_batch": [99], "learning_rate": 0.01, "seeds": 1})
     spec = load(tmp_path / "study.yaml")
     spec = spec.model_copy(update={"axes": spec.axes.model_copy(update={"global_batch": (17,)})})
-    with opened_summary(examine(spec)):
+    with opened_summary(examine(spec, HERE), print):
         line = refused()
     assert "study 'tiny' is being run by another process" in line
     assert "wait for it" in line

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pyarrow import fs as pafs
 
-from trainer.checkpoint import Checkpoints, Progress, Saved, write_whole
-from trainer.manifest import locate
+from cluster.stores import store_of
+from trainer.checkpoint import Checkpoints, Progress, Saved
+from trainer.errors import InputError
+from trainer.store import Folder
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -31,7 +32,7 @@ def here(tmp_path: Path) -> Path:
     """A local folder with the checkpoints of updates 10 and 20."""
     folder = tmp_path / "trial"
     for update in (10, 20):
-        Checkpoints(str(folder)).save(saved(update))
+        Checkpoints(Folder(str(folder))).save(saved(update))
     return folder
 
 
@@ -72,9 +73,7 @@ def assert_is_of(found: Saved | None, update: int) -> None:
 
 
 def files(folder: str) -> list[str]:
-    filesystem, path = locate(folder)
-    found = filesystem.get_file_info(pafs.FileSelector(path))
-    return sorted(info.base_name for info in found if info.type == pafs.FileType.File)
+    return store_of(folder).names()
 
 
 def resume(update: int, ending: str) -> str:
@@ -91,8 +90,8 @@ def publish(folder: Path, name: str, archive: bytes, **description: Any) -> None
 @pytest.mark.parametrize("best", [0, 13])
 def test_what_was_saved_comes_back_in_its_order_to_the_last_bit(folder: str, best: int) -> None:
     original = saved(7, best=best)
-    Checkpoints(folder).save(original)
-    found = Checkpoints(folder).newest()
+    Checkpoints(store_of(folder)).save(original)
+    found = Checkpoints(store_of(folder)).newest()
     assert found is not None
     assert found.progress == original.progress
     assert_same(found.weights, original.weights)
@@ -102,26 +101,26 @@ def test_what_was_saved_comes_back_in_its_order_to_the_last_bit(folder: str, bes
 
 def test_an_optimiser_without_variables_is_saved_too(tmp_path: Path) -> None:
     original = Saved(progress=Progress(update=1), weights=[np.ones(2)], optimizer_state=[], best_weights=[])
-    Checkpoints(str(tmp_path)).save(original)
-    found = Checkpoints(str(tmp_path)).newest()
+    Checkpoints(Folder(str(tmp_path))).save(original)
+    found = Checkpoints(Folder(str(tmp_path))).newest()
     assert found is not None
     assert found.optimizer_state == []
 
 
 def test_a_folder_that_is_not_there_has_no_checkpoint(folder: str) -> None:
-    assert Checkpoints(folder).newest() is None
-    assert Checkpoints(folder).weights("best") is None
+    assert Checkpoints(store_of(folder)).newest() is None
+    assert Checkpoints(store_of(folder)).weights("best") is None
 
 
 def test_the_newest_two_are_kept_and_the_newest_is_read(folder: str) -> None:
     for update in (9, 10, 100, 1000, 20000):
-        Checkpoints(folder).save(saved(update))
-        assert_is_of(Checkpoints(folder).newest(), update)
+        Checkpoints(store_of(folder)).save(saved(update))
+        assert_is_of(Checkpoints(store_of(folder)).newest(), update)
     assert files(folder) == [resume(update, ending) for update in (1000, 20000) for ending in ("json", "npz")]
 
 
 def test_a_trial_that_ended_keeps_its_best_and_last_weights_and_nothing_else(folder: str) -> None:
-    checkpoints = Checkpoints(folder)
+    checkpoints = Checkpoints(store_of(folder))
     checkpoints.save(saved(1))
     checkpoints.save(saved(2))
     checkpoints.finish(best=saved(1).weights, last=saved(2).weights)
@@ -197,14 +196,14 @@ DAMAGES = {
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
 def test_a_damaged_newest_checkpoint_is_passed_over_for_the_one_before(here: Path, damage: Any) -> None:
     damage(here, f"resume-{20:012d}")
-    assert_is_of(Checkpoints(str(here)).newest(), 10)
+    assert_is_of(Checkpoints(Folder(str(here))).newest(), 10)
     damage(here, f"resume-{10:012d}")
-    assert Checkpoints(str(here)).newest() is None
+    assert Checkpoints(Folder(str(here))).newest() is None
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
 def test_the_weights_of_a_damaged_file_are_none(here: Path, damage: Any) -> None:
-    checkpoints = Checkpoints(str(here))
+    checkpoints = Checkpoints(Folder(str(here)))
     checkpoints.finish(best=saved(1).weights, last=saved(2).weights)
     damage(here, "best")
     assert checkpoints.weights("best") is None
@@ -215,11 +214,11 @@ def test_a_description_of_another_version_is_passed_over(here: Path) -> None:
     name = f"resume-{20:012d}"
     facts = {**asdict(saved(20).progress), "a_field_of_the_future": 1}
     publish(here, name, (here / f"{name}.npz").read_bytes(), facts=facts)
-    assert_is_of(Checkpoints(str(here)).newest(), 10)
+    assert_is_of(Checkpoints(Folder(str(here))).newest(), 10)
 
 
 def test_damaged_checkpoints_further_on_do_not_push_out_the_one_just_saved(here: Path) -> None:
-    checkpoints = Checkpoints(str(here))
+    checkpoints = Checkpoints(Folder(str(here)))
     checkpoints.save(saved(30))
     for update in (20, 30):
         truncate(here, f"resume-{update:012d}")
@@ -255,17 +254,15 @@ def test_a_pickle_is_refused_and_executes_nothing(here: Path, tmp_path: Path, ki
         np.savez(buffer, weights_0000=bomb, optimizer_0000=bomb)
     for name in ("best", f"resume-{20:012d}"):
         publish(here, name, buffer.getvalue(), facts=asdict(saved(20).progress))
-    assert Checkpoints(str(here)).weights("best") is None
-    assert_is_of(Checkpoints(str(here)).newest(), 10)
+    assert Checkpoints(Folder(str(here))).weights("best") is None
+    assert_is_of(Checkpoints(Folder(str(here))).newest(), 10)
     assert not exploded.exists()
 
 
 def test_a_file_is_published_whole_and_replaces_the_one_before(folder: str) -> None:
     for content in (b"first", b"", b"x" * 100_000):
-        write_whole(folder, "file", content)
-        filesystem, path = locate(folder)
-        with filesystem.open_input_stream(f"{path}/file") as stream:
-            assert stream.read() == content
+        store_of(folder).write("file", content)
+        assert store_of(folder).read("file") == content
         assert files(folder) == ["file"]
 
 
@@ -273,29 +270,29 @@ def test_a_file_is_published_whole_and_replaces_the_one_before(folder: str) -> N
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
-    write_whole(str(tmp_path), "file", b"old")
+    Folder(str(tmp_path)).write("file", b"old")
 
     def fail(*_: Any) -> None:
         raise OSError("no space left on device")
 
     monkeypatch.setattr(os, failing, fail)
-    with pytest.raises(OSError, match="no space left"):
-        write_whole(str(tmp_path), "file", b"new")
+    with pytest.raises(InputError, match="no space left"):
+        Folder(str(tmp_path)).write("file", b"new")
     assert (tmp_path / "file").read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["file"]
 
 
 KILLED_WRITER = """
 import os, signal, sys
-from trainer import checkpoint
+from trainer.store import Folder
 def die(*_): os.kill(os.getpid(), signal.SIGKILL)
 os.replace = die
-checkpoint.write_whole(sys.argv[1], "last.npz", b"new" * 1000)
+Folder(sys.argv[1]).write("last.npz", b"new" * 1000)
 """
 
 
 def test_a_killed_writer_leaves_the_old_file(here: Path) -> None:
-    checkpoints = Checkpoints(str(here))
+    checkpoints = Checkpoints(Folder(str(here)))
     checkpoints.finish(best=saved(1).weights, last=saved(2).weights)
     killed = subprocess.run([sys.executable, "-c", KILLED_WRITER, str(here)], check=False)
     assert killed.returncode == -9
@@ -315,7 +312,7 @@ def test_a_writer_killed_between_archive_and_description_leaves_the_checkpoint_b
         moved.append(target)
         replace(source, target)
 
-    checkpoints = Checkpoints(str(here))
+    checkpoints = Checkpoints(Folder(str(here)))
     monkeypatch.setattr(os, "replace", replace_once)
     with pytest.raises(KeyboardInterrupt):
         checkpoints.save(saved(30))

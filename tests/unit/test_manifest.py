@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from cluster.stores import store_of
 from tests.conftest import write_prepared
 from trainer.errors import InputError
-from trainer.manifest import SCHEMA_VERSION, SPLITS, Manifest, locate, parse, read
+from trainer.manifest import SCHEMA_VERSION, SPLITS, Manifest, parse, read
+from trainer.store import Folder
 
 AGAIN = "prepare the data again with `batchscope prepare`"
 
@@ -42,8 +44,8 @@ def refused(text: str) -> str:
 def test_a_manifest_survives_a_round_trip(manifest: Manifest, tmp_path: Path) -> None:
     assert parse(manifest.to_json(), where="there") == manifest
     (tmp_path / "manifest.json").write_text(manifest.to_json())
-    assert read(str(tmp_path)) == manifest
-    assert read(tmp_path.as_uri()) == manifest
+    assert read(Folder(str(tmp_path))) == manifest
+    assert read(store_of(tmp_path.as_uri())) == manifest
 
 
 def test_what_older_versions_did_not_write_has_a_default(manifest: Manifest) -> None:
@@ -127,7 +129,7 @@ def test_a_folder_that_is_not_prepared_data_is_named_with_the_remedy(tmp_path: P
     elif there == "a folder of that name":
         (data / "manifest.json").mkdir(parents=True)
     with pytest.raises(InputError) as caught:
-        read(str(data))
+        read(Folder(str(data)))
     assert str(caught.value) == (
         f"{data} is not prepared data (it has no manifest.json): run `batchscope prepare` first"
     )
@@ -136,7 +138,7 @@ def test_a_folder_that_is_not_prepared_data_is_named_with_the_remedy(tmp_path: P
 def test_a_manifest_that_is_not_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_bytes(b"\xff\xfe\x00PAR1")
     with pytest.raises(InputError, match="is not a batchscope manifest"):
-        read(str(tmp_path))
+        read(Folder(str(tmp_path)))
 
 
 def test_folders_are_found_from_the_home_and_the_present_folder(
@@ -144,5 +146,5 @@ def test_folders_are_found_from_the_home_and_the_present_folder(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    assert locate("~/data")[1] == locate("data")[1] == locate("data/")[1] == str(tmp_path / "data")
-    assert locate(f"file://{tmp_path}/data/")[1] == str(tmp_path / "data")
+    for address in ("~/data", "data", "data/", f"file://{tmp_path}/data/"):
+        assert store_of(address).uri == str(tmp_path / "data")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 from pathlib import Path
 
 import pyarrow as pa
@@ -54,7 +55,7 @@ def test_no_source(tmp_path: Path) -> None:
 
 
 def test_address_of_another_kind(tmp_path: Path) -> None:
-    refused(tmp_path, "https://example.com/a.csv", r"source https://example.com/a.csv is not a path or an s3://")
+    refused(tmp_path, "https://example.com/a.csv", r"https://example.com/a.csv is not a place that can be used")
 
 
 def test_unknown_ending(tmp_path: Path) -> None:
@@ -294,6 +295,23 @@ def test_source_that_changes_while_it_is_read(tmp_path: Path) -> None:
                 file.write("one more,t0,s0\n")
 
     refused(tmp_path, str(source), r"the sources changed while they were read \(100 rows, then", progress=grow)
+
+
+@pytest.mark.parametrize("address", ["ray://head:10001", "head", "local:x", ":6379"])
+def test_an_address_of_no_kind(tmp_path: Path, address: str) -> None:
+    source = write(tmp_path, "a.csv", ROWS)
+    refused(tmp_path, source, "--address is .*: use auto or host:port", address=address)
+
+
+def test_an_address_where_nothing_answers(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(NotReadyError, match=f"nothing answers at {address}"):
+            prepare(
+                [write(tmp_path, "a.csv", ROWS)], str(tmp_path / "out"), text="body", label="topic", address=address
+            )
+    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
 
 
 def test_the_command_says_what_it_wrote_and_what_is_next(tmp_path: Path) -> None:

@@ -14,9 +14,11 @@ from tokenizers import Tokenizer
 
 from cluster import articles
 from cluster.prepare import prepare
+from cluster.prepare.publish import Staged
 from cluster.prepare.rows import normalised
 from cluster.prepare.shards import SplitWriter
 from cluster.prepare.vocabulary import build, count_words, names
+from cluster.stores import store_of
 from trainer.errors import InputError
 from trainer.manifest import SPLITS, Manifest, read, sha256_of_file
 
@@ -68,7 +70,7 @@ def test_what_is_written_is_what_was_read(tmp_path: Path) -> None:
     manifest = prepared(tmp_path, data, max_tokens=6, vocabulary=30)
     assert manifest.splits["validation"].unknown_tokens > 0
     folder = newest(tmp_path)
-    assert manifest == read(str(folder))
+    assert manifest == read(store_of(str(folder)))
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     seen: list[int] = []
     for name in SPLITS:
@@ -213,7 +215,8 @@ def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path, name: st
 
 def test_percentiles_are_exact_on_their_borders(tmp_path: Path) -> None:
     lengths = [1] * 50 + [2] * 40 + [3] * 9 + [4]
-    with SplitWriter(tmp_path, "train", max_tokens=5, labels=1, shard_bytes=1) as writer:
+    staged = Staged(tmp_path, lambda file: None)
+    with SplitWriter(staged, "train", max_tokens=5, labels=1, shard_bytes=1) as writer:
         tokens = pa.array([[2] * length for length in lengths], pa.list_(pa.uint16()))
         zeros = pa.array([0] * 100, pa.int32())
         writer.write(pa.table({"row": zeros, "tokens": tokens, "label": zeros, "truncated": zeros.cast(pa.bool_())}))
@@ -309,10 +312,10 @@ def test_long_texts_are_read_few_at_a_time(tmp_path: Path, monkeypatch: pytest.M
     data = [row | {"body": f"{index} " * 1000} for index, row in enumerate(rows(100))]
     columns = batches.Columns(text="body", label="topic")
     for name in ("a.parquet", "a.jsonl", "a.csv"):
-        files = find([write(tmp_path / name, data)])
-        sizes = [sum(map(len, batch.texts)) for batch in batches.read(files, columns, batch_rows=1000)]
+        (file,) = find([write(tmp_path / name, data)])
+        sizes = [sum(map(len, batch.texts)) for batch in batches.read(file, columns, batch_rows=1000)]
         assert max(sizes) < 40_000
-        assert sum(len(batch.texts) for batch in batches.read(files, columns, batch_rows=1000)) == 100
+        assert sum(len(batch.texts) for batch in batches.read(file, columns, batch_rows=1000)) == 100
 
 
 def test_the_bundled_articles_are_whole_and_attributed() -> None:

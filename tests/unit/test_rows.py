@@ -1,6 +1,7 @@
 """Rows by number: whatever is asked of uneven shards is what the Parquet says; and reading ahead."""
 
 import itertools
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from tests.conftest import write_prepared
 from trainer.manifest import SPLITS, read
 from trainer.rows import LENGTH_MULTIPLE, Rows, open_rows, read_ahead
+from trainer.store import Folder
 
 ROWS = 67
 
@@ -24,8 +26,8 @@ def split(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("prepared")
     manifest = write_prepared(folder, train=ROWS, shards=request.param, longest=30, seed=request.param)
     table = pq.read_table([folder / shard.file for shard in manifest.splits["train"].shards])
-    rows = open_rows(str(folder), manifest.splits["train"])
-    assert len(rows.shards) == request.param
+    rows = open_rows(Folder(str(folder)), manifest.splits["train"])
+    assert len(rows.first) == request.param + 1
     return rows, table["tokens"].to_pylist(), table["label"].to_pylist()
 
 
@@ -67,7 +69,8 @@ def test_a_batch_is_as_wide_as_its_longest_row_and_no_wider(split: tuple[Rows, l
 
 
 def test_opening_copies_no_tokens(split: tuple[Rows, list, list]) -> None:
-    for shard in split[0].shards:
+    split[0].lengths(np.arange(ROWS))
+    for shard in split[0]._open.values():
         mapped = mapped_ranges()
         for array in (shard.tokens, shard.offsets, shard.labels):
             assert not array.flags.owndata
@@ -83,11 +86,44 @@ def mapped_ranges() -> list[tuple[int, int]]:
 
 
 def test_every_split_opens_with_its_own_rows(prepared: Path) -> None:
-    manifest = read(str(prepared))
+    manifest = read(Folder(str(prepared)))
     for name in SPLITS:
-        rows = open_rows(str(prepared), manifest.splits[name])
+        rows = open_rows(Folder(str(prepared)), manifest.splits[name])
         table = pq.read_table([prepared / shard.file for shard in manifest.splits[name].shards])
         assert rows.labels(np.arange(len(rows))).tolist() == table["label"].to_pylist()
+
+
+def mapped_shards() -> int:
+    """How many shards this process has mapped that lie in the cache of this test."""
+    folder = os.environ["BATCHSCOPE_CACHE"]
+    return len({line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if folder in line})
+
+
+@pytest.fixture
+def seven(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rows:
+    """A split in seven shards, with a cache of its own."""
+    monkeypatch.setenv("BATCHSCOPE_CACHE", str(tmp_path / "cache"))
+    manifest = write_prepared(tmp_path / "data", train=ROWS, shards=7)
+    return open_rows(Folder(str(tmp_path / "data")), manifest.splits["train"])
+
+
+def test_only_what_is_asked_for_is_opened(seven: Rows) -> None:
+    assert mapped_shards() == 0
+    seven.tokens(np.array([seven.first[2], seven.first[5]]))
+    assert mapped_shards() == 2
+    seven.tokens(np.arange(ROWS))
+    assert mapped_shards() == 7
+
+
+def test_the_shards_used_last_stay_open_and_no_more(seven: Rows) -> None:
+    everything = seven.tokens(np.arange(ROWS)), seven.labels(np.arange(ROWS))
+    seven.keep_open(2)
+    assert mapped_shards() == 2
+    for found, expected in zip((seven.tokens(np.arange(ROWS)), seven.labels(np.arange(ROWS))), everything, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert mapped_shards() == 2
+    seven.lengths(seven.first[:1])
+    assert list(seven._open) == [6, 0]
 
 
 def reading_threads() -> list[threading.Thread]:

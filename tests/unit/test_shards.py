@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ import pytest
 
 from tests.conftest import write_prepared
 from trainer import shards
-from trainer.errors import InputError
+from trainer.errors import InputError, NotReadyError
 from trainer.manifest import Shard, sha256_of_file
-from trainer.shards import cache_folder, open_shard, verify
+from trainer.shards import OpenShard, cache_folder, open_shard, verify
+from trainer.store import Folder
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +36,15 @@ def data(tmp_path: Path) -> Path:
 def first_shard(data: Path) -> Shard:
     from trainer.manifest import read
 
-    return read(str(data)).splits["train"].shards[0]
+    return read(Folder(str(data))).splits["train"].shards[0]
+
+
+def verified(data: Path, shard: Shard) -> None:
+    verify(data / shard.file, shard, where=str(data / shard.file))
+
+
+def opened(data: Path, shard: Shard) -> OpenShard:
+    return open_shard(Folder(str(data)), shard)
 
 
 def visible(cache: Path) -> list[str]:
@@ -43,15 +53,15 @@ def visible(cache: Path) -> list[str]:
 
 
 def assert_right(data: Path, shard: Shard) -> None:
-    opened = open_shard(str(data), shard)
+    found = opened(data, shard)
     table = pq.read_table(data / shard.file)
-    bounds = zip(opened.offsets[:-1], opened.offsets[1:], strict=True)
-    assert [opened.tokens[first:last].tolist() for first, last in bounds] == table["tokens"].to_pylist()
-    assert opened.labels.tolist() == table["label"].to_pylist()
+    bounds = zip(found.offsets[:-1], found.offsets[1:], strict=True)
+    assert [found.tokens[first:last].tolist() for first, last in bounds] == table["tokens"].to_pylist()
+    assert found.labels.tolist() == table["label"].to_pylist()
 
 
 def test_a_shard_as_the_manifest_says_is_opened(data: Path) -> None:
-    verify(str(data), first_shard(data))
+    verify(data / first_shard(data).file, first_shard(data), where="")
     for _ in range(2):
         assert_right(data, first_shard(data))
 
@@ -59,9 +69,9 @@ def test_a_shard_as_the_manifest_says_is_opened(data: Path) -> None:
 def test_a_missing_shard_is_named_with_the_remedy(data: Path, cache: Path) -> None:
     shard = first_shard(data)
     (data / shard.file).unlink()
-    for check in (verify, open_shard):
+    for check in (verified, opened):
         with pytest.raises(InputError) as caught:
-            check(str(data), shard)
+            check(data, shard)
         assert str(caught.value).startswith(f"{data / shard.file} is missing: copy the data set again")
         assert "batchscope prepare" in str(caught.value)
     assert not visible(cache)
@@ -79,9 +89,9 @@ def test_a_shard_with_another_hash_is_named_with_both_and_never_decoded(data: Pa
     else:
         content = bytearray((data / "train-00001.parquet").read_bytes())
     file.write_bytes(content)
-    for check in (verify, open_shard):
+    for check in (verified, opened):
         with pytest.raises(InputError) as caught:
-            check(str(data), shard)
+            check(data, shard)
         for part in (str(file), sha256_of_file(str(file)), f"the manifest says {shard.sha256}", "batchscope prepare"):
             assert part in str(caught.value)
     assert not visible(cache)
@@ -89,22 +99,27 @@ def test_a_shard_with_another_hash_is_named_with_both_and_never_decoded(data: Pa
 
 def test_a_shard_decoded_before_is_not_read_again(data: Path) -> None:
     shard = first_shard(data)
-    opened = open_shard(str(data), shard)
+    before = opened(data, shard)
     (data / shard.file).unlink()
-    np.testing.assert_array_equal(open_shard(str(data), shard).tokens, opened.tokens)
+    np.testing.assert_array_equal(opened(data, shard).tokens, before.tokens)
 
 
 def test_another_data_set_with_the_same_shard_shares_the_decoded_file(
     data: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded: list[Path] = []
-    decode = shards._decode
-    monkeypatch.setattr(shards, "_decode", lambda source, target: (decoded.append(source), decode(source, target)))
+    decode = shards._decoded
+
+    def noted(source: Path, *arguments: Any, **named: Any) -> Any:
+        decoded.append(source)
+        return decode(source, *arguments, **named)
+
+    monkeypatch.setattr(shards, "_decoded", noted)
     shard = first_shard(data)
-    open_shard(str(data), shard)
+    open_shard(Folder(str(data)), shard)
     shutil.copytree(data, tmp_path / "copy")
     assert_right(tmp_path / "copy", shard)
-    assert decoded == [data / shard.file]
+    assert len(decoded) == 1
     assert visible(cache) == [f"{shard.sha256}.arrow"]
 
 
@@ -118,20 +133,21 @@ def test_shards_of_the_same_name_in_two_data_sets_are_told_apart(data: Path, cac
 
 OPENER = """
 import sys, time
-from trainer import manifest, shards
-check, decode = shards.verify, shards._decode
-def noted_verify(*arguments):
+from trainer import manifest, shards, store
+check, decode = shards.verify, shards._decoded
+def noted_verify(*arguments, where):
     print("verified")
-    check(*arguments)
-def slow_decode(*arguments):
+    check(*arguments, where=where)
+def slow_decode(*arguments, where):
     print("decoded")
     time.sleep(0.2)  # so that the others surely come meanwhile
-    decode(*arguments)
-shards.verify, shards._decode = noted_verify, slow_decode
-shard = manifest.read(sys.argv[1]).splits["train"].shards[0]
+    return decode(*arguments, where=where)
+shards.verify, shards._decoded = noted_verify, slow_decode
+data = store.Folder(sys.argv[1])
+shard = manifest.read(data).splits["train"].shards[0]
 print("ready", flush=True)
 sys.stdin.readline()
-print(shards.open_shard(sys.argv[1], shard).tokens.tolist())
+print(shards.open_shard(data, shard).tokens.tolist())
 """
 
 
@@ -145,17 +161,53 @@ def test_a_shard_is_decoded_once_though_several_processes_open_it_at_once(data: 
         opener.stdin.flush()
     printed = [opener.communicate(timeout=60)[0].splitlines() for opener in openers]
     assert sorted(line for lines in printed for line in lines[:-1]) == ["decoded", "verified"]
-    tokens = open_shard(str(data), first_shard(data)).tokens.tolist()
+    tokens = opened(data, first_shard(data)).tokens.tolist()
     assert [lines[-1] for lines in printed] == [str(tokens)] * 3
     assert visible(cache) == [f"{first_shard(data).sha256}.arrow"]
 
 
+@pytest.mark.parametrize("damage", ["truncated", "emptied", "garbage", "flipped bit", "another shard"])
+def test_a_damaged_file_of_the_cache_is_made_anew(data: Path, cache: Path, damage: str) -> None:
+    shard = first_shard(data)
+    opened(data, shard)
+    (entry,) = cache.glob("*.arrow")
+    content = bytearray(entry.read_bytes())
+    at = content.find(opened(data, shard).tokens.tobytes())
+    if damage == "truncated":
+        del content[at + 20 :]
+    elif damage == "emptied":
+        content.clear()
+    elif damage == "garbage":
+        content[:] = os.urandom(len(content))
+    elif damage == "flipped bit":
+        content[at + 1] ^= 1
+    else:
+        from trainer.manifest import read
+
+        other = read(Folder(str(data))).splits["train"].shards[1]
+        opened(data, other)
+        content = bytearray((cache / f"{other.sha256}.arrow").read_bytes())
+    # A new file, as a damaged disk gives on the next start: what is mapped now must not change under this test.
+    entry.unlink()
+    entry.write_bytes(content)
+    assert_right(data, shard)
+    assert entry.read_bytes() != content
+
+
+def test_a_shard_that_is_not_what_the_manifest_counts_is_refused(data: Path, cache: Path) -> None:
+    shard = replace(first_shard(data), rows=first_shard(data).rows + 1)
+    with pytest.raises(InputError, match=f"rows of tokens, label, but the manifest says {shard.rows}"):
+        opened(data, shard)
+    assert [path.name for path in cache.iterdir()] == ["cache.lock"]
+
+
 KILLED_DECODER = """
 import os, signal, sys
-from trainer import manifest, shards
+from trainer import manifest, shards, store
 def die(*_): os.kill(os.getpid(), signal.SIGKILL)
 os.replace = die
-shards.open_shard(sys.argv[1], manifest.read(sys.argv[1]).splits["train"].shards[0])
+data = store.Folder(sys.argv[1])
+shards.open_shard(data, manifest.read(data).splits["train"].shards[0])
 """
 
 
@@ -175,9 +227,9 @@ def test_a_decoder_that_fails_leaves_no_file(
         raise OSError("no space left on device")
 
     monkeypatch.setattr(os, failing, fail)
-    with pytest.raises(OSError, match="no space left"):
-        open_shard(str(data), first_shard(data))
-    assert [path.suffix for path in cache.iterdir()] == [".lock"]
+    with pytest.raises(NotReadyError, match=r"train-00000.* the cache .*no space left.* BATCHSCOPE_CACHE"):
+        opened(data, first_shard(data))
+    assert [path.name for path in cache.iterdir()] == ["cache.lock"]
 
 
 def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, cache: Path, tmp_path: Path) -> None:

@@ -335,3 +335,33 @@ def test_what_changed_that_may_not() -> None:
     factory = identity.changed(old, spec_with(model={"factory": "a:b"}))
     assert "model.factory: (none) -> a:b" in factory
     assert "model.lstm_units: 128 -> (none)" in factory
+
+
+def test_a_full_shuffle_has_the_identity_it_had_before_windows() -> None:
+    assert "shuffle" not in identity.canonical_json(spec_with())
+    windowed = spec_with(shuffle={"window_rows": 500})
+    assert identity.spec_hash(windowed) != identity.spec_hash(spec_with())
+    assert parse(identity.canonical_json(windowed), where="json") == windowed
+
+
+def test_another_shuffle_is_another_study() -> None:
+    old = identity.canonical_json(spec_with())
+    assert identity.changed(old, spec_with()) == []
+    windowed = spec_with(shuffle={"window_rows": 500})
+    assert identity.changed(old, windowed) == ["shuffle.window_rows: (none) -> 500"]
+    assert identity.changed(identity.canonical_json(windowed), spec_with(shuffle={"window_rows": 600})) == [
+        "shuffle.window_rows: 500 -> 600"
+    ]
+
+
+@pytest.mark.parametrize("rows", [0, -1, 2.5, "many", True])
+def test_a_window_is_a_whole_number_of_rows(rows: object) -> None:
+    with pytest.raises(InputError, match=r"shuffle.window_rows is .*: give a whole number of rows of at least 1"):
+        spec_with(shuffle={"window_rows": rows})
+
+
+def test_a_window_is_no_smaller_than_a_batch() -> None:
+    batches = [8, 64, "full"]
+    assert spec_with(shuffle={"window_rows": 64}, axes__global_batch=batches).shuffle.window_rows == 64  # type: ignore[union-attr]
+    with pytest.raises(InputError, match=r"window_rows is 63, less than the global batch 64, .* give at least 64"):
+        spec_with(shuffle={"window_rows": 63}, axes__global_batch=batches)

@@ -31,6 +31,7 @@ def test_every_field_changes_the_id() -> None:
         "budget": Duration(unit="epochs", amount=3),
         "evaluate_every": Duration(unit="examples", amount=5001),
         "clip_norm": 1.0,
+        "window_rows": 500,
     }
     assert set(changes) == set(asdict(TRIAL))
     ids = {replace(TRIAL, **{name: value}).trial_id for name, value in changes.items()}

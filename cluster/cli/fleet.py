@@ -1,0 +1,66 @@
+"""`batchscope fleet`: the EC2 machines, from nothing to a head that waits for studies and back to nothing."""
+
+import click
+
+
+def _say(line: str) -> None:
+    click.echo(f"fleet: {line}", err=True)
+
+
+@click.group("fleet")
+def command() -> None:
+    """The EC2 machines of a fleet, which FLEET.yaml describes (see deploy/fleet.yaml and deploy/RUNBOOK.md)."""
+
+
+@command.command("render")
+@click.argument("file", metavar="FLEET.yaml", type=click.Path(dir_okay=False))
+@click.option("--without-aws", is_flag=True, help="With placeholders instead of what the fleet's stack says.")
+def _render(file: str, without_aws: bool) -> None:
+    """Print the configuration for `ray up`."""
+    from cluster.fleet import render, spec, stack
+
+    fleet = spec.load(file)
+    place = spec.PLACEHOLDERS if without_aws else stack.read(fleet)
+    click.echo(render.render(fleet, place), nl=False)
+
+
+@command.command("up")
+@click.argument("file", metavar="FLEET.yaml", type=click.Path(dir_okay=False))
+def _up(file: str) -> None:
+    """Create the stack and start the head, which starts workers when a study needs them."""
+    from cluster.fleet import lifecycle, spec
+
+    fleet = spec.load(file)
+    config = lifecycle.up(fleet, say=_say)
+    _say(f"{fleet.fleet} is up and wants its token; without a study it ends in {fleet.head_idle_minutes:g} minutes")
+    click.echo(f"ray dashboard {config}    # a tunnel: leave it open")
+    click.echo(f"batchscope submit STUDY.yaml --address http://127.0.0.1:8265 --token-file {fleet.folder / 'token'}")
+
+
+@command.command("down")
+@click.argument("file", metavar="FLEET.yaml", type=click.Path(dir_okay=False))
+@click.option("--delete-stack", is_flag=True, help="Delete network, roles, keys and the (empty) bucket too.")
+def _down(file: str, delete_stack: bool) -> None:
+    """End all machines of the fleet, and print what is left."""
+    from cluster.fleet import lifecycle, spec
+
+    left = lifecycle.down(spec.load(file), delete_stack=delete_stack, say=_say)
+    _say("no machine is left")
+    for one in left:
+        click.echo(f"left: {one}")
+
+
+@command.command("status")
+@click.argument("file", metavar="FLEET.yaml", type=click.Path(dir_okay=False))
+@click.option("--address", metavar="URL", help="The tunnel to its head: show what each machine is busy with.")
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def _status(file: str, address: str | None, form: str) -> None:
+    """Print the machines of the fleet, and what they cost by the hour."""
+    from cluster.fleet import machines, spec, status
+
+    fleet = spec.load(file)
+    found = status.priced(machines.alive(fleet.fleet, fleet.region), fleet.region)
+    if address is not None:
+        token = fleet.folder / "token"
+        found = status.with_use(found, address, token.read_text().strip() if token.exists() else "")
+    click.echo(status.to_json(fleet.fleet, found) if form == "json" else status.to_text(found), nl=False)

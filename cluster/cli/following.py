@@ -1,0 +1,58 @@
+"""A job handed over or at work on a cluster: what is said of it, and its log followed to the study's exit code."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from cluster.cli import EXIT_INTERRUPTED
+
+if TYPE_CHECKING:
+    from cluster.jobs.head import Head
+    from cluster.jobs.job import Job
+    from cluster.study.spec import StudySpec
+
+
+def hand_over(head: "Head", spec: "StudySpec", *, budget: str | None, wait: bool) -> int:
+    """Submit a study, say how to go on, and with `wait` follow it; the exit code."""
+    from cluster.jobs.submit import submit
+    from trainer.trial import ModelSpec
+
+    factory = spec.model.model_spec().factory
+    if factory != ModelSpec.factory:
+        click.echo(f"the model's factory {factory} must be installed on the cluster: it is not shipped", err=True)
+    submitted = submit(head, spec, budget=budget)
+    job = submitted.job
+    if submitted.before:
+        since = f"{job.submitted_at:%Y-%m-%d %H:%M} UTC"
+        click.echo(f"study {job.study} is there already: job {job.id}, {job.state} since {since}", err=True)
+    else:
+        click.echo(f"study {job.study} submitted as job {job.id}", err=True)
+    if wait:
+        return follow_to_end(head, job)
+    click.echo(
+        f"it goes on without this machine; `batchscope logs -f {job.study}` follows it, `batchscope stop {job.study}` "
+        "saves and stops it",
+        err=True,
+    )
+    click.echo(job.id)
+    return 0
+
+
+def follow_to_end(head: "Head", job: "Job") -> int:
+    """Print a job's log until it ends; the exit code is the study's own, or 130 after Ctrl-C."""
+    from cluster.jobs.follow import exit_code, follow
+    from cluster.report.table import plain
+
+    def show(text: str) -> None:
+        for line in text.splitlines(keepends=True):
+            click.echo(plain(line.rstrip("\r\n").expandtabs()), nl=line.endswith("\n"))
+
+    try:
+        return exit_code(follow(head, job.id, show=show, say=lambda line: click.echo(line, err=True)))
+    except KeyboardInterrupt:
+        click.echo(
+            f"\nno longer following: study {job.study} goes on; `batchscope logs -f {job.study}` follows it again, "
+            f"`batchscope stop {job.study}` saves and stops it",
+            err=True,
+        )
+        return EXIT_INTERRUPTED

@@ -1,0 +1,87 @@
+"""The options with which a command reaches a cluster, and the cluster's jobs as a table."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from cluster.jobs.head import Head
+    from cluster.jobs.job import Job
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+FORMATS = ("table", "json")
+ADDRESS_VARIABLES = ["RAY_API_SERVER_ADDRESS", "RAY_ADDRESS"]
+
+
+def cluster_options(command: Command) -> Command:
+    """The options `--address` and `--token-file`."""
+    address = click.option(
+        "--address",
+        required=True,
+        envvar=ADDRESS_VARIABLES,
+        show_envvar=True,
+        metavar="URL",
+        help="The dashboard of the cluster's head, such as http://127.0.0.1:8265.",
+    )
+    token = click.option(
+        "--token-file",
+        metavar="FILE",
+        help="Holds the cluster's token.  [default: RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token]",
+    )
+    return address(token(command))
+
+
+format_option = click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
+
+
+def reach(address: str, token_file: str | None) -> "Head":
+    """The cluster's head, connected.
+
+    Raises:
+        InputError: the address or the token file is wrong.
+        NotReadyError: the head does not answer, or not to us.
+    """
+    from cluster.jobs.address import find_token, parse_address
+    from cluster.jobs.head import connect
+
+    return connect(parse_address(address), lambda: find_token(token_file))
+
+
+def show_jobs(jobs: "Sequence[Job]", form: str, progress: "Mapping[str, Mapping[str, int] | None]") -> None:
+    """Print one row for each job; `progress` has the trials done and asked by job id."""
+    import pyarrow as pa
+
+    from cluster.report import table
+    from cluster.report.table import Column
+
+    columns = [
+        Column("study", ("", "study")),
+        Column("state", ("", "state")),
+        Column("trials_done", ("trials", "done")),
+        Column("trials_asked", ("trials", "asked")),
+        Column("submitted_at", ("submitted", "UTC")),
+        Column("seconds", ("duration", "s"), decimals=0),
+        Column("exit_code", ("exit", "code")),
+        Column("job", ("", "job")),
+    ]
+    kinds = [pa.string(), pa.string(), pa.int64(), pa.int64(), pa.timestamp("ms", "UTC"), pa.float64(), pa.int64()]
+    schema = pa.schema(list(zip((column.name for column in columns), [*kinds, pa.string()], strict=True)))
+    found = pa.Table.from_pylist([_row(job, progress.get(job.id)) for job in jobs], schema=schema)
+    if form == "json":
+        click.echo(table.to_json(found, name="jobs"), nl=False)
+    elif jobs:
+        click.echo(table.to_text(found, columns), nl=False)
+
+
+def _row(job: "Job", progress: Mapping[str, int] | None) -> dict[str, Any]:
+    return {
+        "study": job.study,
+        "state": job.state,
+        "trials_done": progress["done"] if progress else None,
+        "trials_asked": progress["asked"] if progress else None,
+        "submitted_at": job.submitted_at,
+        "seconds": job.seconds,
+        "exit_code": job.exit_code,
+        "job": job.id,
+    }

@@ -1,0 +1,29 @@
+"""`batchscope resume`: a study that ended on a cluster, handed to it again as it was."""
+
+import click
+
+from cluster.cli.reaching import cluster_options, reach
+
+
+@click.command()
+@click.argument("study")
+@cluster_options
+@click.option("--wait", is_flag=True, help="Follow it to its end; the exit code is then the study's own.")
+@click.option("--budget", metavar="B", help="End it when this is spent: 50usd, 3h.")
+def command(study: str, address: str, token_file: str | None, wait: bool, budget: str | None) -> int:
+    """Submit STUDY's newest job again, with the spec that the cluster keeps: what is finished is not repeated."""
+    from cluster.cli.following import hand_over
+    from cluster.jobs.job import find
+    from cluster.prices.budget import parse_budget
+    from cluster.study.spec import parse
+    from trainer.errors import InputError
+
+    if budget is not None:
+        parse_budget(budget)
+    head = reach(address, token_file)
+    job = find(head.jobs(), study)
+    if job.spec_json is None:
+        raise InputError(
+            f"the spec of job {job.id} was too long to be kept with it: give the file to `batchscope submit STUDY.yaml`"
+        )
+    return hand_over(head, parse(job.spec_json, where=f"the spec of job {job.id}"), budget=budget, wait=wait)

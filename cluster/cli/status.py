@@ -1,0 +1,29 @@
+"""`batchscope status`: the newest job of each study of a cluster, and how far it is."""
+
+import click
+
+from cluster.cli.reaching import cluster_options, format_option, reach, show_jobs
+
+
+@click.command()
+@click.argument("study", required=False)
+@cluster_options
+@format_option
+def command(study: str | None, address: str, token_file: str | None, form: str) -> None:
+    """Show the newest job of STUDY, or of each study: its state, and the trials done of those asked."""
+    from cluster.jobs.head import UnreachableError
+    from cluster.jobs.job import find, newest, progress
+
+    head = reach(address, token_file)
+    jobs = head.jobs()
+    shown = list(newest(jobs).values()) if study is None else [find(jobs, study)]
+    done = {}
+    for job in shown:
+        try:
+            done[job.id] = progress(head.log(job.id))
+        except UnreachableError:
+            # The machine that held its driver and log is gone; the cluster still knows its state.
+            done[job.id] = None
+    if not shown:
+        click.echo("no study was submitted to this cluster yet: `batchscope submit STUDY.yaml` does", err=True)
+    show_jobs(shown, form, done)

@@ -1,0 +1,26 @@
+"""`batchscope stop`: a study on a cluster saved and stopped."""
+
+import click
+
+from cluster.cli.reaching import cluster_options, reach
+
+
+@click.command()
+@click.argument("study")
+@cluster_options
+def command(study: str, address: str, token_file: str | None) -> None:
+    """Save and stop STUDY, and wait until it has ended; `resume` goes on from there."""
+    from cluster.jobs.follow import stop
+    from cluster.jobs.head import STOP_SECONDS
+    from cluster.jobs.job import find, progress
+
+    head = reach(address, token_file)
+    job = find(head.jobs(), study)
+    if not job.active:
+        click.echo(f"study {job.study} does not run: its job {job.id} is {job.state}", err=True)
+        return
+    click.echo(f"saving and stopping job {job.id}; it has {STOP_SECONDS} s to save its checkpoints", err=True)
+    ended = stop(head, job)
+    done = progress(head.log(job.id))
+    count = f"; {done['done']} of {done['asked']} trials done" if done else ""
+    click.echo(f"job {job.id} is {ended.state}{count}; `batchscope resume {job.study}` goes on", err=True)

@@ -1,0 +1,28 @@
+"""`batchscope submit`: a study handed to a cluster, which runs it without this machine."""
+
+import click
+
+from cluster.cli.reaching import cluster_options, reach
+
+
+@click.command()
+@click.argument("study_file", metavar="STUDY.yaml", type=click.Path())
+@cluster_options
+@click.option("--wait", is_flag=True, help="Follow it to its end; the exit code is then the study's own.")
+@click.option("--budget", metavar="B", help="End it when this is spent: 50usd, 3h.")
+def command(study_file: str, address: str, token_file: str | None, wait: bool, budget: str | None) -> int:
+    """Hand the study to a cluster. stdout is the job's id, or with --wait its log.
+
+    A study that is at work there is not started twice. One that ended goes on where it was: what is finished is not
+    repeated.
+    """
+    from cluster.cli.following import hand_over
+    from cluster.jobs.address import parse_address
+    from cluster.jobs.submit import on_cluster
+    from cluster.prices.budget import parse_budget
+    from cluster.study.spec import load
+
+    spec = on_cluster(load(study_file), parse_address(address))
+    if budget is not None:
+        parse_budget(budget)
+    return hand_over(reach(address, token_file), spec, budget=budget, wait=wait)

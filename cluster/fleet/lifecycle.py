@@ -1,0 +1,99 @@
+"""A fleet brought up and taken down: whatever fails on the way up leaves no machine behind."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from cluster.fleet import aws, machines, ray_up, stack, tokens
+from cluster.fleet.authentication import require_authentication
+from cluster.fleet.machines import Machine
+from cluster.fleet.render import render
+from cluster.fleet.spec import FleetSpec
+from trainer.errors import InputError, NotReadyError
+
+Say = Callable[[str], None]
+
+
+def up(spec: FleetSpec, *, say: Say) -> Path:
+    """Bring up the stack and the head; the rendered configuration's file.
+
+    A fleet that is up already is only asked whether its head wants the token: another `ray up` would restart its Ray.
+
+    Raises:
+        InputError: the fleet is up with other settings.
+        NotReadyError: a program, a permission or a machine is missing, or the head lets anyone in; no machine is left.
+    """
+    ray_up.require_tools(spec)
+    tokens.ensure(spec.fleet)
+    stack.ensure(spec, say=say)
+    head = _head(machines.alive(spec.fleet, spec.region))
+    text = render(spec, stack.read(spec, image_id=head.image_id if head else None))
+    file = spec.folder / "cluster.yaml"
+    if head is None:
+        file.write_text(text, encoding="utf-8")
+        say(f"starting the head ({spec.head_type}); this takes some minutes")
+    elif not file.exists() or file.read_text(encoding="utf-8") != text:
+        raise InputError(
+            f"the fleet {spec.fleet} is up ({head.instance_id}) with other settings, or was started elsewhere: "
+            "`batchscope fleet down` first, or put the settings back"
+        )
+    try:
+        if head is None:
+            ray_up.up(file)
+        say("asking the head without a token: it must refuse")
+        with ray_up.tunnel(file) as address:
+            require_authentication(address)
+    except BaseException:
+        if head is None:
+            say("that failed: taking the machines down again")
+            _end_all(spec, say)
+        raise
+    return file
+
+
+def down(spec: FleetSpec, *, delete_stack: bool, say: Say) -> list[str]:
+    """Take all machines down, and with `delete_stack` all else; what is left, in words.
+
+    Raises:
+        InputError: the bucket is not empty, so the stack cannot be deleted.
+        NotReadyError: AWS refused, or some machine did not end.
+    """
+    file = spec.folder / "cluster.yaml"
+    if file.exists() and _head(machines.alive(spec.fleet, spec.region)):
+        try:
+            ray_up.down(file)
+        except NotReadyError as problem:
+            say(f"{problem}; ending the machines without it")
+    _end_all(spec, say)
+    tokens.forget(spec.fleet)
+    if delete_stack:
+        say(f"deleting the stack {spec.stack}")
+        stack.delete(spec.stack, spec.region)
+        _delete_keys(spec)
+        file.unlink(missing_ok=True)
+        return []
+    found = stack.outputs(spec.stack, spec.region)
+    if found is None:
+        return []
+    return [
+        f"stack {spec.stack} (costs nothing by itself)",
+        f"bucket s3://{found.get('Bucket', '?')} (costs by the GB)",
+    ]
+
+
+def _head(found: list[Machine]) -> Machine | None:
+    return next((one for one in found if one.role == "head" and one.state in ("pending", "running")), None)
+
+
+def _end_all(spec: FleetSpec, say: Say) -> None:
+    left = machines.alive(spec.fleet, spec.region)
+    # The head first: what scales up must not start another.
+    machines.terminate([one for one in left if one.role == "head"], spec.region)
+    machines.terminate([one for one in left if one.role != "head"], spec.region)
+    machines.wait_until_none(spec.fleet, spec.region, say=say)
+
+
+def _delete_keys(spec: FleetSpec) -> None:
+    """The key pair that Ray made for the fleet (ray/autoscaler/_private/aws/config.py, key_pair)."""
+    client = aws.client("ec2", spec.region)
+    aws.ask("ec2:DeleteKeyPair", lambda: client.delete_key_pair(KeyName=spec.stack))
+    Path(f"~/.ssh/{spec.stack}.pem").expanduser().unlink(missing_ok=True)

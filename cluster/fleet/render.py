@@ -1,0 +1,185 @@
+"""The configuration for `ray up`: one head, which computes nothing, and workers of each type, spot before on-demand."""
+
+from importlib import metadata
+from typing import Any
+
+import yaml
+
+from cluster.fleet import userdata
+from cluster.fleet.spec import FleetSpec, Stack
+
+TAG = "batchscope-fleet"
+# A lane asks for 0.001 of it: cluster.lanes.schedule.HEAD.
+HEAD_RESOURCES = {"CPU": 0, "head": 1000}
+TOKEN_ON_NODES = "~/.ray/auth_token"
+_VENV = "$HOME/batchscope"
+# A worker boots and installs before it can start its share of a group: without this, Train starts the group again
+# and again (https://github.com/ray-project/ray/issues/60376).
+_ENVIRONMENT = {
+    "RAY_AUTH_MODE": "token",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(userdata.SECONDS_TO_JOIN),
+}
+
+
+def render(spec: FleetSpec, stack: Stack) -> str:
+    """The YAML for `ray up`; it holds no secret."""
+    head = (
+        f"# The fleet {spec.fleet}, written by `batchscope fleet render`; `batchscope fleet up` uses it.\n"
+        f"# {spec.most_machines} workers at most, each gone after {spec.idle_minutes:g} idle minutes; everything is "
+        f"gone {spec.head_idle_minutes:g} minutes\n# after the last study, or {spec.deadline_hours:g} hours after its "
+        "start: cluster/fleet/node/decide.py.\n"
+    )
+    return head + yaml.dump(cluster(spec, stack), Dumper=userdata.Readable, sort_keys=False, width=200)
+
+
+def cluster(spec: FleetSpec, stack: Stack) -> dict[str, Any]:
+    """The configuration as Ray's schema (ray/autoscaler/ray-schema.json) has it."""
+    config: dict[str, Any] = {
+        "cluster_name": spec.stack,
+        "max_workers": spec.most_machines,
+        "idle_timeout_minutes": spec.idle_minutes,
+        "upscaling_speed": 1.0,
+        "provider": {
+            "type": "aws",
+            "region": spec.region,
+            "use_internal_ips": spec.ssh_from is None,
+            # Stopped machines still bill for their disks.
+            "cache_stopped_nodes": False,
+            "key_pair": {"key_name": spec.stack},
+        },
+        "auth": _auth(spec),
+        "file_mounts": {TOKEN_ON_NODES: str(spec.folder / "token").replace(str(spec.folder.home()), "~", 1)},
+        "head_node_type": "head",
+        "available_node_types": {"head": _head(spec, stack), **_workers(spec, stack)},
+        "initialization_commands": _before_setup(spec),
+        "setup_commands": [],
+        "head_setup_commands": [] if spec.image else _install(cuda=False),
+        "worker_setup_commands": [] if spec.image else _install(cuda=True),
+        "head_start_ray_commands": _start_head(),
+        "worker_start_ray_commands": _start_worker(),
+    }
+    if spec.image:
+        config["docker"] = {
+            "image": spec.image,
+            "container_name": userdata.CONTAINER,
+            "pull_before_run": True,
+            "run_options": [f"--volume {userdata.KEPT}:{userdata.KEPT}", "--ulimit nofile=65536:65536"],
+        }
+    return config
+
+
+def _auth(spec: FleetSpec) -> dict[str, Any]:
+    if spec.ssh_from:
+        return {"ssh_user": "ubuntu"}
+    # No port is open: ssh goes through AWS Systems Manager, by the instance's id.
+    proxy = (
+        f"aws ssm start-session --region {spec.region} --target %h --document-name AWS-StartSSHSession "
+        "--parameters portNumber=%p"
+    )
+    return {"ssh_user": "ubuntu", "ssh_proxy_command": proxy, "ssh_proxy_use_node_id": True}
+
+
+def _head(spec: FleetSpec, stack: Stack) -> dict[str, Any]:
+    config = _node_config(spec, stack, stack.head_profile, userdata.user_data(spec, role="head"))
+    config["InstanceType"] = spec.head_type
+    return {"resources": HEAD_RESOURCES, "min_workers": 0, "max_workers": 0, "node_config": config}
+
+
+def _workers(spec: FleetSpec, stack: Stack) -> dict[str, Any]:
+    """Each type by market. A type that EC2 had none of loses to the others for a while: the fallback is Ray's own."""
+    markets = ["spot", "on-demand"] if spec.spot else ["on-demand"]
+    wanted = [(instance_type, market) for market in markets for instance_type in spec.instance_types]
+    types = {}
+    data = userdata.user_data(spec, role="worker")
+    for rank, (instance_type, market) in enumerate(wanted):
+        config = _node_config(spec, stack, stack.worker_profile, data)
+        config["InstanceType"] = instance_type
+        if market == "spot":
+            options = {"SpotInstanceType": "one-time", "InstanceInterruptionBehavior": "terminate"}
+            config["InstanceMarketOptions"] = {"MarketType": "spot", "SpotOptions": options}
+        types[f"{instance_type}-{market}"] = {
+            "resources": {},  # Ray asks EC2 for them
+            "min_workers": 0,
+            "max_workers": spec.most_machines,
+            "priority": len(wanted) - rank,
+            "node_config": config,
+        }
+    return types
+
+
+def _node_config(spec: FleetSpec, stack: Stack, profile: str, data: str) -> dict[str, Any]:
+    tags = [{"Key": TAG, "Value": spec.fleet}]
+    disk = {"VolumeSize": spec.disk_gb, "VolumeType": "gp3", "Encrypted": True, "DeleteOnTermination": True}
+    return {
+        "ImageId": stack.image_id,
+        "SubnetIds": list(stack.subnets),
+        "SecurityGroupIds": [stack.security_group],
+        "IamInstanceProfile": {"Arn": profile},
+        "BlockDeviceMappings": [{"DeviceName": "/dev/sda1", "Ebs": disk}],
+        "MetadataOptions": {"HttpEndpoint": "enabled", "HttpTokens": "required", "HttpPutResponseHopLimit": 1},
+        "InstanceInitiatedShutdownBehavior": "terminate",
+        "TagSpecifications": [{"ResourceType": kind, "Tags": tags} for kind in ("instance", "volume")],
+        "UserData": data,
+    }
+
+
+def _before_setup(spec: FleetSpec) -> list[str]:
+    # The dead-man switches are part of it: without their folder no Ray is started below.
+    commands = ["cloud-init status --wait || true"]
+    registry = (spec.image or "").split("/")[0]
+    if ".dkr.ecr." in registry:
+        password = f"aws ecr get-login-password --region {spec.region}"
+        commands.append(f"{password} | docker login --username AWS --password-stdin {registry}")
+    return commands
+
+
+def _install(*, cuda: bool) -> list[str]:
+    """What batchscope needs, in the versions of this machine; batchscope itself comes with each job."""
+    lines = [f'export PATH="{_VENV}/bin:$PATH"', "export RAY_AUTH_MODE=token"]
+    return [
+        "sudo apt-get -o DPkg::Lock::Timeout=300 install -y python3-venv rsync || "
+        "(sudo apt-get update && sudo apt-get -o DPkg::Lock::Timeout=300 install -y python3-venv rsync)",
+        f"test -x {_VENV}/bin/python || python3 -m venv {_VENV}",
+        f"{_VENV}/bin/pip install --disable-pip-version-check " + " ".join(f"'{pin}'" for pin in pins(cuda=cuda)),
+        *(f"grep -qxF '{line}' ~/.bashrc || echo '{line}' >> ~/.bashrc" for line in lines),
+    ]
+
+
+def pins(*, cuda: bool) -> list[str]:
+    """Each dependency of batchscope, as `name[extras]==version` of what is installed here."""
+    from packaging.requirements import Requirement
+
+    found = []
+    for text in metadata.requires("batchscope") or []:
+        needed = Requirement(text)
+        if needed.marker is not None:
+            continue  # an extra
+        extras = {*needed.extras, "and-cuda"} if cuda and needed.name == "tensorflow" else needed.extras
+        listed = f"[{','.join(sorted(extras))}]" if extras else ""
+        found.append(f"{needed.name}{listed}=={metadata.version(needed.name)}")
+    return sorted(found)
+
+
+def _exports() -> str:
+    return "export " + " ".join(f"{name}={value}" for name, value in _ENVIRONMENT.items())
+
+
+def _start_head() -> list[str]:
+    return [
+        "ray stop",
+        # For the service that looks whether a study lives; only root and this user may read it.
+        f"install -m 600 {TOKEN_ON_NODES} {userdata.KEPT}/token",
+        f"ulimit -n 65536; {_exports()}; ray start --head --port={userdata.GCS_PORT} --object-manager-port=8076 "
+        f"--autoscaling-config=~/ray_bootstrap_config.yaml --dashboard-host=127.0.0.1 "
+        f"--dashboard-port={userdata.DASHBOARD_PORT}",
+    ]
+
+
+def _start_worker() -> list[str]:
+    address = f"$RAY_HEAD_IP:{userdata.GCS_PORT}"
+    return [
+        "ray stop",
+        f"ulimit -n 65536; {_exports()}; ray start --address={address} --object-manager-port=8076",
+        f"echo {address} > {userdata.KEPT}/head",
+    ]

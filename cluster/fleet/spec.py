@@ -1,0 +1,141 @@
+"""What a fleet is: its YAML file as a `FleetSpec`, and the stack's outputs as `Stack`, every value checked.
+
+A file of two lines is a fleet:
+
+    fleet: wiki
+    region: us-east-1
+"""
+
+import ipaddress
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from cluster.study import reading
+from trainer.errors import InputError
+
+STATE_FOLDER = "~/.batchscope/fleets"
+# EC2's own ids, and no more: what is rendered is run by a shell on the head.
+_TYPE = r"^[a-z][a-z0-9-]{0,15}\.[a-z0-9-]{1,16}$"
+
+
+def _types(values: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(values)) != len(values):
+        raise ValueError("a type stands twice, remove one")
+    return values
+
+
+def _cidr(value: str) -> str:
+    try:
+        network = ipaddress.ip_network(value)
+    except ValueError:
+        raise ValueError("give a CIDR such as 203.0.113.4/32, or leave it out") from None
+    if network.version != 4 or network.prefixlen < 16:
+        raise ValueError("it opens port 22 to too many: give an IPv4 CIDR of /16 to /32, such as 203.0.113.4/32")
+    return value
+
+
+class FleetSpec(BaseModel):
+    """One fleet: a name, a place, and how many machines of which types for how long."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    fleet: str = Field(
+        pattern=r"^[a-z][a-z0-9-]{0,29}[a-z0-9]$",
+        description="a name of 2 to 31 lower-case letters, digits and '-', such as wiki",
+    )
+    region: str = Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="an AWS region, such as us-east-1")
+    instance_types: Annotated[
+        tuple[Annotated[str, Field(pattern=_TYPE)], ...], Field(min_length=1, max_length=6), AfterValidator(_types)
+    ] = Field(
+        default=("g6.xlarge", "g5.xlarge", "g4dn.xlarge"),
+        description="a list of up to 6 instance types, the preferred one first, such as [g6.xlarge, g4dn.xlarge]",
+    )
+    most_machines: int = Field(default=4, ge=1, le=64, description="a whole number of workers from 1 to 64")
+    spot: bool = Field(default=True, description="true (spot first, on-demand when there is none) or false")
+    idle_minutes: float = Field(default=5.0, ge=1, le=60, description="minutes from 1 to 60 after which a worker goes")
+    head_type: str = Field(default="m7i.large", pattern=_TYPE, description="an instance type, such as m7i.large")
+    head_idle_minutes: float = Field(
+        default=30.0, ge=10, le=1440, description="minutes from 10 to 1440 without a study after which all goes"
+    )
+    deadline_hours: float = Field(default=24.0, gt=0, le=336, description="hours up to 336 that a machine lives")
+    disk_gb: int = Field(default=100, ge=75, le=1000, description="a whole number of GB from 75 to 1000")
+    image: str | None = Field(
+        default=None,
+        pattern=r"^[a-z0-9][a-zA-Z0-9._/:@-]{0,254}$",
+        description="a Docker image built from deploy/Dockerfile, or leave it out to install with pip",
+    )
+    ssh_from: Annotated[str, AfterValidator(_cidr)] | None = Field(
+        default=None, description="a CIDR such as 203.0.113.4/32, or leave it out to come in by SSM"
+    )
+    alarm_email: str | None = Field(
+        default=None, pattern=r"^[^@\s]+@[^@\s]+$", description="an e-mail address, or leave it out for no alarm"
+    )
+    alarm_usd: float = Field(default=100.0, ge=1, description="USD a month of at least 1")
+
+    @property
+    def stack(self) -> str:
+        """The name of the CloudFormation stack."""
+        return f"batchscope-{self.fleet}"
+
+    @property
+    def folder(self) -> Path:
+        """Where this machine keeps what belongs to the fleet: token and rendered configuration."""
+        return folder_of(self.fleet)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What the fleet's machines take from its CloudFormation stack, and the disk image they start from."""
+
+    bucket: str
+    subnets: tuple[str, ...]
+    security_group: str
+    head_profile: str
+    worker_profile: str
+    image_id: str
+
+
+# For a look at the configuration without an account.
+PLACEHOLDERS = Stack(
+    bucket="batchscope-example-000000000000",
+    subnets=("subnet-00000000000000000", "subnet-11111111111111111"),
+    security_group="sg-00000000000000000",
+    head_profile="arn:aws:iam::000000000000:instance-profile/example-head",
+    worker_profile="arn:aws:iam::000000000000:instance-profile/example-worker",
+    image_id="ami-00000000000000000",
+)
+
+
+def folder_of(fleet: str) -> Path:
+    """Where this machine keeps what belongs to the fleet of this name."""
+    return Path(STATE_FOLDER).expanduser() / fleet
+
+
+def parse(text: str, *, where: str) -> FleetSpec:
+    """The fleet in the YAML `text`; `where` names it in errors.
+
+    Raises:
+        InputError: it is not a fleet; one line for each problem, with its place, value and remedy.
+    """
+    if not text.strip():
+        raise InputError(f"{where} is empty: give at least fleet and region")
+    return reading.read(FleetSpec, text, where=where)
+
+
+def load(path: str | os.PathLike[str]) -> FleetSpec:
+    """The fleet in the YAML file at `path`.
+
+    Raises:
+        InputError: there is no such file, or it is not a fleet.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist: give the path of a fleet's YAML file") from None
+    except (OSError, UnicodeDecodeError) as problem:
+        raise InputError(f"{path} cannot be read ({type(problem).__name__}): give a fleet's YAML file") from None
+    return parse(text, where=os.fspath(path))

@@ -1,0 +1,156 @@
+"""The CloudFormation stack of a fleet: created, updated, read and deleted."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cluster.fleet import aws
+from cluster.fleet.spec import FleetSpec, Stack
+from trainer.errors import InputError, NotReadyError
+
+TEMPLATE = Path(__file__).parent / "cloudformation.yaml"
+# Ubuntu 24.04 with NVIDIA's driver, Docker and the AWS CLI; the head runs it too.
+# https://docs.aws.amazon.com/dlami/latest/devguide/find-dlami-id.html
+IMAGE_PARAMETER = "/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-ubuntu-24.04/latest/ami-id"
+SECONDS_TO_SETTLE = 15 * 60
+SECONDS_BETWEEN_LOOKS = 5.0
+# CloudFormation's one code for "there is no such stack" and for "there is nothing to update".
+_ERRORS = ("ValidationError",)
+
+
+def ensure(spec: FleetSpec, *, say: Callable[[str], None], pause: Callable[[float], None] = time.sleep) -> None:
+    """Create the stack, or bring it up to date, and wait until it is.
+
+    Raises:
+        NotReadyError: AWS refused, failed, or took longer than SECONDS_TO_SETTLE.
+    """
+    from botocore.exceptions import ClientError
+
+    client = aws.client("cloudformation", spec.region)
+    values = {
+        "Fleet": spec.fleet,
+        "InstanceTypes": ",".join(spec.instance_types),
+        "SshFrom": spec.ssh_from or "",
+        "AlarmEmail": spec.alarm_email or "",
+        "AlarmUsd": f"{spec.alarm_usd:g}",
+    }
+    request = {
+        "StackName": spec.stack,
+        "TemplateBody": TEMPLATE.read_text(encoding="utf-8"),
+        "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()],
+        "Capabilities": ["CAPABILITY_IAM"],
+        "Tags": [{"Key": "batchscope-fleet", "Value": spec.fleet}],
+    }
+    try:
+        if _describe(client, spec.stack) is None:
+            say(f"creating the stack {spec.stack} (network, bucket, roles: they cost nothing)")
+            aws.ask("cloudformation:CreateStack", lambda: client.create_stack(**request), known=_ERRORS)
+        else:
+            aws.ask("cloudformation:UpdateStack", lambda: client.update_stack(**request), known=_ERRORS)
+            say(f"bringing the stack {spec.stack} up to date")
+    except ClientError as problem:
+        message = problem.response["Error"].get("Message", "")
+        if "No updates are to be performed" in message:
+            return
+        raise NotReadyError(f"the stack {spec.stack} could not be made: {message}") from None
+    _settle(client, spec.stack, pause)
+
+
+def _settle(client: Any, name: str, pause: Callable[[float], None]) -> None:
+    waited = 0.0
+    while waited < SECONDS_TO_SETTLE:
+        found = _describe(client, name)
+        state = found["StackStatus"] if found else "gone"
+        if state in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
+            return
+        if not state.endswith("_IN_PROGRESS"):
+            raise NotReadyError(
+                f"the stack {name} is {state}: {_first_failure(client, name)}; mend that, delete the stack if it is "
+                "ROLLBACK_COMPLETE, and run the command again"
+            )
+        pause(SECONDS_BETWEEN_LOOKS)
+        waited += SECONDS_BETWEEN_LOOKS
+    raise NotReadyError(f"the stack {name} took longer than {SECONDS_TO_SETTLE / 60:g} minutes: look at it in AWS")
+
+
+def outputs(name: str, region: str) -> dict[str, str] | None:
+    """The outputs of the stack `name`, or None if there is no such stack."""
+    found = _describe(aws.client("cloudformation", region), name)
+    return None if found is None else {one["OutputKey"]: one["OutputValue"] for one in found.get("Outputs", [])}
+
+
+def read(spec: FleetSpec, *, image_id: str | None = None) -> Stack:
+    """The fleet's stack as it is; `image_id` is asked of AWS if it is not given.
+
+    Raises:
+        NotReadyError: there is no such stack, it is not complete, or AWS refused.
+    """
+    found = outputs(spec.stack, spec.region)
+    if found is None:
+        raise NotReadyError(f"there is no stack {spec.stack} in {spec.region}: `batchscope fleet up` makes it")
+    try:
+        return Stack(
+            bucket=found["Bucket"],
+            subnets=tuple(found["Subnets"].split(",")),
+            security_group=found["SecurityGroup"],
+            head_profile=found["HeadProfile"],
+            worker_profile=found["WorkerProfile"],
+            image_id=image_id or _image(spec.region),
+        )
+    except KeyError as missing:
+        raise NotReadyError(f"the stack {spec.stack} has no output {missing}: `batchscope fleet up` mends it") from None
+
+
+def delete(name: str, region: str, *, pause: Callable[[float], None] = time.sleep) -> None:
+    """Delete the stack and wait until it is gone.
+
+    Raises:
+        InputError: its bucket still holds something, which only its owner may delete.
+        NotReadyError: AWS refused, failed, or took longer than SECONDS_TO_SETTLE.
+    """
+    bucket = (outputs(name, region) or {}).get("Bucket")
+    if bucket:
+        s3 = aws.client("s3", region)
+        listed = aws.ask("s3:ListBucket", lambda: s3.list_objects_v2(Bucket=bucket, MaxKeys=1))
+        if listed.get("KeyCount", 0):
+            raise InputError(
+                f"the bucket {bucket} still holds data: keep what you need, empty it with "
+                f"`aws s3 rm --recursive s3://{bucket}`, and run the command again"
+            )
+    client = aws.client("cloudformation", region)
+    aws.ask("cloudformation:DeleteStack", lambda: client.delete_stack(StackName=name))
+    waited = 0.0
+    while (found := _describe(client, name)) is not None:
+        if not found["StackStatus"].endswith("_IN_PROGRESS") or waited >= SECONDS_TO_SETTLE:
+            reason = _first_failure(client, name)
+            raise NotReadyError(f"the stack {name} is {found['StackStatus']}: {reason}; look at it in AWS")
+        pause(SECONDS_BETWEEN_LOOKS)
+        waited += SECONDS_BETWEEN_LOOKS
+
+
+def _describe(client: Any, name: str) -> Any | None:
+    from botocore.exceptions import ClientError
+
+    try:
+        found = aws.ask("cloudformation:DescribeStacks", lambda: client.describe_stacks(StackName=name), known=_ERRORS)
+    except ClientError as problem:
+        if "does not exist" in problem.response["Error"].get("Message", ""):
+            return None
+        raise
+    state = found["Stacks"][0]
+    return None if state["StackStatus"] == "DELETE_COMPLETE" else state
+
+
+def _first_failure(client: Any, name: str) -> str:
+    events = aws.ask("cloudformation:DescribeStackEvents", lambda: client.describe_stack_events(StackName=name))
+    failed = [event for event in events["StackEvents"] if event["ResourceStatus"].endswith("_FAILED")]
+    if not failed:
+        return "no resource says why"
+    return f"{failed[-1]['LogicalResourceId']}: {failed[-1].get('ResourceStatusReason', 'no reason given')}"
+
+
+def _image(region: str) -> str:
+    ssm = aws.client("ssm", region)
+    found = aws.ask("ssm:GetParameter", lambda: ssm.get_parameter(Name=IMAGE_PARAMETER))
+    return str(found["Parameter"]["Value"])

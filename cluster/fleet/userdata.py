@@ -1,0 +1,114 @@
+"""The user data of a machine: its dead-man switches, in readable text, running before anything else is set up.
+
+No secret is in it: whoever may describe an instance may read its user data.
+"""
+
+import json
+from pathlib import Path
+
+import yaml
+
+from cluster.fleet.spec import FleetSpec
+
+# EC2's limit, before it encodes them.
+MOST_BYTES = 16_384
+KEPT = "/run/batchscope"
+HOME = "/opt/batchscope"
+GCS_PORT = 6379
+DASHBOARD_PORT = 8265
+SECONDS_TO_JOIN = 30 * 60
+SECONDS_HEAD_LOST = 15 * 60
+# The rules end a machine in order, the workers first; the system's own timer ends it also if they do not run.
+MINUTES_AFTER_DEADLINE = 10
+CONTAINER = "batchscope"
+_SOURCES = ("decide", "probe", "watch")
+
+# Restarted for ever; what it keeps survives that. Any user may leave a note in the folder, none may remove another's.
+_SERVICE = f"""[Unit]
+Description=batchscope: ends this machine when nothing needs it
+StartLimitIntervalSec=0
+[Service]
+ExecStart=/usr/bin/python3 -B -m cluster.fleet.node.watch {HOME}/settings.json
+WorkingDirectory={HOME}
+RuntimeDirectory=batchscope
+RuntimeDirectoryMode=1777
+RuntimeDirectoryPreserve=yes
+Restart=always
+RestartSec=5
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def user_data(spec: FleetSpec, *, role: str) -> str:
+    """The cloud-init text for a machine in the `role` "head" or "worker"."""
+    files = {f"{HOME}/settings.json": json.dumps(_settings(spec, role), indent=1)}
+    files["/etc/systemd/system/batchscope-node.service"] = _SERVICE
+    for name in _SOURCES:
+        source = Path(__file__).parent / "node" / f"{name}.py"
+        files[f"{HOME}/cluster/fleet/node/{name}.py"] = source.read_text(encoding="utf-8")
+    minutes = round(spec.deadline_hours * 60) + MINUTES_AFTER_DEADLINE
+    document = {
+        "write_files": [{"path": path, "content": text} for path, text in files.items()],
+        "runcmd": [
+            ["shutdown", "-P", f"+{minutes}"],
+            ["systemctl", "daemon-reload"],
+            ["systemctl", "enable", "--now", "batchscope-node.service"],
+        ],
+    }
+    text = "#cloud-config\n" + yaml.dump(document, Dumper=Readable, sort_keys=False, width=200)
+    assert len(text.encode()) <= MOST_BYTES, f"the user data has {len(text.encode())} bytes: shorten cluster/fleet/node"
+    return text
+
+
+class Readable(yaml.SafeDumper):
+    """Long text as it is, line by line; what stands several times is an alias only if it is long text too."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        """Whether `data` is written out each time."""
+        return not (isinstance(data, str) and "\n" in data)
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+Readable.add_representer(str, _represent_text)
+
+
+def _settings(spec: FleetSpec, role: str) -> dict[str, object]:
+    return {
+        "role": role,
+        "kept": KEPT,
+        "dashboard": f"http://127.0.0.1:{DASHBOARD_PORT}",
+        "token_file": f"{KEPT}/token",
+        "limits": {
+            "deadline": spec.deadline_hours * 3600,
+            "to_join": SECONDS_TO_JOIN,
+            "head_lost": SECONDS_HEAD_LOST,
+            "idle": spec.head_idle_minutes * 60,
+        },
+        "drain": _drain(spec),
+        "end_workers": ["/bin/sh", "-c", _end_workers(spec)] if role == "head" else [],
+        "power_off": ["/usr/bin/systemctl", "poweroff"],
+    }
+
+
+def _drain(spec: FleetSpec) -> list[str]:
+    """Ray 2.60's own command for "this node goes": Train then saves and moves; the spot notice alone reaches nobody."""
+    ray = ["sudo", "-H", "-u", "ubuntu", "env", "RAY_AUTH_MODE=token", "/home/ubuntu/batchscope/bin/ray"]
+    if spec.image:
+        ray = ["docker", "exec", "-e", "RAY_AUTH_MODE=token", CONTAINER, "ray"]
+    reason = ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "EC2 takes this spot machine back"]
+    return [*ray, "drain-node", *reason]
+
+
+def _end_workers(spec: FleetSpec) -> str:
+    """The AWS CLI is on the machine's image; boto3 may be only in a container."""
+    return (
+        f"aws ec2 describe-instances --region {spec.region} --output text "
+        "--query 'Reservations[].Instances[].InstanceId' "
+        f"--filters Name=tag:batchscope-fleet,Values={spec.fleet} Name=tag:ray-node-type,Values=worker "
+        "Name=instance-state-name,Values=pending,running | tr '\\t' '\\n' | "
+        f"xargs -r aws ec2 terminate-instances --region {spec.region} --instance-ids"
+    )

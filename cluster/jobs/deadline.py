@@ -1,0 +1,35 @@
+"""A deadline for a whole call."""
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+Answer = TypeVar("Answer")
+
+
+def within(seconds: float, call: Callable[[], Answer]) -> Answer:
+    """What `call` returns or raises, if it does so in time; it is left alone in its daemon thread otherwise.
+
+    The timeouts of `requests` are between two bytes, so a server that drips holds a call for as long as it likes; and
+    Ray's job client sets none at all.
+
+    Raises:
+        TimeoutError: it has not ended after `seconds`.
+    """
+    ended: queue.SimpleQueue[tuple[list[Answer], BaseException | None]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            ended.put(([call()], None))
+        except BaseException as problem:  # noqa: BLE001 - raised again in the caller's thread
+            ended.put(([], problem))
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        answer, problem = ended.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError(f"no answer within {seconds:g} s") from None
+    if problem is not None:
+        raise problem
+    return answer[0]

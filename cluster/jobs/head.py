@@ -1,0 +1,219 @@
+"""The head of a cluster as its Jobs API shows it: every call has a deadline, every failure is one sentence."""
+
+import contextlib
+import logging
+import os
+import re
+import shlex
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from cluster.jobs import package
+from cluster.jobs.address import Address
+from cluster.jobs.deadline import within
+from cluster.jobs.job import Job, metadata, of_details
+from cluster.study.spec import StudySpec
+from trainer.errors import NotReadyError
+
+if TYPE_CHECKING:
+    from ray.job_submission import JobSubmissionClient
+
+CALL_SECONDS = 10.0
+LOG_SECONDS = 60.0
+UPLOAD_SECONDS = 120.0
+SECONDS_BETWEEN_TRIES = 2.0
+# How long a stopped driver may take to save what its workers have; Ray itself gives it 3 s and then SIGKILL.
+STOP_SECONDS = 120
+# What Ray's client asks for its address before it listens to its argument (get_address_for_submission_client).
+_ADDRESS_VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
+
+Answer = TypeVar("Answer")
+
+
+class UnreachableError(NotReadyError):
+    """The head did not answer, or not as a Jobs API does: another try may help."""
+
+
+class Head:
+    """A connected Jobs API."""
+
+    def __init__(self, address: Address, client: "JobSubmissionClient") -> None:
+        self.address = address
+        self._client = client
+
+    def jobs(self) -> list[Job]:
+        """Every job that runs a study, those that ended included."""
+        found = _asked(self.address, self._client.list_jobs)
+        return [job for details in found if (job := of_details(details)) is not None]
+
+    def job(self, job_id: str) -> Job:
+        """One job as it is now."""
+        job = of_details(_asked(self.address, lambda: self._client.get_job_info(job_id)))
+        assert job is not None, job_id
+        return job
+
+    def log(self, job_id: str) -> str:
+        """All that a job has said so far."""
+        return _asked(self.address, lambda: self._client.get_job_logs(job_id), LOG_SECONDS)
+
+    def stop(self, job_id: str) -> None:
+        """Ask a job to end; it goes on for as long as it takes to save."""
+        _asked(self.address, lambda: self._client.stop_job(job_id))
+
+    def submit(self, spec: StudySpec, *, job_id: str, budget: str | None) -> bool:
+        """Hand a study over under a new id; False if the id was taken meanwhile.
+
+        No resources are asked for its driver: only then does Ray put it on the head node, by the node's id and
+        whatever its CPUs and custom resources are (JobManager._get_label_selector in Ray 2.60), and never on spot.
+        """
+        with tempfile.TemporaryDirectory(prefix="batchscope-job-") as folder:
+            package.fill(Path(folder), spec)
+            runtime_env = {
+                "working_dir": folder,
+                "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS), "RAY_USAGE_STATS_ENABLED": "0"},
+            }
+
+            def hand_over() -> str:
+                return self._client.submit_job(
+                    entrypoint=entrypoint(budget),
+                    submission_id=job_id,
+                    metadata=metadata(spec),
+                    runtime_env=runtime_env,
+                )
+
+            deadline = time.monotonic() + UPLOAD_SECONDS
+            while True:
+                try:
+                    _asked(self.address, hand_over, UPLOAD_SECONDS)
+                except UnreachableError as problem:
+                    if "already exists" in str(problem):
+                        return False
+                    # A head answers some seconds before the agent that starts its jobs does.
+                    if "No available agent" not in str(problem) or time.monotonic() > deadline:
+                        raise
+                    time.sleep(SECONDS_BETWEEN_TRIES)
+                else:
+                    return True
+
+
+def entrypoint(budget: str | None) -> str:
+    """The shell command of a job; the shell gives way to the driver, which then has its parent's signals at once."""
+    words = ["exec", "python", "-m", "cluster.cli", "run", package.STUDY_FILE, "--address", "auto"]
+    return shlex.join(words + (["--budget", budget] if budget is not None else []))
+
+
+def connect(address: Address, find_token: Callable[[], str | None]) -> Head:
+    """The head at `address`; `find_token` is asked for a token only if the head asks for one.
+
+    Raises:
+        NotReadyError: it does not answer within 10 s, lets nobody in with this token, or lets everybody in.
+    """
+    try:
+        return within(CALL_SECONDS, lambda: _connect(address, find_token))
+    except TimeoutError as late:
+        raise _unreachable(address, str(late)) from None
+
+
+def _connect(address: Address, find_token: Callable[[], str | None]) -> Head:
+    headers = {}
+    if require_token(address):
+        token = find_token()
+        if token is None:
+            raise NotReadyError(
+                f"{address.url} asks for a token: give the file that holds it with --token-file, or set "
+                "RAY_AUTH_TOKEN_PATH"
+            )
+        headers = {"Authorization": f"Bearer {token}"}
+    from ray.job_submission import JobSubmissionClient
+
+    # What Ray's client says of packages and versions is not for the person who submits a study.
+    for handler in logging.getLogger("ray").handlers:
+        handler.setLevel(logging.ERROR)
+    with _no_other_address():
+        client = _translated(address, lambda: JobSubmissionClient(address.url, headers=headers))
+    return Head(address, client)
+
+
+def require_token(address: Address) -> bool:
+    """Whether the head asks for a token, as every head but one on loopback must.
+
+    Whoever reaches a Jobs API without a token runs what he likes there (CVE-2023-48022; disputed by Ray, whose answer
+    since 2.52 is RAY_AUTH_MODE=token), so nothing is handed to such a head.
+
+    Raises:
+        NotReadyError: it answers without a token and is not on loopback, or it is no Jobs API.
+        UnreachableError: it does not answer.
+    """
+    import requests
+
+    with requests.Session() as session:
+        # A ~/.netrc would let us in without our knowing.
+        session.auth = lambda request: request
+        try:
+            answer = session.get(
+                f"{address.url}/api/version", timeout=CALL_SECONDS / 2, allow_redirects=False, stream=True
+            )
+        except (requests.RequestException, ValueError) as problem:
+            raise _unreachable(address, _reason(problem)) from None
+    if answer.status_code in (401, 403):
+        return True
+    if answer.status_code != 200:
+        raise _unreachable(address, f"HTTP status {answer.status_code} for /api/version")
+    if not address.loopback:
+        raise NotReadyError(
+            f"{address.url} lets everybody in who reaches it, to run any program (CVE-2023-48022): start that cluster "
+            "with RAY_AUTH_MODE=token and a token, or reach it through a tunnel to a port of this machine"
+        )
+    return False
+
+
+def _asked(address: Address, call: Callable[[], Answer], seconds: float = CALL_SECONDS) -> Answer:
+    """The answer to one call of Ray's client, within the deadline."""
+    try:
+        return within(seconds, lambda: _translated(address, call))
+    except TimeoutError as late:
+        raise _unreachable(address, str(late)) from None
+
+
+def _translated(address: Address, call: Callable[[], Answer]) -> Answer:
+    """What Ray's client answers, or its failure in our words: it raises RuntimeErrors with an HTTP status in them."""
+    import requests
+    from ray.exceptions import AuthenticationError
+
+    try:
+        return call()
+    except AuthenticationError:
+        raise NotReadyError(
+            f"{address.url} does not accept this token: give the file that holds the cluster's with --token-file"
+        ) from None
+    except (requests.RequestException, ConnectionError, RuntimeError, ValueError) as problem:
+        raise _unreachable(address, _reason(problem)) from None
+
+
+def _unreachable(address: Address, reason: str) -> UnreachableError:
+    return UnreachableError(
+        f"the Ray Jobs API at {address.url} cannot be used ({reason}): is the head up, and the tunnel to its "
+        "dashboard open?"
+    )
+
+
+def _reason(problem: BaseException) -> str:
+    """What an error comes to: the system's own words, or the last line, for a head sends its whole traceback."""
+    system = re.search(r"\[Errno -?\d+\] ([^'\")]+)", str(problem))
+    if system:
+        return system[1]
+    lines = [line.strip(" '\".") for line in str(problem).splitlines()]
+    return next((line for line in reversed(lines) if line), type(problem).__name__)[-300:]
+
+
+@contextlib.contextmanager
+def _no_other_address() -> Iterator[None]:
+    """Ray's client takes the address that it is given, not one of the environment."""
+    hidden = {name: os.environ.pop(name) for name in _ADDRESS_VARIABLES if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)

@@ -1,0 +1,146 @@
+"""A job of a cluster that runs a study: its id, its states, and the newest of many."""
+
+import re
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from cluster.study import identity
+from cluster.study.spec import StudySpec
+from trainer.errors import InputError, nearest
+
+# Ray's words (ray.job_submission.JobStatus).
+ACTIVE = ("PENDING", "RUNNING")
+STOPPED = "STOPPED"
+FAILED = "FAILED"
+
+_STUDY, _HASH, _SPEC = "batchscope_study", "batchscope_spec_hash", "batchscope_spec"
+# Ray hands the metadata to the driver within one environment variable, and Linux allows 128 KiB for one
+# (MAX_ARG_STRLEN); quotes grow in it.
+_SPEC_CHARACTERS_AT_MOST = 32_000
+_SIGTERM_EXIT = 143
+_PROGRESS = re.compile(
+    r"^(?:(?P<ended>\d+) done, (?P<running>\d+) running, (?P<waiting>\d+) waiting(?:.*?; (?P<cancelled>\d+) cancelled)?"
+    r"|study \S+: (?P<asked>\d+) trials, (?P<before>\d+) finished before)",
+    re.MULTILINE,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A job that was submitted for a study; `spec_json` is None where the spec was too long to be kept with it."""
+
+    id: str
+    study: str
+    spec_hash: str
+    spec_json: str | None
+    state: str
+    submitted_at: datetime
+    ended_at: datetime | None
+    driver_exit_code: int | None
+    message: str
+
+    @property
+    def active(self) -> bool:
+        """Whether it waits or runs."""
+        return self.state in ACTIVE
+
+    @property
+    def number(self) -> int:
+        """The how manieth job of its study it is, from 1."""
+        return int(self.id.rpartition("-")[2])
+
+    @property
+    def seconds(self) -> float:
+        """From its submission to its end, or to now."""
+        end = self.ended_at.timestamp() if self.ended_at else time.time()
+        return max(0.0, end - self.submitted_at.timestamp())
+
+    @property
+    def exit_code(self) -> int | None:
+        """What the study's driver exited with, as a shell says it; None before its end, or if it never began.
+
+        Ray keeps no exit code of a job that was stopped: its driver had a SIGTERM.
+        """
+        if self.state == STOPPED:
+            return _SIGTERM_EXIT
+        code = self.driver_exit_code
+        return code if code is None or code >= 0 else 128 - code
+
+
+def of_details(details: Any) -> Job | None:
+    """The job that Ray's `JobDetails` tell of; None if it runs no study."""
+    metadata = details.metadata or {}
+    if not re.fullmatch(r"batchscope-.+-\d+", details.submission_id or "") or _STUDY not in metadata:
+        return None
+    return Job(
+        id=details.submission_id,
+        study=metadata[_STUDY],
+        spec_hash=metadata.get(_HASH, ""),
+        spec_json=metadata.get(_SPEC),
+        state=details.status.value,
+        submitted_at=_moment(details.start_time or 0),
+        ended_at=_moment(details.end_time) if details.end_time else None,
+        driver_exit_code=details.driver_exit_code,
+        message=details.message or "",
+    )
+
+
+def _moment(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def metadata(spec: StudySpec) -> dict[str, str]:
+    """What is kept with a job: enough to find the study again, and to run it again."""
+    kept = {_STUDY: spec.study, _HASH: identity.spec_hash(spec)}
+    text = identity.canonical_json(spec)
+    return {**kept, _SPEC: text} if len(text) <= _SPEC_CHARACTERS_AT_MOST else kept
+
+
+def next_id(spec: StudySpec, jobs: Iterable[Job]) -> str:
+    """The id of the study's next job. Ray takes no id twice, so that two who submit at once start one job."""
+    number = 1 + max((job.number for job in jobs if job.study == spec.study), default=0)
+    return f"batchscope-{spec.study}-{identity.spec_hash(spec)[:8]}-{number}"
+
+
+def newest(jobs: Iterable[Job]) -> dict[str, Job]:
+    """The newest job of each study, the newest first."""
+    found: dict[str, Job] = {}
+    for job in newest_first(jobs):
+        found.setdefault(job.study, job)
+    return found
+
+
+def newest_first(jobs: Iterable[Job]) -> list[Job]:
+    """The jobs, the newest first."""
+    return sorted(jobs, key=lambda job: (job.submitted_at, job.number), reverse=True)
+
+
+def find(jobs: Sequence[Job], name: str) -> Job:
+    """The newest job of the study `name`, or the job of that id.
+
+    Raises:
+        InputError: there is none.
+    """
+    by_study = newest(jobs)
+    by_id = {job.id: job for job in jobs}
+    job = by_study.get(name) or by_id.get(name)
+    if job is None:
+        remedy = "`batchscope list` shows the jobs there are" if jobs else "nothing was submitted to it yet"
+        raise InputError(f"no job of a study {name!r} on this cluster{nearest(name, list(by_study))}: {remedy}")
+    return job
+
+
+def progress(log: str) -> Mapping[str, int] | None:
+    """The trials done and asked, from the last line of a job's log that tells them; None if none does.
+
+    A trial that was cancelled has ended in this job, and is to be done in the next.
+    """
+    told = list(_PROGRESS.finditer(log))
+    if not told:
+        return None
+    count = {name: int(digits or 0) for name, digits in told[-1].groupdict().items()}
+    done = count["before"] + count["ended"] - count["cancelled"]
+    return {"done": done, "asked": count["asked"] + count["ended"] + count["running"] + count["waiting"]}

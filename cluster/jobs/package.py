@@ -1,0 +1,40 @@
+"""What a job takes to the cluster: the two packages, the study, and no file more."""
+
+import importlib.metadata
+import shutil
+from pathlib import Path
+from types import ModuleType
+
+import cluster
+import trainer
+from cluster.study import identity
+from cluster.study.spec import StudySpec
+
+STUDY_FILE = "study.yaml"
+# What a package holds that a study needs when it runs; the bundled articles (Parquet) are for `batchscope demo`.
+_SUFFIXES = (".py", ".typed", ".yaml", ".csv", ".md")
+
+
+def fill(folder: Path, spec: StudySpec) -> None:
+    """Write a job's working directory into the empty `folder`; Ray puts it first on the path of driver and workers.
+
+    The study is its canonical JSON, which is YAML too. The `dist-info` is there because the version of the code is a
+    column of the summary, and `importlib.metadata` knows only what was installed.
+    """
+    for package in (trainer, cluster):
+        _copy(package, folder)
+    (folder / STUDY_FILE).write_text(identity.canonical_json(spec) + "\n", encoding="utf-8")
+    version = importlib.metadata.version("batchscope")
+    info = folder / f"batchscope-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: batchscope\nVersion: {version}\n", encoding="utf-8")
+
+
+def _copy(package: ModuleType, folder: Path) -> None:
+    assert package.__file__ is not None
+    source = Path(package.__file__).parent
+    for file in source.rglob("*"):
+        if file.suffix in _SUFFIXES and file.is_file() and not file.name.startswith("."):
+            target = folder / source.name / file.relative_to(source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)

@@ -1,0 +1,113 @@
+"""A lane's warm worker group: one Ray Train run in a thread, from its machines' coming to their going.
+
+Train places the workers, which makes the autoscaler bring machines for those that have none, watches their health,
+and replaces none: a group that lost a worker ends, and the lane decides what comes next and on how many workers.
+(Train's own restart keeps the number of workers, tells nobody that an attempt was lost, and its elastic groups count
+neither parts of a GPU nor what a trial has already repeated.)
+"""
+
+import os
+import threading
+import time
+from collections.abc import Mapping
+
+import ray
+import ray.train
+from ray.train.v2.api.config import FailureConfig
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+
+from cluster.lanes.backend import CollectiveConfig
+from cluster.lanes.settings import LaneSettings
+from cluster.lanes.worker import WorkerSettings, work
+
+# Read by Train's controller, to which it passes them on.
+_TRAIN_ENVIRONMENT = {
+    # By default Train gives up a group whose machines do not come within a minute and asks again, from the end of the
+    # queue: a GPU machine on EC2 takes minutes to boot (ray#60376).
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(7 * 24 * 3600),
+    # One process a group less: the board sees the notices itself, and workers hear of them with their heartbeat.
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+}
+SECONDS_TO_END = 5.0
+
+
+class Group:
+    """The workers of one lane, `workers` of them, until they are lost or closed."""
+
+    def __init__(self, settings: LaneSettings, *, name: str, workers: int) -> None:
+        self._settings, self.name, self.workers = settings, name, workers
+        self.problem: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it waits for machines, starts, or runs."""
+        return self._thread.is_alive()
+
+    def close(self, *, seconds: float = SECONDS_TO_END) -> None:
+        """Let the workers end, and wait a while for it; those still waiting for machines end with the lane's actor."""
+        ray.get(self._settings.board.close.remote(self.name))
+        self._thread.join(timeout=seconds)
+
+    def _run(self) -> None:
+        settings = self._settings
+        os.environ.update(_TRAIN_ENVIRONMENT)
+        trainer = DataParallelTrainer(
+            work,
+            train_loop_config={
+                "settings": WorkerSettings(
+                    board=settings.board,
+                    group=self.name,
+                    data=settings.data,
+                    threads=settings.threads,
+                    checkpoint_every_seconds=settings.checkpoint_every_seconds,
+                )
+            },
+            backend_config=CollectiveConfig(),
+            scaling_config=ray.train.ScalingConfig(
+                num_workers=self.workers,
+                use_gpu=settings.gpus_per_worker > 0,
+                resources_per_worker=settings.resources_per_worker,
+            ),
+            run_config=ray.train.RunConfig(
+                name=self.name,
+                storage_path=settings.storage,
+                failure_config=FailureConfig(max_failures=0, max_preemption_failures=0),
+            ),
+        )
+        try:
+            trainer.fit()
+        except BaseException as problem:  # noqa: BLE001 - told by the lane, in the thread that Tune hears
+            self.problem = problem
+
+
+def workers_that_fit(settings: LaneSettings, wanted: int) -> int:
+    """How many workers to start after a loss: `wanted`, or, when no machine comes in time, what fits now.
+
+    At least 1: a lane whose last machine went away waits for another however long that takes.
+    """
+    deadline = time.monotonic() + settings.seconds_for_workers
+    while (fitting := fit(_free(), settings.resources_per_worker)) < wanted and time.monotonic() < deadline:
+        time.sleep(1.0)
+    return max(1, min(wanted, fitting))
+
+
+def fit(free: Mapping[str, Mapping[str, float]], per_worker: Mapping[str, float]) -> int:
+    """The workers for which there is room in the free resources of each node."""
+    # A hundredth of a thousandth: Ray counts to four decimals, and sums of floats are off by less.
+    room = 1e-5
+    return sum(
+        min(int((node.get(name, 0.0) + room) // amount) for name, amount in per_worker.items())
+        for node in free.values()
+    )
+
+
+def _free() -> dict[str, dict[str, float]]:
+    """What is free now on each node that is not called back."""
+    from ray._private.state import state
+
+    from cluster.lanes.board import draining_nodes
+
+    draining = draining_nodes()
+    return {node: free for node, free in state.available_resources_per_node().items() if node not in draining}

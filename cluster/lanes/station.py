@@ -1,0 +1,41 @@
+"""A worker's station: the node it stands on, what that is and costs by, and since when it is ready for jobs."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Station:
+    """Where a worker stands. `cpus` and `gpus` are the whole node's; `ready_at` is the Unix time of its process."""
+
+    node_id: str
+    node_type: str
+    market: str
+    region: str
+    cpus: float
+    gpus: float
+    ready_at: float
+
+
+def this_station() -> Station:
+    """The station of the Ray worker process that calls this."""
+    import ray
+    from ray._private.state import state
+
+    from cluster.prices.instance import this_instance
+
+    # Typed nowhere, as `ray.nodes`, which is this.
+    table: list[dict[str, Any]] = state.node_table()
+    node_id = ray.get_runtime_context().get_node_id()
+    [resources] = [node["Resources"] for node in table if node["NodeID"] == node_id]
+    instance = this_instance()
+    return Station(
+        node_id=node_id,
+        node_type=instance.instance_type,
+        market=instance.market,
+        region=instance.region,
+        cpus=resources.get("CPU", 0.0),
+        gpus=resources.get("GPU", 0.0),
+        ready_at=time.time(),
+    )

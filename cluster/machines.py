@@ -1,0 +1,161 @@
+"""The machines of a study: this one with a Ray of its own, or a cluster that is joined; what they hold at most."""
+
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from trainer.errors import InputError, NotReadyError
+
+if TYPE_CHECKING:
+    from cluster.study.placement import Placement
+
+SECONDS_TO_CONNECT = 5.0
+# Where `ray up` leaves the autoscaler's configuration on the head; Tune knows a growing cluster by it too
+# (ray.tune.execution.cluster_info). Ray's state has a call for what may come, `get_max_resources_from_cluster_config`,
+# but nothing in Ray 2.60 tells the GCS: it is None with either autoscaler.
+AUTOSCALER_FILE = "~/ray_bootstrap_config.yaml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capacity:
+    """What there is at most, once all machines that may come have come; `grows` says that some may."""
+
+    cpus: float
+    gpus: float
+    where: str = "this machine"
+    grows: bool = False
+
+
+def this_machine(*, with_gpus: bool) -> Capacity:
+    """What this process may use of this machine. Looking for GPUs costs Ray's import, so it is asked for."""
+    cpus, gpus = float(len(os.sched_getaffinity(0))), 0.0
+    if with_gpus:
+        from ray._private.accelerators import NvidiaGPUAcceleratorManager
+
+        gpus = float(NvidiaGPUAcceleratorManager.get_current_node_num_accelerators())
+    return Capacity(cpus=cpus, gpus=gpus)
+
+
+def cluster(address: str) -> Capacity:
+    """What the Ray cluster at `address` (`auto`, or `host:port` of its head) can hold.
+
+    Raises:
+        InputError: an address of another kind.
+        NotReadyError: no cluster answers there.
+    """
+    with joined_ray(address):
+        import ray
+
+        now = ray.cluster_resources()
+    file = Path(AUTOSCALER_FILE).expanduser()
+    config = yaml.safe_load(file.read_text()) if file.exists() else None
+    held = {name: max(at_most(config, name) if config else 0.0, now.get(name, 0.0)) for name in ("CPU", "GPU")}
+    return Capacity(cpus=held["CPU"], gpus=held["GPU"], where="the cluster", grows=config is not None)
+
+
+def at_most(config: Mapping[str, Any], resource: str) -> float:
+    """How much of a resource there is when an autoscaler of this configuration has brought all it may.
+
+    The largest machines come first: with types of several sizes, not every mix holds as much.
+    """
+    types, head = config["available_node_types"], config["head_node_type"]
+    amount = {name: float(one.get("resources", {}).get(resource, 0)) for name, one in types.items()}
+    left, held = int(config["max_workers"]), amount.pop(head)
+    for name in sorted(amount, key=lambda name: -amount[name]):
+        come = min(left, int(types[name].get("max_workers", left)))
+        left, held = left - come, held + come * amount[name]
+    return held
+
+
+@contextlib.contextmanager
+def local_ray(placed: "Placement") -> Iterator[None]:
+    """A Ray of this machine alone, on loopback, with room for the study's lanes."""
+    _quiet()
+    import ray
+
+    ray.init(
+        address="local",
+        num_cpus=-int(-placed.cpus // 1),
+        num_gpus=-int(-placed.gpus // 1),
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        _node_ip_address="127.0.0.1",
+    )
+    with _until_shutdown():
+        yield
+
+
+@contextlib.contextmanager
+def joined_ray(address: str) -> Iterator[None]:
+    """The Ray cluster at `address`, with this process as a driver of it.
+
+    Raises:
+        InputError: an address of another kind.
+        NotReadyError: no cluster answers there.
+    """
+    _check_address(address)
+    _quiet()
+    import ray
+
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, TimeoutError) as problem:
+        reason = (str(problem).splitlines() or [type(problem).__name__])[0]
+        raise NotReadyError(
+            f"no Ray cluster can be joined at {address} ({reason}): start one with `ray start --head`, or look at the "
+            "address and, if it asks for a token, at RAY_AUTH_MODE and RAY_AUTH_TOKEN_PATH"
+        ) from None
+    with _until_shutdown():
+        yield
+
+
+def _check_address(address: str) -> None:
+    if address == "auto":
+        return
+    host, separator, port = address.rpartition(":")
+    if "://" in address or not separator or not host or not port.isdecimal():
+        raise InputError(
+            f"{address} is not the address of a cluster to join: give auto or host:port on one of its machines, or "
+            "hand the study over from anywhere with `batchscope submit --address http://host:8265`"
+        )
+    try:
+        # Ray itself tries for a minute.
+        socket.create_connection((host, int(port)), timeout=SECONDS_TO_CONNECT).close()
+    except (OSError, OverflowError) as problem:
+        raise NotReadyError(
+            f"nothing answers at {address} ({problem}): start a cluster with `ray start --head`, or look at the address"
+        ) from None
+
+
+def _quiet() -> None:
+    """What Ray reads when it is imported."""
+    # Nothing about this study leaves the machines; and without the second, whose name is of the systems on which it
+    # is the default, a local Ray replaces 127.0.0.1 by an outward address and listens on every interface
+    # (services.resolve_ip_for_localhost in Ray 2.60).
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    # Without it Ray keeps some lines back and prints them on stderr when it ends.
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+
+
+@contextlib.contextmanager
+def _until_shutdown() -> Iterator[None]:
+    """Ray prints a cluster's warnings on the driver's stdout, which is for results: inside, stdout leads nowhere.
+
+    What Ray has to say is in its own logs.
+    """
+    import ray
+
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        try:
+            yield
+        finally:
+            ray.shutdown()

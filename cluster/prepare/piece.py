@@ -1,0 +1,128 @@
+"""What is done to one source file, in this process or on a machine of a cluster, knowing nothing of the others.
+
+Each function is one pass over the file. Its result depends on the file and the arguments alone, so that what is made
+of all results in the order of the files is the same wherever the files were worked on.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from tokenizers import Tokenizer
+
+from cluster.prepare import labels as labels_module
+from cluster.prepare.batches import Columns, read
+from cluster.prepare.labels import Counts, Labels, encode
+from cluster.prepare.lines import field_type
+from cluster.prepare.rows import Rows, checked
+from cluster.prepare.sources import Source
+from cluster.prepare.splits import Hashes, Splits, by_hash, hashes
+from cluster.prepare.tokens import tokenise
+from cluster.prepare.vocabulary import Words, count_words
+from trainer.errors import InputError
+from trainer.manifest import SPLITS
+
+# Called with the share of the file that is done, 0 to 1.
+Tell = Callable[[float], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """One file, and what the passes before have found for it.
+
+    `start` is the number of rows, skipped ones included, in the files before it; `splits` the split of each of its
+    kept rows where groups decide it.
+    """
+
+    source: Source
+    start: int = 0
+    splits: Splits | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How every file is read and split: the arguments of `cluster.prepare.prepare`."""
+
+    columns: Columns
+    skip_empty: bool
+    split_seed: int
+    batch_rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counted:
+    """What a file holds: rows that were kept and skipped, kept rows per split, labels per split, train's words."""
+
+    kept: int
+    skipped: int
+    sizes: tuple[int, ...]
+    labels: Counts
+    words: Words
+
+
+def label_type(piece: Piece, tell: Tell, *, label: str) -> Iterator[str]:
+    """The type of a CSV file's labels (one value)."""
+    yield field_type(piece.source, label)
+
+
+def group_hashes(piece: Piece, tell: Tell, *, reading: Reading) -> Iterator[tuple[Hashes, Hashes]]:
+    """The hashes of the rows' texts and of their groups (one value)."""
+    texts, groups = [np.zeros(0, dtype=np.uint64)], [np.zeros(0, dtype=np.uint64)]
+    for rows in _rows(piece, tell, reading):
+        texts.append(hashes(rows.keys, split_seed=reading.split_seed))
+        groups.append(hashes(rows.groups or [], split_seed=reading.split_seed))
+    yield np.concatenate(texts), np.concatenate(groups)
+
+
+def count(piece: Piece, tell: Tell, *, reading: Reading, task: str | None) -> Iterator[Counted]:
+    """Labels of all rows, words of the train split (one value)."""
+    labels: Counts = {}
+    words: Words = {}
+    sizes = np.zeros(len(SPLITS), dtype=np.int64)
+    skipped = 0
+
+    def train_texts() -> Iterator[str]:
+        nonlocal skipped
+        for rows in _rows(piece, tell, reading):
+            splits = _splits(rows, piece, reading)
+            labels_module.count(labels, rows, splits, column=reading.columns.label, task=task)
+            sizes[:] += np.bincount(splits, minlength=len(SPLITS))
+            skipped += rows.skipped
+            yield from (text for text, split in zip(rows.texts, splits.tolist(), strict=True) if split == 0)
+
+    count_words(train_texts(), words)
+    yield Counted(kept=int(sizes.sum()), skipped=skipped, sizes=tuple(sizes.tolist()), labels=labels, words=words)
+
+
+def tokens(
+    piece: Piece, tell: Tell, *, reading: Reading, labels: Labels, tokenizer: Tokenizer, max_tokens: int, dtype: str
+) -> Iterator[tuple[pa.Table, Splits]]:
+    """The rows as they stand in shards (and whether each was `truncated`), with the split of each."""
+    for rows in _rows(piece, tell, reading):
+        lists, truncated = tokenise(tokenizer, rows.texts, max_tokens=max_tokens, dtype=dtype)
+        columns = {
+            "row": pa.array(rows.rows + piece.start),
+            "tokens": lists,
+            "label": encode(labels, rows, reading.columns.label),
+            "truncated": truncated,
+        }
+        yield pa.table(columns), _splits(rows, piece, reading)
+
+
+def _rows(piece: Piece, tell: Tell, reading: Reading) -> Iterator[Rows]:
+    batches = read(piece.source, reading.columns, reading.batch_rows)
+    done = 0.0
+    for rows in checked(batches, reading.columns, skip_empty=reading.skip_empty):
+        yield rows
+        done += rows.source.share
+        tell(min(1.0, done))
+
+
+def _splits(rows: Rows, piece: Piece, reading: Reading) -> Splits:
+    if piece.splits is None:
+        return by_hash(hashes(rows.keys, split_seed=reading.split_seed))
+    splits = piece.splits[rows.first : rows.first + len(rows.texts)]
+    if len(splits) != len(rows.texts):
+        raise InputError(f"source {piece.source.name} changed while it was read: leave it alone and run again")
+    return splits

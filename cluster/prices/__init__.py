@@ -1,0 +1,8 @@
+"""What a machine costs by the hour, which machine this is, and budgets in words."""
+
+from cluster.prices.budget import Spending, cost_usd, parse_budget
+from cluster.prices.instance import Instance, this_instance
+from cluster.prices.lookup import hourly
+from cluster.prices.price import Price
+
+__all__ = ["Instance", "Price", "Spending", "cost_usd", "hourly", "parse_budget", "this_instance"]

@@ -1,0 +1,91 @@
+"""Which machine this is, by EC2's instance metadata service (version 2, with a token)."""
+
+import http.client
+import os
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from urllib.parse import urlsplit
+
+from cluster.prices.deadline import before
+
+DEADLINE_SECONDS = 2.0
+_ENDPOINT = "http://169.254.169.254"
+_TOKEN_SECONDS = "60"
+_LONGEST_ANSWER_BYTES = 256
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A machine: `g5.xlarge`, `spot` or `on-demand`, `eu-west-1`; not on EC2: `local`, `local` and no region."""
+
+    instance_type: str
+    market: str
+    region: str
+
+
+LOCAL = Instance("local", "local", "")
+
+
+def this_instance() -> Instance:
+    """The machine that runs this process; `LOCAL` when it is not on EC2 or may not be asked.
+
+    As for boto3, AWS_EC2_METADATA_DISABLED=true means not to ask, and AWS_EC2_METADATA_SERVICE_ENDPOINT is whom to
+    ask. Takes `DEADLINE_SECONDS` at most, once in a process. In a container with a network of its own the hop limit
+    of 1 keeps the token away, and the machine counts as local.
+    """
+    if os.environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
+        return LOCAL
+    return _instance_at(os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or _ENDPOINT)
+
+
+@lru_cache(maxsize=8)
+def _instance_at(endpoint: str) -> Instance:
+    try:
+        return before(DEADLINE_SECONDS, lambda: _asked(endpoint))
+    except (OSError, http.client.HTTPException, ValueError):
+        return LOCAL
+
+
+def _asked(endpoint: str) -> Instance:
+    """What the service at `endpoint` says.
+
+    Raises:
+        OSError, http.client.HTTPException, ValueError: nobody is there, or not EC2's service.
+    """
+    parts = urlsplit(endpoint)
+    if parts.scheme != "http" or not parts.hostname:
+        raise ValueError(f"{endpoint} is not an http:// address")
+    # http.client knows neither proxies nor redirects: the question stays on this machine.
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=DEADLINE_SECONDS)
+    try:
+        root = parts.path.rstrip("/") + "/latest"
+        token = _answer(
+            connection, "PUT", f"{root}/api/token", {"X-aws-ec2-metadata-token-ttl-seconds": _TOKEN_SECONDS}
+        )
+        told = {
+            name: _answer(connection, "GET", f"{root}/meta-data/{name}", {"X-aws-ec2-metadata-token": token})
+            for name in ("instance-type", "instance-life-cycle", "placement/region")
+        }
+    finally:
+        connection.close()
+    return Instance(
+        _expected(r"[a-z0-9-]+\.[a-z0-9-]+", told["instance-type"]),
+        _expected(r"[a-z-]+", told["instance-life-cycle"]),
+        _expected(r"[a-z]{2,}(-[a-z]+)+-[0-9]+", told["placement/region"]),
+    )
+
+
+def _answer(connection: http.client.HTTPConnection, method: str, path: str, headers: dict[str, str]) -> str:
+    connection.request(method, path, headers=headers)
+    response = connection.getresponse()
+    body = response.read(_LONGEST_ANSWER_BYTES)
+    if response.status != 200:
+        raise ValueError(f"{path} answers {response.status}")
+    return body.decode("ascii").strip()
+
+
+def _expected(pattern: str, text: str) -> str:
+    if not re.fullmatch(pattern, text):
+        raise ValueError(f"{text!r} is not what EC2 says")
+    return text

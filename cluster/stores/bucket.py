@@ -1,0 +1,145 @@
+"""A store in S3, by boto3: whole objects by one PUT. Every call ends, as `cluster.stores.calls` tells."""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cluster.stores.calls import CHUNK_BYTES, Call, Try, persist
+from cluster.stores.client import client
+from cluster.stores.refusals import CutOffError
+
+SECONDS = 60.0
+FETCH_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """The store at `uri`, `s3://bucket/prefix`. Opens nothing before it is used, so it pickles.
+
+    Every call raises NotReadyError: at once when S3 refuses it (permission, no such bucket), and after SECONDS, or
+    FETCH_SECONDS, and a second for each megabyte, when it does not succeed in spite of repetition.
+    """
+
+    uri: str
+
+    def read(self, name: str) -> bytes:
+        """The content of an object."""
+
+        def work(one: Try[bytes]) -> bytes:
+            chunks: list[bytes] = []
+            self._download(name, one, chunks.append)
+            return b"".join(chunks)
+
+        return persist(self._call("s3:GetObject", name), work)
+
+    def fetch(self, name: str, target: Path) -> None:
+        """Copy an object to a local file, a chunk at a time."""
+        with target.open("wb") as file:
+
+            def again() -> None:
+                file.seek(0)
+                file.truncate()
+
+            def work(one: Try[None]) -> None:
+                one.step(again, moved=0)
+                self._download(name, one, file.write)
+
+            persist(self._call("s3:GetObject", name, seconds=FETCH_SECONDS), work)
+
+    def write(self, name: str, content: bytes) -> None:
+        """Put an object."""
+        bucket, key = self._key(name)
+        persist(
+            self._call("s3:PutObject", name, uploads=len(content)),
+            lambda _: client().put_object(Bucket=bucket, Key=key, Body=content),
+        )
+
+    def create(self, name: str, content: bytes) -> bytes | None:
+        """Put an object on the condition that there is none."""
+        bucket, key = self._key(name)
+
+        def work(_: Try[bool]) -> bool:
+            from botocore.exceptions import ClientError
+
+            try:
+                client().put_object(Bucket=bucket, Key=key, Body=content, IfNoneMatch="*")
+            except ClientError as problem:
+                if problem.response["ResponseMetadata"]["HTTPStatusCode"] != 412:
+                    raise
+                return False
+            return True
+
+        if persist(self._call("s3:PutObject", name, uploads=len(content)), work):
+            return None
+        try:
+            # Perhaps our own earlier try, whose answer was lost: the caller compares.
+            return self.read(name)
+        except FileNotFoundError:
+            # Deleted between the two.
+            return self.create(name, content)
+
+    def names(self, prefix: str = "") -> list[str]:
+        """The names of the objects that begin with `prefix`."""
+        return sorted(self.sizes(prefix))
+
+    def sizes(self, prefix: str = "") -> dict[str, int]:
+        """The bytes of the objects whose names begin with `prefix`."""
+        return {name: found["Size"] for name, found in self._listed(prefix).items()}
+
+    def versions(self, prefix: str = "") -> dict[str, str]:
+        """S3's ETag of the objects whose names begin with `prefix`: another one means another content."""
+        return {name: found["ETag"].strip('"') for name, found in self._listed(prefix).items()}
+
+    def delete(self, name: str) -> None:
+        """Delete an object."""
+        bucket, key = self._key(name)
+        persist(self._call("s3:DeleteObject", name), lambda _: client().delete_object(Bucket=bucket, Key=key))
+
+    def sweep(self) -> None:
+        """Nothing: a PUT that did not end leaves nothing."""
+
+    def within(self, name: str) -> "Bucket":
+        """The store under a longer prefix."""
+        return Bucket(f"{self.uri}/{name}")
+
+    def _listed(self, prefix: str) -> dict[str, dict[str, Any]]:
+        bucket, root = self._key("")
+        found: dict[str, dict[str, Any]] = {}
+        following: dict[str, str] = {}
+
+        def keep(page: dict[str, Any]) -> None:
+            objects = page.get("Contents", [])
+            # A key that ends in a slash is what consoles show as a folder.
+            found.update({one["Key"].removeprefix(root): one for one in objects if not one["Key"].endswith("/")})
+            following["ContinuationToken"] = page.get("NextContinuationToken", "")
+
+        def work(one: Try[None]) -> None:
+            # Another try goes on after the last page that arrived.
+            while following.get("ContinuationToken") != "":
+                page = client().list_objects_v2(Bucket=bucket, Prefix=root + prefix, **following)
+                # An empty body is to botocore a page without objects.
+                if "IsTruncated" not in page or page["IsTruncated"] != ("NextContinuationToken" in page):
+                    raise CutOffError
+                one.step(lambda page=page: keep(page))  # type: ignore[misc]
+
+        persist(self._call("s3:ListBucket", prefix), work)
+        return found
+
+    def _download(self, name: str, one: Try[Any], take: Callable[[bytes], object]) -> None:
+        """Hand the chunks of an object to `take`. botocore compares length and, where S3 has one, checksum."""
+        bucket, key = self._key(name)
+        with contextlib.closing(client().get_object(Bucket=bucket, Key=key)["Body"]) as body:
+            one.reads(body)
+            while chunk := body.read(CHUNK_BYTES):
+                one.step(lambda chunk=chunk: take(chunk), moved=len(chunk))  # type: ignore[misc]
+
+    def _call(self, action: str, name: str, *, seconds: float | None = None, uploads: int = 0) -> Call:
+        place = f"{self.uri}/{name}".rstrip("/")
+        seconds = SECONDS if seconds is None else seconds
+        return Call(action=action, bucket=self._key("")[0], place=place, seconds=seconds, uploads=uploads)
+
+    def _key(self, name: str) -> tuple[str, str]:
+        bucket, _, prefix = self.uri.removeprefix("s3://").partition("/")
+        return bucket, f"{prefix}/{name}" if prefix else name

@@ -1,0 +1,81 @@
+"""The N-th request fails, for N = 1, 2, ... until a run has none to spoil: nothing is half there, nothing is twice.
+
+As SQLite tests its storage ("How SQLite Is Tested", anomaly testing), in the three modes of Ray's RPC faults.
+"""
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cluster.stores.bucket import Bucket
+from cluster.summary import query
+from cluster.summary.store import Summary
+from tests.contracts.test_summary import EVALUATION, NOW, TRIAL
+from tests.faults import proxy as faults
+from tests.faults.proxy import Proxy
+from trainer.checkpoint import Checkpoints, Progress, Saved
+from trainer.store import Store
+
+pytestmark = pytest.mark.slow
+
+MODES = (faults.LOST_REQUEST, faults.LOST_ANSWER, faults.IN_FLIGHT)
+every_mode = pytest.mark.parametrize("mode", MODES)
+
+
+def run_until_clean(proxy: Proxy, store: Bucket, mode: str, run: Callable[[Store], None]) -> int:
+    """Run with the N-th request spoilt, each time in a new place; the number of requests that were spoilt once."""
+    for number in itertools.count(1):
+        proxy.begin()
+        proxy.spoil(mode, first=number)
+        run(store.within(f"run-{number}"))
+        if not proxy.fired[mode]:
+            return number - 1
+    raise AssertionError
+
+
+def saved(update: int) -> Saved:
+    arrays = [np.full((3, 5), update, "float32"), np.arange(update)]
+    return Saved(progress=Progress(update=update), weights=arrays, optimizer_state=arrays, best_weights=arrays)
+
+
+@every_mode
+def test_checkpoints(proxy: Proxy, store: Bucket, mode: str) -> None:
+    def run(place: Store) -> None:
+        checkpoints = Checkpoints(place)
+        assert checkpoints.newest() is None
+        for update in (1, 2, 3):
+            checkpoints.save(saved(update))
+            found = checkpoints.newest()
+            assert found is not None
+            assert found.progress.update == update
+            assert found.weights[0].tobytes() == saved(update).weights[0].tobytes()
+        checkpoints.finish(best=saved(2).weights, last=saved(3).weights)
+        assert place.names() == ["best.json", "best.npz", "last.json", "last.npz"]
+        for name, update in (("best", 2), ("last", 3)):
+            weights = checkpoints.weights(name)
+            assert weights is not None
+            assert weights[1].tolist() == list(range(update))
+
+    assert run_until_clean(proxy, store, mode, run) > 30
+
+
+@every_mode
+def test_the_rows_of_a_trial(proxy: Proxy, store: Bucket, mode: str) -> None:
+    evaluations: list[dict[str, Any]] = [{**EVALUATION, "update": update} for update in (1, 2, 3)]
+
+    def run(place: Store) -> None:
+        summary = Summary(place.uri)
+        assert summary.next_attempt("wiki", "00ff") == 1
+        summary.attempt_started("wiki", "00ff", 1, {"started_at": NOW})
+        assert [row["attempt"] for row in summary.lost_attempts("wiki")] == [1]
+        summary.write_evaluations(evaluations[:2], part=0)
+        summary.write_evaluations(evaluations[2:], part=1)
+        summary.write_trial(TRIAL)
+        assert summary.lost_attempts("wiki") == []
+        assert query.trials(summary, "wiki").to_pylist() == [TRIAL]
+        assert query.evaluations(summary, "wiki").to_pylist() == evaluations
+
+    assert run_until_clean(proxy, store, mode, run) > 10

@@ -1,0 +1,96 @@
+"""A fleet's file: what it may say, what it is refused for, and what `fleet render` makes of it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from cluster.cli.fleet import command
+from cluster.fleet import render, spec
+from trainer.errors import InputError
+
+
+def parse(text: str) -> spec.FleetSpec:
+    return spec.parse(text, where="fleet.yaml")
+
+
+def rendered(**changes: Any) -> dict[str, Any]:
+    fleet = spec.FleetSpec(fleet="wiki", region="eu-west-1", **changes)
+    return yaml.safe_load(render.render(fleet, spec.PLACEHOLDERS))
+
+
+def test_two_lines_are_a_fleet() -> None:
+    fleet = parse("fleet: wiki\nregion: us-east-1")
+    assert (fleet.most_machines, fleet.spot, fleet.head_type) == (4, True, "m7i.large")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "give at least fleet and region"),
+        ("fleet: wiki", "region is missing"),
+        ("fleet: Wiki_1\nregion: us-east-1", 'fleet is "Wiki_1"'),
+        ("fleet: wiki\nregion: us-east-1; rm -rf /", "region is"),
+        ("fleet: wiki\nregion: us-east-1\nmost_machine: 3", "did you mean 'most_machines'"),
+        ("fleet: wiki\nregion: us-east-1\nmost_machines: 0", "from 1 to 64"),
+        ("fleet: wiki\nregion: us-east-1\nssh_from: 0.0.0.0/0", "too many"),
+        ("fleet: wiki\nregion: us-east-1\nssh_from: home", "give a CIDR"),
+        ("fleet: wiki\nregion: us-east-1\ndeadline_hours: .inf", "deadline_hours"),
+        ("fleet: wiki\nregion: us-east-1\ninstance_types: [g5.xlarge, g5.xlarge]", "stands twice"),
+        ("fleet: wiki\nregion: us-east-1\nimage: 'a b; c'", "image is"),
+    ],
+)
+def test_what_a_fleet_is_refused_for(text: str, said: str) -> None:
+    with pytest.raises(InputError) as problem:
+        parse(text)
+    assert said in str(problem.value)
+    assert "fleet.yaml" in str(problem.value)
+
+
+def test_spot_comes_first_and_on_demand_stands_by() -> None:
+    types = rendered(instance_types=("g6.xlarge", "g5.xlarge"))["available_node_types"]
+    names = ["g6.xlarge-spot", "g5.xlarge-spot", "g6.xlarge-on-demand", "g5.xlarge-on-demand"]
+    assert list(types) == ["head", *names]
+    assert [types[name]["priority"] for name in names] == [4, 3, 2, 1]
+    market = [types[name]["node_config"].get("InstanceMarketOptions", {}).get("MarketType") for name in names]
+    assert market == ["spot", "spot", None, None]
+    assert not [name for name in rendered(spot=False)["available_node_types"] if "spot" in name]
+
+
+def test_the_way_in_is_ssm_unless_a_place_is_named() -> None:
+    closed = rendered()
+    assert closed["auth"]["ssh_proxy_use_node_id"] is True
+    assert closed["provider"]["use_internal_ips"] is True
+    named = rendered(ssh_from="203.0.113.4/32")
+    assert named["auth"] == {"ssh_user": "ubuntu"}
+    assert named["provider"]["use_internal_ips"] is False
+
+
+def test_an_image_replaces_the_installation() -> None:
+    assert any("tensorflow[and-cuda]==" in one for one in rendered()["worker_setup_commands"])
+    assert not any("and-cuda" in one for one in rendered()["head_setup_commands"])
+    image = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/batchscope:0.1"
+    with_image = rendered(image=image)
+    assert with_image["docker"]["image"] == image
+    assert with_image["head_setup_commands"] == with_image["worker_setup_commands"] == []
+    assert any("docker login" in one for one in with_image["initialization_commands"])
+
+
+def test_render_prints_it_and_says_no_without_an_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cluster.fleet import aws
+    from trainer.errors import NotReadyError
+
+    file = tmp_path / "fleet.yaml"
+    file.write_text("fleet: wiki\nregion: us-east-1\n")
+    done = CliRunner().invoke(command, ["render", str(file), "--without-aws"])
+    assert done.exit_code == 0
+    assert yaml.safe_load(done.stdout)["cluster_name"] == "batchscope-wiki"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(aws, "SECONDS", 20.0)
+    refused = CliRunner().invoke(command, ["render", str(file)])
+    assert isinstance(refused.exception, NotReadyError)
+    assert "credentials" in str(refused.exception)
+    with pytest.raises(InputError, match="does not exist"):
+        spec.load(tmp_path / "other.yaml")

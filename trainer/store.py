@@ -1,0 +1,216 @@
+"""Where whole objects lie: in a folder of this machine, or behind anything else that keeps this promise.
+
+What a trial reads and writes goes through a `Store`: shards, manifest, checkpoints. `Folder` is here; S3 is
+`cluster.stores`, since the trainer does not know boto3. Every call is bounded in time and raises a UserError that
+names the place when the store cannot be used.
+"""
+
+import contextlib
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from trainer.errors import InputError, NotReadyError, UserError
+
+UNFINISHED = ".partial"
+
+
+class Store(Protocol):
+    """Named objects at one address. Names are relative and may have slashes; an object is seen whole or not at all."""
+
+    @property
+    def uri(self) -> str:
+        """The address, as a person gave it and as errors name it."""
+
+    def read(self, name: str) -> bytes:
+        """The content of an object.
+
+        Raises:
+            FileNotFoundError: there is none of this name.
+        """
+
+    def fetch(self, name: str, target: Path) -> None:
+        """Copy an object to the local file `target`, which is of use only when this returns.
+
+        Raises:
+            FileNotFoundError: there is none of this name.
+        """
+
+    def write(self, name: str, content: bytes) -> None:
+        """Publish an object at once, in the place of one with this name."""
+
+    def create(self, name: str, content: bytes) -> bytes | None:
+        """Publish an object at once if there is none of this name; of several that try, one succeeds.
+
+        Returns:
+            None when it was published, else what is there. That can be `content`: an earlier try of this call may
+            have succeeded and its answer been lost.
+        """
+
+    def names(self, prefix: str = "") -> list[str]:
+        """The names of all objects that begin with `prefix`, sorted."""
+
+    def sizes(self, prefix: str = "") -> dict[str, int]:
+        """The bytes of each object whose name begins with `prefix`."""
+
+    def delete(self, name: str) -> None:
+        """Delete an object; one that is not there is no error."""
+
+    def sweep(self) -> None:
+        """Delete what writers that were killed left behind, in a store to which nobody writes now."""
+
+    def within(self, name: str) -> "Store":
+        """The store at `name` in this one."""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The store in the folder `uri`, created by the first `write`. Names that begin with a dot are not objects.
+
+    Every call raises NotReadyError when a file cannot be read, InputError when one cannot be written.
+    """
+
+    uri: str
+
+    def read(self, name: str) -> bytes:
+        """The content of a file."""
+        path = self._file(name)
+        with _reading(path):
+            return path.read_bytes()
+
+    def fetch(self, name: str, target: Path) -> None:
+        """Copy a file."""
+        path = self._file(name)
+        with _reading(path):
+            shutil.copyfile(path, target)
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file beside its place, flush it to disk, and rename it."""
+        self._publish(name, content, os.replace)
+
+    def create(self, name: str, content: bytes) -> bytes | None:
+        """Write a file beside its place, flush it to disk, and link it unless its name is taken."""
+        try:
+            self._publish(name, content, os.link)
+        except FileExistsError:
+            return self.read(name)
+        return None
+
+    def names(self, prefix: str = "") -> list[str]:
+        """The files below this folder whose names begin with `prefix`."""
+        return sorted(self.sizes(prefix))
+
+    def sizes(self, prefix: str = "") -> dict[str, int]:
+        """The bytes of the files below this folder whose names begin with `prefix`."""
+        root = Path(self.uri)
+        # Only the folder that the prefix names: a summary holds the checkpoints of all its trials as well.
+        top = root / prefix.rpartition("/")[0]
+        found: dict[str, int] = {}
+        with _reading(top):
+            for folder, _, files in os.walk(top, onerror=_raise_unless_gone):
+                for path in (Path(folder, file) for file in files if not file.startswith(".")):
+                    name = path.relative_to(root).as_posix()
+                    if name.startswith(prefix):
+                        # It may be deleted meanwhile.
+                        with contextlib.suppress(FileNotFoundError):
+                            found[name] = path.stat().st_size
+        return found
+
+    def delete(self, name: str) -> None:
+        """Delete a file."""
+        with _writing(self.uri, "deleting a file"):
+            (Path(self.uri) / name).unlink(missing_ok=True)
+
+    def sweep(self) -> None:
+        """Delete the files that were being written, in this folder and not below."""
+        with _writing(self.uri, "deleting a file"):
+            for path in Path(self.uri).glob(f".*{UNFINISHED}"):
+                path.unlink(missing_ok=True)
+
+    def within(self, name: str) -> "Folder":
+        """The store in a folder of this one."""
+        return Folder(os.path.join(self.uri, name))
+
+    def _file(self, name: str) -> Path:
+        path = Path(self.uri) / name
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is not there")
+        return path
+
+    def _publish(self, name: str, content: bytes, place: Callable[[Path, Path], None]) -> None:
+        path = Path(self.uri) / name
+        temporary = path.parent / f".{uuid.uuid4().hex}{UNFINISHED}"
+        with _writing(self.uri, "creating the folder"):
+            _make(path.parent)
+        with _writing(self.uri, "writing a file"):
+            try:
+                with temporary.open("xb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                place(temporary, path)
+            except FileExistsError:
+                if path.is_file():
+                    raise
+                raise IsADirectoryError(errno.EISDIR, f"{path} is not a file") from None
+            finally:
+                temporary.unlink(missing_ok=True)
+            _fsync(path.parent)
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what the system says when `path` cannot be read into a NotReadyError."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as problem:
+        reason = problem.strerror or str(problem)
+        raise NotReadyError(f"cannot read {problem.filename or path} ({reason}): look at its permissions") from None
+
+
+@contextlib.contextmanager
+def _writing(folder: str, action: str) -> Iterator[None]:
+    """Turn what the system says when `action` fails into an InputError; a name that is taken is the caller's."""
+    try:
+        yield
+    except OSError as problem:
+        if isinstance(problem, FileExistsError) and action == "writing a file":
+            raise
+        raise _refused(folder, action, problem) from None
+
+
+def _refused(folder: str, action: str, problem: OSError) -> UserError:
+    reason = problem.strerror or str(problem)
+    remedy = "choose another place, or change its permissions"
+    if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+        remedy = "make room there, or choose another place"
+    return InputError(f"cannot write in {folder}: {action} was refused ({reason}); {remedy}")
+
+
+def _make(folder: Path) -> None:
+    """Create a folder and its parents, each on disk before this returns."""
+    if folder.is_dir():
+        return
+    _make(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _fsync(folder.parent)
+
+
+def _raise_unless_gone(problem: OSError) -> None:
+    if not isinstance(problem, FileNotFoundError):
+        raise problem
+
+
+def _fsync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
