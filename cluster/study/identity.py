@@ -9,14 +9,16 @@ from cluster.study.spec import StudySpec
 # Other axes, budgets or resources under the same name only add trials; another task, model or shuffle makes another
 # study: no column would tell its trials apart.
 _FIXED = ("task", "model", "shuffle")
+_ADDED = ("shuffle", "protocol")
 
 
 def canonical_json(spec: StudySpec) -> str:
     """The spec with all defaults filled in, as JSON; `spec.parse` reads it back."""
     fields = spec.model_dump(mode="json")
-    if spec.shuffle is None:
-        # A full shuffle has the identity it had before there were windows.
-        del fields["shuffle"]
+    for key in _ADDED:
+        if fields[key] is None:
+            # What does not use a key has the identity it had before there was one.
+            del fields[key]
     return json.dumps(fields, sort_keys=True, separators=(",", ":"))
 
 

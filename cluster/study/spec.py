@@ -31,6 +31,8 @@ from trainer.trial import DTYPES, OPTIMIZERS, TASKS, Duration, ModelSpec
 
 # Keras takes seeds of 32 bits, signed in some places.
 _LARGEST_SEED = 2**31 - 1
+# With fewer, every best rate is at an edge.
+_FEWEST_RATES = 3
 
 Task = Annotated[str, BeforeValidator(forms.one_of(TASKS, later=["language_model"]))]
 Optimizer = Annotated[str, BeforeValidator(forms.one_of(OPTIMIZERS))]
@@ -195,6 +197,16 @@ class Shuffle(_Strict):
     window_rows: int = Field(ge=1, description="a whole number of rows of at least 1, such as 500000")
 
 
+class Protocol(_Strict):
+    """The learning rate tuned inside each global batch, then confirmed on fresh seeds (`cluster.study.protocol`)."""
+
+    screen_seeds: int = Field(default=1, ge=1, le=10, description="a whole number of seeds from 1 to 10")
+    extensions: int = Field(default=2, ge=0, le=10, description="how often rates are added beyond an edge, 0 to 10")
+    stop_early: bool = Field(
+        default=False, description="true to stop rates that fall behind others of the same global batch"
+    )
+
+
 class StudySpec(_Strict):
     """One study: a data set, a model, axes and a budget."""
 
@@ -214,6 +226,9 @@ class StudySpec(_Strict):
     margin: ValidationLoss | None = Field(default=None, description="{validation_loss: 0.01}, or leave it out")
     shuffle: Shuffle | None = Field(
         default=None, description="{window_rows: 500000}, or leave it out to shuffle all rows"
+    )
+    protocol: Protocol | None = Field(
+        default=None, description="{screen_seeds: 1} to tune the learning rate first, or leave it out for a plain grid"
     )
     resources: Resources = Field(default=Resources(), description="its keys, such as {workers: 1, lanes: 2}")
     checkpoint_every_seconds: float = Field(default=60.0, gt=0, description="a positive number of seconds")
@@ -240,6 +255,25 @@ class StudySpec(_Strict):
             raise ValueError(
                 f"shuffle.window_rows is {self.shuffle.window_rows}, less than the global batch {largest}, which would "
                 f"be rows of few places: give at least {largest}, or remove shuffle"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _rates_to_tune(self) -> Self:
+        rates = self.axes.learning_rate
+        points = rates.points if isinstance(rates, RateRule) else len(rates)
+        if self.protocol and points < _FEWEST_RATES:
+            raise ValueError(
+                f"protocol tunes the learning rate among those of axes.learning_rate, which has {points}: give at "
+                f"least {_FEWEST_RATES}, such as {{around: 0.001, at: 32, rule: sqrt, points: 5}}, or remove protocol"
+            )
+        if self.protocol and isinstance(rates, tuple) and list(rates) != sorted(rates):
+            raise ValueError("protocol adds rates beyond the lowest and the highest: list axes.learning_rate rising")
+        budgets = self.budget.values() if isinstance(self.budget, dict) else [self.budget]
+        if self.protocol and self.protocol.stop_early and any(budget.unit == "seconds" for budget in budgets):
+            raise ValueError(
+                "protocol.stop_early compares rates at equal examples, which a budget in seconds does not plan: give "
+                "the budget in epochs, or remove stop_early"
             )
         return self
 

@@ -1,0 +1,141 @@
+"""The protocol: which trials a study wants, given the answers so far. Pure.
+
+A plain grid wants all its trials at once. A study with `protocol:` in its spec tunes the learning rate inside each
+cell (global batch, optimizer, dtype) and says nothing about a rate that it happened to be given:
+
+    screen    every rate of every cell, on seeds of its own. While the best rate of some cell is the lowest or the
+              highest tried, every cell gets one more rate, so that all cells are searched equally hard: beyond that
+              edge where there is one, else beyond the end that is nearer to the best.
+    confirm   the best rate of each cell on the seeds of `axes.seeds`, the same for all cells and none of them used in
+              the screen: the best of several rates looks better than it is on the seeds it was chosen by.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+from cluster.study.spec import Protocol
+from trainer.trial import TrialSpec
+
+GRID, SCREEN, CONFIRM = PHASES = ("grid", "screen", "confirm")
+
+# A loss for a trial that ended without one: it diverged, ran out of memory, or was stopped early.
+NO_LOSS = math.inf
+Cell = tuple[int, str, str]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A trial and the phase that wants it."""
+
+    trial: TrialSpec
+    phase: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The trials known to be wanted, in their order; `open` if answers that are missing may bring further ones."""
+
+    trials: tuple[Planned, ...]
+    open: bool
+
+
+def wanted(grid: Sequence[TrialSpec], protocol: Protocol | None, losses: Mapping[str, float]) -> Plan:
+    """What a study wants whose axes span `grid`, with the best validation loss of each trial_id that has an answer.
+
+    A trial without an answer is missing in `losses`; one that ended without a loss has NO_LOSS there.
+    """
+    if protocol is None:
+        return Plan(tuple(Planned(trial, GRID) for trial in grid), open=False)
+    screened = _screen(grid, protocol)
+    for left in reversed(range(protocol.extensions + 1)):
+        screen = tuple(Planned(trial, SCREEN) for trial in screened)
+        if any(trial.trial_id not in losses for trial in screened):
+            return Plan(screen, open=True)
+        if not left or not any(_edge(rates) for rates in _cells(screened, losses).values()):
+            break
+        screened += _one_more_rate(screened, losses)
+    return Plan(screen + _confirm(grid, best_rates(screened, losses)), open=False)
+
+
+def expected(grid: Sequence[TrialSpec], protocol: Protocol | None) -> int:
+    """How many trials a study wants if no edge is reached."""
+    if protocol is None:
+        return len(grid)
+    cells = {cell_of(trial) for trial in grid}
+    return len(_screen(grid, protocol)) + len(cells) * len(_seeds(grid))
+
+
+def best_rates(trials: Iterable[TrialSpec], losses: Mapping[str, float]) -> dict[Cell, float]:
+    """The rate of the lowest mean loss over the seeds, for each cell that has a rate with a loss for every seed."""
+    found = {cell: min(rates, key=lambda rate: rates[rate]) for cell, rates in _cells(trials, losses).items()}
+    return {cell: rate for cell, rate in found.items() if _cells(trials, losses)[cell][rate] < NO_LOSS}
+
+
+def cell_of(trial: TrialSpec) -> Cell:
+    """What the learning rate is tuned for."""
+    return trial.global_batch, trial.optimizer, trial.dtype
+
+
+def _seeds(grid: Sequence[TrialSpec]) -> list[int]:
+    return list(dict.fromkeys(trial.seed for trial in grid))
+
+
+def _screen(grid: Sequence[TrialSpec], protocol: Protocol) -> list[TrialSpec]:
+    """The grid of the first seed, on seeds that no confirmation uses."""
+    seeds = _seeds(grid)
+    first = max(seeds) + 1
+    own = [trial for trial in grid if trial.seed == seeds[0]]
+    return [replace(trial, seed=first + number) for number in range(protocol.screen_seeds) for trial in own]
+
+
+def _confirm(grid: Sequence[TrialSpec], rates: Mapping[Cell, float]) -> tuple[Planned, ...]:
+    """The first seed of every cell, then the second of every cell, and so on."""
+    one_rate = dict.fromkeys((cell_of(trial), trial.seed) for trial in grid)
+    any_trial = {cell_of(trial): trial for trial in grid}
+    return tuple(
+        Planned(replace(any_trial[cell], learning_rate=rates[cell], seed=seed), CONFIRM)
+        for cell, seed in one_rate
+        if cell in rates
+    )
+
+
+def _cells(trials: Iterable[TrialSpec], losses: Mapping[str, float]) -> dict[Cell, dict[float, float]]:
+    """The mean loss at each rate of each cell, the rates rising."""
+
+    def by_rate(trial: TrialSpec) -> tuple[Cell, float]:
+        return cell_of(trial), trial.learning_rate
+
+    cells: dict[Cell, dict[float, float]] = {}
+    for (cell, rate), seeds in groupby(sorted(trials, key=by_rate), by_rate):
+        found = [losses[trial.trial_id] for trial in seeds]
+        cells.setdefault(cell, {})[rate] = sum(found) / len(found)
+    return cells
+
+
+def _edge(rates: Mapping[float, float]) -> bool:
+    """Whether the best rate is the lowest or the highest tried."""
+    return min(rates, key=lambda rate: rates[rate]) in (min(rates), max(rates))
+
+
+def _one_more_rate(screened: Sequence[TrialSpec], losses: Mapping[str, float]) -> list[TrialSpec]:
+    """For every cell, the trials at one rate beyond an end of its rates."""
+    beyond = {cell: _beyond(rates) for cell, rates in _cells(screened, losses).items()}
+    lowest = {cell: min(rates) for cell, rates in _cells(screened, losses).items()}
+    return [
+        replace(trial, learning_rate=beyond[cell_of(trial)])
+        for trial in screened
+        if trial.learning_rate == lowest[cell_of(trial)]
+    ]
+
+
+def _beyond(rates: Mapping[float, float]) -> float:
+    """The rate after the end that is nearer to the best, as far from it as its neighbour is.
+
+    Where every rate diverged, the lowest is the best of equals: the next one is lower.
+    """
+    tried = list(rates)
+    best = tried.index(min(tried, key=lambda rate: rates[rate]))
+    end, neighbour = (tried[0], tried[1]) if best < len(tried) - 1 - best else (tried[-1], tried[-2])
+    return float(f"{end * end / neighbour:.12g}")
