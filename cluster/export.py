@@ -20,9 +20,10 @@ import pyarrow as pa
 from cluster.quiet import import_tensorflow
 from cluster.report import table
 from cluster.stores import store_of
-from cluster.study import axes
+from cluster.study import axes, protocol
 from cluster.study.spec import parse
 from cluster.summary import query
+from cluster.summary.answers import losses
 from cluster.summary.store import Summary
 from cluster.summary.tables import CANCELLED, COMPLETED, DIVERGED, FAILED, LOST, STOPPED
 from trainer import manifest as prepared
@@ -109,8 +110,8 @@ def find(summary: Summary, study: str, prefix: str, *, data: str | None = None) 
     if not specs:
         raise InputError(f"study {study!r} has no spec in {summary.uri}/studies: copy that folder there as well")
     folder, manifest = _data_set(specs, data)
-    trials = _trials(specs, manifest)
     ended = query.trials(summary, study)
+    trials = _trials(specs, manifest, losses(ended))
     # An attempt that is an answer counts, even if another that was begun by mistake has ended since.
     rows = {row["trial_id"]: row for some in (query.latest, query.finished) for row in some(ended).to_pylist()}
     trial_id = _only(prefix, sorted({*trials, *rows}), f"`batchscope export {study} --summary {summary.uri}`", study)
@@ -181,13 +182,16 @@ def _data_set(specs: Sequence[Mapping[str, Any]], data: str | None) -> tuple[str
     )
 
 
-def _trials(specs: Sequence[Mapping[str, Any]], manifest: Manifest) -> dict[str, TrialSpec]:
-    """The trials of all specs that ran under the study's name, by `trial_id`."""
+def _trials(
+    specs: Sequence[Mapping[str, Any]], manifest: Manifest, losses: Mapping[str, float]
+) -> dict[str, TrialSpec]:
+    """The trials that all specs wanted that ran under the study's name, by `trial_id`."""
     found: dict[str, TrialSpec] = {}
     for row in specs:
         spec = parse(row["spec_json"], where=f"the stored spec {row['spec_hash']} of study {row['study']}")
-        trials = axes.trials(spec, data_hash=manifest.data_hash, train_rows=manifest.splits["train"].rows)
-        found |= {trial.trial_id: trial for trial in trials}
+        grid = axes.trials(spec, data_hash=manifest.data_hash, train_rows=manifest.splits["train"].rows)
+        plan = protocol.wanted(grid, spec.protocol, losses)
+        found |= {planned.trial.trial_id: planned.trial for planned in plan.trials}
     return found
 
 

@@ -2,13 +2,14 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.machines import Capacity
 from cluster.quiet import import_tensorflow
 from cluster.stores import store_of
-from cluster.study import axes, placement
+from cluster.study import axes, placement, protocol
 from cluster.study.spec import StudySpec
 from trainer import manifest as prepared
 from trainer.errors import InputError
@@ -19,13 +20,21 @@ from trainer.trial import TrialSpec
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """A study that can run: its data are there, its trials are known, and its lanes fit."""
+    """A study that can run: its data are there, its lanes fit, and `trials`, the grid of its axes, is known."""
 
     spec: StudySpec
     manifest: Manifest
     trials: tuple[TrialSpec, ...]
     placed: placement.Placement
     capacity: Capacity
+
+    def plan(self, losses: Mapping[str, float]) -> protocol.Plan:
+        """The trials it wants, given the losses so far, by trial_id."""
+        return protocol.wanted(self.trials, self.spec.protocol, losses)
+
+    def expected(self) -> tuple[TrialSpec, ...]:
+        """Trials as many and as long as it wants, as far as can be known before it runs."""
+        return protocol.expected(self.trials, self.spec.protocol)
 
     @property
     def workers(self) -> dict[int, int]:
@@ -53,7 +62,8 @@ def examine(spec: StudySpec, capacity: Capacity) -> Study:
     if manifest.task != spec.task:
         raise InputError(f"{spec.data} was prepared for {manifest.task}, but the study says task: {spec.task}")
     trials = axes.trials(spec, data_hash=manifest.data_hash, train_rows=manifest.splits["train"].rows)
-    placed = placement.place(spec.resources, trials, cpus=capacity.cpus, gpus=capacity.gpus, where=capacity.where)
+    planned = protocol.expected(trials, spec.protocol)
+    placed = placement.place(spec.resources, planned, cpus=capacity.cpus, gpus=capacity.gpus, where=capacity.where)
     study = Study(spec=spec, manifest=manifest, trials=trials, placed=placed, capacity=capacity)
     if isinstance(data, Folder):
         _check_shards(spec, manifest)

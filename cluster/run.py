@@ -1,10 +1,10 @@
-"""A study on its lanes: the summary opened and ours, and the trials that are not finished."""
+"""A study on its lanes: the summary opened and ours, what is answered in it, and the schedule of what is not."""
 
 import contextlib
 import fcntl
 import importlib.metadata
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 from cluster.preflight import Study
 from cluster.stores import store_of
 from cluster.study import identity
+from cluster.study.spec import ValidationLoss
 from cluster.summary import lease, query
+from cluster.summary.answers import answers
 from cluster.summary.store import Summary, check_writable
 from trainer.errors import InputError
 from trainer.report import State
-from trainer.trial import TrialSpec
 
 if TYPE_CHECKING:
     from cluster.lanes.schedule import Event, Schedule
@@ -25,12 +26,6 @@ if TYPE_CHECKING:
 # back in minutes or not for hours; where no machine can come, only the dead workers' resources are waited for.
 SECONDS_FOR_MACHINES = 300.0
 SECONDS_FOR_WORKERS = 15.0
-
-
-def remaining(study: Study, summary: Summary) -> list[TrialSpec]:
-    """The trials that have no answer yet."""
-    finished = set(query.finished(query.trials(summary, study.spec.study))["trial_id"].to_pylist())
-    return [trial for trial in study.trials if trial.trial_id not in finished]
 
 
 @contextlib.contextmanager
@@ -47,19 +42,7 @@ def opened_summary(study: Study, say: Callable[[str], None]) -> Iterator[Summary
     summary = Summary(study.spec.summary)
     with _only_driver(summary, study.spec.study, say):
         _check_name(study, summary)
-        summary.write_study(
-            {
-                "study": study.spec.study,
-                "spec_hash": identity.spec_hash(study.spec),
-                "spec_json": identity.canonical_json(study.spec),
-                "data": study.spec.data,
-                "data_hash": study.manifest.data_hash,
-                "task": study.spec.task,
-                "code_version": importlib.metadata.version("batchscope"),
-                "started_at": datetime.now(UTC),
-                "trials": len(study.trials),
-            }
-        )
+        declare(study, summary)
         _write_lost(summary, study.spec.study, "the driver of the study went away before the trial ended")
         try:
             yield summary
@@ -68,11 +51,33 @@ def opened_summary(study: Study, say: Callable[[str], None]) -> Iterator[Summary
             _write_lost(summary, study.spec.study, "its lane went away before the trial ended")
 
 
+def declare(study: Study, summary: Summary) -> None:
+    """Write what the study asks for, as far as it is known by now."""
+    plan = study.plan(answers(summary, study.spec.study))
+    margin = study.spec.margin
+    target = study.spec.target
+    summary.write_study(
+        {
+            "study": study.spec.study,
+            "spec_hash": identity.spec_hash(study.spec),
+            "spec_json": identity.canonical_json(study.spec),
+            "data": study.spec.data,
+            "data_hash": study.manifest.data_hash,
+            "task": study.spec.task,
+            "code_version": importlib.metadata.version("batchscope"),
+            "started_at": datetime.now(UTC),
+            "trials": len(study.expected()) if plan.open else len(plan.trials),
+            "target": target.validation_loss if isinstance(target, ValidationLoss) else None,
+            "margin": margin.validation_loss if margin else None,
+        }
+    )
+
+
 @contextlib.contextmanager
 def training(
-    study: Study, trials: list[TrialSpec], summary: Summary, watch: "Callable[[Event], None]"
+    study: Study, losses: Mapping[str, float], summary: Summary, watch: "Callable[[Event], None]"
 ) -> "Iterator[Schedule]":
-    """The schedule of `trials` on the study's lanes, begun, on the Ray that is connected."""
+    """The schedule of the trials that have no answer in `losses`, begun, on the Ray that is connected."""
     from cluster.lanes.board import start_board
     from cluster.lanes.schedule import Schedule
     from cluster.lanes.settings import LaneSettings
@@ -84,6 +89,7 @@ def training(
             board=start_board(),
             recorder=summary,
             data=spec.data,
+            train_rows=study.manifest.splits["train"].rows,
             checkpoints=f"{summary.uri}/checkpoints/study={spec.study}",
             checkpoint_every_seconds=spec.checkpoint_every_seconds,
             workers=study.workers,
@@ -95,11 +101,18 @@ def training(
             facts={
                 "spec_hash": identity.spec_hash(spec),
                 "code_version": importlib.metadata.version("batchscope"),
-                "phase": "grid",
             },
             storage=storage,
         )
-        schedule = Schedule(trials, lanes=min(placed.lanes, len(trials)), settings=settings, watch=watch)
+        schedule = Schedule(
+            study.plan,
+            losses,
+            lanes=min(placed.lanes, len(study.expected())),
+            settings=settings,
+            stop_early=spec.protocol is not None and spec.protocol.stop_early,
+            begins=lambda phase: declare(study, summary),
+            watch=watch,
+        )
         schedule.start()
         yield schedule
 

@@ -9,7 +9,7 @@ import click
 from cluster.cli import EXIT_BUDGET, EXIT_FAILED_TRIALS, EXIT_SIGNAL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from cluster.lanes.schedule import Schedule
     from cluster.preflight import Study
@@ -51,7 +51,8 @@ def run_and_watch(
     from cluster import machines
     from cluster.cli.results import show_points
     from cluster.preflight import examine
-    from cluster.run import opened_summary, remaining
+    from cluster.run import opened_summary
+    from cluster.summary.answers import answers
 
     if address is None:
         _refuse_dollars_here(spending)
@@ -60,12 +61,14 @@ def run_and_watch(
         study = examine(spec, machines.cluster(address))
     status = 0
     with opened_summary(study, lambda line: click.echo(line, err=True)) as summary:
-        trials = remaining(study, summary)
-        click.echo(headline(study, len(study.trials) - len(trials)), err=True)
-        if trials:
+        losses = answers(summary, spec.study)
+        plan = study.plan(losses)
+        finished = [planned.trial for planned in plan.trials if planned.trial.trial_id in losses]
+        click.echo(headline(study, len(finished)), err=True)
+        if plan.open or len(finished) < len(plan.trials):
             with machines.joined_ray(address) if address else machines.local_ray(study.placed):
                 before(study)
-                status = _train(study, trials, summary, spending)
+                status = _train(study, losses, finished, summary, spending)
     show_points(summary, spec.study)
     return status
 
@@ -80,18 +83,31 @@ def _refuse_dollars_here(spending: "Spending | None") -> None:
         )
 
 
-def _train(study: "Study", trials: "list[TrialSpec]", summary: "Summary", spending: "Spending | None") -> int:
+def _train(
+    study: "Study",
+    losses: "Mapping[str, float]",
+    finished: "list[TrialSpec]",
+    summary: "Summary",
+    spending: "Spending | None",
+) -> int:
     from cluster.report.live import LiveView, Terminal
     from cluster.run import training
     from trainer.plan import total_updates
 
     rows = study.manifest.splits["train"].rows
-    work = {
-        trial: (total_updates(trial.budget, global_batch=trial.global_batch, rows=rows) or 0) * trial.global_batch
-        for trial in trials
-    }
-    view = LiveView(examples=work, finished_before=len(study.trials) - len(trials), lanes=study.placed.lanes)
-    with training(study, trials, summary, view.note) as schedule, Terminal(view) as terminal:
+
+    def examples(trial: "TrialSpec") -> int:
+        return (total_updates(trial.budget, global_batch=trial.global_batch, rows=rows) or 0) * trial.global_batch
+
+    expected = study.expected()
+    view = LiveView(
+        examples=examples,
+        expected_trials=max(1, len(expected) - len(finished)),
+        expected_examples=max(0, sum(map(examples, expected)) - sum(map(examples, finished))),
+        finished_before=len(finished),
+        lanes=study.placed.lanes,
+    )
+    with training(study, losses, summary, view.note) as schedule, Terminal(view) as terminal:
         stopped_by = watch(schedule, terminal, lambda: spent_out(spending, view))
     if stopped_by == OUT_OF_BUDGET:
         click.echo("the budget is spent; the same command goes on from here with another", err=True)
@@ -108,10 +124,16 @@ def headline(study: "Study", finished: int) -> str:
     batches = sorted({trial.global_batch for trial in study.trials})
     sizes = ", ".join(f"{batch} (micro-batches of {study.micro_batches[batch]})" for batch in batches)
     lines = [
-        f"study {study.spec.study}: {len(study.trials)} trials, {finished} finished before; "
+        f"study {study.spec.study}: {len(study.expected())} trials, {finished} finished before; "
         f"{rows:,} training rows; lanes: {placed.lanes}, workers a lane: {_workers(study)}",
         f"global batches {sizes}",
     ]
+    if study.spec.protocol:
+        lines.append(
+            f"protocol: the learning rate is tuned inside each global batch ({study.spec.protocol.screen_seeds} screen "
+            f"seed{'s' * (study.spec.protocol.screen_seeds != 1)}), then confirmed on {len(study.spec.axes.seeds)} "
+            "fresh seeds; more trials where a best rate is at an edge"
+        )
     return "\n".join(lines + ([placed.note] if placed.note else []))
 
 

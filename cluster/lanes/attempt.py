@@ -39,6 +39,7 @@ class Attempt:
 
     settings: LaneSettings
     trial: TrialSpec
+    phase: str
     workers: int
     checkpoint_uri: str
     reached: Beat | None = None
@@ -121,5 +122,6 @@ class Attempt:
         trial = self.trial
         axes = {name: getattr(trial, name) for name in ("global_batch", "learning_rate", "optimizer", "dtype", "seed")}
         layout = {"workers": self.workers, "micro_batch": self.settings.micro_batches[trial.global_batch]}
+        facts = {**self.settings.facts, "phase": self.phase}
         place = {"checkpoint_uri": self.checkpoint_uri, "data_hash": trial.data_hash, "started_at": self.started_at}
-        return {**axes, **self.settings.facts, **layout, **place}
+        return {**axes, **facts, **layout, **place}

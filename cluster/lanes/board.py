@@ -71,6 +71,8 @@ class Board:
     def __init__(self, draining: Callable[[], Mapping[str, int]]) -> None:
         self._groups: dict[str, _Group] = {}
         self._wish: State | None = None
+        self._releases = 0
+        self._released = asyncio.Condition()
         self._look = draining
         self._draining: set[str] = set()
         self._looked_at = float("-inf")
@@ -152,6 +154,17 @@ class Board:
                     here.job = None
                     here.events.append(TakenBack(state))
                     here.changed.notify_all()
+
+    async def rest(self, releases: int) -> None:
+        """Wait until there have been more than so many releases."""
+        async with self._released:
+            await self._released.wait_for(lambda: self._releases > releases)
+
+    async def release(self) -> None:
+        """Let the lanes that rest go on."""
+        async with self._released:
+            self._releases += 1
+            self._released.notify_all()
 
     async def close(self, group: str) -> None:
         """No job will follow: the group's workers end."""

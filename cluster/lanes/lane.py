@@ -8,6 +8,7 @@ A group that loses a worker, a machine or all of them ends; its attempt is LOST,
 attempt, from its last checkpoint, on a new group of as many workers as there is room for.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -16,16 +17,18 @@ from ray import tune
 from cluster.lanes.attempt import Attempt
 from cluster.lanes.board import Beat, Job, Taken, TakenBack
 from cluster.lanes.group import Group, workers_that_fit
+from cluster.lanes.queue import REST
 from cluster.lanes.settings import LaneSettings
 from cluster.lanes.worker import Failure
 from trainer.report import Evaluation, Outcome, State
-from trainer.trial import TrialSpec, from_dict
+from trainer.trial import from_dict
 
 SECONDS_BETWEEN_CHECKS = 2.0
 # What a group that is to make room for another may take to end.
 SECONDS_TO_GO = 60.0
 # A trial that takes its workers with it again and again, without a new checkpoint in between, would never end.
 FRUITLESS_AT_MOST = 2
+EARLY = "stopped early: at equal examples it was worse than other learning rates of its global batch"
 
 
 class Lane(tune.Trainable):
@@ -37,17 +40,20 @@ class Lane(tune.Trainable):
         self._settings = settings
         self._groups = self._serial = 0
         self._attempt: Attempt | None = None
-        self._begin(from_dict(config["trial"]))
+        self._begin(config)
         self._group = self._new_group(self._wanted())
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next trial; one that Tune stopped before its end gets its row first."""
         self._stop_trial()
-        self._begin(from_dict(new_config["trial"]))
+        self._begin(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
-        """Wait for the next report of the trial's workers."""
+        """Wait for the next report of the trial's workers; a rest ends when the queue knows more."""
+        if self._rest is not None:
+            ray.get(self._settings.board.rest.remote(self._rest))
+            return {"done": True}
         if self._attempt is None:
             self._make_group_fit()
             self._start_attempt()
@@ -69,9 +75,12 @@ class Lane(tune.Trainable):
     def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
         """Nothing, as above."""
 
-    def _begin(self, trial: TrialSpec) -> None:
-        self._trial = trial
+    def _begin(self, config: dict[str, Any]) -> None:
+        self._trial = from_dict(config["trial"])
+        self._phase: str = config["phase"]
+        self._rest: int | None = config.get(REST)
         self._attempt = None
+        self._stopping = False
         self._pending: list[dict[str, Any]] = []
         self._fruitless = 0
         self._began_at_update = -1
@@ -97,6 +106,7 @@ class Lane(tune.Trainable):
         self._attempt = Attempt(
             settings=settings,
             trial=self._trial,
+            phase=self._phase,
             workers=self._group.workers,
             checkpoint_uri=self._checkpoints(),
             reached=self._reached,
@@ -143,7 +153,12 @@ class Lane(tune.Trainable):
                 self._after_loss()
                 return None
             case (Outcome() as outcome, machine):
-                attempt.ended(outcome, machine, *self._beats())
+                if self._stopping and outcome.state is State.COMPLETED:
+                    # It came to its end before it heard; the protocol has gone on without it all the same, and must
+                    # do so again when the study is resumed.
+                    outcome = replace(outcome, state=State.STOPPED)
+                error = EARLY if outcome.state is State.STOPPED else None
+                attempt.ended(outcome, machine, *self._beats(), error=error)
                 score = {"examples": outcome.examples, "validation_loss": outcome.best_validation_loss}
                 return self._ended(outcome.state) | score
         raise AssertionError(f"nobody tells {event!r}")
@@ -179,6 +194,7 @@ class Lane(tune.Trainable):
         """If the trial has not ended, end it: STOPPED, unless the study is being cancelled."""
         if self._attempt is None or self._attempt.over:
             return
+        self._stopping = True
         ray.get(self._settings.board.stop.remote(State.STOPPED, self._group.name))
         while not self._attempt.over and self._group.alive:
             for event in self._hear():

@@ -1,20 +1,23 @@
-"""The schedule: Ray Tune gives each lane its next trial until there are none, or until the study is cancelled."""
+"""The schedule: Ray Tune gives each lane its next trial until the plan wants no more, or the study is cancelled."""
 
 import os
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import ray
 from ray import tune
-from ray.tune.search import Searcher
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+from cluster.lanes.early import StopWithinCells
 from cluster.lanes.head import ON_HEAD
 from cluster.lanes.lane import Lane
+from cluster.lanes.queue import Queue, trial_of
 from cluster.lanes.settings import LaneSettings
+from cluster.study.protocol import Plan
 from trainer.report import State
-from trainer.trial import TrialSpec, from_dict
+from trainer.trial import TrialSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,14 +38,27 @@ class Event:
 
 
 class Schedule:
-    """The trials of a study on its lanes, in a thread of its own, so that the caller can watch and cancel."""
+    """The trials of a study on its lanes, in a thread of its own, so that the caller can watch and cancel.
+
+    `plan` tells what is wanted, given the losses of the trials that have an answer, which begin with `losses`; `begins`
+    hears the name of each phase before its first trial; `stop_early` ends rates that fall behind within their cell.
+    """
 
     def __init__(
-        self, trials: Sequence[TrialSpec], *, lanes: int, settings: LaneSettings, watch: Callable[[Event], None]
+        self,
+        plan: Callable[[Mapping[str, float]], Plan],
+        losses: Mapping[str, float],
+        *,
+        lanes: int,
+        settings: LaneSettings,
+        stop_early: bool,
+        begins: Callable[[str], None],
+        watch: Callable[[Event], None],
     ) -> None:
         self._board = settings.board
-        self._queue = _Queue(trials)
-        self._tuner = _tuner(self._queue, lanes, settings, _Watcher(watch))
+        self._queue = Queue(plan, losses, release=self._board.release.remote, begins=begins)
+        scheduler = StopWithinCells(settings.train_rows) if stop_early else FIFOScheduler()
+        self._tuner = _tuner(self._queue, scheduler, lanes, settings, _Watcher(watch))
         self._problem: BaseException | None = None
         # Not the thread's own join: a signal's exception inside it marks a living thread as dead (bpo-45274).
         self._over = threading.Event()
@@ -77,25 +93,6 @@ class Schedule:
             self._over.set()
 
 
-class _Queue(Searcher):
-    """Suggests the trials in their order, then no more."""
-
-    def __init__(self, trials: Sequence[TrialSpec]) -> None:
-        super().__init__()
-        self._waiting = list(reversed(trials))
-
-    def suggest(self, trial_id: str) -> Any:
-        """The next trial, as Tune's config."""
-        return {"trial": asdict(self._waiting.pop())} if self._waiting else Searcher.FINISHED
-
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Nothing to learn: the trials are given."""
-
-    def close(self) -> None:
-        """Suggest no more."""
-        self._waiting.clear()
-
-
 class _Watcher(tune.Callback):
     """Passes Tune's news of trials on."""
 
@@ -104,30 +101,35 @@ class _Watcher(tune.Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A lane has taken a trial."""
-        self._watch(Event(trial=from_dict(trial.config["trial"]), begins=True))
+        self._tell(trial, begins=True)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """A trial was evaluated, or came to its end."""
-        state = State(result["state"]) if "state" in result else None
-        self._watch(
-            Event(
-                trial=from_dict(trial.config["trial"]),
-                examples=result.get("examples", 0),
-                validation_loss=result.get("validation_loss"),
-                state=state,
-                lost=result.get("lost", False),
-                cost_usd=result.get("cost_usd"),
-            )
+        # What the scheduler stops is done without a state of its own.
+        state = State(result["state"]) if "state" in result else State.STOPPED if result.get("done") else None
+        self._tell(
+            trial,
+            examples=result.get("examples", 0),
+            validation_loss=result.get("validation_loss"),
+            state=state,
+            lost=result.get("lost", False),
+            cost_usd=result.get("cost_usd"),
         )
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A lane could not be kept up."""
-        self._watch(Event(trial=from_dict(trial.config["trial"]), state=State.FAILED))
+        self._tell(trial, state=State.FAILED)
+
+    def _tell(self, trial: Any, **fields: Any) -> None:
+        if (spec := trial_of(trial.config)) is not None:
+            self._watch(Event(trial=spec, **fields))
 
 
-def _tuner(queue: Searcher, lanes: int, settings: LaneSettings, watcher: tune.Callback) -> tune.Tuner:
+def _tuner(
+    queue: Queue, scheduler: TrialScheduler, lanes: int, settings: LaneSettings, watcher: tune.Callback
+) -> tune.Tuner:
     # Tune's own tables, CSV and TensorBoard files: the summary has it all.
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
@@ -137,6 +139,7 @@ def _tuner(queue: Searcher, lanes: int, settings: LaneSettings, watcher: tune.Ca
         trainable,
         tune_config=tune.TuneConfig(
             search_alg=queue,
+            scheduler=scheduler,
             num_samples=-1,
             max_concurrent_trials=lanes,
             reuse_actors=True,

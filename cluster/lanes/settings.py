@@ -20,6 +20,7 @@ class LaneSettings:
     board: Any
     recorder: "Recorder"
     data: str
+    train_rows: int
     checkpoints: str
     checkpoint_every_seconds: float
     workers: Mapping[int, int]

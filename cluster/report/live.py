@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +23,11 @@ FAILURES = (State.FAILED, State.OUT_OF_MEMORY, State.LOST)
 
 @dataclass
 class LiveView:
-    """What is known of the study so far; `examples` is each trial's planned work, in the order they will run."""
+    """What is known of the study so far: `examples` tells a trial's planned work; what is expected is of this run."""
 
-    examples: Mapping[TrialSpec, float]
+    examples: Callable[[TrialSpec], float]
+    expected_trials: int
+    expected_examples: float
     finished_before: int
     lanes: int
     first_progress: tuple[float, float] | None = None
@@ -79,9 +81,11 @@ class LiveView:
 
     def fraction(self) -> float:
         """The part of the planned work of these trials that is done."""
-        total = sum(self.examples.values())
-        under_way = sum(min(event.examples, self.examples[trial]) for trial, event in self.running.items())
-        return (sum(self.examples[trial] for trial in self.ended) + under_way) / total if total else 1.0
+        ended = sum(self.examples(trial) for trial in self.ended)
+        under_way = sum(min(event.examples, self.examples(trial)) for trial, event in self.running.items())
+        # A protocol may turn out to want more than was expected.
+        total = max(self.expected_examples, ended + sum(self.examples(trial) for trial in self.running))
+        return (ended + under_way) / total if total else 1.0
 
     def seconds_left(self) -> float | None:
         """An estimate from the speed since the first report, which hides the start-up; None before there is one."""
@@ -95,7 +99,7 @@ class LiveView:
         """The whole state in one line."""
         counts = Counter(self.ended.values())
         done = self.finished_before + len(self.ended)
-        waiting = len(self.examples) - len(self.ended) - len(self.running)
+        waiting = max(0, self.expected_trials - len(self.ended) - len(self.running))
         parts = [f"{done} done, {len(self.running)} running, {waiting} waiting"]
         if self.lost:
             parts.append(f"{self.lost} lost and resumed")
@@ -181,7 +185,7 @@ def _drawn(view: LiveView) -> Group:
 def _running_rows(view: LiveView) -> Iterable[tuple[Any, ...]]:
     for trial, event in view.running.items():
         loss = "" if event.validation_loss is None else f"{event.validation_loss:.4f}"
-        yield point_of(trial), f"{event.examples:,}", f"{view.examples[trial]:,.0f}", loss
+        yield point_of(trial), f"{event.examples:,}", f"{view.examples(trial):,.0f}", loss
 
 
 def _is_worse(event: "Event", best: "Event | None") -> bool:

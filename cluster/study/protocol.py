@@ -59,12 +59,12 @@ def wanted(grid: Sequence[TrialSpec], protocol: Protocol | None, losses: Mapping
     return Plan(screen + _confirm(grid, best_rates(screened, losses)), open=False)
 
 
-def expected(grid: Sequence[TrialSpec], protocol: Protocol | None) -> int:
-    """How many trials a study wants if no edge is reached."""
+def expected(grid: Sequence[TrialSpec], protocol: Protocol | None) -> tuple[TrialSpec, ...]:
+    """Trials as many and as long as a study wants if no edge is reached; the rates to be confirmed are not known."""
     if protocol is None:
-        return len(grid)
-    cells = {cell_of(trial) for trial in grid}
-    return len(_screen(grid, protocol)) + len(cells) * len(_seeds(grid))
+        return tuple(grid)
+    any_rates = {cell_of(trial): trial.learning_rate for trial in grid}
+    return (*_screen(grid, protocol), *(planned.trial for planned in _confirm(grid, any_rates)))
 
 
 def best_rates(trials: Iterable[TrialSpec], losses: Mapping[str, float]) -> dict[Cell, float]:

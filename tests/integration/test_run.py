@@ -242,3 +242,46 @@ def _is_worker(process: psutil.Process) -> bool:
         return "RayTrainWorker" in " ".join(process.cmdline())
     except psutil.Error:
         return False
+
+
+TUNED = {
+    "axes": {"global_batch": [17, "full"], "learning_rate": [0.00003, 0.0001, 0.0003], "seeds": 2},
+    "budget": {"updates": 400},
+    "evaluate_every": {"updates": 50},
+    "checkpoint_every_seconds": 0.2,
+    "protocol": {"extensions": 1},
+    "margin": {"validation_loss": 0.01},
+    "resources": {"lanes": 2, "workers": 1},
+}
+
+
+def test_a_study_that_tunes_its_rates_goes_on_in_any_phase(study: Callable[..., Path]) -> None:
+    file = study(**TUNED)
+    process = begin(file)
+    process.send_signal(signal.SIGINT)
+    status, stderr = finish(process)
+    assert status == 130
+    assert "10 trials, 0 finished before" in stderr
+    run(file)
+    ended = [row for row in rows(file) if row["state"] == "COMPLETED"]
+    # On this data a higher rate is better as far as these go: one more is tried, for both global batches.
+    phases = [(row["phase"], row["global_batch"]) for row in ended]
+    assert {phase: phases.count(phase) for phase in phases} == {
+        ("screen", 17): 4,
+        ("screen", 51): 4,
+        ("confirm", 17): 2,
+        ("confirm", 51): 2,
+    }
+    assert {row["seed"] for row in ended if row["phase"] == "screen"} == {2}
+    assert {row["seed"] for row in ended if row["phase"] == "confirm"} == {0, 1}
+    for batch in (17, 51):
+        screened = {
+            row["learning_rate"]: row["best_validation_loss"]
+            for row in ended
+            if (row["phase"], row["global_batch"]) == ("screen", batch)
+        }
+        best = min(screened, key=lambda rate: screened[rate])
+        assert {r["learning_rate"] for r in ended if (r["phase"], r["global_batch"]) == ("confirm", batch)} == {best}
+    [asked] = query.studies(Summary(yaml.safe_load(file.read_text())["summary"])).to_pylist()
+    assert (asked["trials"], asked["margin"]) == (12, 0.01)
+    assert "12 finished before" in run(file).stderr

@@ -58,7 +58,7 @@ def test_a_plain_grid_wants_everything_at_once() -> None:
     assert [planned.trial for planned in plan.trials] == list(grid_of(one))
     assert {planned.phase for planned in plan.trials} == {GRID}
     assert not plan.open
-    assert protocol.expected(grid_of(one), None) == len(BATCHES) * POINTS * SEEDS
+    assert protocol.expected(grid_of(one), None) == grid_of(one)
 
 
 def test_the_screen_comes_first_on_seeds_of_its_own() -> None:
@@ -76,7 +76,7 @@ def test_the_best_rate_of_each_batch_is_confirmed_on_fresh_paired_seeds() -> Non
     assert not plan.open
     confirmed = [(trial.seed, trial.global_batch, trial.learning_rate) for trial in of_phase(plan, CONFIRM)]
     assert confirmed == [(seed, batch, middle[batch]) for seed in range(SEEDS) for batch in BATCHES]
-    assert len(plan.trials) == protocol.expected(grid_of(one), one.protocol)
+    assert len(plan.trials) == len(protocol.expected(grid_of(one), one.protocol))
 
 
 def test_while_a_best_rate_is_at_an_edge_every_batch_gets_one_more() -> None:

@@ -1,0 +1,73 @@
+"""Early stopping in the screen: a rate that falls behind others of its own cell at equal examples is stopped.
+
+Successive halving by Tune's own scheduler, one for each cell (global batch, optimizer, dtype), because a rate of one
+batch size says nothing about those of another: at equal examples, smaller batches have made more updates. Confirmed
+trials run to their end.
+"""
+
+from typing import Any
+
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
+
+from cluster.lanes.queue import trial_of
+from cluster.study.protocol import SCREEN, Cell, cell_of
+from trainer import plan
+from trainer.trial import TrialSpec
+
+# Rungs at a quarter and at half of the budget, the better half goes on at each: mild, since a low rate begins slowly.
+FIRST_RUNG, KEPT = 1 / 4, 1 / 2
+
+
+class StopWithinCells(FIFOScheduler):
+    """Hands each trial's results to the scheduler of its cell."""
+
+    def __init__(self, train_rows: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._train_rows = train_rows
+        self._cells: dict[Cell, AsyncHyperBandScheduler] = {}
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        """A trial of the screen begins."""
+        if scheduler := self._of(trial):
+            scheduler.on_trial_add(tune_controller, trial)
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        """Whether the trial goes on."""
+        scheduler = self._of(trial)
+        return scheduler.on_trial_result(tune_controller, trial, result) if scheduler else TrialScheduler.CONTINUE
+
+    def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
+        """A trial of the screen came to its own end."""
+        if scheduler := self._of(trial):
+            scheduler.on_trial_complete(tune_controller, trial, result)
+
+    def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
+        """A trial of the screen is forgotten."""
+        if scheduler := self._of(trial):
+            scheduler.on_trial_remove(tune_controller, trial)
+
+    def _of(self, trial: Trial) -> AsyncHyperBandScheduler | None:
+        spec = trial_of(trial.config)
+        if spec is None or trial.config["phase"] != SCREEN:
+            return None
+        cell = cell_of(spec)
+        if cell not in self._cells:
+            self._cells[cell] = self._halving(spec)
+        return self._cells[cell]
+
+    def _halving(self, trial: TrialSpec) -> AsyncHyperBandScheduler:
+        updates = plan.total_updates(trial.budget, global_batch=trial.global_batch, rows=self._train_rows)
+        # A budget in seconds has no plan of examples; the spec refuses it.
+        assert updates is not None
+        examples = updates * trial.global_batch
+        return AsyncHyperBandScheduler(
+            time_attr="examples",
+            metric="validation_loss",
+            mode="min",
+            max_t=examples,
+            grace_period=max(1, int(examples * FIRST_RUNG)),
+            reduction_factor=1 / KEPT,
+            # What reached its end has ended by itself.
+            stop_last_trials=False,
+        )

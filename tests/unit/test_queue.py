@@ -1,0 +1,167 @@
+"""The queue between a plan and Tune: what is suggested, when lanes rest, and when it is over."""
+
+import random
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from ray.tune.search import Searcher
+
+from cluster.lanes.queue import REST, Queue, loss_of, trial_of
+from cluster.study import protocol
+from cluster.study.protocol import CONFIRM, NO_LOSS, SCREEN, Plan, Planned
+from cluster.study.spec import Protocol
+from trainer.trial import Duration, ModelSpec, TrialSpec
+
+TRIAL = TrialSpec(
+    data_hash="d",
+    task="classification",
+    model=ModelSpec(),
+    global_batch=8,
+    learning_rate=0.1,
+    optimizer="adam",
+    dtype="float32",
+    seed=0,
+    budget=Duration(unit="epochs", amount=1),
+    evaluate_every=Duration(unit="epochs", amount=1),
+)
+GRID = tuple(
+    replace(TRIAL, global_batch=batch, learning_rate=rate, seed=seed)
+    for seed in range(2)
+    for batch in (8, 64)
+    for rate in (0.1, 0.3, 0.9)
+)
+TUNED = Protocol(extensions=1)
+
+
+class Lanes:
+    """What Tune does with a queue on some lanes, one event at a time."""
+
+    def __init__(self, queue: Queue, lanes: int) -> None:
+        self.queue, self.lanes = queue, lanes
+        self.busy: dict[str, Mapping[str, Any]] = {}
+        self.given: list[Mapping[str, Any]] = []
+        self.over = False
+        self.asked = 0
+
+    def fill(self) -> None:
+        while len(self.busy) < self.lanes and not self.over:
+            self.asked += 1
+            answer = self.queue.suggest(name := str(self.asked))
+            if answer == Searcher.FINISHED:
+                self.over = True
+            elif answer is None:
+                return
+            else:
+                self.busy[name] = answer
+                self.given.append(answer)
+
+    def end(self, name: str, result: dict[str, Any] | None, *, error: bool = False) -> None:
+        del self.busy[name]
+        self.queue.on_trial_complete(name, result, error)
+
+
+def tuned(losses: Mapping[str, float]) -> Plan:
+    return protocol.wanted(GRID, TUNED, losses)
+
+
+def completed(trial: TrialSpec) -> dict[str, Any]:
+    return {"state": "COMPLETED", "validation_loss": abs(trial.learning_rate - 0.3), "examples": 1}
+
+
+class Told:
+    def __init__(self) -> None:
+        self.releases, self.phases = 0, list[str]()
+
+    def queue(self, losses: Mapping[str, float] | None = None) -> Queue:
+        return Queue(tuned, losses or {}, release=self.release, begins=self.phases.append)
+
+    def release(self) -> None:
+        self.releases += 1
+
+
+@pytest.mark.parametrize("order", range(20))
+@pytest.mark.parametrize("lanes", [1, 2, 5])
+def test_everything_wanted_runs_once_and_lanes_rest_between_the_phases(lanes: int, order: int) -> None:
+    told, draw = Told(), random.Random(order)
+    tune = Lanes(told.queue(), lanes)
+    tune.fill()
+    while tune.busy:
+        resting = {name for name, config in tune.busy.items() if REST in config}
+        freed = {name for name in resting if told.releases > tune.busy[name][REST]}
+        name = draw.choice(sorted(freed or set(tune.busy) - resting))
+        tune.end(name, {"done": True} if name in freed else completed(trial_of(tune.busy[name])))
+        tune.fill()
+        # No lane ever ends before the last phase: Tune would start it again.
+        assert len(tune.busy) == lanes or told.phases == [SCREEN, CONFIRM]
+    assert tune.over
+    real = [config for config in tune.given if REST not in config]
+    assert [config["phase"] for config in real] == [SCREEN] * 6 + [CONFIRM] * 4
+    assert len({str(config["trial"]) for config in real}) == 10
+    assert lanes == 1 or len(real) < len(tune.given)
+
+
+def test_what_is_answered_already_is_not_suggested() -> None:
+    told = Told()
+    answered = {planned.trial.trial_id: NO_LOSS for planned in tuned({}).trials[:4]}
+    tune = Lanes(told.queue(answered), 9)
+    tune.fill()
+    assert [trial_of(config) for config in tune.given] == [planned.trial for planned in tuned({}).trials[4:]]
+
+
+def test_a_trial_that_failed_ends_the_phase_and_leaves_no_lane_resting() -> None:
+    told = Told()
+    tune = Lanes(told.queue(), 2)
+    tune.fill()
+    while real := [name for name, config in tune.busy.items() if REST not in config]:
+        trial = trial_of(tune.busy[real[0]])
+        failed = trial == GRID[0] or (trial.global_batch, trial.learning_rate) == (8, 0.1)
+        tune.end(real[0], completed(trial), error=failed)
+        tune.fill()
+    for name in list(tune.busy):
+        assert told.releases > tune.busy[name][REST]
+        tune.end(name, {"done": True})
+    tune.fill()
+    assert tune.over
+    assert told.phases == [SCREEN]
+
+
+def test_a_closed_queue_suggests_nothing_and_lets_resting_lanes_go() -> None:
+    told = Told()
+    queue = told.queue()
+    tune = Lanes(queue, 2)
+    tune.fill()
+    queue.close()
+    assert told.releases == 1
+    tune.end(next(iter(tune.busy)), completed(GRID[0]))
+    assert queue.suggest("later") == Searcher.FINISHED
+
+
+@pytest.mark.parametrize(
+    ("result", "loss"),
+    [
+        ({"state": "COMPLETED", "validation_loss": 0.5}, 0.5),
+        ({"state": "COMPLETED", "validation_loss": float("nan")}, NO_LOSS),
+        ({"state": "DIVERGED", "validation_loss": 0.5}, NO_LOSS),
+        ({"state": "OUT_OF_MEMORY"}, NO_LOSS),
+        ({"examples": 100, "validation_loss": 0.5, "done": True}, NO_LOSS),
+        ({"state": "FAILED"}, None),
+        ({"state": "CANCELLED", "validation_loss": 0.5}, None),
+        ({}, None),
+    ],
+)
+def test_only_an_answer_is_a_loss(result: dict[str, Any], loss: float | None) -> None:
+    assert loss_of(result) == loss
+
+
+def test_a_plain_plan_never_rests() -> None:
+    told = Told()
+    plan = Plan(tuple(Planned(trial, "grid") for trial in GRID[:3]), open=False)
+    tune = Lanes(Queue(lambda losses: plan, {}, release=told.release, begins=told.phases.append), 2)
+    tune.fill()
+    while tune.busy:
+        tune.end(next(iter(tune.busy)), completed(GRID[0]))
+        tune.fill()
+    assert len(tune.given) == 3
+    assert told.releases == 0
