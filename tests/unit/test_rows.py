@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import write_prepared
 from trainer.manifest import SPLITS, read
-from trainer.rows import LENGTH_MULTIPLE, Rows, open_rows, read_ahead
+from trainer.rows import FEW_ROWS, LENGTH_MULTIPLE, Rows, open_rows, read_ahead
 from trainer.store import Folder
 
 ROWS = 67
@@ -66,6 +66,21 @@ def test_a_batch_is_as_wide_as_its_longest_row_and_no_wider(split: tuple[Rows, l
     widths = {rows.tokens(np.array([row])).shape[1] for row in range(ROWS)}
     assert widths == {-(-len(real) // LENGTH_MULTIPLE) * LENGTH_MULTIPLE for real in tokens}
     assert len(widths) > 1
+
+
+@pytest.mark.parametrize("count", [FEW_ROWS, FEW_ROWS + 1, 5 * FEW_ROWS])
+@pytest.mark.parametrize("until_the_end", [False, True])
+def test_few_rows_of_a_shard_and_many_and_its_last_ones_are_what_the_parquet_says(
+    split: tuple[Rows, list, list], count: int, until_the_end: bool
+) -> None:
+    first, end = split[0].first[:2]
+    longest = max(map(len, split[1]))
+    # A row so far from the shard's end that as many tokens as the longest row has follow its first one.
+    far = next(
+        row for row in range(end, first - 1, -1) if sum(map(len, split[1][row:end])) >= longest + LENGTH_MULTIPLE
+    )
+    last = end - 1 if until_the_end else far
+    assert_right(split, [int(last) - i % int(last - first + 1) for i in range(count)])
 
 
 def test_opening_copies_no_tokens(split: tuple[Rows, list, list]) -> None:
