@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from cluster.preflight import Study
 from cluster.stores import store_of
 from cluster.study import identity
+from cluster.study.protocol import Plan
 from cluster.study.spec import ValidationLoss
 from cluster.summary import lease, query
 from cluster.summary.answers import answers
@@ -42,7 +43,7 @@ def opened_summary(study: Study, say: Callable[[str], None]) -> Iterator[Summary
     summary = Summary(study.spec.summary)
     with _only_driver(summary, study.spec.study, say):
         _check_name(study, summary)
-        declare(study, summary)
+        declare(study, summary, study.plan(answers(summary, study.spec.study)))
         _write_lost(summary, study.spec.study, "the driver of the study went away before the trial ended")
         try:
             yield summary
@@ -51,9 +52,8 @@ def opened_summary(study: Study, say: Callable[[str], None]) -> Iterator[Summary
             _write_lost(summary, study.spec.study, "its lane went away before the trial ended")
 
 
-def declare(study: Study, summary: Summary) -> None:
-    """Write what the study asks for, as far as it is known by now."""
-    plan = study.plan(answers(summary, study.spec.study))
+def declare(study: Study, summary: Summary, plan: Plan) -> None:
+    """Write what the study asks for, as far as `plan` knows by now."""
     margin = study.spec.margin
     target = study.spec.target
     summary.write_study(
@@ -110,7 +110,7 @@ def training(
             lanes=min(placed.lanes, len(study.expected())),
             settings=settings,
             stop_early=spec.protocol is not None and spec.protocol.stop_early,
-            begins=lambda phase: declare(study, summary),
+            begins=lambda plan: declare(study, summary, plan),
             watch=watch,
         )
         schedule.start()

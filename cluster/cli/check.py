@@ -7,11 +7,8 @@ import click
 from cluster.cli import EXIT_NO
 
 if TYPE_CHECKING:
-    from cluster.lanes.check import Checked
     from cluster.preflight import Study
-
-# Large enough to be cut unevenly, small enough to take seconds.
-ROWS_AT_MOST = 64
+    from trainer.proof import Proof
 
 
 @click.command()
@@ -19,7 +16,8 @@ ROWS_AT_MOST = 64
 def command(study_file: str) -> int:
     """Prove on one real batch that every layout of the study gives the same update.
 
-    The batch goes whole through one worker, in small micro-batches, and over two workers. Exit code 1: they differ.
+    The batch goes whole through one worker, in small micro-batches, and over two workers; some validation rows are
+    evaluated whole and in pieces. Exit code 1: they differ. Every run proves the same on its own lanes.
     """
     from cluster import machines
     from cluster.preflight import examine
@@ -29,14 +27,15 @@ def command(study_file: str) -> int:
     study = examine(spec, machines.this_machine(with_gpus=spec.resources.gpus_per_worker > 0))
     with machines.local_ray(study.placed):
         found = check_study(study)
-    for checked in found:
-        click.echo(line(checked))
-    return 0 if all(checked.passed for checked in found) else EXIT_NO
+    for proof in found:
+        click.echo(line(proof))
+    return 0 if all(proof.passed for proof in found) else EXIT_NO
 
 
-def check_study(study: "Study") -> "list[Checked]":
+def check_study(study: "Study") -> "list[Proof]":
     """Check one trial of the study for each dtype, on the Ray that is connected."""
     from cluster.lanes.check import check
+    from trainer.proof import ROWS_AT_MOST
 
     click.echo("checking one real batch in every layout ...", err=True)
     batches = {trial.global_batch for trial in study.trials}
@@ -45,11 +44,12 @@ def check_study(study: "Study") -> "list[Checked]":
     return check(list(trials.values()), data=study.spec.data)
 
 
-def line(checked: "Checked") -> str:
+def line(proof: "Proof") -> str:
     """What was found, in one line."""
-    verdict = "the same update" if checked.passed else "NOT the same update: do not trust this study"
+    verdict = "the same update" if proof.passed else "NOT the same update: do not trust this study"
     return (
-        f"check: {checked.rows} rows in {checked.dtype}, whole on one worker, in micro-batches of 5 "
-        f"({checked.micro_batches:.1e}) and on two workers ({checked.workers:.1e}): largest relative difference of "
-        f"the gradient {checked.largest:.1e}, allowed {checked.tolerance:.0e}: {verdict}"
+        f"check: {proof.rows} rows in {proof.dtype}, whole on one worker, in micro-batches of 5 "
+        f"({proof.micro_batches:.1e}) and on two workers ({proof.workers:.1e}), evaluated whole and in pieces "
+        f"({proof.evaluation:.1e}): largest relative difference {proof.largest:.1e}, allowed {proof.tolerance:.0e}: "
+        f"{verdict}"
     )

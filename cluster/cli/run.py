@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cluster.cli import EXIT_BUDGET, EXIT_FAILED_TRIALS, EXIT_SIGNAL
+from cluster.cli import EXIT_BUDGET, EXIT_FAILED_TRIALS, EXIT_NO, EXIT_SIGNAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -115,6 +115,13 @@ def _train(
     if stopped_by is not None:
         click.echo("stopped; the same command goes on from here", err=True)
         return EXIT_SIGNAL + stopped_by
+    if view.refused:
+        click.echo(
+            "the check failed: the layout changes the update, so nothing was trained; the trials' `error` says by how "
+            "much: run `batchscope check` and report it",
+            err=True,
+        )
+        return EXIT_NO
     return EXIT_FAILED_TRIALS if view.failed else 0
 
 

@@ -90,7 +90,7 @@ class Attempt:
                 "seconds_training": beats[-1].seconds_training,
                 "seconds_resumed": beats[0].seconds_training,
             }
-        self._write({**measured, **asdict(failure)}, beats, None)
+        self._write({**measured, "state": failure.state, "error": failure.error}, beats, None)
 
     def cost_usd(self) -> float | None:
         """What its machines have cost so far, or in all once it is over; None when that is not known."""

@@ -147,7 +147,7 @@ class Lane(tune.Trainable):
                 }
             case Failure():
                 attempt.broken(event, *self._beats())
-                return self._ended(event.state)
+                return self._ended(event.state) | {"refused": event.refused}
             case (Outcome(state=State.LOST) as outcome, machine):
                 attempt.ended(outcome, machine, *self._beats(), error="its machine was called back; it saved first")
                 self._after_loss()

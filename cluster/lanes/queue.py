@@ -29,7 +29,7 @@ def trial_of(config: Mapping[str, Any]) -> TrialSpec | None:
 class Queue(Searcher):
     """Suggests the trials of a plan in their order; `plan` tells from the losses so far (by trial_id) what is wanted.
 
-    `release` is called when resting lanes are to go on; `begins` with the name of each phase, before its first trial.
+    `release` is called when resting lanes are to go on; `begins` with the plan as each phase begins.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Queue(Searcher):
         losses: Mapping[str, float],
         *,
         release: Callable[[], None],
-        begins: Callable[[str], None],
+        begins: Callable[[Plan], None],
     ) -> None:
         super().__init__()
         self._plan, self._losses, self._given = plan, dict(losses), set(losses)
@@ -65,7 +65,8 @@ class Queue(Searcher):
         if self._busy() < self._lanes:
             self._resting.add(trial_id)
             # The lane keeps its workers for a trial like this one.
-            return {"trial": asdict(self._last.trial), "phase": self._last.phase, REST: self._releases}
+            like = self._wanted.trials[-1]
+            return {"trial": asdict(like.trial), "phase": like.phase, REST: self._releases}
         return None
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -76,6 +77,8 @@ class Queue(Searcher):
         if trial is not None and loss is not None:
             self._losses[trial.trial_id] = loss
             self._look()
+        if result and result.get("refused"):
+            self.close()
         if self._resting and (self._waiting or not self._open or not self._running):
             self._go_on()
 
@@ -88,9 +91,9 @@ class Queue(Searcher):
     def _look(self) -> None:
         if self._closed:
             return
-        plan = self._plan(self._losses)
-        self._waiting = [planned for planned in plan.trials if planned.trial.trial_id not in self._given]
-        self._open, self._last = plan.open, plan.trials[-1]
+        self._wanted = self._plan(self._losses)
+        self._open = self._wanted.open
+        self._waiting = [planned for planned in self._wanted.trials if planned.trial.trial_id not in self._given]
 
     def _busy(self) -> int:
         return len(self._running) + len(self._resting)
@@ -98,7 +101,7 @@ class Queue(Searcher):
     def _begin(self, phase: str) -> None:
         if phase != self._phase:
             self._phase = phase
-            self._begins(phase)
+            self._begins(self._wanted)
 
     def _go_on(self) -> None:
         self._releases += 1

@@ -24,7 +24,8 @@ from trainer.trial import TrialSpec
 class Event:
     """Something that happened to a trial; `state` is None while it goes on, and `examples` are those used so far.
 
-    `lost` says that an attempt lost its workers and another begins. `cost_usd` is of the attempt so far (of the one
+    `lost` says that an attempt lost its workers and another begins; `refused`, that the check before it failed and no
+    trial of the study may be trained. `cost_usd` is of the attempt so far (of the one
     that was lost), None when it is not known; `begins` marks the trial's first event.
     """
 
@@ -34,6 +35,7 @@ class Event:
     state: State | None = None
     begins: bool = False
     lost: bool = False
+    refused: bool = False
     cost_usd: float | None = None
 
 
@@ -41,7 +43,7 @@ class Schedule:
     """The trials of a study on its lanes, in a thread of its own, so that the caller can watch and cancel.
 
     `plan` tells what is wanted, given the losses of the trials that have an answer, which begin with `losses`; `begins`
-    hears the name of each phase before its first trial; `stop_early` ends rates that fall behind within their cell.
+    hears the plan as each phase begins; `stop_early` ends rates that fall behind within their cell.
     """
 
     def __init__(
@@ -52,7 +54,7 @@ class Schedule:
         lanes: int,
         settings: LaneSettings,
         stop_early: bool,
-        begins: Callable[[str], None],
+        begins: Callable[[Plan], None],
         watch: Callable[[Event], None],
     ) -> None:
         self._board = settings.board
@@ -115,6 +117,7 @@ class _Watcher(tune.Callback):
             validation_loss=result.get("validation_loss"),
             state=state,
             lost=result.get("lost", False),
+            refused=result.get("refused", False),
             cost_usd=result.get("cost_usd"),
         )
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from trainer.checkpoint import Progress
     from trainer.journey import Data
     from trainer.manifest import Manifest
+    from trainer.proof import Proof
     from trainer.update import Shape
 
 # Axes of dtype or optimiser alternate between a few shapes; each learner kept is a model's memory.
@@ -43,20 +44,36 @@ class WorkerSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What an attempt ran on, and the most memory its rank 0's process has held so far."""
+    """What an attempt ran on, the most memory its rank 0's process has held so far, and its layout's proof.
+
+    `gradient_check` is the largest relative difference that `trainer.proof` found for trials of its shape.
+    """
 
     device: str
     kernel_path: str
     tensorflow_version: str
     peak_memory_bytes: int
+    gradient_check: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """The last word of an attempt that ended in an exception."""
+    """The last word of an attempt that ended in an exception; `refused` if no trial of the study may be trained."""
 
     state: State
     error: str
+    refused: bool = False
+
+
+class NotTheSameUpdateError(Exception):
+    """The layout changes the update or the evaluation: nothing trained in it can be trusted."""
+
+    def __init__(self, proof: "Proof") -> None:
+        super().__init__(
+            f"this layout does not give the same update: relative differences of {proof.micro_batches:.1e} in "
+            f"micro-batches, {proof.workers:.1e} over the workers, {proof.evaluation:.1e} in the evaluation, allowed "
+            f"{proof.tolerance:.0e}: nothing was trained; run `batchscope check` and report it"
+        )
 
 
 def work(config: dict[str, WorkerSettings]) -> None:
@@ -77,7 +94,7 @@ def work(config: dict[str, WorkerSettings]) -> None:
                 ray.get(settings.board.tell.remote(settings.group, failure, last=True))
             # The other workers may wait in an all-reduce: the whole group ends, and the lane starts another.
             raise
-        tell((outcome, trainer.machine()), last=True)
+        tell((outcome, trainer.machine(job.trial)), last=True)
 
 
 def failure_of(problem: BaseException, *, workers: int) -> Failure | None:
@@ -88,6 +105,8 @@ def failure_of(problem: BaseException, *, workers: int) -> Failure | None:
     """
     import tensorflow as tf
 
+    if isinstance(problem, NotTheSameUpdateError):
+        return Failure(state=State.FAILED, error=str(problem), refused=True)
     text = f"{type(problem).__name__}: {problem}".split("\n", 1)[0][:500]
     # A cuDNN LSTM out of memory can say only that its kernel could not be run.
     if isinstance(problem, tf.errors.ResourceExhaustedError | MemoryError) or "ThenRnnForward" in text:
@@ -157,16 +176,19 @@ class _Trainer:
         self._collective = Collective(World(rank, workers))
         self._manifest, self._data = open_data(settings.data)
         self._learners: dict[Any, Any] = {}
+        self._proofs: dict[Any, Proof] = {}
 
     def train(self, job: Job, publish: Callable[[Any], None]) -> Any:
         """The outcome of the job's trial."""
         from trainer.checkpoint import Checkpoints
         from trainer.loop import train
 
+        learner = self._learner(job)
         with self._heart(job.serial) as heartbeat:
+            self._prove(job, learner)
             return train(
                 job.trial,
-                learner=self._learner(job),
+                learner=learner,
                 data=self._data,
                 micro_batch=job.micro_batch,
                 checkpoints=Checkpoints(store_of(job.checkpoints)),
@@ -175,8 +197,8 @@ class _Trainer:
                 heartbeat=heartbeat,
             )
 
-    def machine(self) -> Machine:
-        """What this worker runs on."""
+    def machine(self, trial: TrialSpec) -> Machine:
+        """What this worker runs on, and what was proven of trials like this one."""
         import tensorflow as tf
 
         device = "gpu" if tf.config.list_logical_devices("GPU") else "cpu"
@@ -185,7 +207,22 @@ class _Trainer:
             kernel_path="cudnn" if device == "gpu" else "keras",
             tensorflow_version=tf.__version__,
             peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            gradient_check=self._proofs[shape_of(trial, self._manifest)].largest,
         )
+
+    def _prove(self, job: Job, learner: Any) -> None:
+        """The proof of the first trial of each shape, before it is trained.
+
+        Raises:
+            NotTheSameUpdateError: the layout changes the numbers.
+        """
+        from trainer.proof import prove
+
+        shape = shape_of(job.trial, self._manifest)
+        if shape not in self._proofs:
+            self._proofs[shape] = prove(job.trial, learner, self._data, micro_batch=job.micro_batch)
+        if not self._proofs[shape].passed:
+            raise NotTheSameUpdateError(self._proofs[shape])
 
     def _learner(self, job: Job) -> Any:
         """The learner for the job's shape, traced before if a trial like it was trained here."""

@@ -35,6 +35,7 @@ class LiveView:
     ended: dict[TrialSpec, State] = field(default_factory=dict)
     best: "Event | None" = None
     lost: int = 0
+    refused: bool = False
     unpriced: bool = False
     began_at: float = field(default_factory=time.monotonic)
     costs_usd: dict[TrialSpec, float] = field(default_factory=dict)
@@ -43,6 +44,7 @@ class LiveView:
     def note(self, event: "Event") -> None:
         """Take in what happened to a trial."""
         self._account(event)
+        self.refused = self.refused or event.refused
         if event.lost:
             self.lost += 1
             return

@@ -285,3 +285,37 @@ def test_a_study_that_tunes_its_rates_goes_on_in_any_phase(study: Callable[..., 
     [asked] = query.studies(Summary(yaml.safe_load(file.read_text())["summary"])).to_pylist()
     assert (asked["trials"], asked["margin"]) == (12, 0.01)
     assert "12 finished before" in run(file).stderr
+
+
+COUPLED = '''
+import keras
+
+
+class Centred(keras.layers.Layer):
+    """In training, what a row becomes depends on the rows beside it: a batch is not the sum of its parts."""
+
+    def call(self, inputs, training=False):
+        return inputs - keras.ops.mean(inputs, axis=0, keepdims=True) if training else inputs
+
+
+def build(vocabulary_size, outputs):
+    tokens = keras.Input([None], dtype="int32")
+    hidden = keras.layers.LSTM(4)(keras.layers.Embedding(vocabulary_size, 4, mask_zero=True)(tokens))
+    return keras.Model(tokens, keras.layers.Dense(outputs)(Centred()(hidden)))
+'''
+
+
+def test_a_model_that_couples_rows_is_refused_before_anything_is_trained(
+    study: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "coupled.py").write_text(COUPLED)
+    file = study(model={"factory": "coupled:build"})
+    done = subprocess.run(
+        [*COMMAND, "run", file.name], capture_output=True, text=True, timeout=240, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 1, done.stderr
+    assert "the check failed: the layout changes the update, so nothing was trained" in done.stderr
+    [row] = rows(file)
+    assert row["state"] == "FAILED"
+    assert "in micro-batches" in row["error"]
+    assert not row["updates"]

@@ -75,10 +75,13 @@ class Told:
         self.releases, self.phases = 0, list[str]()
 
     def queue(self, losses: Mapping[str, float] | None = None) -> Queue:
-        return Queue(tuned, losses or {}, release=self.release, begins=self.phases.append)
+        return Queue(tuned, losses or {}, release=self.release, begins=self.begins)
 
     def release(self) -> None:
         self.releases += 1
+
+    def begins(self, plan: Plan) -> None:
+        self.phases.append(plan.trials[-1].phase)
 
 
 @pytest.mark.parametrize("order", range(20))
@@ -158,7 +161,7 @@ def test_only_an_answer_is_a_loss(result: dict[str, Any], loss: float | None) ->
 def test_a_plain_plan_never_rests() -> None:
     told = Told()
     plan = Plan(tuple(Planned(trial, "grid") for trial in GRID[:3]), open=False)
-    tune = Lanes(Queue(lambda losses: plan, {}, release=told.release, begins=told.phases.append), 2)
+    tune = Lanes(Queue(lambda losses: plan, {}, release=told.release, begins=told.begins), 2)
     tune.fill()
     while tune.busy:
         tune.end(next(iter(tune.busy)), completed(GRID[0]))
