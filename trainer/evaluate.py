@@ -1,19 +1,25 @@
 """Evaluation: the loss and accuracy of a whole split, by sum and count, whatever any batch size is.
 
-The split is cut once, by length, into chunks of EVALUATION_ROWS; worker r of W computes every W-th chunk; sums and
-counts are reduced over the workers and divided once.
+The split is cut into runs of RUN_ROWS consecutive rows, and each run, by length, into chunks of EVALUATION_ROWS;
+worker r of W computes every W-th chunk; sums and counts are reduced over the workers and divided once.
+
+Runs, because a chunk of the whole split by length would need all of its shards at once. On 100,000 rows as long as the
+bundled articles, 6.9 % of the computed tokens are padding; 3.9 % if all were cut by length at once, 55 % in file order.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import tensorflow as tf
 
 from trainer.plan import micro_batches
-from trainer.rows import Rows, read_ahead
+from trainer.rows import Ints, Rows, read_ahead
 from trainer.update import Learner
 
 EVALUATION_ROWS = 256
+RUN_ROWS = 8192
 
 
 @dataclass(frozen=True)
@@ -25,13 +31,33 @@ class Score:
 
 
 def score(learner: Learner, rows: Rows) -> Score:
-    """The learner's score on all of `rows`; every worker must call it and gets the same answer."""
+    """The learner's score on all of `rows`; every worker must call it and gets the same answer.
+
+    Of `rows` no more shards stay open than a run has rows in, which is two unless the shards are shorter than a run.
+    """
     world = learner.collective.world
-    chunks = micro_batches(rows.lengths(np.arange(len(rows))), micro_batch=EVALUATION_ROWS)[world.rank :: world.workers]
+    rows.keep_open(_shards_of_a_run(rows))
     sums = np.zeros(3)
-    for tokens, labels in read_ahead((rows.tokens(chunk), rows.labels(chunk)) for chunk in chunks):
+    mine = islice(chunks(rows), world.rank, None, world.workers)
+    for tokens, labels in read_ahead((rows.tokens(chunk), rows.labels(chunk)) for chunk in mine):
         losses, right = learner.evaluate(tokens, labels)
         sums += [losses, right, len(labels)]
     losses, right, count = learner.collective.sum(tf.constant(sums)).numpy()
     accuracy = float(right / count) if learner.shape.task == "classification" else None
     return Score(loss=float(losses / count), accuracy=accuracy)
+
+
+def chunks(rows: Rows) -> Iterator[Ints]:
+    """The numbers of all `rows`, each once, in chunks that are evaluated at once."""
+    for start in range(0, len(rows), RUN_ROWS):
+        run = np.arange(start, min(start + RUN_ROWS, len(rows)))
+        for chunk in micro_batches(rows.lengths(run), micro_batch=EVALUATION_ROWS):
+            yield run[chunk]
+
+
+def _shards_of_a_run(rows: Rows) -> int:
+    """The most shards in which a run has rows, and at least two."""
+    starts = np.arange(0, len(rows), RUN_ROWS)
+    lasts = np.minimum(starts + RUN_ROWS, len(rows)) - 1
+    first, last = (np.searchsorted(rows.first, numbers, side="right") for numbers in (starts, lasts))
+    return int((last - first).max(initial=1)) + 1
