@@ -4,8 +4,8 @@ A fresh process reads one epoch of a data set as `trainer.loop` does (`shares_of
 within windows of 8 shards, from an empty cache: it fetches, verifies and decodes each shard itself. Once with 20 shards
 and once with 200 of the same size: ten times the data. Printed are the most of Rss and of Anonymous in
 `/proc/self/smaps_rollup` (Linux), looked at every 50 updates, what they were before the first row was read (Python,
-TensorFlow), and the ratios of both sides. Rss has the mapped pages of the open shards in it, which the system takes
-back when it needs them; Anonymous is what the worker alone holds.
+TensorFlow), and the medians of the ratios (least-most). Rss has the mapped pages of the open shards in it, which the
+system takes back when it needs them; Anonymous is what the worker alone holds.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from itertools import islice
 from pathlib import Path
 
@@ -54,20 +55,15 @@ def read_an_epoch(folder: str, window_rows: int) -> dict[str, dict[str, int]]:
     return {"before": before, "most": most}
 
 
-def measure(home: Path, shards: int, rows_a_shard: int) -> dict[str, dict[str, int]]:
-    """Generate the data, read them in a process of its own, and remove them."""
-    folder = home / f"data-{shards}"
-    generated.write_prepared(folder, shards=shards, rows_a_shard=rows_a_shard)
+def measure(folder: Path, shards: int, rows_a_shard: int) -> dict[str, dict[str, int]]:
+    """Read the data in a process and a cache of its own, and print a line."""
     command = setting.module("tests.benchmarks.reading_memory", "--read", folder, "--rows", rows_a_shard)
-    cache = str(home / f"cache-{shards}")
-    done = subprocess.run(
-        command, stdout=subprocess.PIPE, text=True, check=True, env={**os.environ, "BATCHSCOPE_CACHE": cache}
-    )
+    with tempfile.TemporaryDirectory(dir=folder.parent) as cache:
+        environment = {**os.environ, "BATCHSCOPE_CACHE": cache}
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
     found: dict[str, dict[str, int]] = json.loads(done.stdout)
-    print(
-        f"{shards:>7}" + "".join(f"{found[when][field] / 2**20:>18.1f}" for field in FIELDS for when in found),
-        flush=True,
-    )
+    amounts = [found[when][field] / 2**20 for field in FIELDS for when in found]
+    print(f"{shards:>7}" + "".join(f"{amount:>24.1f}" for amount in amounts), flush=True)
     return found
 
 
@@ -75,17 +71,23 @@ def main() -> None:
     """Measure and print; with `--read`, be the process that is measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=8_000, help="of a shard (default: %(default)s)")
+    parser.add_argument("--pairs", type=int, default=5, help="of one process for each (default: %(default)s)")
     parser.add_argument("--read", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.read:
         json.dump(read_an_epoch(options.read, 8 * options.rows), sys.stdout)
         return
     print(setting.machine_line(), flush=True)
-    print(f"{'shards':>7}" + "".join(f"{f'{field}, {when}':>18}" for field in FIELDS for when in ("before", "most")))
+    titles = [f"{field}, {when}, MiB" for field in FIELDS for when in ("before", "most")]
+    print(f"{'shards':>7}" + "".join(f"{title:>24}" for title in titles), flush=True)
     with setting.temporary_home() as home:
-        few, many = (measure(home, shards, options.rows) for shards in SHARDS)
+        folders = {shards: home / f"data-{shards}" for shards in SHARDS}
+        for shards, folder in folders.items():
+            generated.write_prepared(folder, shards=shards, rows_a_shard=options.rows)
+        pairs = [[measure(folders[shards], shards, options.rows) for shards in SHARDS] for _ in range(options.pairs)]
     for field in FIELDS:
-        print(f"{field}, most, {SHARDS[1]} over {SHARDS[0]} shards: {many['most'][field] / few['most'][field]:.3f}")
+        ratios = [many["most"][field] / few["most"][field] for few, many in pairs]
+        print(f"{field}, most, {SHARDS[1]} over {SHARDS[0]} shards: {setting.median_range(ratios)}")
 
 
 if __name__ == "__main__":
