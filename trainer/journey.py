@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from trainer import plan
+from trainer import plan, schedule
 from trainer.checkpoint import Arrays, Checkpoints, Progress, Saved
 from trainer.errors import DivergedError
 from trainer.evaluate import Score, score
@@ -48,6 +48,7 @@ class Journey:
         for evaluation in self.progress.evaluations:
             publish(Evaluation(**evaluation))
         self.total = plan.total_updates(trial.budget, global_batch=trial.global_batch, rows=len(data.train))
+        self.rate: float | None = None
         self.seconds_saving = 0.0
         self.resumed = replace(self.progress)
         self.evaluated_at = self.progress.seconds_training
@@ -58,6 +59,7 @@ class Journey:
     def update(self, share: Share, wish: State | None) -> tuple[bool, bool, bool]:
         """One update; tells whether it was the last, whether an evaluation is due, and whether to stop here."""
         started = time.monotonic()
+        self._set_rate()
         for micro_batch in share.micro_batches:
             self.learner.add(micro_batch)
         updated = self.learner.update(global_batch=self.trial.global_batch, extras=self._extras(share, wish))
@@ -93,7 +95,7 @@ class Journey:
             validation_loss=result.loss,
             validation_accuracy=result.accuracy,
             gradient_norm=self.gradient_norm,
-            learning_rate=self.trial.learning_rate,
+            learning_rate=self._rate(max(0, progress.update - 1)),
         )
         progress.evaluations.append(asdict(evaluation))
         self.publish(evaluation)
@@ -139,6 +141,16 @@ class Journey:
         test = score(self.learner, self.data.test)
         self.progress.seconds_evaluating += time.monotonic() - started
         return self._outcome(state, error, test)
+
+    def _rate(self, update: int) -> float:
+        return schedule.rate(self.trial, update=update, total=self.total)
+
+    def _set_rate(self) -> None:
+        """Give the optimiser the coming update's learning rate, if it is another than the last."""
+        rate = self._rate(self.progress.update)
+        if rate != self.rate:
+            self.learner.set_rate(rate)
+            self.rate = rate
 
     def _extras(self, share: Share, wish: State | None) -> tuple[float, ...]:
         """What rides in the all-reduce: rank 0's wish to stop, its clock's verdicts, and the tokens computed."""

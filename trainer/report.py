@@ -21,7 +21,8 @@ class Evaluation:
     """A trial at one moment. `seconds` are of training, all attempts together, without evaluating and saving.
 
     `training_loss` is the mean over the rows used since the evaluation before, None at the start;
-    `gradient_norm` is of the last update, before clipping.
+    `gradient_norm` is of the last update, before clipping; `learning_rate` the one it was made with (at the start, the
+    one of the first update).
     """
 
     update: int

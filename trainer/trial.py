@@ -11,7 +11,10 @@ from typing import Any
 TASKS = ("classification", "regression")
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop", "adagrad", "adadelta")
 DTYPES = ("float32", "float64")
+SCHEDULES = ("constant", "linear", "cosine")
 DURATION_UNITS = ("epochs", "examples", "updates", "seconds")
+
+_ADDED = {"window_rows": None, "schedule": "constant", "warmup_examples": 0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +43,7 @@ class TrialSpec:
 
     `global_batch` is a number of rows (`full` is resolved before). `clip_norm` bounds the global norm of the whole
     gradient, None for no bound. `window_rows` shuffles within windows (`trainer.window`), None the whole split.
+    `schedule` (one of SCHEDULES) and `warmup_examples` shape the learning rate over the trial (`trainer.schedule`).
     """
 
     data_hash: str
@@ -54,14 +58,17 @@ class TrialSpec:
     evaluate_every: Duration
     clip_norm: float | None = None
     window_rows: int | None = None
+    schedule: str = "constant"
+    warmup_examples: int = 0
 
     @property
     def trial_id(self) -> str:
         """16 hexadecimal digits of the sha256 of this spec's canonical JSON."""
         fields = asdict(self)
-        if self.window_rows is None:
-            # A full shuffle has the identity it had before there were windows.
-            del fields["window_rows"]
+        for name, default in _ADDED.items():
+            if fields[name] == default:
+                # What does not use a field has the identity it had before there was one.
+                del fields[name]
         text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

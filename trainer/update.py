@@ -87,10 +87,14 @@ class Learner:
         self.model.set_weights(self._plain(seed=trial.seed).get_weights())
         for variable, value in zip(self.optimizer.variables, self._optimizer_start, strict=True):
             variable.assign(value)
-        self.optimizer.learning_rate = trial.learning_rate
+        self.set_rate(trial.learning_rate)
         self._seed.assign(trial.seed)
         self._clip_norm.assign(np.inf if trial.clip_norm is None else trial.clip_norm)
         self._clear()
+
+    def set_rate(self, learning_rate: float) -> None:
+        """The learning rate from the next update on: a value, so nothing is traced again."""
+        self.optimizer.learning_rate = learning_rate
 
     def add(self, micro_batch: MicroBatch) -> None:
         """Add a micro-batch's gradients and losses, summed over its rows, to this worker's share."""

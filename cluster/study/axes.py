@@ -41,6 +41,8 @@ def trials(spec: StudySpec, *, data_hash: str, train_rows: int) -> tuple[TrialSp
             evaluate_every=spec.evaluate_every,
             clip_norm=spec.clip_norm,
             window_rows=spec.shuffle.window_rows if spec.shuffle else None,
+            schedule=spec.schedule,
+            warmup_examples=spec.warmup.examples if spec.warmup else 0,
         )
         for seed, dtype, optimizer, written in product(
             spec.axes.seeds, spec.axes.dtype, spec.axes.optimizer, spec.axes.global_batch

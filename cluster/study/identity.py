@@ -6,17 +6,17 @@ from typing import Any
 
 from cluster.study.spec import StudySpec
 
-# Other axes, budgets or resources under the same name only add trials; another task, model or shuffle makes another
-# study: no column would tell its trials apart.
-_FIXED = ("task", "model", "shuffle")
-_ADDED = ("shuffle", "protocol")
+# Other axes, budgets or resources under the same name only add trials; another task, model, shuffle, schedule or
+# warm-up makes another study: no column would tell its trials apart.
+_FIXED = ("task", "model", "shuffle", "schedule", "warmup")
+_ADDED = {"shuffle": None, "protocol": None, "schedule": "constant", "warmup": None}
 
 
 def canonical_json(spec: StudySpec) -> str:
     """The spec with all defaults filled in, as JSON; `spec.parse` reads it back."""
     fields = spec.model_dump(mode="json")
-    for key in _ADDED:
-        if fields[key] is None:
+    for key, default in _ADDED.items():
+        if fields[key] == default:
             # What does not use a key has the identity it had before there was one.
             del fields[key]
     return json.dumps(fields, sort_keys=True, separators=(",", ":"))

@@ -27,7 +27,7 @@ from pydantic import (
 
 from cluster.study import forms, reading
 from trainer.errors import InputError
-from trainer.trial import DTYPES, OPTIMIZERS, TASKS, Duration, ModelSpec
+from trainer.trial import DTYPES, OPTIMIZERS, SCHEDULES, TASKS, Duration, ModelSpec
 
 # Keras takes seeds of 32 bits, signed in some places.
 _LARGEST_SEED = 2**31 - 1
@@ -197,6 +197,12 @@ class Shuffle(_Strict):
     window_rows: int = Field(ge=1, description="a whole number of rows of at least 1, such as 500000")
 
 
+class WarmUp(_Strict):
+    """A learning rate that rises from 0 over the first examples (`trainer.schedule`)."""
+
+    examples: int = Field(ge=1, description="a whole number of examples of at least 1, such as 10000")
+
+
 class Protocol(_Strict):
     """The learning rate tuned inside each global batch, then confirmed on fresh seeds (`cluster.study.protocol`)."""
 
@@ -221,6 +227,8 @@ class StudySpec(_Strict):
     axes: Axes = Field(description="its keys, such as {global_batch: [16, 32], learning_rate: 0.001, seeds: 3}")
     budget: Budget = Field(description="the length of each trial, such as {epochs: 10}")
     evaluate_every: Length = Duration(unit="epochs", amount=1.0)
+    schedule: Annotated[str, BeforeValidator(forms.one_of(SCHEDULES))] = "constant"
+    warmup: WarmUp | None = Field(default=None, description="{examples: 10000}, or leave it out")
     clip_norm: float | None = Field(default=None, gt=0, description="a positive number, or leave it out")
     target: Annotated[ValidationLoss | Literal["auto"] | None, BeforeValidator(_target)] = None
     margin: ValidationLoss | None = Field(default=None, description="{validation_loss: 0.01}, or leave it out")
@@ -245,6 +253,16 @@ class StudySpec(_Strict):
                 raise ValueError(
                     f"budget is for global batch {batch}, which axes.global_batch does not list: remove it, or list it"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _end_of_a_decay(self) -> Self:
+        budgets = self.budget.values() if isinstance(self.budget, dict) else [self.budget]
+        if self.schedule != "constant" and any(budget.unit == "seconds" for budget in budgets):
+            raise ValueError(
+                f"schedule {self.schedule} decays towards the end of the budget, which a budget in seconds does not "
+                "plan: give the budget in epochs, or schedule: constant"
+            )
         return self
 
     @model_validator(mode="after")

@@ -270,7 +270,15 @@ def test_a_validation_loss_that_is_not_finite_is_a_divergence(trial: Any, data: 
 
 
 @pytest.mark.parametrize(
-    ("spec_changes", "after"), [({}, 1), ({}, 4), ({}, 5), ({"model": LSTM, "optimizer": "nesterov"}, 5)], ids=str
+    ("spec_changes", "after"),
+    [
+        ({}, 1),
+        ({}, 4),
+        ({}, 5),
+        ({"model": LSTM, "optimizer": "nesterov"}, 5),
+        ({"schedule": "cosine", "warmup_examples": 70}, 4),
+    ],
+    ids=str,
 )
 def test_a_cancelled_trial_resumed_goes_on_to_the_last_bit(
     trial: Any, data: Any, tmp_path: Path, spec_changes: dict[str, Any], after: int
@@ -294,6 +302,26 @@ def test_a_cancelled_trial_resumed_goes_on_to_the_last_bit(
         assert same(resumed.checkpoints.weights(name), whole.checkpoints.weights(name))
     assert resumed.checkpoints.newest() is None
     assert resumed.outcome.seconds_training > cut.outcome.seconds_training
+
+
+def test_each_update_is_made_with_its_own_rate_which_its_evaluation_tells(
+    trial: Any, data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[float] = []
+    applied = Learner.update
+
+    def update(self: Learner, **values: Any) -> Any:
+        used.append(float(self.optimizer.learning_rate.numpy()))
+        return applied(self, **values)
+
+    monkeypatch.setattr(Learner, "update", update)
+    shaped = {"learning_rate": 0.5, "schedule": "linear", "warmup_examples": 40}
+    run = Run(trial(global_batch=20, budget=(4, "updates"), evaluate_every=(1, "updates"), **shaped), data, tmp_path)
+    assert used == [0.25, 0.375, 0.25, 0.125]
+    assert [evaluation.learning_rate for evaluation in run.published] == used
+    # The same learner, with the rate of the trial that comes after.
+    Run(trial(global_batch=20, budget=(2, "updates"), learning_rate=0.5), data, tmp_path / "next")
+    assert used[4:] == [0.5, 0.5]
 
 
 def test_a_trial_whose_machine_went_away_goes_on_from_its_last_checkpoint(

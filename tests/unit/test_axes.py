@@ -168,3 +168,9 @@ def test_rates_that_no_number_holds_are_refused(rule: RateRule) -> None:
         InputError, match=r"axes\.learning_rate: .* rates .* at global batch 16: change points or factor"
     ):
         rates(rule, 16)
+
+
+def test_the_schedule_and_the_warm_up_reach_every_trial() -> None:
+    assert {(trial.schedule, trial.warmup_examples) for trial in expanded(study())} == {("constant", 0)}
+    shaped = expanded(study(schedule="linear", warmup={"examples": 50}))
+    assert {(trial.schedule, trial.warmup_examples) for trial in shaped} == {("linear", 50)}

@@ -365,3 +365,29 @@ def test_a_window_is_no_smaller_than_a_batch() -> None:
     assert spec_with(shuffle={"window_rows": 64}, axes__global_batch=batches).shuffle.window_rows == 64  # type: ignore[union-attr]
     with pytest.raises(InputError, match=r"window_rows is 63, less than the global batch 64, .* give at least 64"):
         spec_with(shuffle={"window_rows": 63}, axes__global_batch=batches)
+
+
+def test_a_schedule_and_a_warm_up_are_identity_and_the_defaults_leave_it_alone() -> None:
+    plain = spec_with()
+    assert identity.spec_hash(spec_with(schedule="constant")) == identity.spec_hash(plain)
+    assert not {"schedule", "warmup"} & set(yaml.safe_load(identity.canonical_json(plain)))
+    shaped = spec_with(schedule="cosine", warmup={"examples": 100})
+    assert parse(identity.canonical_json(shaped), where="stored") == shaped
+    assert identity.changed(identity.canonical_json(plain), shaped) == [
+        "schedule: (none) -> cosine",
+        "warmup.examples: (none) -> 100",
+    ]
+
+
+@pytest.mark.parametrize("budget", [{"seconds": 60}, {16: {"epochs": 2}, "full": {"seconds": 60}}])
+def test_a_decay_needs_a_budget_whose_end_is_known(budget: dict[Any, Any]) -> None:
+    assert spec_with(budget=budget, warmup={"examples": 100}).schedule == "constant"
+    with pytest.raises(InputError, match=r"schedule linear decays .* give the budget in epochs, or schedule: constant"):
+        spec_with(budget=budget, schedule="linear")
+
+
+def test_a_wrong_schedule_or_warm_up_is_told_its_remedy() -> None:
+    with pytest.raises(InputError, match=r"schedule is .cosin.: use one of constant, linear, cosine"):
+        spec_with(schedule="cosin")
+    with pytest.raises(InputError, match=r"warmup.examples is 0: give a whole number of examples of at least 1"):
+        spec_with(warmup={"examples": 0})

@@ -32,6 +32,8 @@ def test_every_field_changes_the_id() -> None:
         "evaluate_every": Duration(unit="examples", amount=5001),
         "clip_norm": 1.0,
         "window_rows": 500,
+        "schedule": "cosine",
+        "warmup_examples": 100,
     }
     assert set(changes) == set(asdict(TRIAL))
     ids = {replace(TRIAL, **{name: value}).trial_id for name, value in changes.items()}
