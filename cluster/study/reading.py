@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
 from trainer.errors import InputError, nearest
@@ -18,6 +18,12 @@ from trainer.errors import InputError, nearest
 Model = TypeVar("Model", bound=BaseModel)
 
 _SHOWN_CHARACTERS = 80
+
+
+class Strict(BaseModel):
+    """A part of a study: unknown keys, values of another type and numbers that are none are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class _Loader(yaml.SafeLoader):

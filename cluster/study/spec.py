@@ -16,7 +16,6 @@ from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -26,8 +25,10 @@ from pydantic import (
 )
 
 from cluster.study import forms, reading
+from cluster.study.models import BuiltInModel, FactoryModel, chosen
+from cluster.study.reading import Strict
 from trainer.errors import InputError
-from trainer.trial import DTYPES, OPTIMIZERS, SCHEDULES, TASKS, Duration, ModelSpec
+from trainer.trial import DTYPES, OPTIMIZERS, SCHEDULES, TASKS, Duration
 
 # Keras takes seeds of 32 bits, signed in some places.
 _LARGEST_SEED = 2**31 - 1
@@ -58,49 +59,7 @@ Axis = Annotated[
 ]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class BuiltInModel(_Strict):
-    """The built-in LSTM."""
-
-    embedding_units: int = Field(default=ModelSpec.embedding_units, ge=1, description="a whole number of at least 1")
-    lstm_units: int = Field(default=ModelSpec.lstm_units, ge=1, description="a whole number of at least 1")
-    layers: int = Field(default=ModelSpec.layers, ge=1, description="a whole number of at least 1")
-    bidirectional: bool = Field(default=ModelSpec.bidirectional, description="true or false")
-    dropout: float = Field(default=ModelSpec.dropout, ge=0, lt=1, description="a number from 0 up to, not including, 1")
-
-    def model_spec(self) -> ModelSpec:
-        """The model as the trainer knows it."""
-        return ModelSpec(**self.model_dump())
-
-
-class FactoryModel(_Strict):
-    """The user's own model: a function that returns a `keras.Model`."""
-
-    factory: str = Field(
-        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
-        description='a module and a function in it, such as "my_package.models:build"',
-    )
-
-    def model_spec(self) -> ModelSpec:
-        """The model as the trainer knows it."""
-        return ModelSpec(factory=self.factory)
-
-
-def _model(value: object) -> object:
-    if isinstance(value, BuiltInModel | FactoryModel):
-        return value
-    if not isinstance(value, dict):
-        raise ValueError('give its keys, such as {lstm_units: 128}, or {factory: "module:function"}')
-    others = [str(key) for key in value if key != "factory"]
-    if "factory" in value and others:
-        raise ValueError(f"a factory builds the whole model, so remove {', '.join(others)} (or factory)")
-    return (FactoryModel if "factory" in value else BuiltInModel).model_validate(value)
-
-
-class RateRule(_Strict):
+class RateRule(Strict):
     """Learning rates that follow the global batch: `around` at the batch `at`, scaled by `rule` elsewhere.
 
     With `points` over 1, a geometric grid of ratio `factor` is centred there. The rule `none` scales nothing.
@@ -132,7 +91,7 @@ def _learning_rate(value: object) -> object:
     return _RATES.validate_python(value)
 
 
-class Axes(_Strict):
+class Axes(Strict):
     """What varies between the trials of a study."""
 
     global_batch: Axis[GlobalBatch] = Field(description="a list of global batches, such as [16, 17, 32, full]")
@@ -146,7 +105,7 @@ class Axes(_Strict):
     )
 
 
-class ValidationLoss(_Strict):
+class ValidationLoss(Strict):
     """A validation loss, or a difference between two."""
 
     validation_loss: float = Field(gt=0, description="a positive number")
@@ -160,7 +119,7 @@ def _target(value: object) -> object:
     raise ValueError("give auto or {validation_loss: 0.6}")
 
 
-class Resources(_Strict):
+class Resources(Strict):
     """What a study may use at once. No `lanes`: as many as fit."""
 
     workers: Annotated[int | dict[int, int], BeforeValidator(forms.workers)] = Field(
@@ -191,19 +150,19 @@ class Resources(_Strict):
         return self
 
 
-class Shuffle(_Strict):
+class Shuffle(Strict):
     """A shuffle within windows, for data sets larger than a machine's cache (`trainer.window`)."""
 
     window_rows: int = Field(ge=1, description="a whole number of rows of at least 1, such as 500000")
 
 
-class WarmUp(_Strict):
+class WarmUp(Strict):
     """A learning rate that rises from 0 over the first examples (`trainer.schedule`)."""
 
     examples: int = Field(ge=1, description="a whole number of examples of at least 1, such as 10000")
 
 
-class Protocol(_Strict):
+class Protocol(Strict):
     """The learning rate tuned inside each global batch, then confirmed on fresh seeds (`cluster.study.protocol`)."""
 
     screen_seeds: int = Field(default=1, ge=1, le=10, description="a whole number of seeds from 1 to 10")
@@ -213,7 +172,7 @@ class Protocol(_Strict):
     )
 
 
-class StudySpec(_Strict):
+class StudySpec(Strict):
     """One study: a data set, a model, axes and a budget."""
 
     study: str = Field(
@@ -223,7 +182,7 @@ class StudySpec(_Strict):
     data: str = Field(min_length=1, description="the folder or s3:// address of prepared data")
     summary: str = Field(default="./summary", min_length=1, description="a folder or s3:// address")
     task: Task = Field(description=f"one of {', '.join(TASKS)}")
-    model: Annotated[BuiltInModel | FactoryModel, BeforeValidator(_model)] = BuiltInModel()
+    model: Annotated[BuiltInModel | FactoryModel, BeforeValidator(chosen)] = BuiltInModel()
     axes: Axes = Field(description="its keys, such as {global_batch: [16, 32], learning_rate: 0.001, seeds: 3}")
     budget: Budget = Field(description="the length of each trial, such as {epochs: 10}")
     evaluate_every: Length = Duration(unit="epochs", amount=1.0)
