@@ -20,13 +20,14 @@ from tests.conftest import write_prepared
 from tests.integration.test_run import COMMAND, LONG, _is_worker, _nothing_is_left_behind, _processes_of, curve, rows
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
-# In float64: these 1,500 updates overfit, which makes of the last digit of a sum over one worker or two, in float32,
-# the second digit of a loss.
+# In float64: these updates overfit, which makes of the last digit of a sum over one worker or two, in float32, the
+# second digit of a loss. So many that a trial goes on for seconds after its first checkpoint, on a fast machine too.
+UPDATES = 4000
 LONG = {
     **LONG,
-    "axes": {**LONG["axes"], "dtype": "float64"},
-    "budget": {"updates": 1500},
-    "evaluate_every": {"updates": 150},
+    "axes": {**LONG["axes"], "learning_rate": 0.003, "dtype": "float64"},
+    "budget": {"updates": UPDATES},
+    "evaluate_every": {"updates": UPDATES // 10},
 }
 __all__ = ["_nothing_is_left_behind"]
 
@@ -174,7 +175,7 @@ def test_a_trial_that_lost_one_of_its_two_machines_goes_on_with_the_other(
         ("LOST", 1, 2),
         ("COMPLETED", 2, 1),
     ]
-    assert 0 < lost["updates"] < 1500
+    assert 0 < lost["updates"] < UPDATES
     assert resumed["seconds_resumed"] > 0
     # At most what lies between two checkpoints, half a second apart, and the last beat.
     assert 0 <= resumed["seconds_repeated"] < 2.5
@@ -203,11 +204,15 @@ def test_a_machine_that_is_called_back_is_left_with_a_checkpoint(
     study: Callable[..., Path], machines: Callable[[int], Machines], undisturbed: dict[tuple[str, int], float]
 ) -> None:
     here = machines(2)
-    file = study(axes={**LONG["axes"], "seeds": 1}, checkpoint_every_seconds=3.0)
+    # One checkpoint long before the call, and none that happens to fall on it.
+    file = study(axes={**LONG["axes"], "seeds": 1}, checkpoint_every_seconds=2.0)
     process = begin(file, here)
     [worker] = [one for one in _processes_of(os.environ["BATCHSCOPE_TEST"]) if _is_worker(one)]
     [node] = [node for node in here.nodes if node.all_processes["raylet"][0].process.pid == worker.ppid()]
+    # The command takes seconds, in which the trial must not come to its end.
+    worker.suspend()
     here.drain(node)
+    worker.resume()
     end(process, file)
     lost, resumed = rows(file)
     assert lost["state"] == "LOST"
