@@ -30,7 +30,7 @@ class Study:
 
     def plan(self, losses: Mapping[str, float]) -> protocol.Plan:
         """The trials it wants, given the losses so far, by trial_id."""
-        return protocol.wanted(self.trials, self.spec.protocol, losses)
+        return protocol.wanted(self.trials, self.spec.protocol, losses, target_after=self.spec.target_after)
 
     def expected(self) -> tuple[TrialSpec, ...]:
         """Trials as many and as long as it wants, as far as can be known before it runs."""

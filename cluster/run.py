@@ -56,16 +56,21 @@ def declare(study: Study, summary: Summary, plan: Plan) -> None:
     """Write what the study asks for, as far as `plan` knows by now."""
     margin = study.spec.margin
     target = study.spec.target
+    now, spec_hash = datetime.now(UTC), identity.spec_hash(study.spec)
+    known = {row["spec_hash"]: row["declared_at"] for row in query.studies(summary, study.spec.study).to_pylist()}
     summary.write_study(
         {
             "study": study.spec.study,
-            "spec_hash": identity.spec_hash(study.spec),
+            "spec_hash": spec_hash,
             "spec_json": identity.canonical_json(study.spec),
             "data": study.spec.data,
             "data_hash": study.manifest.data_hash,
             "task": study.spec.task,
             "code_version": importlib.metadata.version("batchscope"),
-            "started_at": datetime.now(UTC),
+            "started_at": now,
+            "declared_at": known.get(spec_hash) or now,
+            "train_rows": study.manifest.splits["train"].rows,
+            "baseline_loss": study.manifest.baseline_loss(),
             "trials": len(study.expected()) if plan.open else len(plan.trials),
             "target": target.validation_loss if isinstance(target, ValidationLoss) else None,
             "margin": margin.validation_loss if margin else None,

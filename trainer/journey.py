@@ -100,6 +100,12 @@ class Journey:
         progress.evaluations.append(asdict(evaluation))
         self.publish(evaluation)
 
+    def reached_target(self) -> bool:
+        """Whether the last two evaluations are at or below the trial's `stop_at_loss`; one alone may be luck."""
+        last = [evaluation["validation_loss"] for evaluation in self.progress.evaluations[-2:]]
+        target = self.trial.stop_at_loss
+        return target is not None and len(last) == 2 and max(last) <= target
+
     def save(self) -> None:
         """Publish a checkpoint; only rank 0 writes."""
         started = time.monotonic()

@@ -36,7 +36,7 @@ def train(
             last, evaluate, stop = journey.update(share, wish)
             if last or evaluate:
                 journey.evaluate()
-            if last:
+            if last or journey.reached_target():
                 return journey.ended(State.COMPLETED)
             if stop:
                 return journey.stopped(wish or State.CANCELLED)

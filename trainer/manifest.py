@@ -10,6 +10,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from trainer.errors import InputError
 from trainer.store import Store
 
@@ -70,6 +72,17 @@ class Manifest:
     group_by: str = ""
     split_seed: int = 0
     schema_version: int = SCHEMA_VERSION
+
+    def baseline_loss(self) -> float | None:
+        """The validation loss of a guess by the labels' frequencies in the train split, in nats; None without labels.
+
+        None too where the validation split has a label that the train split lacks, which no frequency predicts.
+        """
+        known, asked = (np.array(self.splits[name].label_counts, np.float64) for name in ("train", "validation"))
+        if not known.size or (known[asked > 0] == 0).any():
+            return None
+        seen = asked > 0
+        return float(-(asked[seen] @ np.log(known[seen] / known.sum())) / asked.sum())
 
     def to_json(self) -> str:
         """The text of `manifest.json`."""

@@ -14,7 +14,7 @@ DTYPES = ("float32", "float64")
 SCHEDULES = ("constant", "linear", "cosine")
 DURATION_UNITS = ("epochs", "examples", "updates", "seconds")
 
-_ADDED = {"window_rows": None, "schedule": "constant", "warmup_examples": 0}
+_ADDED = {"window_rows": None, "schedule": "constant", "warmup_examples": 0, "stop_at_loss": None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +44,7 @@ class TrialSpec:
     `global_batch` is a number of rows (`full` is resolved before). `clip_norm` bounds the global norm of the whole
     gradient, None for no bound. `window_rows` shuffles within windows (`trainer.window`), None the whole split.
     `schedule` (one of SCHEDULES) and `warmup_examples` shape the learning rate over the trial (`trainer.schedule`).
+    `stop_at_loss` ends it before its budget, once two evaluations in a row are at or below it.
     """
 
     data_hash: str
@@ -60,6 +61,7 @@ class TrialSpec:
     window_rows: int | None = None
     schedule: str = "constant"
     warmup_examples: int = 0
+    stop_at_loss: float | None = None
 
     @property
     def trial_id(self) -> str:

@@ -19,10 +19,19 @@ FORMATS = ("table", "json", "csv", "parquet")
 @click.argument("study", required=False)
 @click.option("--summary", "uri", default="./summary", show_default=True, help="Folder or s3://bucket/prefix.")
 @click.option("--where", "condition", help="Only trials for which this is true: 'global_batch in (16, 64)'.")
+@click.option("--verdict", "with_verdict", is_flag=True, help="What the study shows, and what it cannot.")
 @click.option("--by", metavar="AXIS[,AXIS]", help="One row for each point of these axes only.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
 @click.option("-o", "--output", type=click.Path(dir_okay=False), help="Write to this file.")
-def command(study: str | None, uri: str, condition: str | None, by: str | None, form: str, output: str | None) -> None:
+def command(
+    study: str | None,
+    uri: str,
+    condition: str | None,
+    with_verdict: bool,
+    by: str | None,
+    form: str,
+    output: str | None,
+) -> None:
     """Show what a study found: one row for each point of the axes, mean and deviation over seeds.
 
     Without STUDY, list the studies.
@@ -32,7 +41,11 @@ def command(study: str | None, uri: str, condition: str | None, by: str | None, 
 
     if form == "parquet" and output is None:
         raise InputError("--format parquet is binary: name a file with -o FILE")
-    if study is not None:
+    if with_verdict:
+        if study is None or condition is not None or by is not None:
+            raise InputError("--verdict is on one whole study: name it, without --where and --by")
+        show_verdict(Summary(uri), study, form, output)
+    elif study is not None:
         axes = None if by is None else [axis.strip() for axis in by.split(",")]
         show_points(Summary(uri), study, axes, condition, form, output)
     elif condition is not None or by is not None:
@@ -79,13 +92,35 @@ def show_points(
     _put(points, "points", table.POINTS, lines, form, output)
 
 
+def show_verdict(summary: "Summary", study: str, form: str = "table", output: str | None = None) -> None:
+    """Print or write the verdict on a study: its cells, its sentences, and what cannot be said."""
+    from cluster.analysis.verdict import judge
+    from cluster.report import verdict as words
+    from cluster.report import verdict_table
+    from cluster.summary import query
+
+    query.asked(summary, study)
+    verdict = judge(query.studies(summary, study), query.trials(summary, study), query.evaluations(summary, study))
+    said = words.sentences(verdict)
+    as_json = verdict_table.to_json(verdict, said)
+    lines = ["", *said, *words.warnings(verdict)]
+    _put(verdict_table.table(verdict), "verdict", verdict_table.COLUMNS, lines, form, output, as_json=as_json)
+
+
 def _put(
-    found: "pa.Table", name: str, columns: "list[Column]", lines: list[str], form: str, output: str | None
+    found: "pa.Table",
+    name: str,
+    columns: "list[Column]",
+    lines: list[str],
+    form: str,
+    output: str | None,
+    *,
+    as_json: str | None = None,
 ) -> None:
     from cluster.report import table
 
     if form == "json":
-        text = table.to_json(found, name=name)
+        text = as_json or table.to_json(found, name=name)
     elif form == "csv":
         text = table.to_csv(found)
     elif form == "table":

@@ -11,7 +11,7 @@ cell (global batch, optimizer, dtype) and says nothing about a rate that it happ
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -41,10 +41,17 @@ class Plan:
     open: bool
 
 
-def wanted(grid: Sequence[TrialSpec], protocol: Protocol | None, losses: Mapping[str, float]) -> Plan:
+def wanted(
+    grid: Sequence[TrialSpec],
+    protocol: Protocol | None,
+    losses: Mapping[str, float],
+    *,
+    target_after: Callable[[Sequence[float]], float | None] = lambda best_losses: None,
+) -> Plan:
     """What a study wants whose axes span `grid`, with the best validation loss of each trial_id that has an answer.
 
-    A trial without an answer is missing in `losses`; one that ended without a loss has NO_LOSS there.
+    A trial without an answer is missing in `losses`; one that ended without a loss has NO_LOSS there. `target_after`
+    gives the target from the lowest screen loss of each cell; confirmations end there if the protocol says so.
     """
     if protocol is None:
         return Plan(tuple(Planned(trial, GRID) for trial in grid), open=False)
@@ -56,7 +63,8 @@ def wanted(grid: Sequence[TrialSpec], protocol: Protocol | None, losses: Mapping
         if not left or not any(_edge(rates) for rates in _cells(screened, losses).values()):
             break
         screened += _one_more_rate(screened, losses)
-    return Plan(screen + _confirm(grid, best_rates(screened, losses)), open=False)
+    stop_at_loss = target_after(best_losses(screened, losses)) if protocol.stop_at_target else None
+    return Plan(screen + _confirm(grid, best_rates(screened, losses), stop_at_loss), open=False)
 
 
 def expected(grid: Sequence[TrialSpec], protocol: Protocol | None) -> tuple[TrialSpec, ...]:
@@ -64,13 +72,19 @@ def expected(grid: Sequence[TrialSpec], protocol: Protocol | None) -> tuple[Tria
     if protocol is None:
         return tuple(grid)
     any_rates = {cell_of(trial): trial.learning_rate for trial in grid}
-    return (*_screen(grid, protocol), *(planned.trial for planned in _confirm(grid, any_rates)))
+    return (*_screen(grid, protocol), *(planned.trial for planned in _confirm(grid, any_rates, None)))
 
 
-def best_rates(trials: Iterable[TrialSpec], losses: Mapping[str, float]) -> dict[Cell, float]:
+def best_rates(trials: Sequence[TrialSpec], losses: Mapping[str, float]) -> dict[Cell, float]:
     """The rate of the lowest mean loss over the seeds, for each cell that has a rate with a loss for every seed."""
     found = {cell: min(rates, key=lambda rate: rates[rate]) for cell, rates in _cells(trials, losses).items()}
     return {cell: rate for cell, rate in found.items() if _cells(trials, losses)[cell][rate] < NO_LOSS}
+
+
+def best_losses(trials: Sequence[TrialSpec], losses: Mapping[str, float]) -> tuple[float, ...]:
+    """The loss that goes with each of `best_rates`."""
+    means = _cells(trials, losses)
+    return tuple(means[cell][rate] for cell, rate in best_rates(trials, losses).items())
 
 
 def cell_of(trial: TrialSpec) -> Cell:
@@ -90,12 +104,12 @@ def _screen(grid: Sequence[TrialSpec], protocol: Protocol) -> list[TrialSpec]:
     return [replace(trial, seed=first + number) for number in range(protocol.screen_seeds) for trial in own]
 
 
-def _confirm(grid: Sequence[TrialSpec], rates: Mapping[Cell, float]) -> tuple[Planned, ...]:
+def _confirm(grid: Sequence[TrialSpec], rates: Mapping[Cell, float], stop_at_loss: float | None) -> tuple[Planned, ...]:
     """The first seed of every cell, then the second of every cell, and so on."""
     one_rate = dict.fromkeys((cell_of(trial), trial.seed) for trial in grid)
     any_trial = {cell_of(trial): trial for trial in grid}
     return tuple(
-        Planned(replace(any_trial[cell], learning_rate=rates[cell], seed=seed), CONFIRM)
+        Planned(replace(any_trial[cell], learning_rate=rates[cell], seed=seed, stop_at_loss=stop_at_loss), CONFIRM)
         for cell, seed in one_rate
         if cell in rates
     )

@@ -11,6 +11,7 @@ file. A scalar may stand where a list is meant. A budget is one duration for all
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
@@ -24,7 +25,7 @@ from pydantic import (
     model_validator,
 )
 
-from cluster.study import forms, reading
+from cluster.study import forms, reading, target
 from cluster.study.models import BuiltInModel, FactoryModel, chosen
 from cluster.study.reading import Strict
 from trainer.errors import InputError
@@ -170,6 +171,9 @@ class Protocol(Strict):
     stop_early: bool = Field(
         default=False, description="true to stop rates that fall behind others of the same global batch"
     )
+    stop_at_target: bool = Field(
+        default=False, description="true to end a confirmation once it has reached the study's target"
+    )
 
 
 class StudySpec(Strict):
@@ -236,6 +240,14 @@ class StudySpec(Strict):
         return self
 
     @model_validator(mode="after")
+    def _target_to_stop_at(self) -> Self:
+        if self.protocol and self.protocol.stop_at_target and self.target is None:
+            raise ValueError(
+                "protocol.stop_at_target needs a target: add target: auto, or such as target: {validation_loss: 0.6}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _rates_to_tune(self) -> Self:
         rates = self.axes.learning_rate
         points = rates.points if isinstance(rates, RateRule) else len(rates)
@@ -253,6 +265,13 @@ class StudySpec(Strict):
                 "the budget in epochs, or remove stop_early"
             )
         return self
+
+    def target_after(self, best_losses: Sequence[float]) -> float | None:
+        """The target's validation loss, given the lowest screen loss of each cell; None where there is none."""
+        if isinstance(self.target, ValidationLoss):
+            return self.target.validation_loss
+        margin = self.margin.validation_loss if self.margin else None
+        return target.automatic(best_losses, margin) if self.target == "auto" else None
 
     def budget_at(self, global_batch: int | str) -> Duration:
         """The budget of the trials with this global batch, given as `axes.global_batch` lists it."""

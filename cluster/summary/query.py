@@ -29,9 +29,9 @@ QUALITY = (
 WORK = ("seconds_training", "examples_per_second", "updates", "examples", "epochs")
 
 
-def studies(summary: Summary) -> pa.Table:
+def studies(summary: Summary, study: str | None = None) -> pa.Table:
     """What was asked for: one row for each spec that was run under a study's name, the newest last."""
-    return _read(summary, "studies").sort_by([("study", "ascending"), ("started_at", "ascending")])
+    return _read(summary, "studies", study).sort_by([("study", "ascending"), ("started_at", "ascending")])
 
 
 def trials(summary: Summary, study: str | None = None) -> pa.Table:

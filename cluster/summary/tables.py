@@ -32,6 +32,10 @@ STUDIES = _schema(
     ("started_at", TIME),
     ("trials", WHOLE),  # how many trials the study asks for
     ("target margin", REAL),
+    # when this spec was first run under the name; rows of the train split; the loss of guessing by label frequencies
+    ("declared_at", TIME),
+    ("train_rows", WHOLE),
+    ("baseline_loss", REAL),
 )
 TRIALS = _schema(
     ("study trial_id", TEXT),

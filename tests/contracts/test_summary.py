@@ -34,6 +34,9 @@ STUDY = {
     "trials": 40,
     "target": 0.6,
     "margin": 0.01,
+    "declared_at": NOW,
+    "train_rows": 7240,
+    "baseline_loss": 2.2,
 }
 VALUES = {pa.string(): "a text", pa.int64(): 2**40 + 1, pa.float64(): 0.1, tables.TIME: NOW}
 TRIAL: dict[str, Any] = {field.name: VALUES[field.type] for field in tables.TRIALS} | {

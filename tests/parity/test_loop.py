@@ -350,6 +350,23 @@ def test_a_stopped_trial_has_ended_without_touching_the_test_split(trial: Any, d
     assert same(run.checkpoints.weights("last"), run.learner.weights())
 
 
+def test_a_trial_with_a_target_ends_once_two_evaluations_in_a_row_are_there(
+    trial: Any, data: Any, tmp_path: Path
+) -> None:
+    whole = Run(trial(budget=(40, "updates"), evaluate_every=(2, "updates")), data, tmp_path / "whole")
+    losses = [evaluation.validation_loss for evaluation in whole.published]
+    first = next(number for number in range(3, len(losses)) if max(losses[number - 1 : number + 1]) < min(losses[:2]))
+    target = max(losses[first - 1 : first + 1])
+    expected = next(number for number in range(1, len(losses)) if max(losses[number - 1 : number + 1]) <= target)
+    stopping = trial(budget=(40, "updates"), evaluate_every=(2, "updates"), stop_at_loss=target)
+    run = Run(stopping, data, tmp_path / "stopping")
+    assert run.outcome.state is State.COMPLETED
+    assert run.updates == whole.updates[: expected + 1]
+    assert run.outcome.updates < 40
+    assert [numbers(one) for one in run.published] == [numbers(one) for one in whole.published[: expected + 1]]
+    assert run.outcome.test_loss is not None
+
+
 def test_a_wish_at_the_last_update_comes_too_late(trial: Any, data: Any, tmp_path: Path) -> None:
     run = Run(trial(budget=(3, "updates")), data, tmp_path, stop=(State.CANCELLED, 3))
     assert run.outcome.state is State.COMPLETED

@@ -34,6 +34,7 @@ def test_every_field_changes_the_id() -> None:
         "window_rows": 500,
         "schedule": "cosine",
         "warmup_examples": 100,
+        "stop_at_loss": 0.5,
     }
     assert set(changes) == set(asdict(TRIAL))
     ids = {replace(TRIAL, **{name: value}).trial_id for name, value in changes.items()}

@@ -1,0 +1,228 @@
+"""Caveats: what a machine can see in a study that weakens what it shows, each with the trials that caused it. Pure.
+
+What the numerics of this product rule out (a mean over ragged micro-batches, batch normalisation, an evaluation that
+depends on a batch size, left padding, stateful layers) is refused before a study starts, so it needs no caveat.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from cluster.analysis.cells import Cell, Run
+from cluster.analysis.reach import CellReach
+
+ENOUGH_SEEDS, ENOUGH_EVALUATIONS = 5, 20
+MOST_DIVERGED, MOST_SPEED_VARIATION, MOST_CLIPPED = 0.3, 0.1, 0.5
+# Fewer updates than this in an epoch: a batch of more than a tenth of the rows.
+FEWEST_UPDATES_AN_EPOCH = 10
+# Over an axis as wide as this, a fixed beta2 forgets after very different numbers of examples.
+WIDE_AXIS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caveat:
+    """One caveat: a stable `code`, a sentence, and the ids of the trials that caused it."""
+
+    code: str
+    text: str
+    trials: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What caveats are found in: the cells of one optimizer and dtype, their reach, the spec's keys, and the rows."""
+
+    cells: Sequence[Cell]
+    reaches: Mapping[int, CellReach]
+    spec: Mapping[str, Any]
+    train_rows: int | None
+
+
+def caveats(evidence: Evidence) -> tuple[Caveat, ...]:
+    """All caveats of a group of cells."""
+    return tuple(chain.from_iterable(check(evidence) for check in _CHECKS))
+
+
+def _ids(runs: Iterable[Run]) -> tuple[str, ...]:
+    return tuple(run.trial_id for run in runs)
+
+
+def _batches(cells: Iterable[Cell]) -> str:
+    return ", ".join(str(cell.global_batch) for cell in cells)
+
+
+def _edges(evidence: Evidence) -> Iterable[Caveat]:
+    found = [cell for cell in evidence.cells if cell.at_edge]
+    for cell in found:
+        end = "lowest" if cell.learning_rate == min(cell.rates) else "highest"
+        runs = [run for run in cell.searched if run.row["learning_rate"] == cell.learning_rate]
+        text = f"B = {cell.global_batch}: its best learning rate, {cell.learning_rate:g}, is the {end} of those tried"
+        yield Caveat(code="rate_at_edge", text=text, trials=_ids(runs))
+
+
+def _unequal_search(evidence: Evidence) -> Iterable[Caveat]:
+    counts = {cell.global_batch: len(cell.searched) for cell in evidence.cells}
+    if len(set(counts.values())) > 1:
+        told = ", ".join(f"{count} at B = {batch}" for batch, count in counts.items())
+        trials = chain.from_iterable(_ids(cell.searched) for cell in evidence.cells)
+        yield Caveat(code="unequal_search", text=f"learning rates had unequal trials: {told}", trials=tuple(trials))
+
+
+def _one_rate(evidence: Evidence) -> Iterable[Caveat]:
+    found = [cell for cell in evidence.cells if len(cell.rates) < 2]
+    if found:
+        text = f"one learning rate only at B = {_batches(found)}: a batch size is judged by the rate it was given"
+        yield Caveat(code="one_rate", text=text, trials=_ids(run for cell in found for run in cell.runs))
+
+
+def _epochs_only(evidence: Evidence) -> Iterable[Caveat]:
+    if not evidence.reaches:
+        yield Caveat(code="no_target", text="without a target only equal budgets are compared; set target: auto")
+    examples = [run.row["examples"] for cell in evidence.cells for run in cell.runs if run.completed]
+    updates = {cell.global_batch: [run.row["updates"] for run in cell.runs if run.completed] for cell in evidence.cells}
+    means = {batch: float(np.mean(some)) for batch, some in updates.items() if some}
+    if examples and max(examples) <= 1.1 * min(examples) and max(means.values()) > 2 * min(means.values()):
+        most, least = max(means, key=lambda batch: means[batch]), min(means, key=lambda batch: means[batch])
+        text = (
+            f"at equal examples B = {most} made {means[most]:,.0f} updates and B = {least} {means[least]:,.0f}: "
+            "losses at the end compare numbers of updates as much as batch sizes"
+        )
+        yield Caveat(code="unequal_updates", text=text)
+
+
+def _large_batches(evidence: Evidence) -> Iterable[Caveat]:
+    rows = evidence.train_rows
+    found = [cell for cell in evidence.cells if rows and cell.global_batch > rows / FEWEST_UPDATES_AN_EPOCH]
+    if found:
+        text = f"fewer than {FEWEST_UPDATES_AN_EPOCH} updates an epoch at B = {_batches(found)} of {rows:,} rows"
+        yield Caveat(code="few_updates_an_epoch", text=text)
+
+
+def _noise_near_all_rows(evidence: Evidence) -> Iterable[Caveat]:
+    found = [
+        run
+        for cell in evidence.cells
+        for run in cell.runs
+        if evidence.train_rows and (run.row["noise_scale"] or 0.0) > evidence.train_rows / 3
+    ]
+    if found:
+        text = "the gradient noise scale is near the number of rows: the whole data's gradient is itself noise"
+        yield Caveat(code="noise_near_all_rows", text=text, trials=_ids(found))
+
+
+def _divergence(evidence: Evidence) -> Iterable[Caveat]:
+    for cell in evidence.cells:
+        runs = {run.trial_id: run for run in (*cell.searched, *cell.runs)}.values()
+        lost = [run for run in runs if run.diverged]
+        if len(lost) > MOST_DIVERGED * len(runs):
+            text = f"B = {cell.global_batch}: {len(lost)} of {len(runs)} trials diverged"
+            yield Caveat(code="diverged", text=text, trials=_ids(lost))
+        gone = [run for run in cell.runs if not run.completed]
+        if gone and len(gone) < len(cell.runs):
+            text = f"B = {cell.global_batch}: losses are compared over the {len(cell.runs) - len(gone)} runs that ended"
+            yield Caveat(code="runs_without_a_loss", text=text, trials=_ids(gone))
+
+
+def _few_seeds(evidence: Evidence) -> Iterable[Caveat]:
+    found = [cell for cell in evidence.cells if 1 < len(cell.runs) < ENOUGH_SEEDS]
+    if found:
+        text = f"fewer than {ENOUGH_SEEDS} seeds at B = {_batches(found)}: preliminary"
+        yield Caveat(code="few_seeds", text=text, trials=_ids(run for cell in found for run in cell.runs))
+
+
+def _mixed_machines(evidence: Evidence) -> Iterable[Caveat]:
+    runs = [run for cell in evidence.cells for run in cell.runs]
+    for column in ("device", "kernel_path", "node_type"):
+        kinds = sorted({str(run.row[column]) for run in runs if run.row[column] is not None})
+        if len(kinds) > 1:
+            text = f"trials ran with different {column.replace('_', ' ')}s ({', '.join(kinds)}): compare no seconds"
+            yield Caveat(code=f"mixed_{column}", text=text, trials=_ids(runs))
+
+
+def _unsteady_speed(evidence: Evidence) -> Iterable[Caveat]:
+    found, worst = [], 0.0
+    for cell in evidence.cells:
+        speeds = [run.row["examples_per_second"] for run in cell.runs if run.row["examples_per_second"]]
+        variation = float(np.std(speeds, ddof=1) / np.mean(speeds)) if len(speeds) > 1 else 0.0
+        if variation > MOST_SPEED_VARIATION:
+            found.append(cell)
+            worst = max(worst, variation)
+    if found:
+        text = f"rows per second varied by up to {worst:.0%} between seeds at B = {_batches(found)}: trust no seconds"
+        yield Caveat(code="unsteady_speed", text=text, trials=_ids(run for cell in found for run in cell.runs))
+
+
+def _clipping(evidence: Evidence) -> Iterable[Caveat]:
+    bound = evidence.spec.get("clip_norm")
+    if bound is None:
+        return
+    found = [cell for cell in evidence.cells if _share_above(cell, float(bound)) > MOST_CLIPPED]
+    if found and len(found) < len(evidence.cells):
+        text = f"the gradient was clipped at most evaluations at B = {_batches(found)} and not at the others"
+        yield Caveat(code="uneven_clipping", text=text, trials=_ids(run for cell in found for run in cell.runs))
+
+
+def _share_above(cell: Cell, bound: float) -> float:
+    norms = np.concatenate([run.curve.gradient_norms for run in cell.runs] or [np.empty(0)])
+    norms = norms[~np.isnan(norms)]
+    return float(np.mean(norms > bound)) if norms.size else 0.0
+
+
+def _fixed_beta2(evidence: Evidence) -> Iterable[Caveat]:
+    batches = [cell.global_batch for cell in evidence.cells]
+    adam = {cell.optimizer for cell in evidence.cells} & {"adam", "adamw"}
+    if adam and max(batches) >= WIDE_AXIS * min(batches) and evidence.spec.get("beta2", "fixed") == "fixed":
+        text = (
+            f"Adam's beta2 is fixed over B = {min(batches)} to {max(batches)}: its memory in examples grows with B; "
+            "beta2: {value: 0.999, at: 32} holds it"
+        )
+        yield Caveat(code="fixed_beta2", text=text)
+
+
+def _coarse(evidence: Evidence) -> Iterable[Caveat]:
+    found = [
+        run.trial_id
+        for reach in evidence.reaches.values()
+        for run in reach.runs
+        if run.reached and run.evaluations < ENOUGH_EVALUATIONS
+    ]
+    if found:
+        text = (
+            f"{len(found)} runs reached the target within {ENOUGH_EVALUATIONS} evaluations: what they took is coarse; "
+            "evaluate more often"
+        )
+        yield Caveat(code="few_evaluations", text=text, trials=tuple(found))
+
+
+def _still_improving(evidence: Evidence) -> Iterable[Caveat]:
+    found = []
+    for cell in evidence.cells:
+        ended = [run for run in cell.runs if math.isfinite(run.best_loss())]
+        last = [run for run in ended if run.curve.losses[-1] == run.curve.losses.min()]
+        if ended and len(last) > len(ended) / 2:
+            found.append(cell)
+    if found and not (evidence.spec.get("protocol") or {}).get("stop_at_target"):
+        text = f"the loss was still falling at the end of the budget at B = {_batches(found)}: longer may be better"
+        yield Caveat(code="still_improving", text=text, trials=_ids(run for cell in found for run in cell.runs))
+
+
+_CHECKS: tuple[Callable[[Evidence], Iterable[Caveat]], ...] = (
+    _edges,
+    _unequal_search,
+    _one_rate,
+    _epochs_only,
+    _large_batches,
+    _noise_near_all_rows,
+    _divergence,
+    _few_seeds,
+    _mixed_machines,
+    _unsteady_speed,
+    _clipping,
+    _fixed_beta2,
+    _coarse,
+    _still_improving,
+)

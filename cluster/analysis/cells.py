@@ -1,0 +1,173 @@
+"""Cells: a global batch with its learning rate and the runs that speak for it, out of the summary's tables. Pure.
+
+A cell is a (global batch, optimizer, dtype). Under a protocol its rates were tried in the screen and its runs are the
+confirmations of the best one on fresh seeds; in a plain grid its runs are those of its best rate, which then was
+chosen by the very runs that are to be judged.
+"""
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from cluster.study.protocol import CONFIRM, GRID, SCREEN
+from cluster.summary import query
+from cluster.summary.tables import COMPLETED, DIVERGED, FINISHED
+
+Floats = npt.NDArray[np.float64]
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """The evaluations of a trial, in their order: four arrays of one length and the gradients' norms (NaN: unknown)."""
+
+    updates: Floats
+    examples: Floats
+    seconds: Floats
+    losses: Floats
+    gradient_norms: Floats
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A trial that has an answer: its row, its curve, and what all its attempts together cost (None: not known)."""
+
+    row: Row
+    curve: Curve
+    cost_usd: float | None
+
+    @property
+    def trial_id(self) -> str:
+        """The trial's id."""
+        return str(self.row["trial_id"])
+
+    @property
+    def seed(self) -> int:
+        """The trial's seed, by which runs of two cells are paired."""
+        return int(self.row["seed"])
+
+    @property
+    def completed(self) -> bool:
+        """Whether it came to the end of its budget; else it diverged, ran out of memory or was stopped."""
+        return bool(self.row["state"] == COMPLETED)
+
+    @property
+    def diverged(self) -> bool:
+        """Whether it ended because its loss or gradient grew without bound."""
+        return bool(self.row["state"] == DIVERGED)
+
+    def best_loss(self, clock: str = "updates", most: float = math.inf) -> float:
+        """Its lowest validation loss while `clock` (a field of Curve) was at most `most`; inf unless it completed."""
+        seen = self.curve.losses[getattr(self.curve, clock) <= most]
+        return float(seen.min()) if self.completed and seen.size else math.inf
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A global batch, optimizer and dtype: the mean losses of the rates tried, the rate judged, and its runs by seed.
+
+    `rates` maps each rate to its mean best loss (inf: it did not complete). `tuned` says that other seeds than those
+    of `runs` chose the rate; `searched` are the trials that did.
+    """
+
+    global_batch: int
+    optimizer: str
+    dtype: str
+    learning_rate: float
+    rates: Mapping[float, float]
+    tuned: bool
+    runs: tuple[Run, ...]
+    searched: tuple[Run, ...]
+
+    @property
+    def at_edge(self) -> bool:
+        """Whether the rate is the lowest or the highest of several tried: a better one may lie beyond."""
+        return len(self.rates) > 1 and self.learning_rate in (min(self.rates), max(self.rates))
+
+    @property
+    def screen_loss(self) -> float:
+        """The mean loss by which the rate was chosen."""
+        return self.rates.get(self.learning_rate, math.inf)
+
+
+def cells_of(trials: pa.Table, evaluations: pa.Table) -> tuple[Cell, ...]:
+    """The cells of one study's tables, by optimizer, dtype and global batch. Trials without an answer are left out."""
+    runs = _runs(trials, evaluations)
+    keys = sorted({_key(run) for run in runs})
+    return tuple(_cell(key, [run for run in runs if _key(run) == key]) for key in keys)
+
+
+def _key(run: Run) -> tuple[str, str, int]:
+    return run.row["optimizer"], run.row["dtype"], run.row["global_batch"]
+
+
+def _cell(key: tuple[str, str, int], runs: Sequence[Run]) -> Cell:
+    screened = [run for run in runs if run.row["phase"] == SCREEN]
+    confirmed = [run for run in runs if run.row["phase"] == CONFIRM]
+    searched = screened or [run for run in runs if run.row["phase"] in (GRID, None)]
+    rates = _mean_losses(searched)
+    candidates = {run.row["learning_rate"] for run in confirmed} or set(rates) or {confirmed[0].row["learning_rate"]}
+    rate = min(candidates, key=lambda one: (rates.get(one, math.inf), one))
+    judged = confirmed if screened else searched
+    return Cell(
+        global_batch=key[2],
+        optimizer=key[0],
+        dtype=key[1],
+        learning_rate=rate,
+        rates=rates,
+        tuned=bool(screened),
+        runs=_one_of_each_seed(run for run in judged if run.row["learning_rate"] == rate),
+        searched=tuple(searched),
+    )
+
+
+def _mean_losses(runs: Sequence[Run]) -> dict[float, float]:
+    rates = sorted({run.row["learning_rate"] for run in runs})
+    return {
+        rate: float(np.mean([run.best_loss() for run in runs if run.row["learning_rate"] == rate])) for rate in rates
+    }
+
+
+def _one_of_each_seed(runs: Iterable[Run]) -> tuple[Run, ...]:
+    """The newest run of each seed: a study that was run with another budget too has two."""
+    newest = {run.seed: run for run in sorted(runs, key=lambda run: run.row["started_at"].timestamp())}
+    return tuple(newest[seed] for seed in sorted(newest))
+
+
+def _runs(trials: pa.Table, evaluations: pa.Table) -> list[Run]:
+    curves = _curves(evaluations)
+    costs: dict[str, float | None] = {}
+    for row in trials.to_pylist():
+        before, more = costs.get(row["trial_id"], 0.0), row["cost_usd"]
+        costs[row["trial_id"]] = None if before is None or more is None else before + more
+    return [
+        Run(row=row, curve=curves.get(row["trial_id"], _EMPTY), cost_usd=costs[row["trial_id"]])
+        for row in query.finished(trials).to_pylist()
+        if row["state"] in FINISHED
+    ]
+
+
+_NONE = np.empty(0)
+_EMPTY = Curve(updates=_NONE, examples=_NONE, seconds=_NONE, losses=_NONE, gradient_norms=_NONE)
+
+
+def _curves(evaluations: pa.Table) -> dict[str, Curve]:
+    ordered = query.curves(evaluations)
+    trial_ids = np.asarray(ordered["trial_id"].to_pylist(), dtype=object)
+    cuts = [0, *(np.flatnonzero(trial_ids[1:] != trial_ids[:-1]) + 1).tolist(), len(trial_ids)]
+    names = ("update", "examples", "seconds", "validation_loss", "gradient_norm")
+    columns = [np.array(ordered[name].to_pylist(), np.float64) for name in names]
+    curves = {}
+    for start, stop in itertools.pairwise(cuts):
+        if stop > start:
+            cut = [column[start:stop] for column in columns]
+            curves[trial_ids[start]] = Curve(
+                updates=cut[0], examples=cut[1], seconds=cut[2], losses=cut[3], gradient_norms=cut[4]
+            )
+    return curves

@@ -1,0 +1,109 @@
+"""Quality: the losses of a cell against those of the reference, paired by seed, with three answers. Pure.
+
+    equivalent   shown, at 5 %, to differ by less than the margin (two one-sided tests)
+    worse, better  differs at 5 % among all cells compared (Holm), and by at least the margin as measured
+    undecided    neither: with so many more seeds it would be decided
+
+A difference that is real but smaller than the margin is none that matters, by what the user declared; one whose
+interval crosses the margin is undecided, so that two runs of a study cannot contradict one another easily.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from cluster.analysis.cells import Cell
+from cluster.analysis.paired import equivalence, holm, interval, pairs_needed, pairs_to_detect, superiority_p
+
+ALPHA = 0.05
+Outcome = Literal["equivalent", "worse", "better", "undecided"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quality:
+    """A cell's losses minus the reference's: the mean and its 95 % and 90 % intervals, and what follows.
+
+    `pairs` are the seeds of both that completed; `seeds_needed` is how many more of them would probably (80 %) decide,
+    None where it is decided or no number of them up to a thousand would.
+    """
+
+    global_batch: int
+    difference: float
+    low95: float | None
+    high95: float | None
+    low90: float | None
+    high90: float | None
+    deviation: float | None
+    pairs: int
+    p_value: float
+    outcome: Outcome
+    seeds_needed: int | None
+
+
+def compare(
+    cells: Sequence[Cell],
+    reference: Cell,
+    margin: float | None,
+    *,
+    clock: str = "updates",
+    most: float = math.inf,
+) -> tuple[Quality, ...]:
+    """Each cell but the reference that has at least two seeds in common with it, while `clock` was at most `most`.
+
+    Without a margin nothing is equivalent.
+    """
+    theirs = {run.seed: run.best_loss(clock, most) for run in reference.runs}
+    found = []
+    for cell in cells:
+        pairs = [(run.best_loss(clock, most), theirs.get(run.seed, math.inf)) for run in cell.runs]
+        differences = [loss - other for loss, other in pairs if math.isfinite(loss) and math.isfinite(other)]
+        if cell is not reference and len(differences) >= 2:
+            found.append((cell, differences))
+    adjusted = holm([superiority_p(differences) for _, differences in found])
+    return tuple(
+        _quality(cell, differences, p_value, margin)
+        for (cell, differences), p_value in zip(found, adjusted, strict=True)
+    )
+
+
+def _quality(cell: Cell, differences: Sequence[float], p_value: float, margin: float | None) -> Quality:
+    wide, narrow = interval(differences, 0.95), interval(differences, 0.90)
+    outcome = _outcome(differences, wide.mean, p_value, margin)
+    needed = None
+    if outcome == "undecided" and margin is not None and wide.deviation:
+        needed = _more_seeds(wide.mean, wide.deviation, wide.pairs, margin)
+    return Quality(
+        global_batch=cell.global_batch,
+        difference=wide.mean,
+        low95=wide.low,
+        high95=wide.high,
+        low90=narrow.low,
+        high90=narrow.high,
+        deviation=wide.deviation,
+        pairs=wide.pairs,
+        p_value=p_value,
+        outcome=outcome,
+        seeds_needed=needed,
+    )
+
+
+def _outcome(differences: Sequence[float], mean: float, p_value: float, margin: float | None) -> Outcome:
+    if margin is not None and equivalence(differences, margin).equivalent:
+        return "equivalent"
+    if p_value <= ALPHA and abs(mean) >= (margin or 0.0):
+        return "worse" if mean > 0 else "better"
+    return "undecided"
+
+
+def _more_seeds(mean: float, deviation: float, pairs: int, margin: float) -> int | None:
+    """The further pairs that would decide, and at least one, if the difference measured is the true one.
+
+    Beyond the margin they would show a difference, within it that it is none that matters. One that is measured near
+    the margin would take thousands: then for none at all.
+    """
+    if abs(mean) >= margin:
+        needed = pairs_to_detect(deviation, mean)
+    else:
+        needed = pairs_needed(deviation, margin, abs(mean) if abs(mean) < margin / 2 else 0.0)
+    return None if needed is None else max(1, needed - pairs)

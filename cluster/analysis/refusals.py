@@ -1,0 +1,135 @@
+"""What a study cannot show, and why: said in its verdict instead of a number. Pure."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+from cluster.analysis.cells import Cell
+from cluster.analysis.declared import Declared
+from cluster.analysis.reach import CellReach
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cannot:
+    """Something that cannot be concluded: a stable `code`, what, why with the remedy, and the trials behind it."""
+
+    code: str
+    text: str
+    trials: tuple[str, ...] = ()
+
+
+Reaches = Mapping[int, CellReach]
+
+
+def usable(cell: Cell) -> bool:
+    """Whether conclusions may be drawn from a cell: tuned on other seeds, not at an edge, confirmed on two or more."""
+    completed = sum(math.isfinite(run.best_loss()) for run in cell.runs)
+    return cell.tuned and not cell.at_edge and len(cell.rates) > 1 and completed > 1
+
+
+def refusals(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> tuple[Cannot, ...]:
+    """Everything that a group of cells cannot show."""
+    return tuple(chain.from_iterable(check(cells, reaches, known) for check in _CHECKS))
+
+
+def _ids(cells: Iterable[Cell]) -> tuple[str, ...]:
+    return tuple(run.trial_id for cell in cells for run in (*cell.searched, *cell.runs))
+
+
+def _batches(cells: Iterable[Cell]) -> str:
+    return ", ".join(str(cell.global_batch) for cell in cells)
+
+
+def _one_batch(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> Iterable[Cannot]:
+    if len(cells) == 1:
+        text = f"one batch size, {cells[0].global_batch}, compares with nothing: list more in axes.global_batch"
+        yield Cannot(code="one_batch", text=text)
+
+
+def _not_tuned(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> Iterable[Cannot]:
+    if not any(cell.tuned for cell in cells):
+        several = any(len(cell.rates) > 1 for cell in cells)
+        why = (
+            "the learning rates were chosen by the runs that are to be judged"
+            if several
+            else "each batch size had one learning rate, which may suit one and not another"
+        )
+        text = f"no batch size can be called better or equivalent: {why}; add `protocol: {{}}` to the study"
+        yield Cannot(code="not_tuned", text=text)
+
+
+def _edges(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> Iterable[Cannot]:
+    found = [cell for cell in cells if cell.tuned and cell.at_edge]
+    if found:
+        text = (
+            f"nothing of B = {_batches(found)}: a better learning rate may lie beyond those tried; widen "
+            "axes.learning_rate or raise protocol.extensions"
+        )
+        yield Cannot(code="rate_at_edge", text=text, trials=_ids(found))
+
+
+def _seeds(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> Iterable[Cannot]:
+    found = [cell for cell in cells if cell.tuned and not cell.at_edge and len(cell.runs) < 2]
+    if found:
+        text = (
+            f"nothing of B = {_batches(found)}: it is confirmed on fewer than two seeds, so its noise is not known; "
+            "let the study end, or give axes.seeds 5"
+        )
+        yield Cannot(code="single_seed", text=text, trials=_ids(found))
+
+
+def _diverged(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> Iterable[Cannot]:
+    runs = [run for cell in cells for run in (*cell.searched, *cell.runs)]
+    if runs and all(run.diverged for run in runs):
+        text = "every trial diverged: no loss can be compared; lower axes.learning_rate, or set clip_norm"
+        yield Cannot(code="all_diverged", text=text, trials=_ids(cells))
+
+
+def _margin(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> Iterable[Cannot]:
+    if known.margin_late:
+        text = "nothing is equivalent: the margin was declared after the confirmations began; confirm on other seeds"
+        yield Cannot(code="late_margin", text=text)
+    elif known.margin is None:
+        text = "nothing is equivalent: no margin says which differences matter; declare `margin` before the run"
+        yield Cannot(code="no_margin", text=text)
+
+
+def _target(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> Iterable[Cannot]:
+    if known.target_late:
+        text = (
+            "which batch size reaches the target soonest: the target was declared after the confirmations began; "
+            "confirm on other seeds"
+        )
+        yield Cannot(code="late_target", text=text)
+    elif known.target is None:
+        auto = known.spec.get("target") == "auto"
+        why = "an automatic target needs a screen that ended; add `protocol: {}`" if auto else "set target: auto"
+        yield Cannot(code="no_target", text=f"which batch size is soonest: there is no target; {why}")
+    elif reaches and not any(run.reached for one in reaches.values() for run in one.runs):
+        text = (
+            f"which batch size is soonest: no run reached the target of {known.target:.4g}; train longer, or set an "
+            "easier one before another study"
+        )
+        trials = tuple(run.trial_id for one in reaches.values() for run in one.runs)
+        yield Cannot(code="nobody_reached", text=text, trials=trials)
+    elif reaches and all(one.measures["usd"] is None for one in reaches.values()):
+        yield Cannot(code="no_price", text="which batch size is cheapest: these machines have no known price")
+
+
+def _stopped(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> Iterable[Cannot]:
+    if (known.spec.get("protocol") or {}).get("stop_at_target"):
+        text = "which loss a batch size attains: runs stopped at the target; remove protocol.stop_at_target"
+        yield Cannot(code="stopped_at_target", text=text)
+
+
+_CHECKS: tuple[Callable[[Sequence[Cell], Reaches, Declared], Iterable[Cannot]], ...] = (
+    _diverged,
+    _one_batch,
+    _not_tuned,
+    _edges,
+    _seeds,
+    _margin,
+    _target,
+    _stopped,
+)

@@ -1,0 +1,256 @@
+"""The verdict on a study, as data: what its runs show of its batch sizes, and what they cannot show and why. Pure.
+
+Conclusions come only from cells whose rate was tuned on other seeds, lies inside those tried, and was
+confirmed on two seeds or more. The reference of all comparisons is chosen before the confirmations: the batch size
+with the lowest loss in the screen.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+import pyarrow as pa
+
+from cluster.analysis import pareto
+from cluster.analysis.caveats import Caveat, Evidence, caveats
+from cluster.analysis.cells import Cell, cells_of
+from cluster.analysis.declared import Declared, declared
+from cluster.analysis.paired import Interval, interval
+from cluster.analysis.pareto import B20, Knee
+from cluster.analysis.quality import Quality, compare
+from cluster.analysis.reach import CLOCKS, MEASURES, CellReach, ratio, reach
+from cluster.analysis.refusals import Cannot, refusals, usable
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellVerdict:
+    """A cell in figures: means over the runs that completed (None: none did), its reach, and if it may speak.
+
+    `seconds` and `usd` are of one whole run, everything included. `peak_memory_bytes` is the least that a process with
+    a run of this cell held, an upper bound: a lane's process keeps what trials before it took.
+    """
+
+    global_batch: int
+    learning_rate: float
+    rates: dict[float, float]
+    at_edge: bool
+    usable: bool
+    seeds: int
+    completed: int
+    loss: Interval | None
+    test_loss: Interval | None
+    test_accuracy: Interval | None
+    updates: float | None
+    examples_per_second: float | None
+    seconds: float | None
+    usd: float | None
+    micro_batch: int | None
+    peak_memory_bytes: int | None
+    noise_scale: float | None
+    reach: CellReach | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class First:
+    """The batch size that needs least of a measure to the target, and its ratio to each other cell's need.
+
+    A ratio is None where a run is censored. Cells in `not_told_apart` have one whose interval holds 1, or none.
+    """
+
+    measure: str
+    global_batch: int
+    expected: float
+    ratios: dict[int, Interval | None]
+    not_told_apart: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """All cells compared at an equal budget: no more than `most` of `clock`; None for each run's whole budget."""
+
+    clock: str | None
+    most: float | None
+    losses: dict[int, float]
+    qualities: tuple[Quality, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupVerdict:
+    """The verdict on the batch sizes of one optimizer and dtype."""
+
+    optimizer: str
+    dtype: str
+    reference: int | None
+    cells: tuple[CellVerdict, ...]
+    arms: tuple[Arm, ...]
+    firsts: tuple[First, ...]
+    knee: Knee | None
+    b20: B20 | None
+    slopes: dict[int, float]
+    caveats: tuple[Caveat, ...]
+    cannot: tuple[Cannot, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """The verdict on a study; `declared` is what its conclusions are judged by."""
+
+    schema_version: int
+    study: str
+    declared: Declared
+    groups: tuple[GroupVerdict, ...]
+
+
+def judge(studies: pa.Table, trials: pa.Table, evaluations: pa.Table) -> Verdict:
+    """The verdict on one study, from its rows in the three tables; it may still run, and need not have ended well."""
+    cells = cells_of(trials, evaluations)
+    known = declared(studies, trials, cells)
+    groups = groupby(cells, lambda cell: (cell.optimizer, cell.dtype))
+    return Verdict(
+        schema_version=SCHEMA_VERSION,
+        study=studies["study"][-1].as_py(),
+        declared=known,
+        groups=tuple(_group(tuple(of_one), known) for _, of_one in groups),
+    )
+
+
+def _group(cells: Sequence[Cell], known: Declared) -> GroupVerdict:
+    reaches = {cell.global_batch: there for cell in cells if (there := _reach(cell, known.target)) is not None}
+    speaking = [cell for cell in cells if usable(cell)]
+    stopped = bool((known.spec.get("protocol") or {}).get("stop_at_target"))
+    reference = min(speaking, key=lambda cell: (cell.screen_loss, cell.global_batch), default=None)
+    arms = _arms(speaking, reference, known.margin) if reference and not stopped else ()
+    firsts = tuple(found for measure in MEASURES if (found := _first(speaking, reaches, measure)) is not None)
+    knee, b20, slopes = _scaling(speaking, reaches)
+    return GroupVerdict(
+        optimizer=cells[0].optimizer,
+        dtype=cells[0].dtype,
+        reference=reference.global_batch if reference else None,
+        cells=tuple(_figures(cell, reaches.get(cell.global_batch)) for cell in cells),
+        arms=arms,
+        firsts=firsts,
+        knee=knee,
+        b20=b20,
+        slopes=slopes,
+        caveats=caveats(Evidence(cells=cells, reaches=reaches, spec=known.spec, train_rows=known.train_rows)),
+        cannot=refusals(cells, reaches, known),
+    )
+
+
+def _reach(cell: Cell, target: float | None) -> CellReach | None:
+    return None if target is None else reach(cell, target)
+
+
+def _figures(cell: Cell, reached: CellReach | None) -> CellVerdict:
+    rows = [run.row for run in cell.runs if run.completed]
+
+    def mean(name: str) -> float | None:
+        values = [row[name] for row in rows]
+        return float(np.mean(values)) if values and None not in values else None
+
+    def spread(name: str) -> Interval | None:
+        values = [row[name] for row in rows if row[name] is not None and math.isfinite(row[name])]
+        return interval(values) if values else None
+
+    seconds = [(row["ended_at"] - row["started_at"]).total_seconds() for row in rows]
+    costs = [run.cost_usd for run in cell.runs if run.completed]
+    peaks = [row["peak_memory_bytes"] for row in rows if row["peak_memory_bytes"] is not None]
+    return CellVerdict(
+        global_batch=cell.global_batch,
+        learning_rate=cell.learning_rate,
+        rates=dict(cell.rates),
+        at_edge=cell.at_edge,
+        usable=usable(cell),
+        seeds=len(cell.runs),
+        completed=len(rows),
+        loss=spread("best_validation_loss"),
+        test_loss=spread("test_loss"),
+        test_accuracy=spread("test_accuracy"),
+        updates=mean("updates"),
+        examples_per_second=mean("examples_per_second"),
+        seconds=float(np.mean(seconds)) if seconds else None,
+        usd=float(np.mean([cost for cost in costs if cost is not None])) if costs and None not in costs else None,
+        micro_batch=max((row["micro_batch"] for row in rows), default=None),
+        peak_memory_bytes=min(peaks, default=None),
+        noise_scale=mean("noise_scale"),
+        reach=reached,
+    )
+
+
+def _arms(cells: Sequence[Cell], reference: Cell, margin: float | None) -> tuple[Arm, ...]:
+    """The whole budgets, then no more of each clock than the run that had least of it."""
+    limits: list[tuple[str | None, float]] = [(None, math.inf)]
+    for clock in CLOCKS:
+        ends = [getattr(run.curve, clock)[-1] for cell in cells for run in cell.runs if run.completed]
+        if ends:
+            limits.append((clock, float(min(ends))))
+    return tuple(_arm(cells, reference, margin, clock, most) for clock, most in limits)
+
+
+def _arm(cells: Sequence[Cell], reference: Cell, margin: float | None, clock: str | None, most: float) -> Arm:
+    means = {
+        cell.global_batch: [run.best_loss(clock or "updates", most) for run in cell.runs if run.completed]
+        for cell in cells
+    }
+    return Arm(
+        clock=clock,
+        most=most if math.isfinite(most) else None,
+        losses={batch: float(np.mean(losses)) for batch, losses in means.items() if losses},
+        qualities=compare(cells, reference, margin, clock=clock or "updates", most=most),
+    )
+
+
+def _first(cells: Sequence[Cell], reaches: Mapping[int, CellReach], measure: str) -> First | None:
+    expected = {}
+    for cell in cells:
+        reached = reaches.get(cell.global_batch)
+        found = reached.measures[measure] if reached else None
+        if found is not None and found.expected is not None:
+            expected[cell.global_batch] = found.expected
+    if len(expected) < 2:
+        return None
+    best = min(expected, key=lambda batch: expected[batch])
+    ratios = {batch: ratio(reaches[best], reaches[batch], measure) for batch in expected if batch != best}
+    return First(
+        measure=measure,
+        global_batch=best,
+        expected=expected[best],
+        ratios=ratios,
+        not_told_apart=tuple(
+            batch for batch, one in ratios.items() if one is None or one.high is None or one.high >= 1
+        ),
+    )
+
+
+def _scaling(
+    cells: Sequence[Cell], reaches: Mapping[int, CellReach]
+) -> tuple[Knee | None, B20 | None, dict[int, float]]:
+    """Updates against batch size: the knee, the assumption-free B20, and the slope from each batch to the next."""
+    found = {cell.global_batch: reaches[cell.global_batch] for cell in cells if cell.global_batch in reaches}
+    whole = {batch: one for batch, one in found.items() if one.every_run}
+    if len(whole) < 2:
+        return None, None, {}
+    seeds = sorted(set.intersection(*({run.seed for run in one.runs} for one in found.values())))
+    by_seed = [
+        [
+            next(run.updates if run.reached else math.inf for run in one.runs if run.seed == seed)
+            for one in found.values()
+        ]
+        for seed in seeds
+    ]
+    updates = {batch: _geometric([run.updates for run in one.runs]) for batch, one in whole.items()}
+    examples = [_geometric([run.examples for run in one.runs]) if one.every_run else math.inf for one in found.values()]
+    slopes = pareto.local_slopes(list(updates), list(updates.values()))
+    return (
+        pareto.identify(list(found), by_seed) if seeds else None,
+        pareto.b20(list(found), examples),
+        dict(zip(updates, slopes, strict=False)),
+    )
+
+
+def _geometric(values: Sequence[float]) -> float:
+    return float(np.exp(np.mean(np.log(values))))

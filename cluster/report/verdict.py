@@ -1,0 +1,150 @@
+"""The verdict in sentences, each no stronger than its evidence.
+
+The wordings are those that a careful statistician signs: a ratio has its interval and its runs, "equivalent" its
+test and margin, "undecided" what would decide it. Never "optimal" without saying for what, never "no effect".
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from cluster.analysis.quality import Quality
+from cluster.analysis.verdict import Arm, CellVerdict, First, GroupVerdict, Verdict
+
+_NOUN = {"seconds": "time", "usd": "money", "updates": "updates", "examples": "examples"}
+
+
+def sentences(verdict: Verdict) -> list[str]:
+    """The whole verdict, most important first; several optimizers or dtypes one after the other."""
+    lines = []
+    for group in verdict.groups:
+        if len(verdict.groups) > 1:
+            lines.append(f"{group.optimizer}, {group.dtype}:")
+        lines += list(_group(verdict, group))
+    return lines or ["Nothing can be said yet: no trial has ended."]
+
+
+def warnings(verdict: Verdict) -> list[str]:
+    """What cannot be concluded, and what weakens the rest."""
+    cannot = [f"cannot say: {one.text}" for group in verdict.groups for one in group.cannot]
+    return cannot + [f"caution: {one.text}" for group in verdict.groups for one in group.caveats]
+
+
+def _group(verdict: Verdict, group: GroupVerdict) -> Iterator[str]:
+    cells = {cell.global_batch: cell for cell in group.cells}
+    for first in group.firsts:
+        if first.measure in ("seconds", "usd"):
+            yield _first(first, cells, verdict.declared.target)
+    if group.arms:
+        yield from _quality(group.arms[0], group, cells, verdict.declared.margin)
+        yield from _axes(group.arms)
+    yield from _knee(group)
+    yield from _memory(group)
+    yield from _noise(group)
+
+
+def _first(first: First, cells: dict[int, CellVerdict], target: float | None) -> str:
+    compared = [batch for batch, one in first.ratios.items() if one and batch not in first.not_told_apart]
+    word = "soonest" if first.measure == "seconds" else "cheapest"
+    price = f"{first.expected:.3g} s" if first.measure == "seconds" else f"{first.expected:.3g} usd"
+    text = f"B = {first.global_batch} reached the target of {target:.4g} {word}: {price} a run"
+    if compared:
+        other = max(compared, key=lambda batch: first.ratios[batch].mean ** -1)  # type: ignore[union-attr]
+        one = first.ratios[other]
+        assert one is not None
+        runs = f"{_success(cells[first.global_batch])} and {_success(cells[other])} runs"
+        text += (
+            f", {one.mean:.2f}x the {_NOUN[first.measure]} of B = {other} "
+            f"(95 % CI {one.low:.2f}-{one.high:.2f}, {runs})"
+        )
+    if first.not_told_apart:
+        text += f"; B = {_list(first.not_told_apart)} cannot be told apart from it"
+    return text + "."
+
+
+def _success(cell: CellVerdict) -> str:
+    assert cell.reach is not None
+    return f"{cell.reach.success.reached} of {cell.reach.success.runs}"
+
+
+def _quality(arm: Arm, group: GroupVerdict, cells: dict[int, CellVerdict], margin: float | None) -> Iterator[str]:
+    reference = group.reference
+    same = [one for one in arm.qualities if one.outcome == "equivalent"]
+    if same:
+        pairs = min(one.pairs for one in same)
+        yield (
+            f"Best validation loss at B = {_list(one.global_batch for one in same)} is equivalent to that of "
+            f"B = {reference} within {margin:g} (TOST, n = {pairs})."
+        )
+    for one in arm.qualities:
+        if one.outcome in ("worse", "better"):
+            yield (
+                f"B = {one.global_batch} is {one.outcome} than B = {reference} by {abs(one.difference):.3g} "
+                f"(95 % CI {one.low95:+.3g}..{one.high95:+.3g}, Holm p = {one.p_value:.2g}, n = {one.pairs}), with "
+                f"{cells[one.global_batch].updates:,.0f} updates against {cells[reference or 0].updates:,.0f}."
+            )
+    yield from (_undecided(one, cells, group, margin) for one in arm.qualities if one.outcome == "undecided")
+
+
+def _undecided(one: Quality, cells: dict[int, CellVerdict], group: GroupVerdict, margin: float | None) -> str:
+    text = (
+        f"B = {one.global_batch} against B = {group.reference}: undecided: difference {one.difference:+.3g}, 90 % CI "
+        f"{one.low90:+.3g}..{one.high90:+.3g}"
+    )
+    if margin is None:
+        return f"{text}, and no margin says whether that matters."
+    text += f" {'crosses' if abs(one.difference) < margin else 'reaches'} the margin of {margin:g}"
+    if one.seeds_needed is None:
+        return f"{text}; no practical number of seeds would decide it."
+    both = [cells[one.global_batch], cells[group.reference or 0]]
+    hours = one.seeds_needed * sum(cell.seconds or 0.0 for cell in both) / 3600
+    costs = [cell.usd for cell in both]
+    usd = "" if None in costs else f", {one.seeds_needed * sum(cost or 0.0 for cost in costs):.2f} usd"
+    return f"{text}; about {one.seeds_needed} more seeds ({hours:.2g} h of one lane{usd}) would probably decide it."
+
+
+def _axes(arms: Sequence[Arm]) -> Iterator[str]:
+    """That the ranking changes with the axis, where it does; means only, no claim."""
+    equal = {arm.clock: arm for arm in arms if arm.clock and arm.losses}
+    best = {clock: min(arm.losses, key=lambda batch: arm.losses[batch]) for clock, arm in equal.items()}
+    if len(best) > 1:
+        told = [f"at equal {clock} ({equal[clock].most:,.0f}) B = {best[clock]}" for clock in best]
+        end = ": the ranking depends on what is held equal." if len(set(best.values())) > 1 else "."
+        yield f"Lowest mean validation loss: {', '.join(told)}{end}"
+
+
+def _knee(group: GroupVerdict) -> Iterator[str]:
+    knee, b20 = group.knee, group.b20
+    if knee is not None and knee.critical_batch is not None:
+        yield (
+            f"Beyond B = {knee.critical_batch:.3g} (critical batch, 95 % CI {knee.low:.3g}-{knee.high:.3g}) larger "
+            "batches save few updates."
+        )
+    elif knee is not None:
+        bounds = [f"B_crit >= {knee.at_least:.3g}"] if knee.at_least is not None else []
+        bounds += [f"B_crit <= {knee.at_most:.3g}"] if knee.at_most is not None else []
+        yield f"Critical batch: {' and '.join(bounds) or 'not identified'}: {knee.reason}."
+    if b20 is not None:
+        bound = f"{b20.bound} " if b20.bound else ""
+        yield f"Up to B = {bound}{b20.batch:.3g} the target takes at most 1.2 times the fewest examples (B20)."
+
+
+def _memory(group: GroupVerdict) -> Iterator[str]:
+    sizes = [cell.micro_batch for cell in group.cells if cell.micro_batch is not None]
+    if sizes:
+        yield (
+            f"Memory goes by the micro-batch, not by B: at most {max(sizes)} rows were in the model at once. If memory "
+            "allows only b rows, accumulate micro-batches of b: the same result, no faster; or train at B = b with the "
+            "learning rate tuned for it."
+        )
+
+
+def _noise(group: GroupVerdict) -> Iterator[str]:
+    scales = [cell.noise_scale for cell in group.cells if cell.noise_scale is not None]
+    if scales:
+        yield (
+            f"Diagnostic: gradient noise scale {min(scales):.3g} to {max(scales):.3g} over the batch sizes; an order "
+            "of magnitude only."
+        )
+
+
+def _list(batches: Iterable[int]) -> str:
+    return ", ".join(map(str, batches))

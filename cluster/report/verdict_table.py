@@ -1,0 +1,96 @@
+"""The verdict's cells as a table: one row a batch size, with what it is compared by."""
+
+import dataclasses
+import json
+import math
+from typing import Any
+
+import pyarrow as pa
+
+from cluster.analysis.verdict import GroupVerdict, Verdict
+from cluster.report.table import Column
+
+COLUMNS = [
+    Column("global_batch", ("global batch", "rows")),
+    Column("optimizer", ("", "optimizer")),
+    Column("dtype", ("", "dtype")),
+    Column("learning_rate", ("learning", "rate")),
+    Column("seeds", ("", "seeds")),
+    Column("loss", ("best val.", "loss"), decimals=4),
+    Column("loss_sd", ("", "sd"), decimals=4),
+    Column("against_reference", ("against", "reference")),
+    Column("difference", ("difference", "of loss"), decimals=4),
+    Column("low95", ("95 % CI", "from"), decimals=4),
+    Column("high95", ("", "to"), decimals=4),
+    Column("reached", ("reached", "target")),
+    Column("updates_to_target", ("updates", "to target"), decimals=0),
+    Column("examples_to_target", ("examples", "to target"), decimals=0),
+    Column("seconds_to_target", ("seconds", "to target"), decimals=1),
+    Column("usd_to_target", ("usd", "to target"), decimals=3),
+    Column("test_accuracy", ("test", "accuracy"), decimals=4),
+    Column("examples_per_second", ("speed", "rows/s"), decimals=0),
+    Column("noise_scale", ("noise", "scale"), decimals=0),
+]
+
+
+def table(verdict: Verdict) -> pa.Table:
+    """One row for each cell. `*_to_target` are expected running times, restarts of runs that missed it included.
+
+    Cells that may not speak have their reason in `against_reference`, and no difference.
+    """
+    several = len(verdict.groups) > 1
+    rows = [row for group in verdict.groups for row in _rows(group, several=several)]
+    names = [column.name for column in COLUMNS]
+    return pa.table({name: [row.get(name) for row in rows] for name in names})
+
+
+def _rows(group: GroupVerdict, *, several: bool) -> list[dict[str, Any]]:
+    qualities = {one.global_batch: one for one in group.arms[0].qualities} if group.arms else {}
+    rows = []
+    for cell in group.cells:
+        quality = qualities.get(cell.global_batch)
+        row: dict[str, Any] = {
+            "global_batch": cell.global_batch,
+            "learning_rate": cell.learning_rate,
+            "seeds": cell.completed,
+            "loss": cell.loss and cell.loss.mean,
+            "loss_sd": cell.loss and cell.loss.deviation,
+            "test_accuracy": cell.test_accuracy and cell.test_accuracy.mean,
+            "examples_per_second": cell.examples_per_second,
+            "noise_scale": cell.noise_scale,
+        }
+        if several:
+            row |= {"optimizer": group.optimizer, "dtype": group.dtype}
+        if quality:
+            row |= {"difference": quality.difference, "low95": quality.low95, "high95": quality.high95}
+        row["against_reference"] = quality.outcome if quality else _standing(group, cell.global_batch)
+        if cell.reach and cell.usable:
+            row["reached"] = f"{cell.reach.success.reached}/{cell.reach.success.runs}"
+            measures = {name: one.expected for name, one in cell.reach.measures.items() if one}
+            row |= {f"{name}_to_target": expected for name, expected in measures.items()}
+        rows.append(row)
+    return rows
+
+
+def _standing(group: GroupVerdict, batch: int) -> str:
+    """What a cell is that was compared with nothing."""
+    [cell] = [cell for cell in group.cells if cell.global_batch == batch]
+    if group.reference == batch:
+        return "reference"
+    if cell.at_edge:
+        return "rate at edge"
+    return "not compared" if cell.usable else "not confirmed"
+
+
+def to_json(verdict: Verdict, sentences: list[str]) -> str:
+    """The whole verdict as JSON, its sentences beside it. JSON has no NaN and no infinity: they are null."""
+    fields = {**dataclasses.asdict(verdict), "sentences": sentences}
+    return json.dumps(_plain(fields), indent=2) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
