@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from cluster.analysis.power import ALPHA
+from cluster.analysis.power import equivalence_power as equivalence_power
 from cluster.analysis.power import pairs_needed as pairs_needed
 from cluster.analysis.power import pairs_to_detect as pairs_to_detect
 

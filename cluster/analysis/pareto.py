@@ -152,9 +152,9 @@ def _judged(law: Fit, sizes: Floats, ends: tuple[float, float] | None) -> Knee:
 def _bootstrap(sizes: Floats, logs: Floats, confidence: float) -> tuple[float, float]:
     """The interval of the critical batch when whole seeds are drawn again, by expanded percentiles.
 
-    Plain percentiles are too narrow for few seeds (83 % for a nominal 95 % at five); these widen them as a t interval
-    is wider than a normal one with the biased deviation (Hesterberg 2015). Draws that repeat are fitted once: five
-    seeds have 126 different ones.
+    Plain percentiles are too narrow for few seeds; these are widened as a t interval is wider than a normal one with
+    the biased deviation (Hesterberg 2015). Measured, for a nominal 95 % with five seeds, ten batches and noise of 10 %:
+    92 % coverage against 83 %. Draws that repeat are fitted once: five seeds have 126 different ones.
     """
     seeds = len(logs)
     drawn = np.sort(np.random.default_rng(0).integers(0, seeds, (_DRAWS, seeds)), axis=1)
