@@ -49,7 +49,7 @@ def run_and_watch(
     `before` is called when Ray is connected and before anything is trained.
     """
     from cluster import machines
-    from cluster.cli.results import show_points
+    from cluster.cli.results import show_points, show_verdict
     from cluster.preflight import examine
     from cluster.run import opened_summary
     from cluster.summary.answers import answers
@@ -69,8 +69,22 @@ def run_and_watch(
             with machines.joined_ray(address) if address else machines.local_ray(study.placed):
                 before(study)
                 status = _train(study, losses, finished, summary, spending)
-    show_points(summary, spec.study)
+    if spec.protocol is None:
+        show_points(summary, spec.study)
+    else:
+        _say_what_was_saved(study, summary)
+        show_verdict(summary, spec.study)
     return status
+
+
+def _say_what_was_saved(study: "Study", summary: "Summary") -> None:
+    """How much of the screen early stopping saved."""
+    from cluster.report.saving import line
+    from cluster.summary import query
+
+    rows = study.manifest.splits["train"].rows
+    if said := line(query.trials(summary, study.spec.study), study.expected(), train_rows=rows):
+        click.echo(said, err=True)
 
 
 def _refuse_dollars_here(spending: "Spending | None") -> None:

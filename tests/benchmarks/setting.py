@@ -125,6 +125,11 @@ def timed(command: Sequence[str], *, log: Path, extra: Mapping[str, str] | None 
     return seconds
 
 
+def output(command: Sequence[str]) -> str:
+    """What a command prints on stdout."""
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
 def end(process: subprocess.Popen[bytes]) -> None:
     """Ask a command that leads a session of its own to stop, then make it, with all that it started."""
     if process.poll() is None:
