@@ -29,6 +29,7 @@ from cluster.summary.tables import CANCELLED, COMPLETED, DIVERGED, FAILED, LOST,
 from trainer import manifest as prepared
 from trainer.checkpoint import Arrays, Checkpoints
 from trainer.errors import InputError
+from trainer.inputs import TOKENS
 from trainer.manifest import Manifest
 from trainer.trial import TrialSpec
 
@@ -62,7 +63,7 @@ class Found:
 
 @dataclass(frozen=True, kw_only=True)
 class Files:
-    """Where an exported model lies."""
+    """Where an exported model lies. A model of numbers has no tokenizer."""
 
     model: str
     tokenizer: str
@@ -144,7 +145,8 @@ def export(found: Found, files: Files, *, at: str) -> None:
     weights = None if at == INITIAL else _weights(found, at)
     tokenizer = _tokenizer(found)
     model = _model_file(found, weights)
-    table.save(tokenizer, files.tokenizer)
+    if tokenizer is not None:
+        table.save(tokenizer, files.tokenizer)
     # Non-ASCII is escaped, so that the reader's default encoding does not matter.
     table.save((json.dumps(_about(found, at), indent=2) + "\n").encode(), files.about)
     table.save(model, files.model)
@@ -152,8 +154,17 @@ def export(found: Found, files: Files, *, at: str) -> None:
 
 def example(found: Found, files: Files) -> str:
     """Python that loads the files and predicts, with Keras and `tokenizers` alone."""
+    inputs = found.manifest.inputs
     classes = found.trial.task == "classification"
     answer = '[about["label_names"][i] for i in outputs.argmax(axis=1)]' if classes else "outputs[:, 0]"
+    if inputs.kind != TOKENS:
+        shape = (2, *(5 if size is None else size for size in inputs.shape))
+        return f"""\
+import json, keras, numpy
+model, about = keras.saving.load_model({files.model!r}), json.load(open({files.about!r}))
+features = numpy.zeros({shape}, "float32")  # two rows; shorter sequences end in vectors of about["padding"]
+outputs = model.predict(features, verbose=0); print({answer})
+"""
     return f"""\
 import json, keras, numpy, tokenizers
 model, about = keras.saving.load_model({files.model!r}), json.load(open({files.about!r}))
@@ -234,8 +245,10 @@ def _weights(found: Found, at: str) -> Arrays:
     )
 
 
-def _tokenizer(found: Found) -> bytes:
-    """The tokenizer of the data set, proven to be the one that the manifest speaks of."""
+def _tokenizer(found: Found) -> bytes | None:
+    """The tokenizer of the data set, proven to be the one that the manifest speaks of; numbers have none."""
+    if found.manifest.kind != TOKENS:
+        return None
     try:
         content = store_of(found.data).read("tokenizer.json")
     except FileNotFoundError:
@@ -263,6 +276,7 @@ def _model_file(found: Found, weights: Arrays | None) -> bytes:
         task=found.trial.task,
         dtype=found.trial.dtype,
         seed=found.trial.seed,
+        inputs=found.manifest.inputs,
     )
     if weights is not None:
         _check_fit([weight.shape for weight in plain.get_weights()], [weight.shape for weight in weights], found)
@@ -284,7 +298,8 @@ def _check_fit(wanted: list[tuple[int, ...]], kept: list[tuple[int, ...]], found
 
 
 def _about(found: Found, at: str) -> dict[str, Any]:
-    trial = found.trial
+    trial, inputs = found.trial, found.manifest.inputs
+    numbers = {"kind": inputs.kind, "features_width": inputs.width, "padding": inputs.padding}
     return {
         "study": found.study,
         "trial_id": trial.trial_id,
@@ -298,4 +313,4 @@ def _about(found: Found, at: str) -> dict[str, Any]:
         "optimizer": trial.optimizer,
         "dtype": trial.dtype,
         "seed": trial.seed,
-    }
+    } | ({} if inputs.kind == TOKENS else numbers)

@@ -13,7 +13,8 @@ from cluster.study import axes, placement, protocol
 from cluster.study.spec import StudySpec
 from trainer import manifest as prepared
 from trainer.errors import InputError
-from trainer.manifest import SPLITS, Manifest
+from trainer.inputs import SEQUENCES, TOKENS
+from trainer.manifest import LANGUAGE_MODEL, SPLITS, Manifest
 from trainer.store import Folder, Store
 from trainer.trial import TrialSpec
 
@@ -59,8 +60,7 @@ def examine(spec: StudySpec, capacity: Capacity) -> Study:
     data = store_of(spec.data)
     spec = spec.model_copy(update={"data": data.uri, "summary": store_of(spec.summary).uri})
     manifest = prepared.read(data)
-    if manifest.task != spec.task:
-        raise InputError(f"{spec.data} was prepared for {manifest.task}, but the study says task: {spec.task}")
+    _check_task(spec, manifest)
     trials = axes.trials(spec, data_hash=manifest.data_hash, train_rows=manifest.splits["train"].rows)
     planned = protocol.expected(trials, spec.protocol)
     placed = placement.place(spec.resources, planned, cpus=capacity.cpus, gpus=capacity.gpus, where=capacity.where)
@@ -69,9 +69,21 @@ def examine(spec: StudySpec, capacity: Capacity) -> Study:
         _check_shards(spec, manifest)
     else:
         _check_listed(data, manifest)
-    if trials[0].model.factory is not None:
-        _check_factory(study.trials[0], manifest)
+    if trials[0].model.factory is not None or manifest.kind != TOKENS:
+        _check_model(study.trials[0], manifest)
     return study
+
+
+def _check_task(spec: StudySpec, manifest: Manifest) -> None:
+    """A language model needs text, and no labels; any other task needs its own."""
+    if spec.task == LANGUAGE_MODEL and manifest.kind == TOKENS:
+        return
+    if spec.task == LANGUAGE_MODEL:
+        raise InputError(
+            f"{spec.data} has {manifest.kind} of numbers, but a {LANGUAGE_MODEL} learns text: prepare text"
+        )
+    if manifest.task != spec.task:
+        raise InputError(f"{spec.data} was prepared for {manifest.task}, but the study says task: {spec.task}")
 
 
 def _check_shards(spec: StudySpec, manifest: Manifest) -> None:
@@ -81,10 +93,11 @@ def _check_shards(spec: StudySpec, manifest: Manifest) -> None:
 
     from trainer.shards import verify
 
-    expected = {
-        "tokens": pa.list_(pa.type_for_alias(manifest.token_dtype)),
-        "label": pa.type_for_alias(manifest.label_dtype),
-    }
+    expected = {manifest.inputs.column: pa.list_(pa.type_for_alias(manifest.token_dtype))}
+    if manifest.kind == SEQUENCES:
+        expected = {name: pa.list_(kind) for name, kind in expected.items()}
+    if manifest.label_dtype:
+        expected["label"] = pa.type_for_alias(manifest.label_dtype)
     for split in SPLITS:
         for shard in manifest.splits[split].shards:
             file = Path(spec.data) / shard.file
@@ -114,8 +127,8 @@ def _check_listed(data: Store, manifest: Manifest) -> None:
                 )
 
 
-def _check_factory(trial: TrialSpec, manifest: Manifest) -> None:
-    """Build the user's model once: a wrong one is found here and not in every lane."""
+def _check_model(trial: TrialSpec, manifest: Manifest) -> None:
+    """Build the model once: a wrong one is found here and not in every lane."""
     import_tensorflow()
     # As for `python -m`: a module beside the study is found. Ray gives its workers the same path.
     sys.path.insert(0, os.getcwd())
@@ -128,5 +141,6 @@ def _check_factory(trial: TrialSpec, manifest: Manifest) -> None:
         task=trial.task,
         dtype=trial.dtype,
         seed=trial.seed,
+        inputs=manifest.inputs,
     )
     model.training_twin(plain)

@@ -2,7 +2,8 @@
 
 `cluster.prepare` writes it, everything else reads it. A prepared data set is a folder (or S3 prefix) with
 `manifest.json`, `tokenizer.json` and Parquet shards with the columns `row` int64, `tokens` list<uint16|uint32>
-and `label` int32 (classification) or float32 (regression).
+and `label` int32 (classification) or float32 (regression). Prepared for `language_model` it has no `label`; of numbers
+instead of text it has no tokenizer, and `features` list<float32> (or list of those) instead of `tokens`.
 """
 
 import hashlib
@@ -13,12 +14,15 @@ from typing import Any
 import numpy as np
 
 from trainer.errors import InputError
+from trainer.inputs import TOKENS, Inputs
 from trainer.store import Store
 
 SCHEMA_VERSION = 1
 SPLITS = ("train", "validation", "test")
 PADDING_ID = 0
 UNKNOWN_ID = 1
+# The task whose data need no labels.
+LANGUAGE_MODEL = "language_model"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +42,8 @@ class Split:
 
     `label_counts` follows `label_names` (empty for regression); `length_histogram[i]` counts the rows whose tokens
     are in `[2**i, 2**(i+1))`; `length_percentiles` are the 50th, 90th and 99th. Lengths are after truncation;
-    `truncated_rows` were longer. `unknown_tokens` of the `tokens` are not in the vocabulary.
+    `truncated_rows` were longer. `unknown_tokens` of the `tokens` are not in the vocabulary. Of a sequence of vectors
+    each vector counts as a token, of one vector each number.
     """
 
     rows: int
@@ -55,7 +60,8 @@ class Split:
 class Manifest:
     """The whole manifest. `data_hash` is of the rows' content, not of the files: see `cluster.prepare.content`.
 
-    `group_by` is the column whose groups were kept in one split (empty: duplicates only).
+    `group_by` is the column whose groups were kept in one split (empty: duplicates only). `kind` and
+    `features_width` are those of `trainer.inputs.Inputs`.
     """
 
     task: str
@@ -72,6 +78,13 @@ class Manifest:
     group_by: str = ""
     split_seed: int = 0
     schema_version: int = SCHEMA_VERSION
+    kind: str = TOKENS
+    features_width: int = 0
+
+    @property
+    def inputs(self) -> Inputs:
+        """What a row is to the model."""
+        return Inputs(self.kind, self.features_width)
 
     def baseline_loss(self) -> float | None:
         """The validation loss of a guess by the labels' frequencies in the train split, in nats; None without labels.

@@ -1,8 +1,8 @@
 """The model of a trial: the built-in Keras LSTM or the user's own, and its twin for training.
 
-The plain model is what a user exports and what plain Keras loads: token ids [rows, tokens] (0 is padding) to class
-probabilities [rows, classes], or one number [rows, 1]. The training twin has the same weights in the same order,
-but keyed dropout, the faster right-padded LSTM, and logits instead of a final softmax.
+The plain model is what a user exports and what plain Keras loads: token ids [rows, tokens] (0 is padding), or numbers
+as `trainer.inputs` says, to class probabilities [rows, classes], or one number [rows, 1]. The training twin has the
+same weights in the same order, but keyed dropout, the faster right-padded LSTM, and logits instead of a final softmax.
 """
 
 import importlib
@@ -14,14 +14,24 @@ import numpy as np
 
 from trainer.dropout import KeyedDropout
 from trainer.errors import InputError
+from trainer.inputs import PADDING_NUMBER, SEQUENCES, TEXT, TOKENS, VECTORS, Inputs
 from trainer.lstm import RightPaddedLSTM, can_replace
 from trainer.trial import ModelSpec
 
 # Factories whose models were seen to treat each row by itself: trials build them again and again.
-_independent: set[tuple[str, int, int]] = set()
+_independent: set[tuple[str, int, int, Inputs]] = set()
 
 
-def build(model: ModelSpec, *, vocabulary_size: int, outputs: int, task: str, dtype: str, seed: int) -> keras.Model:
+def build(
+    model: ModelSpec,
+    *,
+    vocabulary_size: int,
+    outputs: int,
+    task: str,
+    dtype: str,
+    seed: int,
+    inputs: Inputs = TEXT,
+) -> keras.Model:
     """The plain model with the initial weights of `seed`: the same seed gives the same weights in any process.
 
     `outputs` is the number of classes, or 1 for regression.
@@ -35,11 +45,13 @@ def build(model: ModelSpec, *, vocabulary_size: int, outputs: int, task: str, dt
     keras.config.set_dtype_policy(dtype)
     try:
         if model.factory is None:
-            return _lstm(model, vocabulary_size, outputs, task)
-        own = _checked(_call_factory(model.factory, vocabulary_size, outputs), model.factory, outputs, task)
-        if (model.factory, vocabulary_size, outputs) not in _independent:
-            _refuse_dependent(own)
-            _independent.add((model.factory, vocabulary_size, outputs))
+            return _lstm(model, vocabulary_size, outputs, task, inputs)
+        size = {"vocabulary_size": vocabulary_size} if inputs.kind == TOKENS else {"features_width": inputs.width}
+        own = _call_factory(model.factory, size | {"outputs": outputs})
+        own = _checked(own, model.factory, outputs, task, inputs)
+        if (model.factory, vocabulary_size, outputs, inputs) not in _independent:
+            _refuse_dependent(own, inputs)
+            _independent.add((model.factory, vocabulary_size, outputs, inputs))
         return own
     finally:
         keras.config.set_dtype_policy(before)
@@ -82,10 +94,18 @@ class Logits(keras.layers.Layer):  # type: ignore[misc]
         return inputs
 
 
-def _lstm(model: ModelSpec, vocabulary_size: int, outputs: int, task: str) -> keras.Model:
-    """Embedding, LSTM layers, dropout between them and before the head."""
-    tokens = keras.Input((None,), dtype="int32", name="tokens")
-    x = keras.layers.Embedding(vocabulary_size, model.embedding_units, mask_zero=True, name="embedding")(tokens)
+def _lstm(model: ModelSpec, vocabulary_size: int, outputs: int, task: str, inputs: Inputs) -> keras.Model:
+    """Embedding (numbers need none), LSTM layers, dropout between them and before the head."""
+    if inputs.kind == VECTORS:
+        raise InputError(
+            "the built-in LSTM reads sequences, but the data have one vector a row: give a model of your own, as "
+            '`model: {factory: "my_models:build"}`, or prepare lists of vectors'
+        )
+    tokens = keras.Input(inputs.shape, dtype=inputs.dtype, name=inputs.column)
+    if inputs.kind == SEQUENCES:
+        x = keras.layers.Masking(PADDING_NUMBER, name="masking")(tokens)
+    else:
+        x = keras.layers.Embedding(vocabulary_size, model.embedding_units, mask_zero=True, name="embedding")(tokens)
     for number in range(model.layers):
         layer: Any = keras.layers.LSTM(
             model.lstm_units, return_sequences=number < model.layers - 1, name=f"lstm_{number}"
@@ -126,23 +146,36 @@ def _without_softmax(layer: Any) -> Any:
     return layer.__class__.from_config(config)
 
 
-def _refuse_dependent(plain: keras.Model) -> None:
+def _refuse_dependent(plain: keras.Model, inputs: Inputs) -> None:
     """A row's output must be the row's own: how much padding follows it and what stands beside it is the layout's."""
-    row, wider = np.zeros((1, 8), "int32"), np.zeros((2, 16), "int32")
+    row, wider = inputs.empty(1, 8), inputs.empty(2, 16)
     row[0] = wider[0, :8] = wider[1, :11] = 1
     try:
         alone, beside = (np.asarray(plain(tokens, training=False))[0] for tokens in (row, wider))
     except Exception as problem:
         raise InputError(
-            f"the model cannot compute token ids [rows, tokens] of any number of tokens ({type(problem).__name__}: "
-            f"{problem}): give it keras.Input((None,), dtype='int32')"
+            f"the model cannot compute {_said(inputs)} ({type(problem).__name__}: {problem}): give it "
+            f"keras.Input({inputs.shape}, dtype={inputs.dtype!r})"
         ) from problem
     if not np.allclose(alone, beside, rtol=1e-4, atol=1e-5):
+        mask = {
+            TOKENS: "use keras.layers.Embedding(..., mask_zero=True), and after it only layers that heed the mask",
+            SEQUENCES: "begin with keras.layers.Masking(float(numpy.finfo('float32').min)), which is what stands "
+            "after a row's end, and after it only layers that heed the mask",
+            VECTORS: "use only layers that treat each row by itself",
+        }
         raise InputError(
             "the model's output for a row changes with the padding after it or with the rows beside it, so it would "
-            "depend on how a batch is cut: use keras.layers.Embedding(..., mask_zero=True), and after it only layers "
-            "that heed the mask"
+            f"depend on how a batch is cut: {mask[inputs.kind]}"
         )
+
+
+def _said(inputs: Inputs) -> str:
+    return {
+        TOKENS: "token ids [rows, tokens] of any number of tokens",
+        VECTORS: f"vectors [rows, {inputs.width}]",
+        SEQUENCES: f"sequences of vectors [rows, vectors, {inputs.width}] of any number of vectors",
+    }[inputs.kind]
 
 
 def _refuse_inexact(model: keras.Model) -> None:
@@ -172,14 +205,14 @@ def _draws(layer: Any) -> bool:
     return any(rates) or all(rate is None for rate in rates)
 
 
-def _call_factory(factory: str, vocabulary_size: int, outputs: int) -> Any:
+def _call_factory(factory: str, sizes: dict[str, int]) -> Any:
     function = load_factory(factory)
     try:
-        return function(vocabulary_size=vocabulary_size, outputs=outputs)
+        return function(**sizes)
     except Exception as problem:
         raise InputError(
             f"model.factory {factory!r} failed ({type(problem).__name__}: {problem}): it is called as "
-            "build(vocabulary_size=..., outputs=...) and returns a keras.Model"
+            f"build({', '.join(f'{name}=...' for name in sizes)}) and returns a keras.Model"
         ) from problem
 
 
@@ -202,8 +235,8 @@ def load_factory(factory: str) -> Callable[..., Any]:
     return function  # type: ignore[no-any-return]
 
 
-def _checked(model: Any, factory: str, outputs: int, task: str) -> keras.Model:
-    wanted = f"a functional or sequential keras.Model from token ids [rows, tokens] to [rows, {outputs}]"
+def _checked(model: Any, factory: str, outputs: int, task: str, inputs: Inputs) -> keras.Model:
+    wanted = f"a functional or sequential keras.Model from {_said(inputs)} to [rows, {outputs}]"
     if not isinstance(model, keras.Model):
         raise InputError(f"model.factory {factory!r} returned a {type(model).__name__}: it must return {wanted}")
     shape = tuple(getattr(model, "output_shape", ()) or ())
@@ -213,7 +246,7 @@ def _checked(model: Any, factory: str, outputs: int, task: str) -> keras.Model:
             f"it must return {wanted}"
         )
     ranks = [len(tensor.shape) for tensor in model.inputs]
-    if ranks != [2]:
+    if ranks != [1 + len(inputs.shape)]:
         raise InputError(
             f"model.factory {factory!r} returned a model of {len(ranks)} input(s) of rank {ranks}: it must return "
             f"{wanted}"

@@ -1,5 +1,8 @@
 """Rows of one split by number, from memory-mapped shards, as padded arrays; and reading ahead.
 
+What is said of tokens holds for numbers too: a vector has its numbers where a text has its tokens, and a sequence its
+vectors (`trainer.inputs`).
+
 Three numbers could be confused: a *position* stands in the endless order (`trainer.order`); a *row* is what stands
 there, from 0 to the split's rows; the row's place *within* its shard is that minus the shard's first row.
 """
@@ -8,11 +11,12 @@ from collections import OrderedDict, deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from trainer.inputs import TEXT, VECTORS, Inputs
 from trainer.manifest import Split
 from trainer.shards import OpenShard, open_shard
 from trainer.store import Store
@@ -28,8 +32,8 @@ FEW_ROWS = 16
 class Rows:
     """A split whose shards are opened when a row of them is asked for; `first[i]` is the first row of shard i."""
 
-    def __init__(self, data: Store, split: Split) -> None:
-        self._data, self._shards = data, split.shards
+    def __init__(self, data: Store, split: Split, inputs: Inputs) -> None:
+        self._data, self._shards, self._inputs = data, split.shards, inputs
         self.first: Ints = np.cumsum([0, *(shard.rows for shard in split.shards)]).astype(np.int64)
         self._most_open = len(split.shards)
         self._open: OrderedDict[int, OpenShard] = OrderedDict()
@@ -49,14 +53,17 @@ class Rows:
             lengths[here] = shard.offsets[within + 1] - shard.offsets[within]
         return lengths
 
-    def tokens(self, rows: Ints) -> npt.NDArray[np.int32]:
-        """Right-padded token ids of `rows`: [len(rows), longest of them, up to a multiple of LENGTH_MULTIPLE]."""
-        longest = int(self.lengths(rows).max(initial=1))
-        width = -(-longest // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
-        tokens = np.zeros((len(rows), width), np.int32)
+    def tokens(self, rows: Ints) -> npt.NDArray[Any]:
+        """Right-padded token ids int32 of `rows`, [len(rows), longest of them, up to a multiple of LENGTH_MULTIPLE].
+
+        Or vectors float32 [len(rows), width], or sequences of them, float32 [len(rows), longest as above, width].
+        """
+        inputs, longest = self._inputs, int(self.lengths(rows).max(initial=1))
+        width = inputs.width if inputs.kind == VECTORS else -(-longest // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
+        tokens = inputs.empty(len(rows), width)
         for shard, here, within in self._by_shard(rows):
             starts, stops = shard.offsets[within], shard.offsets[within + 1]
-            if len(within) > FEW_ROWS and int(starts.max()) + width <= len(shard.tokens):
+            if len(within) > FEW_ROWS and tokens.ndim == 2 and int(starts.max()) + width <= len(shard.tokens):
                 real = np.arange(width, dtype=np.int32) < (stops - starts)[:, None]
                 tokens[here] = _windows(shard.tokens, width)[starts] * real
                 continue
@@ -66,7 +73,7 @@ class Rows:
         return tokens
 
     def labels(self, rows: Ints) -> npt.NDArray[np.generic]:
-        """The labels of `rows`, [len(rows)]: int32 class numbers or float32."""
+        """The labels of `rows`, [len(rows)]: int32 class numbers (0 where nothing is labelled) or float32."""
         labels: npt.NDArray[np.generic] | None = None
         for shard, here, within in self._by_shard(rows):
             if labels is None:
@@ -100,15 +107,15 @@ class Rows:
             self._open.popitem(last=False)
 
 
-def _windows(tokens: npt.NDArray[np.unsignedinteger], width: int) -> npt.NDArray[np.unsignedinteger]:
+def _windows(tokens: npt.NDArray[Any], width: int) -> npt.NDArray[Any]:
     """The `width` tokens from each token on, as a view of [len(tokens) - width + 1, width]; NumPy checks its bounds."""
     strides = (tokens.itemsize, tokens.itemsize)
     return np.ndarray((len(tokens) - width + 1, width), tokens.dtype, tokens, strides=strides)
 
 
-def open_rows(data: Store, split: Split) -> Rows:
+def open_rows(data: Store, split: Split, inputs: Inputs = TEXT) -> Rows:
     """The rows of one split of the prepared data set at `data`; nothing of it is fetched yet."""
-    return Rows(data, split)
+    return Rows(data, split, inputs)
 
 
 Item = TypeVar("Item")

@@ -9,6 +9,7 @@ import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,10 +30,11 @@ _CHECKSUM = b"crc32"
 class OpenShard:
     """A memory-mapped shard: row i has the tokens `tokens[offsets[i]:offsets[i + 1]]` and the label `labels[i]`.
 
-    The mapping, and with it the file's place in the cache, lasts as long as any of the arrays.
+    `tokens` are token ids or a vector's numbers [all], or the vectors of sequences [all, width]. The mapping, and with
+    it the file's place in the cache, lasts as long as any of the arrays.
     """
 
-    tokens: npt.NDArray[np.unsignedinteger]
+    tokens: npt.NDArray[Any]
     offsets: npt.NDArray[np.int32]
     labels: npt.NDArray[np.generic]
 
@@ -107,12 +109,15 @@ def _made(data: Store, shard: Shard, making: Making) -> OpenShard:
 
 def _decoded(source: Path, shard: Shard, *, where: str) -> pa.RecordBatch:
     """The shard as one batch that tells its checksum."""
-    table = pq.read_table(str(source), columns=["tokens", "label"]).combine_chunks()
-    if table.column_names != ["tokens", "label"] or table.num_rows != shard.rows:
+    names = [name for name in pq.read_schema(str(source)).names if name in ("tokens", "features", "label")]
+    table = pq.read_table(str(source), columns=names).combine_chunks()
+    if names[:1] == ["label"] or table.num_rows != shard.rows:
         raise InputError(
-            f"{where} has {table.num_rows} rows of {', '.join(table.column_names)}, but the manifest says {shard.rows} "
-            f"of tokens, label: {_REMEDY}"
+            f"{where} has {table.num_rows} rows of {', '.join(names)}, but the manifest says {shard.rows} of tokens or "
+            f"features: {_REMEDY}"
         )
+    if "label" not in names:
+        table = table.append_column("label", pa.array(np.zeros(table.num_rows, np.int32)))
     batch = pa.record_batch(
         [column.chunk(0) if column.num_chunks else pa.array([], column.type) for column in table.columns],
         names=table.column_names,
@@ -126,12 +131,20 @@ def _write(batch: pa.RecordBatch, sink: object) -> None:
 
 
 def _view(batch: pa.RecordBatch) -> OpenShard:
-    lists = batch.column("tokens")
+    lists = batch.column(0)
     return OpenShard(
-        tokens=lists.values.to_numpy(zero_copy_only=True),
+        tokens=_flat(lists.values),
         offsets=lists.offsets.to_numpy(zero_copy_only=True),
         labels=batch.column("label").to_numpy(zero_copy_only=True),
     )
+
+
+def _flat(values: pa.Array) -> npt.NDArray[Any]:
+    """The tokens or numbers of all rows [all], or their vectors [all, width]."""
+    if not pa.types.is_list(values.type):
+        return values.to_numpy(zero_copy_only=True)  # type: ignore[no-any-return]
+    # All vectors of a data set have one width: `cluster.prepare.features` refuses others.
+    return values.values.to_numpy(zero_copy_only=True).reshape(len(values), -1)  # type: ignore[no-any-return]
 
 
 def _whole(mapped: mmap.mmap | None, shard: Shard) -> OpenShard | None:

@@ -47,4 +47,4 @@ def read_share(trial: TrialSpec, rows: Rows, positions: range, micro_batch: int)
                 positions=tf.constant(positions.start + chunk, tf.int64),
             )
         )
-    return Share(batches, int(lengths.sum()), sum(int(np.prod(batch.tokens.shape)) for batch in batches))
+    return Share(batches, int(lengths.sum()), sum(int(np.prod(batch.tokens.shape[:2])) for batch in batches))

@@ -15,6 +15,7 @@ import tensorflow as tf
 from trainer import loss, model
 from trainer.collective import Collective
 from trainer.dropout import row_keys
+from trainer.inputs import TEXT, Inputs
 from trainer.trial import ModelSpec, TrialSpec
 
 OPTIMIZERS: dict[str, Any] = {
@@ -40,11 +41,12 @@ class Shape:
     task: str
     optimizer: str
     dtype: str
+    inputs: Inputs = TEXT
 
 
 @dataclass(frozen=True, kw_only=True)
 class MicroBatch:
-    """Rows that go through the model at once: tokens int32 [rows, length], labels [rows], positions int64 [rows]."""
+    """Rows that go through the model at once: tokens (`Rows.tokens`), labels [rows], positions int64 [rows]."""
 
     tokens: Any
     labels: Any
@@ -144,6 +146,7 @@ class Learner:
             task=shape.task,
             dtype=shape.dtype,
             seed=seed,
+            inputs=shape.inputs,
         )
 
     def _clear(self) -> None:
@@ -152,7 +155,7 @@ class Learner:
 
     def _trace(self) -> None:
         label_dtype = tf.int32 if self.shape.task == "classification" else tf.float32
-        tokens = tf.TensorSpec([None, None], tf.int32)
+        tokens = tf.TensorSpec([None, *self.shape.inputs.shape], self.shape.inputs.dtype)
         labels = tf.TensorSpec([None], label_dtype)
         self._add = tf.function(self._add_rows, input_signature=[tokens, labels, tf.TensorSpec([None], tf.int64)])
         self._evaluate = tf.function(self._evaluate_rows, input_signature=[tokens, labels])

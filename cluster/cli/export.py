@@ -29,6 +29,7 @@ def command(
     from cluster.summary.store import Summary
     from cluster.summary.tables import COMPLETED
     from trainer.errors import InputError
+    from trainer.inputs import TOKENS
 
     summary = Summary(uri)
     if prefix is None and output is None:
@@ -49,5 +50,6 @@ def command(
         click.echo(
             f"note: layers that {found.trial.model.factory} defines itself are needed to load the model too", err=True
         )
-    click.echo("\n".join([files.model, files.tokenizer, files.about]))
+    tokenizer = [files.tokenizer] if found.manifest.kind == TOKENS else []
+    click.echo("\n".join([files.model, *tokenizer, files.about]))
     click.echo(f"\n{export.example(found, files)}", nl=False)

@@ -12,14 +12,15 @@ if TYPE_CHECKING:
 @click.command("prepare")
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @click.argument("dest")
-@click.option("--text", required=True, metavar="COLUMN", help="The column with the text.")
-@click.option("--label", required=True, metavar="COLUMN", help="The column with the label.")
+@click.option("--text", metavar="COLUMN", help="The column with the text.")
+@click.option("--features", metavar="COLUMN", help="Instead of --text: lists of numbers, or lists of such lists.")
+@click.option("--label", metavar="COLUMN", help="The column with the label; none for --task language_model.")
 @click.option("--group-by", metavar="COLUMN", help="Keep rows of one value of this column in one split.")
 @click.option("--max-tokens", default=200, show_default=True, help="Longer rows are cut on the right.")
 @click.option("--vocabulary", default=20_000, show_default=True, help="Words kept, from the train split only.")
 @click.option(
     "--task",
-    type=click.Choice(["classification", "regression"]),
+    type=click.Choice(["classification", "regression", "language_model"]),
     help="What the label is.  [default: floats are regression, anything else classification]",
 )
 @click.option("--skip-empty", is_flag=True, help="Leave out empty texts instead of refusing them.")
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
 def command(
     sources: tuple[str, ...],
     dest: str,
-    text: str,
-    label: str,
+    text: str | None,
+    features: str | None,
+    label: str | None,
     group_by: str | None,
     max_tokens: int,
     vocabulary: int,
@@ -46,8 +48,8 @@ def command(
     """Read articles and write a prepared data set to DEST.
 
     SOURCE is a Parquet, JSONL or CSV file, a folder of them, or an s3:// address; DEST is a new folder or s3://
-    address. 80 % of the rows are for training, 10 % for validation, 10 % for the test, by a hash of the text:
-    duplicates are always in one split.
+    address. 80 % of the rows are for training, 10 % for validation, 10 % for the test, by a hash of the text or the
+    numbers: duplicates are always in one split.
     """
     from cluster.prepare import bar, prepare
 
@@ -58,6 +60,7 @@ def command(
             dest,
             text=text,
             label=label,
+            features=features,
             group_by=group_by,
             max_tokens=max_tokens,
             vocabulary=vocabulary,
@@ -73,26 +76,38 @@ def command(
 
 def summary(manifest: "Manifest", dest: str, *, seconds: float) -> list[str]:
     """The aligned lines that say what was written, and what to type next."""
+    from trainer.inputs import TOKENS, VECTORS
+
     train, validation = manifest.splits["train"], manifest.splits["validation"]
     rows = sum(split.rows for split in manifest.splits.values())
     p50, p90, p99 = train.length_percentiles
     unknown = validation.unknown_tokens / max(1, validation.tokens)
+    text, unit = manifest.kind == TOKENS, "tokens" if manifest.kind == TOKENS else "vectors"
     facts = {
         "prepared": dest,
         "rows": ", ".join(f"{split.rows:,} {name}" for name, split in manifest.splits.items()),
         "labels": _labels(manifest),
-        "vocabulary": f"{manifest.vocabulary_size:,} tokens; {unknown:.1%} of the validation tokens are unknown to it",
-        "lengths": f"p50 {p50}, p90 {p90}, p99 {p99} tokens; "
+        "features": "" if text else f"{manifest.kind} of {manifest.features_width:,} numbers",
+        "vocabulary": f"{manifest.vocabulary_size:,} tokens; {unknown:.1%} of the validation tokens are unknown to it"
+        if text
+        else "",
+        "lengths": ""
+        if manifest.kind == VECTORS
+        else f"p50 {p50}, p90 {p90}, p99 {p99} {unit}; "
         f"{train.truncated_rows / train.rows:.1%} of the rows cut at {manifest.max_tokens}",
         "skipped": f"{manifest.skipped_rows:,} rows with an empty text" if manifest.skipped_rows else "",
         "data_hash": manifest.data_hash,
-        "time": f"{seconds:.1f} s, {rows / seconds:,.0f} articles/s",
+        "time": f"{seconds:.1f} s, {rows / seconds:,.0f} {'articles' if text else 'rows'}/s",
         "next": f"write `data: {dest}` into STUDY.yaml, then: batchscope check STUDY.yaml",
     }
     return [f"{name:<12}{value}" for name, value in facts.items() if value]
 
 
 def _labels(manifest: "Manifest") -> str:
+    from trainer.manifest import LANGUAGE_MODEL
+
+    if manifest.task == LANGUAGE_MODEL:
+        return "none (language model)"
     if not manifest.label_names:
         return "a number (regression)"
     counts = dict(zip(manifest.label_names, manifest.splits["train"].label_counts, strict=True))

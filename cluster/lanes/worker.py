@@ -141,7 +141,7 @@ def open_data(uri: str) -> tuple["Manifest", "Data"]:
 
     data = store_of(uri)
     manifest = read(data)
-    return manifest, Data(*(open_rows(data, manifest.splits[name]) for name in SPLITS))
+    return manifest, Data(*(open_rows(data, manifest.splits[name], manifest.inputs) for name in SPLITS))
 
 
 def shape_of(trial: TrialSpec, manifest: "Manifest") -> "Shape":
@@ -155,6 +155,7 @@ def shape_of(trial: TrialSpec, manifest: "Manifest") -> "Shape":
         task=trial.task,
         optimizer=trial.optimizer,
         dtype=trial.dtype,
+        inputs=manifest.inputs,
     )
 
 

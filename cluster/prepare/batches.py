@@ -14,19 +14,22 @@ BATCH_BYTES = 16 * 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """The names of the columns that are read; `group` is None without `--group-by`.
+    """The names of the columns that are read; `group` is None without `--group-by`, `label` without labels.
 
+    One of `text` and `features` is None.
     `field_type` is what the labels of a CSV file are (`lines.field_type`); the other formats say it themselves.
     """
 
-    text: str
-    label: str
+    text: str | None
+    label: str | None
+    features: str | None = None
     group: str | None = None
     field_type: str = "string"
 
     def names(self) -> list[str]:
         """The columns to read, each once."""
-        return list(dict.fromkeys(name for name in (self.text, self.label, self.group) if name is not None))
+        names = (self.text, self.features, self.label, self.group)
+        return list(dict.fromkeys(name for name in names if name is not None))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +37,8 @@ class Batch:
     """Raw rows of one file.
 
     `places[i]` is the row's line or row number in it, `unit` which of both; `share` is how much of the file the
-    batch accounts for (for the progress bar).
+    batch accounts for (for the progress bar). `texts` are empty where `features` are read,
+    `labels` None where no column of labels is.
     """
 
     file: str
@@ -44,6 +48,7 @@ class Batch:
     labels: pa.Array
     groups: list[object] | None
     share: float
+    features: pa.Array | None = None
 
     def where(self, index: int) -> str:
         """The words for one row's place in an error."""

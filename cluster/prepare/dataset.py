@@ -36,7 +36,8 @@ from cluster.prepare.splits import by_component
 from cluster.prepare.tokens import dtype_of
 from cluster.prepare.work import Here, Work
 from trainer.errors import InputError
-from trainer.manifest import SPLITS, Manifest
+from trainer.inputs import TEXT, TOKENS, VECTORS, Inputs
+from trainer.manifest import LANGUAGE_MODEL, SPLITS, Manifest
 
 DEFAULT_MAX_TOKENS = 200
 DEFAULT_VOCABULARY = 20_000
@@ -48,6 +49,7 @@ class _Found:
 
     pieces: tuple[Piece, ...]
     labels: Labels
+    inputs: Inputs
     tokenizer: Tokenizer
     kept: int
     skipped: int
@@ -57,8 +59,9 @@ def prepare(
     sources: Sequence[str],
     dest: str,
     *,
-    text: str,
-    label: str,
+    text: str | None = None,
+    label: str | None = None,
+    features: str | None = None,
     group_by: str | None = None,
     max_tokens: int = DEFAULT_MAX_TOKENS,
     vocabulary: int = DEFAULT_VOCABULARY,
@@ -76,11 +79,13 @@ def prepare(
         sources: Parquet, JSONL or CSV; all of one format.
         dest: a folder or `s3://` address where nothing stands yet.
         text: the column with the text.
-        label: the column with the label. Floats make it regression, anything else classification.
+        label: the column with the label. Floats make it regression, anything else classification. None for the task
+            `language_model` alone.
+        features: instead of `text` the column with numbers: a list of them, or a list of such lists.
         group_by: keep rows of one value of this column in one split (duplicates of a text always are).
         max_tokens: longer rows are cut on the right.
         vocabulary: ids at most, padding and unknown among them.
-        task: `classification` or `regression`, where the label's type should not decide.
+        task: `classification` or `regression`, where the label's type should not decide; or `language_model`.
         skip_empty: leave out empty texts instead of refusing them.
         split_seed: another one gives other splits.
         batch_rows: rows read at a time; changes memory and speed, never the result.
@@ -93,12 +98,16 @@ def prepare(
         InputError: the input cannot be used as it is; the message names the thing, the value and the remedy.
         NotReadyError: a store cannot be read or written, or the cluster cannot do the work.
     """
-    _check_options(text, label, max_tokens, vocabulary, task, split_seed)
+    columns = Columns(text=text, label=label, features=features, group=group_by)
+    _check_columns(columns, task, skip_empty=skip_empty)
+    _check_options(max_tokens, vocabulary, split_seed)
     refuse_used(dest)
     pieces = tuple(Piece(source=source) for source in find(sources))
-    columns = Columns(text=text, label=label, group=group_by)
+    of_csv = pieces[0].source.format in ("csv", "tsv")
+    if of_csv and features is not None:
+        raise InputError(f"--features {features}: a field of CSV cannot hold a list: convert it to Parquet or JSONL")
     with _work(address, progress) as work:
-        if pieces[0].source.format in ("csv", "tsv"):
+        if of_csv and label is not None:
             columns = replace(columns, field_type=_field_type(work, pieces, label))
         reading = Reading(columns=columns, skip_empty=skip_empty, split_seed=split_seed, batch_rows=batch_rows)
         if group_by is not None:
@@ -122,15 +131,34 @@ def _work(address: str | None, progress: Progress) -> Iterator[Work]:
         yield work
 
 
-def _check_options(text: str, label: str, max_tokens: int, vocabulary: int, task: str | None, split_seed: int) -> None:
-    if text == label:
-        raise InputError(f"--text and --label both name the column {text!r}: they must be two")
+def _check_columns(columns: Columns, task: str | None, *, skip_empty: bool) -> None:
+    text, features, label = columns.text, columns.features, columns.label
+    if (text is None) == (features is None):
+        raise InputError(
+            "--text and --features are both given: name the one column that is learnt from"
+            if text is not None
+            else "neither --text nor --features is given: name the column with the text, or with the numbers"
+        )
+    if task not in (None, CLASSIFICATION, REGRESSION, LANGUAGE_MODEL):
+        raise InputError(f"--task is {task!r}: use {CLASSIFICATION}, {REGRESSION} or {LANGUAGE_MODEL}")
+    if task == LANGUAGE_MODEL and features is not None:
+        raise InputError(f"--task {LANGUAGE_MODEL} learns text: name it with --text instead of --features")
+    if task == LANGUAGE_MODEL and label is not None:
+        raise InputError(f"--task {LANGUAGE_MODEL} has no labels: leave --label {label} out")
+    if task != LANGUAGE_MODEL and label is None:
+        raise InputError(f"--label is not given: name the column with the label, or use --task {LANGUAGE_MODEL}")
+    if label in (text, features):
+        option = "--text" if features is None else "--features"
+        raise InputError(f"{option} and --label both name the column {label!r}: they must be two")
+    if skip_empty and features is not None:
+        raise InputError("--skip-empty is for texts: leave it out, and drop rows without numbers from the source")
+
+
+def _check_options(max_tokens: int, vocabulary: int, split_seed: int) -> None:
     if max_tokens < 1:
         raise InputError(f"--max-tokens is {max_tokens}: use 1 or more")
     if vocabulary < 3:
         raise InputError(f"--vocabulary is {vocabulary}: use 3 or more (two ids are padding and unknown)")
-    if task not in (None, CLASSIFICATION, REGRESSION):
-        raise InputError(f"--task is {task!r}: use {CLASSIFICATION} or {REGRESSION}")
     if not 0 <= split_seed < 2**63:
         raise InputError(f"--split-seed is {split_seed}: use a whole number from 0")
 
@@ -156,23 +184,38 @@ def _count(work: Work, pieces: Sequence[Piece], reading: Reading, *, vocabulary:
     counts: Counts = {}
     words: words_module.Words = {}
     sizes, skipped, starts = np.zeros(len(SPLITS), dtype=np.int64), 0, [0]
+    inputs: Inputs | None = None
     for counted in work.each("counting words", partial(piece_module.count, reading=reading, task=task), pieces):
         merge(counts, counted.labels, column=label)
         words_module.merge(words, counted.words)
         sizes += counted.sizes
         skipped += counted.skipped
+        inputs = _same(inputs, counted.inputs, pieces[len(starts) - 1])
         starts.append(starts[-1] + counted.kept + counted.skipped)
     kept = int(sizes.sum())
     if not kept:
-        raise InputError("the sources have no rows with text: name files that hold articles")
+        what = "with text: name files that hold articles" if reading.columns.text else ": name files that hold some"
+        raise InputError(f"the sources have no rows {what}")
     _check_sizes(sizes.tolist(), grouped=reading.columns.group is not None)
     return _Found(
         pieces=tuple(replace(piece, start=start) for piece, start in zip(pieces, starts, strict=False)),
         labels=decide(counts, column=label, task=task),
+        inputs=inputs or TEXT,
         tokenizer=words_module.build(words, size=vocabulary),
         kept=kept,
         skipped=skipped,
     )
+
+
+def _same(before: Inputs | None, here: Inputs | None, piece: Piece) -> Inputs | None:
+    """What the rows are to the model, the same in all files."""
+    if before is not None and here not in (None, before):
+        assert here is not None
+        raise InputError(
+            f"{piece.source.name} has {here.kind} of {here.width} numbers, the files before it {before.kind} of "
+            f"{before.width}: make all rows alike, or prepare the files by themselves"
+        )
+    return before or here
 
 
 def _check_sizes(sizes: list[int], *, grouped: bool) -> None:
@@ -188,11 +231,15 @@ def _check_sizes(sizes: list[int], *, grouped: bool) -> None:
 def _write(
     work: Work, found: _Found, reading: Reading, staged: Staged, *, max_tokens: int, shard_bytes: int
 ) -> Manifest:
-    """The second pass: tokenizer and shards, and what the manifest says of them."""
-    names = words_module.names(found.tokenizer)
-    dtype = dtype_of(len(names))
-    tokenizer_json = words_module.to_json(found.tokenizer, max_tokens=max_tokens).encode()
-    _take(staged, "tokenizer.json", tokenizer_json)
+    """The second pass: tokenizer (of text) and shards, and what the manifest says of them."""
+    names, dtype, tokenizer_json = [], "float32", b""
+    if found.inputs.kind == TOKENS:
+        names = words_module.names(found.tokenizer)
+        dtype = dtype_of(len(names))
+        tokenizer_json = words_module.to_json(found.tokenizer, max_tokens=max_tokens).encode()
+        _take(staged, "tokenizer.json", tokenizer_json)
+    elif found.inputs.kind == VECTORS:
+        max_tokens = found.inputs.width
     task = partial(
         piece_module.tokens,
         reading=reading,
@@ -206,7 +253,14 @@ def _write(
         labels = len(found.labels.names)
         writers = [
             stack.enter_context(
-                SplitWriter(staged, name, max_tokens=max_tokens, labels=labels, shard_bytes=shard_bytes)
+                SplitWriter(
+                    staged,
+                    name,
+                    max_tokens=max_tokens,
+                    labels=labels,
+                    shard_bytes=shard_bytes,
+                    column=found.inputs.column,
+                )
             )
             for name in SPLITS
         ]
@@ -219,11 +273,11 @@ def _write(
     return Manifest(
         task=found.labels.task,
         token_dtype=dtype,
-        label_dtype="float32" if found.labels.task == REGRESSION else "int32",
+        label_dtype={REGRESSION: "float32", LANGUAGE_MODEL: ""}.get(found.labels.task, "int32"),
         vocabulary_size=len(names),
         max_tokens=max_tokens,
         label_names=found.labels.names,
-        tokenizer_sha256=hashlib.sha256(tokenizer_json).hexdigest(),
+        tokenizer_sha256=hashlib.sha256(tokenizer_json).hexdigest() if tokenizer_json else "",
         splits={name: writer.split() for name, writer in zip(SPLITS, writers, strict=True)},
         skipped_rows=found.skipped,
         tool_version=version("batchscope"),
@@ -232,7 +286,10 @@ def _write(
             label_names=found.labels.names,
             vocabulary=names,
             splits={name: writer.digest() for name, writer in zip(SPLITS, writers, strict=True)},
+            inputs=found.inputs,
         ),
+        kind=found.inputs.kind,
+        features_width=found.inputs.width,
     )
 
 

@@ -13,7 +13,7 @@ from pyarrow import types
 from cluster.prepare.rows import Rows
 from cluster.prepare.splits import Splits
 from trainer.errors import InputError
-from trainer.manifest import SPLITS
+from trainer.manifest import LANGUAGE_MODEL, SPLITS
 
 CLASSIFICATION, REGRESSION = "classification", "regression"
 # More classes than this are a mistaken column (a title, a number), and would fill memory.
@@ -32,13 +32,13 @@ class Labels:
     ids: Mapping[object, int]
 
 
-def count(counts: Counts, rows: Rows, splits: Splits, *, column: str, task: str | None) -> None:
+def count(counts: Counts, rows: Rows, splits: Splits, *, column: str | None, task: str | None) -> None:
     """Add a batch's labels to `counts`. Floats that are numbers to predict are checked, not counted.
 
     Raises:
         InputError: a number to predict is not finite, or there are too many classes.
     """
-    if not rows.texts:
+    if not rows.keys or column is None:
         return
     kind = _kind(rows.labels)
     if task == REGRESSION or (kind == "float" and task is None):
@@ -53,7 +53,7 @@ def count(counts: Counts, rows: Rows, splits: Splits, *, column: str, task: str 
     merge(counts, {kind: dict(zip(encoded.dictionary.to_pylist(), table, strict=True))}, column=column)
 
 
-def merge(counts: Counts, more: Counts, *, column: str) -> None:
+def merge(counts: Counts, more: Counts, *, column: str | None) -> None:
     """Add the counts of other rows to `counts`.
 
     Raises:
@@ -71,13 +71,15 @@ def merge(counts: Counts, more: Counts, *, column: str) -> None:
             )
 
 
-def decide(counts: Counts, *, column: str, task: str | None) -> Labels:
+def decide(counts: Counts, *, column: str | None, task: str | None) -> Labels:
     """The task and the classes.
 
     Raises:
         InputError: the values are of kinds that do not go together, do not fit `task`, or a class is missing
             from the train split.
     """
+    if column is None:
+        return Labels(task=LANGUAGE_MODEL, ids={})
     kinds = set(counts)
     if not kinds:
         raise InputError("the sources have no rows: name files that hold articles")

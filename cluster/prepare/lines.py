@@ -7,11 +7,14 @@ readers are faster, but guess a column's type from the first block and name no l
 import csv
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
 from cluster.prepare.batches import BATCH_BYTES, Batch, Columns, require
+from cluster.prepare.features import column_of
 from cluster.prepare.sources import Source, opened
 from trainer.errors import InputError, NotReadyError
 
@@ -36,7 +39,7 @@ def read(source: Source, path: Path, columns: Columns, batch_rows: int) -> Itera
     size, file_size = 0, max(1, path.stat().st_size)
     for record in records:
         pending.append(record)
-        size += len(str(record[1].get(columns.text)))
+        size += len(str(record[1].get(columns.text or columns.features or "")))
         if len(pending) == batch_rows or size > BATCH_BYTES:
             yield _batch(source, columns, pending, size / file_size)
             pending, size = [], 0
@@ -105,24 +108,31 @@ def _csv_records(source: Source, path: Path, columns: Columns) -> Iterator[Recor
 
 def _batch(source: Source, columns: Columns, records: list[Record], share: float) -> Batch:
     places = [number for number, _ in records]
-    labels = [record.get(columns.label) for _, record in records]
-    for (number, record), label in zip(records, labels, strict=True):
+    for number, record in records:
         where = f"{source.name} line {number}"
-        _check_text(where, columns.text, record.get(columns.text))
-        if isinstance(label, list | dict):
+        if columns.text is not None:
+            _check_text(where, columns.text, record.get(columns.text))
+        if columns.label is not None and isinstance(label := record.get(columns.label), list | dict):
             raise InputError(
                 f"{where}: label {columns.label!r} is a {type(label).__name__}: it must be a string, an integer, "
                 "a boolean or a float; name another --label column"
             )
-    return Batch(
+
+    def values(name: str) -> list[Any]:
+        return [record.get(name) for _, record in records]
+
+    batch = Batch(
         file=source.name,
         unit="line",
         places=places,
-        texts=[record.get(columns.text) for _, record in records],  # type: ignore[misc]  # checked above
-        labels=_labels(source, columns, places, labels),
-        groups=None if columns.group is None else [record.get(columns.group) for _, record in records],
+        texts=[] if columns.text is None else values(columns.text),
+        labels=None if columns.label is None else _labels(source, columns, places, values(columns.label)),
+        groups=None if columns.group is None else values(columns.group),
         share=share,
     )
+    if columns.features is None:
+        return batch
+    return replace(batch, features=column_of(batch, values(columns.features), columns.features))
 
 
 def _check_text(where: str, column: str, text: object) -> None:

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 from pyarrow import types
 
 from cluster.prepare.batches import BATCH_BYTES, Batch, Columns, require
+from cluster.prepare.features import depth
 from cluster.prepare.sources import Source
 from trainer.errors import InputError, NotReadyError
 
@@ -47,10 +48,11 @@ def _batches(source: Source, columns: Columns, file: pq.ParquetFile, batch_rows:
             file=source.name,
             unit="row",
             places=range(first, first + record.num_rows),
-            texts=record.column(columns.text).cast(pa.string()).to_pylist(),
-            labels=_plain(record.column(columns.label)),
+            texts=[] if columns.text is None else record.column(columns.text).cast(pa.string()).to_pylist(),
+            labels=None if columns.label is None else _plain(record.column(columns.label)),
             groups=None if columns.group is None else record.column(columns.group).to_pylist(),
             share=record.num_rows / rows,
+            features=None if columns.features is None else record.column(columns.features),
         )
         first += record.num_rows
 
@@ -68,14 +70,24 @@ def _plain(labels: pa.Array) -> pa.Array:
 
 def _check_types(file: str, columns: Columns, schema: pa.Schema) -> None:
     """Refuse a column whose type cannot be what it is said to be."""
-    _refuse(file, columns.text, schema, _is_text, "text must be strings: name another --text column")
-    _refuse(
-        file,
-        columns.label,
-        schema,
-        lambda kind: _is_text(kind) or _is_scalar(kind),
-        "a label must be a string, an integer, a boolean or a float: name another --label column",
-    )
+    if columns.text is not None:
+        _refuse(file, columns.text, schema, _is_text, "text must be strings: name another --text column")
+    if columns.features is not None:
+        _refuse(
+            file,
+            columns.features,
+            schema,
+            lambda kind: depth(kind) > 0,
+            "features must be lists of numbers or lists of such lists: name another --features column (a text: --text)",
+        )
+    if columns.label is not None:
+        _refuse(
+            file,
+            columns.label,
+            schema,
+            lambda kind: _is_text(kind) or _is_scalar(kind),
+            "a label must be a string, an integer, a boolean or a float: name another --label column",
+        )
     if columns.group is not None:
         _refuse(
             file,

@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 
 from cluster.prepare import labels as labels_module
 from cluster.prepare.batches import Columns, read
+from cluster.prepare.features import truncated
 from cluster.prepare.labels import Counts, Labels, encode
 from cluster.prepare.lines import field_type
 from cluster.prepare.rows import Rows, checked
@@ -21,6 +22,7 @@ from cluster.prepare.splits import Hashes, Splits, by_hash, hashes
 from cluster.prepare.tokens import tokenise
 from cluster.prepare.vocabulary import Words, count_words
 from trainer.errors import InputError
+from trainer.inputs import TEXT, Inputs
 from trainer.manifest import SPLITS
 
 # Called with the share of the file that is done, 0 to 1.
@@ -52,13 +54,17 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True)
 class Counted:
-    """What a file holds: rows that were kept and skipped, kept rows per split, labels per split, train's words."""
+    """What a file holds: rows that were kept and skipped, kept rows per split, labels per split, train's words.
+
+    `inputs` is None when it has no rows.
+    """
 
     kept: int
     skipped: int
     sizes: tuple[int, ...]
     labels: Counts
     words: Words
+    inputs: Inputs | None
 
 
 def label_type(piece: Piece, tell: Tell, *, label: str) -> Iterator[str]:
@@ -67,7 +73,7 @@ def label_type(piece: Piece, tell: Tell, *, label: str) -> Iterator[str]:
 
 
 def group_hashes(piece: Piece, tell: Tell, *, reading: Reading) -> Iterator[tuple[Hashes, Hashes]]:
-    """The hashes of the rows' texts and of their groups (one value)."""
+    """The hashes of the rows' texts (or numbers) and of their groups (one value)."""
     texts, groups = [np.zeros(0, dtype=np.uint64)], [np.zeros(0, dtype=np.uint64)]
     for rows in _rows(piece, tell, reading):
         texts.append(hashes(rows.keys, split_seed=reading.split_seed))
@@ -81,18 +87,27 @@ def count(piece: Piece, tell: Tell, *, reading: Reading, task: str | None) -> It
     words: Words = {}
     sizes = np.zeros(len(SPLITS), dtype=np.int64)
     skipped = 0
+    inputs: Inputs | None = None
 
     def train_texts() -> Iterator[str]:
-        nonlocal skipped
+        nonlocal skipped, inputs
         for rows in _rows(piece, tell, reading):
             splits = _splits(rows, piece, reading)
             labels_module.count(labels, rows, splits, column=reading.columns.label, task=task)
             sizes[:] += np.bincount(splits, minlength=len(SPLITS))
             skipped += rows.skipped
-            yield from (text for text, split in zip(rows.texts, splits.tolist(), strict=True) if split == 0)
+            inputs = rows.features.inputs if rows.features else TEXT
+            yield from (text for text, split in zip(rows.texts, splits.tolist(), strict=False) if split == 0)
 
     count_words(train_texts(), words)
-    yield Counted(kept=int(sizes.sum()), skipped=skipped, sizes=tuple(sizes.tolist()), labels=labels, words=words)
+    yield Counted(
+        kept=int(sizes.sum()),
+        skipped=skipped,
+        sizes=tuple(sizes.tolist()),
+        labels=labels,
+        words=words,
+        inputs=inputs,
+    )
 
 
 def tokens(
@@ -100,14 +115,14 @@ def tokens(
 ) -> Iterator[tuple[pa.Table, Splits]]:
     """The rows as they stand in shards (and whether each was `truncated`), with the split of each."""
     for rows in _rows(piece, tell, reading):
-        lists, truncated = tokenise(tokenizer, rows.texts, max_tokens=max_tokens, dtype=dtype)
-        columns = {
-            "row": pa.array(rows.rows + piece.start),
-            "tokens": lists,
-            "label": encode(labels, rows, reading.columns.label),
-            "truncated": truncated,
-        }
-        yield pa.table(columns), _splits(rows, piece, reading)
+        if rows.features is None:
+            lists, cut = tokenise(tokenizer, rows.texts, max_tokens=max_tokens, dtype=dtype)
+        else:
+            lists, cut = truncated(rows.features, max_tokens)
+        columns = {"row": pa.array(rows.rows + piece.start), "tokens" if rows.features is None else "features": lists}
+        if reading.columns.label is not None:
+            columns["label"] = encode(labels, rows, reading.columns.label)
+        yield pa.table(columns | {"truncated": cut}), _splits(rows, piece, reading)
 
 
 def _rows(piece: Piece, tell: Tell, reading: Reading) -> Iterator[Rows]:
@@ -122,7 +137,7 @@ def _rows(piece: Piece, tell: Tell, reading: Reading) -> Iterator[Rows]:
 def _splits(rows: Rows, piece: Piece, reading: Reading) -> Splits:
     if piece.splits is None:
         return by_hash(hashes(rows.keys, split_seed=reading.split_seed))
-    splits = piece.splits[rows.first : rows.first + len(rows.texts)]
-    if len(splits) != len(rows.texts):
+    splits = piece.splits[rows.first : rows.first + len(rows.keys)]
+    if len(splits) != len(rows.keys):
         raise InputError(f"source {piece.source.name} changed while it was read: leave it alone and run again")
     return splits

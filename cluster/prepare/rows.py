@@ -7,8 +7,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from cluster.prepare import features as features_module
 from cluster.prepare.batches import Batch, Columns
+from cluster.prepare.features import Features
 from trainer.errors import InputError
+from trainer.inputs import Inputs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +19,8 @@ class Rows:
     """Checked rows of one batch.
 
     `rows` are their numbers in their file, `first` counts the file's kept rows before them, `keys` are the normalised
-    texts that say which rows are duplicates. `kept` are the indices in `source` of the rows that were kept.
+    texts (or numbers) that say which rows are duplicates. `kept` are the indices in `source` of the rows that were
+    kept. `texts` are empty where there are `features`, `labels` None where nothing is labelled.
     """
 
     rows: npt.NDArray[np.int64]
@@ -28,6 +32,7 @@ class Rows:
     skipped: int
     source: Batch
     kept: list[int]
+    features: Features | None = None
 
     def where(self, index: int) -> str:
         """The words for one row's place in an error."""
@@ -41,11 +46,34 @@ def checked(batches: Iterable[Batch], columns: Columns, *, skip_empty: bool) -> 
         InputError: a text, label or group is missing, or a text is empty and `skip_empty` is not set.
     """
     start = first = 0
+    known: Inputs | None = None
     for batch in batches:
-        rows = _checked(batch, columns, start=start, first=first, skip_empty=skip_empty)
-        start += len(batch.texts)
-        first += len(rows.texts)
+        if columns.features is not None:
+            rows = _with_features(batch, columns, columns.features, start=start, known=known)
+            known = rows.features.inputs if rows.features else None
+        else:
+            rows = _checked(batch, columns, start=start, first=first, skip_empty=skip_empty)
+        start += len(batch.places)
+        first += len(rows.keys)
         yield rows
+
+
+def _with_features(batch: Batch, columns: Columns, column: str, *, start: int, known: Inputs | None) -> Rows:
+    features = features_module.checked(batch, column, known)
+    kept = list(range(len(batch.places)))
+    _check_labels(batch, columns, kept, batch.labels)
+    return Rows(
+        rows=np.arange(start, start + len(kept), dtype=np.int64),
+        first=start,
+        texts=[],
+        keys=features.keys(),
+        labels=batch.labels,
+        groups=_groups(batch, columns, kept),
+        skipped=0,
+        source=batch,
+        kept=kept,
+        features=features,
+    )
 
 
 def normalised(text: str) -> str:
@@ -58,7 +86,9 @@ def _checked(batch: Batch, columns: Columns, *, start: int, first: int, skip_emp
     kept = [index for index, key in enumerate(keys) if key]
     if len(kept) < len(keys):
         _check_empty(batch, columns, keys, skip_empty=skip_empty)
-    labels = batch.labels if len(kept) == len(keys) else batch.labels.take(pa.array(kept, pa.int64()))
+    labels = batch.labels
+    if labels is not None and len(kept) < len(keys):
+        labels = labels.take(pa.array(kept, pa.int64()))
     _check_labels(batch, columns, kept, labels)
     return Rows(
         rows=np.asarray(kept, dtype=np.int64) + start,
@@ -84,6 +114,8 @@ def _check_empty(batch: Batch, columns: Columns, keys: list[str], *, skip_empty:
 
 
 def _check_labels(batch: Batch, columns: Columns, kept: list[int], labels: pa.Array) -> None:
+    if labels is None:
+        return
     # An empty string is what many tools write for "no label"; as a class of its own it would go unnoticed.
     empty = labels.null_count or (pa.types.is_string(labels.type) and "" in labels.to_pylist())
     if not empty:

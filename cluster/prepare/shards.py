@@ -22,8 +22,10 @@ PERCENTILES = (50, 90, 99)
 class SplitWriter:
     """Holds the open shard of one split and hands on the full ones. Closed, it tells the `Split` and the `digest`."""
 
-    def __init__(self, staged: Staged, name: str, *, max_tokens: int, labels: int, shard_bytes: int) -> None:
-        self._staged, self._name, self._shard_bytes = staged, name, shard_bytes
+    def __init__(
+        self, staged: Staged, name: str, *, max_tokens: int, labels: int, shard_bytes: int, column: str = "tokens"
+    ) -> None:
+        self._staged, self._name, self._shard_bytes, self._column = staged, name, shard_bytes, column
         self._writer: pq.ParquetWriter | None = None
         self._pending: list[pa.Table] = []
         self._shards: list[Shard] = []
@@ -46,7 +48,7 @@ class SplitWriter:
             self._writer.close()
 
     def write(self, table: pa.Table) -> None:
-        """Add rows: a table with the columns `row`, `tokens`, `label` and `truncated`."""
+        """Add rows: a table with the columns `row`, `tokens` or `features`, `label` if any, and `truncated`."""
         if not table.num_rows:
             return
         self._measure(table)
@@ -76,16 +78,17 @@ class SplitWriter:
         return b"".join(part.digest() for part in self._hashes)
 
     def _measure(self, table: pa.Table) -> None:
-        tokens = table["tokens"].combine_chunks()
-        flat = tokens.flatten().to_numpy()
+        tokens = table[self._column].combine_chunks()
+        flat = pc.list_flatten(tokens, recursive=True).to_numpy()
         lengths = pc.list_value_length(tokens).to_numpy()
-        labels = table["label"].to_numpy()
+        labels = table["label"].to_numpy() if "label" in table.column_names else np.zeros(0, np.int32)
         # Little-endian and of one width, so that the hash is the same on any machine and vocabulary type.
-        contents = (flat.astype("<u4"), lengths.astype("<u4"), labels.astype(f"<{labels.dtype.kind}4"))
+        contents = [array.astype(f"<{array.dtype.kind}4") for array in (flat, lengths.astype("u4"), labels)]
         for part, values in zip(self._hashes, contents, strict=True):
             part.update(values.tobytes())
         self._lengths += np.bincount(lengths, minlength=len(self._lengths))
-        self._unknown += int(np.count_nonzero(flat == UNKNOWN_ID))
+        if self._column == "tokens":
+            self._unknown += int(np.count_nonzero(flat == UNKNOWN_ID))
         self._truncated += int(pc.sum(table["truncated"]).as_py())
         if len(self._label_counts):
             self._label_counts += np.bincount(labels, minlength=len(self._label_counts))
@@ -103,7 +106,7 @@ class SplitWriter:
             self._writer = pq.ParquetWriter(str(self._path()), table.schema, compression="zstd")
         self._writer.write_table(table)
         self._shard_rows += table.num_rows
-        self._shard_tokens += len(table["tokens"].combine_chunks().flatten())
+        self._shard_tokens += len(table[self._column].combine_chunks().flatten())
         if self._path().stat().st_size >= self._shard_bytes:
             self._close_shard()
 

@@ -71,7 +71,7 @@ def test_a_newer_schema_is_refused_with_both_versions(manifest: Manifest) -> Non
     assert message.endswith(f"upgrade batchscope, or {AGAIN}")
 
 
-DEFAULTED = {"group_by", "split_seed", "schema_version"}
+DEFAULTED = {"group_by", "split_seed", "schema_version", "kind", "features_width"}
 REQUIRED = sorted(Manifest.__dataclass_fields__.keys() - DEFAULTED)
 
 
