@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from trainer.inputs import TEXT, Inputs
 from trainer.trial import OPTIMIZERS, TrialSpec
 
 MICRO_BATCHES = (1, 5, 8, 1000)
@@ -16,7 +17,7 @@ GLOBAL_BATCHES = (1, 16, 17, 51, 60)
 Flat = npt.NDArray[Any]
 
 
-def open_learner(world: Any, trial: TrialSpec) -> Any:
+def open_learner(world: Any, trial: TrialSpec, inputs: Inputs = TEXT) -> Any:
     from trainer.collective import Collective
     from trainer.update import Learner, Shape
 
@@ -27,6 +28,7 @@ def open_learner(world: Any, trial: TrialSpec) -> Any:
         task=trial.task,
         optimizer=trial.optimizer,
         dtype=trial.dtype,
+        inputs=inputs,
     )
     return Learner(shape, Collective(world))
 
@@ -39,16 +41,18 @@ def open_data(folder: str) -> Any:
 
     data = Folder(folder)
     manifest = read(data)
-    return Data(*(open_rows(data, manifest.splits[name]) for name in SPLITS))
+    return Data(*(open_rows(data, manifest.splits[name], manifest.inputs) for name in SPLITS))
 
 
 def gradients(world: Any, folder: str, trials: list[TrialSpec]) -> dict[tuple[int, int, int], Flat]:
     """The gradient of the second update of each trial, for each global batch and micro-batch: {(trial, B, m): flat}."""
     from trainer import plan, share
+    from trainer.manifest import read
+    from trainer.store import Folder
 
-    rows, found = open_data(folder).train, {}
+    rows, inputs, found = open_data(folder).train, read(Folder(folder)).inputs, {}
     for number, trial in enumerate(trials):
-        learner = open_learner(world, trial)
+        learner = open_learner(world, trial, inputs)
         learner.start(trial)
         for batch, micro_batch in itertools.product(GLOBAL_BATCHES, MICRO_BATCHES):
             positions = plan.positions_of(1, batch)
