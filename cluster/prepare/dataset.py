@@ -147,7 +147,7 @@ def _check_columns(columns: Columns, task: str | None, *, skip_empty: bool) -> N
         raise InputError(f"--task {LANGUAGE_MODEL} has no labels: leave --label {label} out")
     if task != LANGUAGE_MODEL and label is None:
         raise InputError(f"--label is not given: name the column with the label, or use --task {LANGUAGE_MODEL}")
-    if label in (text, features):
+    if label is not None and label in (text, features):
         option = "--text" if features is None else "--features"
         raise InputError(f"{option} and --label both name the column {label!r}: they must be two")
     if skip_empty and features is not None:

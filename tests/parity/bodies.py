@@ -2,7 +2,6 @@
 
 import itertools
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -86,23 +85,25 @@ def weights_after(world: Any, folder: str, trial: TrialSpec, updates: int) -> di
 
 def curves(world: Any, folder: str, trial: TrialSpec, micro_batch: int, times: int, checkpoints: str) -> list[Any]:
     """The evaluations of a whole trial, trained `times` times on one learner."""
+    learner = open_learner(world, trial)
+    return [trained(learner, folder, trial, f"{checkpoints}/{time}", micro_batch) for time in range(times)]
+
+
+def trained(learner: Any, folder: str, trial: TrialSpec, checkpoints: str, micro_batch: int = 64) -> tuple[Any, Any]:
+    """The evaluations and the outcome of a whole trial."""
     from trainer.checkpoint import Checkpoints
     from trainer.loop import train
     from trainer.store import Folder
 
-    learner, data = open_learner(world, trial), open_data(folder)
-    found = []
-    for time in range(times):
-        published: list[Any] = []
-        outcome = train(
-            trial,
-            learner=learner,
-            data=data,
-            micro_batch=micro_batch,
-            checkpoints=Checkpoints(Folder(str(Path(checkpoints) / str(time)))),
-            checkpoint_every_seconds=60,
-            publish=published.append,
-            heartbeat=lambda progress: None,
-        )
-        found.append((published, outcome))
-    return found
+    published: list[Any] = []
+    outcome = train(
+        trial,
+        learner=learner,
+        data=open_data(folder),
+        micro_batch=micro_batch,
+        checkpoints=Checkpoints(Folder(checkpoints)),
+        checkpoint_every_seconds=60,
+        publish=published.append,
+        heartbeat=lambda progress: None,
+    )
+    return published, outcome
