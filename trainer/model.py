@@ -149,7 +149,9 @@ def _without_softmax(layer: Any) -> Any:
 def _refuse_dependent(plain: keras.Model, inputs: Inputs) -> None:
     """A row's output must be the row's own: how much padding follows it and what stands beside it is the layout's."""
     row, wider = inputs.empty(1, 8), inputs.empty(2, 16)
-    row[0] = wider[0, :8] = wider[1, :11] = 1
+    # Of a vector all numbers, of the others 8 and 11 tokens.
+    row[0] = wider[0, : row.shape[1]] = 1
+    wider[1, :11] = 1 if inputs.kind == TOKENS else 2
     try:
         alone, beside = (np.asarray(plain(tokens, training=False))[0] for tokens in (row, wider))
     except Exception as problem:
