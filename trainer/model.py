@@ -155,9 +155,10 @@ def _refuse_dependent(plain: keras.Model, inputs: Inputs) -> None:
     try:
         alone, beside = (np.asarray(plain(tokens, training=False))[0] for tokens in (row, wider))
     except Exception as problem:
+        any_length = {TOKENS: " of any number of tokens", SEQUENCES: " of any number of vectors", VECTORS: ""}
         raise InputError(
-            f"the model cannot compute {_said(inputs)} ({type(problem).__name__}: {problem}): give it "
-            f"keras.Input({inputs.shape}, dtype={inputs.dtype!r})"
+            f"the model cannot compute {_said(inputs)}{any_length[inputs.kind]} ({type(problem).__name__}: {problem}): "
+            f"give it keras.Input({inputs.shape}, dtype={inputs.dtype!r})"
         ) from problem
     if not np.allclose(alone, beside, rtol=1e-4, atol=1e-5):
         mask = {
@@ -174,9 +175,9 @@ def _refuse_dependent(plain: keras.Model, inputs: Inputs) -> None:
 
 def _said(inputs: Inputs) -> str:
     return {
-        TOKENS: "token ids [rows, tokens] of any number of tokens",
+        TOKENS: "token ids [rows, tokens]",
         VECTORS: f"vectors [rows, {inputs.width}]",
-        SEQUENCES: f"sequences of vectors [rows, vectors, {inputs.width}] of any number of vectors",
+        SEQUENCES: f"sequences of vectors [rows, vectors, {inputs.width}]",
     }[inputs.kind]
 
 
