@@ -152,28 +152,6 @@ def export(found: Found, files: Files, *, at: str) -> None:
     table.save(model, files.model)
 
 
-def example(found: Found, files: Files) -> str:
-    """Python that loads the files and predicts, with Keras and `tokenizers` alone."""
-    inputs = found.manifest.inputs
-    classes = found.trial.task == "classification"
-    answer = '[about["label_names"][i] for i in outputs.argmax(axis=1)]' if classes else "outputs[:, 0]"
-    if inputs.kind != TOKENS:
-        shape = (2, *(5 if size is None else size for size in inputs.shape))
-        return f"""\
-import json, keras, numpy
-model, about = keras.saving.load_model({files.model!r}), json.load(open({files.about!r}))
-features = numpy.zeros({shape}, "float32")  # two rows; shorter sequences end in vectors of about["padding"]
-outputs = model.predict(features, verbose=0); print({answer})
-"""
-    return f"""\
-import json, keras, numpy, tokenizers
-model, about = keras.saving.load_model({files.model!r}), json.load(open({files.about!r}))
-tokenizer = tokenizers.Tokenizer.from_file({files.tokenizer!r}); tokenizer.enable_padding()
-tokens = numpy.array([text.ids for text in tokenizer.encode_batch(["One text.", "Another, longer text."])])
-outputs = model.predict(tokens, verbose=0); print({answer})
-"""
-
-
 def _data_set(specs: Sequence[Mapping[str, Any]], data: str | None) -> tuple[str, Manifest]:
     """The prepared data set of the study: in `data`, or else where its specs say."""
     data_hash = specs[0]["data_hash"]
@@ -201,7 +179,7 @@ def _trials(
     for row in specs:
         spec = parse(row["spec_json"], where=f"the stored spec {row['spec_hash']} of study {row['study']}")
         grid = axes.trials(spec, data_hash=manifest.data_hash, train_rows=manifest.splits["train"].rows)
-        plan = protocol.wanted(grid, spec.protocol, losses)
+        plan = protocol.wanted(grid, spec.protocol, losses, target_after=spec.target_after)
         found |= {planned.trial.trial_id: planned.trial for planned in plan.trials}
     return found
 

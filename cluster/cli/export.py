@@ -25,6 +25,7 @@ def command(
     Keras loads it without batchscope. Without --trial, list the trials of STUDY that have ended.
     """
     from cluster import export
+    from cluster.export_example import example
     from cluster.report import table
     from cluster.summary.store import Summary
     from cluster.summary.tables import COMPLETED
@@ -52,4 +53,4 @@ def command(
         )
     tokenizer = [files.tokenizer] if found.manifest.kind == TOKENS else []
     click.echo("\n".join([files.model, *tokenizer, files.about]))
-    click.echo(f"\n{export.example(found, files)}", nl=False)
+    click.echo(f"\n{example(found, files)}", nl=False)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from cluster import export
+from cluster import export, export_example
 from cluster.prepare import vocabulary
 from cluster.stores import store_of
 from cluster.study import axes, identity, spec
@@ -419,3 +419,52 @@ def test_a_users_own_model_is_built_by_its_factory(
     problem = call("small", *options, "-o", "other.keras").exception
     assert isinstance(problem, InputError)
     assert "exported_models:build has changed since" in str(problem)
+
+
+@pytest.mark.parametrize("kind", ["vectors", "sequences"])
+def test_a_model_of_numbers_predicts_in_plain_keras(tmp_path: Path, kind: str) -> None:
+    from cluster.prepare import prepare
+
+    model = "{factory: 'cluster.articles.iris:build'}" if kind == "vectors" else SMALL
+    draw = np.random.default_rng(0)
+    shape = (4,) if kind == "vectors" else (3, 4)
+    rows = [{"x": draw.normal(size=shape).tolist(), "y": LABELS[index % 3]} for index in range(90)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    manifest = prepare([str(tmp_path / "rows.jsonl")], str(tmp_path / "data"), features="x", label="y")
+    study = spec.parse(
+        f"{{study: small, data: '{tmp_path}/data', task: classification, model: {model}, "
+        "axes: {global_batch: 4, learning_rate: 0.01, seeds: [3]}, budget: {updates: 2}}",
+        where="test",
+    )
+    [trial] = axes.trials(study, data_hash=manifest.data_hash, train_rows=manifest.splits["train"].rows)
+    found = export.Found(
+        study="small",
+        trial=trial,
+        state=None,
+        error=None,
+        checkpoints=(),
+        data=str(tmp_path / "data"),
+        manifest=manifest,
+    )
+    files = export.files_of(str(tmp_path / "model.keras"), force=False)
+    export.export(found, files, at="initial")
+    about = json.loads(Path(files.about).read_text())
+    assert not os.path.exists(files.tokenizer)
+    assert (about["kind"], about["features_width"]) == (kind, 4)
+    assert run_plain(export_example.example(found, files), tmp_path).count("\n") == 1
+
+    # One row alone, and the same with a longer one beside it, padded as the file says.
+    shorter, longer = draw.normal(size=(2, *shape)).astype("float32")
+    alone = shorter[None]
+    if kind == "sequences":
+        shorter = np.concatenate([shorter, np.full((2, 4), about["padding"], "float32")])
+        longer = np.concatenate([longer, np.zeros((2, 4), "float32")])
+    np.savez(tmp_path / "given.npz", alone=alone, beside=np.stack([shorter, longer]))
+    run_plain(
+        "import keras, numpy\n"
+        "model, given = keras.saving.load_model('model.keras'), numpy.load('given.npz')\n"
+        "numpy.savez('said.npz', **{name: model.predict(given[name], verbose=0) for name in given.files})",
+        tmp_path,
+    )
+    outputs = np.load(tmp_path / "said.npz")
+    np.testing.assert_allclose(outputs["beside"][:1], outputs["alone"], rtol=0, atol=1e-6)
