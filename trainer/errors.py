@@ -26,10 +26,10 @@ class NotReadyError(UserError, RuntimeError):
 
 
 class DivergedError(Exception):
-    """A training whose loss or gradient is no longer finite; `update` is the first that was not applied."""
+    """A training that leads nowhere; `update` is the first that was not applied, or the evaluation that showed it."""
 
-    def __init__(self, update: int, what: str) -> None:
-        super().__init__(f"{what} is not finite at update {update}: a lower learning rate may help")
+    def __init__(self, update: int, what: str, how: str = "is not finite") -> None:
+        super().__init__(f"{what} {how} at update {update}: a lower learning rate may help")
         self.update = update
 
 

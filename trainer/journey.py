@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from trainer import plan, schedule
+from trainer import loss, plan, schedule
 from trainer.checkpoint import Arrays, Checkpoints, Progress, Saved
 from trainer.errors import DivergedError
 from trainer.evaluate import Score, score
@@ -15,6 +15,10 @@ from trainer.rows import Rows
 from trainer.share import Share
 from trainer.trial import TrialSpec
 from trainer.update import Learner, Updated
+
+# A mean training loss so far above that of an even guess has diverged, finite as it is; a validation loss may only
+# tell that a model has learnt its rows by heart.
+NATS_TOO_FAR = 3.0
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,10 @@ class Journey:
         progress.validation_loss = result.loss
         if not np.isfinite(result.loss):
             raise DivergedError(progress.update, "the validation loss")
+        guess = loss.of_a_guess(self.trial.task, outputs=self.learner.shape.outputs)
+        if guess is not None and progress.training_loss > guess + NATS_TOO_FAR:
+            how = f"of {progress.training_loss:.3g} nats is {NATS_TOO_FAR:g} above that of a guess"
+            raise DivergedError(progress.update, "the training loss", how)
         if progress.best_validation_loss is None or result.loss < progress.best_validation_loss:
             progress.best_validation_loss, progress.best_validation_accuracy = result.loss, result.accuracy
             self.best_weights = self.learner.weights()

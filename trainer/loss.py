@@ -4,6 +4,7 @@ Shapes: logits [rows, outputs]; labels [rows], class numbers int32 or floats. Lo
 of the logits.
 """
 
+import math
 from typing import Any
 
 import tensorflow as tf
@@ -21,3 +22,8 @@ def right(task: str, labels: Any, logits: Any) -> Any:
     if task == "classification":
         return tf.cast(tf.argmax(logits, axis=1, output_type=labels.dtype) == labels, tf.float64)
     return tf.zeros(tf.shape(labels), tf.float64)
+
+
+def of_a_guess(task: str, *, outputs: int) -> float | None:
+    """The cross entropy of an even guess among the outputs, in nats; None for regression, where it has no meaning."""
+    return math.log(outputs) if task == "classification" else None

@@ -260,6 +260,19 @@ def test_a_divergence_says_what_was_not_finite_and_keeps_the_best_weights(
     assert same(run.checkpoints.weights("best"), run.weights[0])
 
 
+def test_a_training_loss_far_above_a_guess_is_a_divergence_and_not_a_learnt_split(
+    trial: Any, data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = trial(optimizer="sgd", learning_rate=3e3, budget=(40, "updates"), evaluate_every=(4, "updates"))
+    outcome = Run(spec, data, tmp_path / "high").outcome
+    assert outcome.state is State.DIVERGED
+    assert "nats is 3 above that of a guess at update" in outcome.error
+    assert outcome.updates < 40
+    # Its validation loss may rise as far as it likes.
+    monkeypatch.setattr(journey, "score", lambda learner, rows: evaluate.Score(loss=50.0, accuracy=0.1))
+    assert Run(trial(), data, tmp_path / "learnt").outcome.state is State.COMPLETED
+
+
 def test_a_validation_loss_that_is_not_finite_is_a_divergence(trial: Any, data: Any, tmp_path: Path) -> None:
     spec = trial(task="regression", optimizer="sgd", learning_rate=1e25, evaluate_every=(1, "updates"))
     run = Run(spec, as_regression(data), tmp_path)
