@@ -250,7 +250,7 @@ def _model_file(found: Found, weights: Arrays | None) -> bytes:
     plain = model.build(
         found.trial.model,
         vocabulary_size=found.manifest.vocabulary_size,
-        outputs=max(1, len(found.manifest.label_names)),
+        outputs=model.outputs_of(found.trial.task, found.manifest),
         task=found.trial.task,
         dtype=found.trial.dtype,
         seed=found.trial.seed,

@@ -7,8 +7,12 @@ from trainer.inputs import TOKENS
 def example(found: Found, files: Files) -> str:
     """Python that loads the files and predicts, with Keras and `tokenizers` alone."""
     inputs = found.manifest.inputs
-    classes = found.trial.task == "classification"
-    answer = '[about["label_names"][i] for i in outputs.argmax(axis=1)]' if classes else "outputs[:, 0]"
+    answer = {
+        "classification": '[about["label_names"][i] for i in outputs.argmax(axis=1)]',
+        "regression": "outputs[:, 0]",
+        # The most likely token after each text.
+        "language_model": "[tokenizer.decode([row[n].argmax()]) for row, n in zip(outputs, (tokens != 0).sum(1) - 1)]",
+    }[found.trial.task]
     if inputs.kind != TOKENS:
         shape = (2, *(5 if size is None else size for size in inputs.shape))
         return f"""\

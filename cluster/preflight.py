@@ -75,15 +75,23 @@ def examine(spec: StudySpec, capacity: Capacity) -> Study:
 
 
 def _check_task(spec: StudySpec, manifest: Manifest) -> None:
-    """A language model needs text, and no labels; any other task needs its own."""
-    if spec.task == LANGUAGE_MODEL and manifest.kind == TOKENS:
+    """A language model needs text with something to predict, and no labels; any other task needs its own."""
+    if spec.task != LANGUAGE_MODEL:
+        if manifest.task != spec.task:
+            raise InputError(f"{spec.data} was prepared for {manifest.task}, but the study says task: {spec.task}")
         return
-    if spec.task == LANGUAGE_MODEL:
+    if manifest.kind != TOKENS:
         raise InputError(
             f"{spec.data} has {manifest.kind} of numbers, but a {LANGUAGE_MODEL} learns text: prepare text"
         )
-    if manifest.task != spec.task:
-        raise InputError(f"{spec.data} was prepared for {manifest.task}, but the study says task: {spec.task}")
+    for name in SPLITS:
+        split = manifest.splits[name]
+        # Prepared rows have at least one token, and a row of one has nothing to predict.
+        if split.tokens <= split.rows:
+            raise InputError(
+                f"the {name} split of {spec.data} has no row of two tokens, so there is no next token to predict: "
+                "prepare longer texts, or with a larger --max-tokens"
+            )
 
 
 def _check_shards(spec: StudySpec, manifest: Manifest) -> None:
@@ -137,7 +145,7 @@ def _check_model(trial: TrialSpec, manifest: Manifest) -> None:
     plain = model.build(
         trial.model,
         vocabulary_size=manifest.vocabulary_size,
-        outputs=max(1, len(manifest.label_names)),
+        outputs=model.outputs_of(trial.task, manifest),
         task=trial.task,
         dtype=trial.dtype,
         seed=trial.seed,

@@ -22,13 +22,16 @@ Arrays = list[npt.NDArray[Any]]
 
 @dataclass(kw_only=True)
 class Progress:
-    """Where a trial stands; it changes as the trial goes on. Losses are summed since the last evaluation."""
+    """Where a trial stands; it changes as the trial goes on. Losses are summed since the last evaluation.
+
+    `loss_weight` is by what that sum is to be divided: updates, or target tokens in global batches for language_model.
+    """
 
     update: int = 0
     seconds_training: float = 0.0
     seconds_evaluating: float = 0.0
     loss_sum: float = 0.0
-    loss_updates: int = 0
+    loss_weight: float = 0.0
     real_tokens: float = 0.0
     padded_tokens: float = 0.0
     training_loss: float | None = None

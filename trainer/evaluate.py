@@ -16,15 +16,18 @@ import tensorflow as tf
 
 from trainer.plan import micro_batches
 from trainer.rows import Ints, Rows, read_ahead
+from trainer.share import read_arrays
 from trainer.update import Learner
 
 EVALUATION_ROWS = 256
+# Of a language model's logits, [rows, tokens, vocabulary], an eighth of so many rows are gigabytes enough.
+PARTS = {"classification": 1, "regression": 1, "language_model": 8}
 RUN_ROWS = 8192
 
 
 @dataclass(frozen=True)
 class Score:
-    """Mean loss over a split's rows, and the share of right predictions (None for regression)."""
+    """Mean loss and share of right predictions (None for regression), over a split's rows or its target tokens."""
 
     loss: float
     accuracy: float | None
@@ -35,23 +38,22 @@ def score(learner: Learner, rows: Rows) -> Score:
 
     Of `rows` no more shards stay open than a run has rows in, which is two unless the shards are shorter than a run.
     """
-    world = learner.collective.world
+    world, task = learner.collective.world, learner.shape.task
     rows.keep_open(_shards_of_a_run(rows))
     sums = np.zeros(3)
-    mine = islice(chunks(rows), world.rank, None, world.workers)
-    for tokens, labels in read_ahead((rows.tokens(chunk), rows.labels(chunk)) for chunk in mine):
-        losses, right = learner.evaluate(tokens, labels)
-        sums += [losses, right, len(labels)]
+    mine = islice(chunks(rows, PARTS[task]), world.rank, None, world.workers)
+    for tokens, labels in read_ahead(read_arrays(task, rows, chunk) for chunk in mine):
+        sums += learner.evaluate(tokens, labels)
     losses, right, count = learner.collective.sum(tf.constant(sums)).numpy()
-    accuracy = float(right / count) if learner.shape.task == "classification" else None
+    accuracy = float(right / count) if task != "regression" else None
     return Score(loss=float(losses / count), accuracy=accuracy)
 
 
-def chunks(rows: Rows) -> Iterator[Ints]:
-    """The numbers of all `rows`, each once, in chunks that are evaluated at once."""
+def chunks(rows: Rows, parts: int = 1) -> Iterator[Ints]:
+    """The numbers of all `rows`, each once, in chunks of one of so many `parts` of EVALUATION_ROWS."""
     for start in range(0, len(rows), RUN_ROWS):
         run = np.arange(start, min(start + RUN_ROWS, len(rows)))
-        for chunk in micro_batches(rows.lengths(run), micro_batch=EVALUATION_ROWS):
+        for chunk in micro_batches(rows.lengths(run), micro_batch=max(1, EVALUATION_ROWS // parts)):
             yield run[chunk]
 
 

@@ -80,13 +80,14 @@ class Journey:
         started = time.monotonic()
         result = score(self.learner, self.data.validation)
         progress = self.progress
-        progress.training_loss = progress.loss_sum / progress.loss_updates
-        progress.loss_sum, progress.loss_updates = 0.0, 0
+        # A batch of a language model may have no target at all.
+        progress.training_loss = progress.loss_sum / progress.loss_weight if progress.loss_weight else None
+        progress.loss_sum, progress.loss_weight = 0.0, 0.0
         progress.validation_loss = result.loss
         if not np.isfinite(result.loss):
             raise DivergedError(progress.update, "the validation loss")
         guess = loss.of_a_guess(self.trial.task, outputs=self.learner.shape.outputs)
-        if guess is not None and progress.training_loss > guess + NATS_TOO_FAR:
+        if guess is not None and progress.training_loss is not None and progress.training_loss > guess + NATS_TOO_FAR:
             how = f"of {progress.training_loss:.3g} nats is {NATS_TOO_FAR:g} above that of a guess"
             raise DivergedError(progress.update, "the training loss", how)
         if progress.best_validation_loss is None or result.loss < progress.best_validation_loss:
@@ -188,8 +189,9 @@ class Journey:
             self.first_update_at = time.time()
         progress.update += 1
         progress.seconds_training += seconds
-        progress.loss_sum += updated.loss
-        progress.loss_updates += 1
+        weight = updated.targets / self.trial.global_batch
+        progress.loss_sum += updated.loss * weight
+        progress.loss_weight += weight
         progress.real_tokens += updated.extras[3]
         progress.padded_tokens += updated.extras[4]
         self.gradient_norm = updated.gradient_norm

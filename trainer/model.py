@@ -1,8 +1,9 @@
 """The model of a trial: the built-in Keras LSTM or the user's own, and its twin for training.
 
 The plain model is what a user exports and what plain Keras loads: token ids [rows, tokens] (0 is padding), or numbers
-as `trainer.inputs` says, to class probabilities [rows, classes], or one number [rows, 1]. The training twin has the
-same weights in the same order, but keyed dropout, the faster right-padded LSTM, and logits instead of a final softmax.
+as `trainer.inputs` says, to class probabilities [rows, classes], one number [rows, 1], or logits of the next token
+[rows, tokens, vocabulary]. The training twin has the same weights in the same order, but keyed dropout, the faster
+right-padded LSTM, and logits instead of a final softmax.
 """
 
 import importlib
@@ -16,10 +17,20 @@ from trainer.dropout import KeyedDropout
 from trainer.errors import InputError
 from trainer.inputs import PADDING_NUMBER, SEQUENCES, TEXT, TOKENS, VECTORS, Inputs
 from trainer.lstm import RightPaddedLSTM, can_replace
+from trainer.manifest import Manifest
 from trainer.trial import ModelSpec
 
+BIDIRECTIONAL = (
+    "a language model that reads backwards too sees the tokens that it is to predict: set model.bidirectional: false, "
+    "or, in a factory, use only layers that look back"
+)
 # Factories whose models were seen to treat each row by itself: trials build them again and again.
-_independent: set[tuple[str, int, int, Inputs]] = set()
+_independent: set[tuple[str, str, int, int, Inputs]] = set()
+
+
+def outputs_of(task: str, manifest: Manifest) -> int:
+    """The numbers that a model gives for a row, or for each token of it: classes, next tokens, or 1."""
+    return manifest.vocabulary_size if task == "language_model" else max(1, len(manifest.label_names))
 
 
 def build(
@@ -34,11 +45,11 @@ def build(
 ) -> keras.Model:
     """The plain model with the initial weights of `seed`: the same seed gives the same weights in any process.
 
-    `outputs` is the number of classes, or 1 for regression.
+    `outputs` is as `outputs_of` tells.
 
     Raises:
         InputError: the factory cannot be imported, or does not return a model of the right output, whose output for
-            a row is that row's own.
+            a row is that row's own; or a language model sees the tokens that it is to predict.
     """
     before = keras.config.dtype_policy()
     keras.utils.set_random_seed(seed)
@@ -49,9 +60,12 @@ def build(
         size = {"vocabulary_size": vocabulary_size} if inputs.kind == TOKENS else {"features_width": inputs.width}
         own = _call_factory(model.factory, size | {"outputs": outputs})
         own = _checked(own, model.factory, outputs, task, inputs)
-        if (model.factory, vocabulary_size, outputs, inputs) not in _independent:
+        key = (task, model.factory, vocabulary_size, outputs, inputs)
+        if key not in _independent:
             _refuse_dependent(own, inputs)
-            _independent.add((model.factory, vocabulary_size, outputs, inputs))
+            if task == "language_model":
+                _refuse_foresight(own, vocabulary_size)
+            _independent.add(key)
         return own
     finally:
         keras.config.set_dtype_policy(before)
@@ -95,7 +109,13 @@ class Logits(keras.layers.Layer):  # type: ignore[misc]
 
 
 def _lstm(model: ModelSpec, vocabulary_size: int, outputs: int, task: str, inputs: Inputs) -> keras.Model:
-    """Embedding (numbers need none), LSTM layers, dropout between them and before the head."""
+    """Embedding (numbers need none), LSTM layers, dropout between them and before the head.
+
+    A language model has the head at every token.
+    """
+    every_token = task == "language_model"
+    if every_token and model.bidirectional:
+        raise InputError(BIDIRECTIONAL)
     if inputs.kind == VECTORS:
         raise InputError(
             "the built-in LSTM reads sequences, but the data have one vector a row: give a model of your own, as "
@@ -108,7 +128,7 @@ def _lstm(model: ModelSpec, vocabulary_size: int, outputs: int, task: str, input
         x = keras.layers.Embedding(vocabulary_size, model.embedding_units, mask_zero=True, name="embedding")(tokens)
     for number in range(model.layers):
         layer: Any = keras.layers.LSTM(
-            model.lstm_units, return_sequences=number < model.layers - 1, name=f"lstm_{number}"
+            model.lstm_units, return_sequences=every_token or number < model.layers - 1, name=f"lstm_{number}"
         )
         if model.bidirectional:
             layer = keras.layers.Bidirectional(layer, name=f"bidirectional_{number}")
@@ -154,6 +174,7 @@ def _refuse_dependent(plain: keras.Model, inputs: Inputs) -> None:
     wider[1, :11] = 1 if inputs.kind == TOKENS else 2
     try:
         alone, beside = (np.asarray(plain(tokens, training=False))[0] for tokens in (row, wider))
+        beside = beside[: len(alone)]
     except Exception as problem:
         any_length = {TOKENS: " of any number of tokens", SEQUENCES: " of any number of vectors", VECTORS: ""}
         raise InputError(
@@ -179,6 +200,15 @@ def _said(inputs: Inputs) -> str:
         VECTORS: f"vectors [rows, {inputs.width}]",
         SEQUENCES: f"sequences of vectors [rows, vectors, {inputs.width}]",
     }[inputs.kind]
+
+
+def _refuse_foresight(plain: keras.Model, vocabulary_size: int) -> None:
+    """What is told at a token must not change with those after it, which are what is to be told."""
+    tokens = np.ones((2, 8), "int32")
+    tokens[1, 4:] = vocabulary_size - 1
+    one, other = np.asarray(plain(tokens, training=False))
+    if not np.allclose(one[:4], other[:4], rtol=1e-4, atol=1e-5):
+        raise InputError(BIDIRECTIONAL)
 
 
 def _refuse_inexact(model: keras.Model) -> None:
@@ -239,11 +269,15 @@ def load_factory(factory: str) -> Callable[..., Any]:
 
 
 def _checked(model: Any, factory: str, outputs: int, task: str, inputs: Inputs) -> keras.Model:
-    wanted = f"a functional or sequential keras.Model from {_said(inputs)} to [rows, {outputs}]"
+    every_token = task == "language_model"
+    form = f"[rows, tokens, {outputs}]" if every_token else f"[rows, {outputs}]"
+    wanted = f"a functional or sequential keras.Model from {_said(inputs)} to {form}"
     if not isinstance(model, keras.Model):
         raise InputError(f"model.factory {factory!r} returned a {type(model).__name__}: it must return {wanted}")
     shape = tuple(getattr(model, "output_shape", ()) or ())
-    if not isinstance(model, (keras.Sequential, keras.src.models.Functional)) or shape != (None, outputs):
+    if not isinstance(model, (keras.Sequential, keras.src.models.Functional)) or shape != (
+        (None, None, outputs) if every_token else (None, outputs)
+    ):
         raise InputError(
             f"model.factory {factory!r} returned a {type(model).__name__} of output shape {shape}: "
             f"it must return {wanted}"
@@ -255,7 +289,7 @@ def _checked(model: Any, factory: str, outputs: int, task: str, inputs: Inputs) 
             f"{wanted}"
         )
     final = _final(model)
-    if task == "classification" and not _gives_logits_or_softmax(final):
+    if task != "regression" and not _gives_logits_or_softmax(final):
         raise InputError(
             f"model.factory {factory!r} returned a model whose last layer {final.name!r} ({type(final).__name__}) is "
             f"neither a softmax nor a linear Dense, so its loss would be wrong: end it with keras.layers.Dense("

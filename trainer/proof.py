@@ -81,8 +81,11 @@ def prove(trial: "TrialSpec", learner: "Learner", data: "Data", *, micro_batch: 
 def _evaluation(learner: "Learner", data: "Data") -> float:
     """How far the summed loss of some validation rows, in pieces, is from that of all at once."""
     rows = np.arange(min(len(data.validation), ROWS_AT_MOST))
+    from trainer.share import read_arrays
+
     pieces = [rows, *(rows[start : start + PIECE_ROWS] for start in range(0, len(rows), PIECE_ROWS))]
-    losses = [learner.evaluate(data.validation.tokens(piece), data.validation.labels(piece))[0] for piece in pieces]
+    arrays = (read_arrays(learner.shape.task, data.validation, piece) for piece in pieces)
+    losses = [learner.evaluate(tokens, labels)[0] for tokens, labels in arrays]
     whole, in_pieces = float(losses[0]), float(np.sum(losses[1:]))
     return abs(in_pieces - whole) / abs(whole) if whole else abs(in_pieces)
 

@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from trainer import plan
 from trainer.collective import World
 from trainer.order import rows_at
-from trainer.rows import Rows
+from trainer.rows import Ints, Rows
 from trainer.trial import TrialSpec
 from trainer.update import MicroBatch
 from trainer.window import shards_needed
@@ -40,11 +42,14 @@ def read_share(trial: TrialSpec, rows: Rows, positions: range, micro_batch: int)
     lengths = rows.lengths(numbers)
     batches = []
     for chunk in plan.micro_batches(lengths, micro_batch=micro_batch):
+        tokens, labels = map(tf.constant, read_arrays(trial.task, rows, numbers[chunk]))
         batches.append(
-            MicroBatch(
-                tokens=tf.constant(rows.tokens(numbers[chunk])),
-                labels=tf.constant(rows.labels(numbers[chunk])),
-                positions=tf.constant(positions.start + chunk, tf.int64),
-            )
+            MicroBatch(tokens=tokens, labels=labels, positions=tf.constant(positions.start + chunk, tf.int64))
         )
     return Share(batches, int(lengths.sum()), sum(int(np.prod(batch.tokens.shape[:2])) for batch in batches))
+
+
+def read_arrays(task: str, rows: Rows, numbers: Ints) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """What goes into the model for some rows (`Rows.tokens`), and their labels, the same for language_model."""
+    tokens = rows.tokens(numbers)
+    return tokens, tokens if task == "language_model" else rows.labels(numbers)

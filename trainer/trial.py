@@ -8,7 +8,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-TASKS = ("classification", "regression")
+TASKS = ("classification", "regression", "language_model")
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop", "adagrad", "adadelta")
 DTYPES = ("float32", "float64")
 SCHEDULES = ("constant", "linear", "cosine")

@@ -1,5 +1,7 @@
 """One update: the sum of the gradients over rows, micro-batches and workers, divided once by the global batch.
 
+For language_model the one division is by the target tokens of the global batch, counted on all workers.
+
 `Learner` holds a model, its optimiser and the traced functions. Seed, learning rate, clipping and global batch are
 values, not shapes: one learner serves all trials that agree on the rest, without tracing again.
 """
@@ -29,6 +31,7 @@ OPTIMIZERS: dict[str, Any] = {
     "adadelta": lambda: keras.optimizers.Adadelta(),
 }
 Arrays = list[npt.NDArray[Any]]
+COUNT_PART = 2**12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +49,10 @@ class Shape:
 
 @dataclass(frozen=True, kw_only=True)
 class MicroBatch:
-    """Rows that go through the model at once: tokens (`Rows.tokens`), labels [rows], positions int64 [rows]."""
+    """Rows that go through the model at once: tokens (`Rows.tokens`), labels, positions int64 [rows].
+
+    `labels` are [rows], or for language_model the tokens (`trainer.share.read_arrays`).
+    """
 
     tokens: Any
     labels: Any
@@ -57,12 +63,15 @@ class MicroBatch:
 class Updated:
     """What one update did. `loss` is the batch's mean and `gradient_norm` the norm of its gradient, before clipping.
 
+    `targets` is what both were divided by: the global batch, or its target tokens for language_model. A batch without
+    any target has a loss and a gradient of zero, of which the optimiser makes what it makes of any.
     `extras` are the sums over workers of what was passed in. When the loss or the gradient was not finite, nothing
     was changed and `finite` is False.
     """
 
     loss: float
     gradient_norm: float
+    targets: float
     finite: bool
     extras: npt.NDArray[Any]
 
@@ -82,6 +91,7 @@ class Learner:
         self._clip_norm = tf.Variable(np.inf, dtype=shape.dtype, trainable=False)
         self._sums = [tf.Variable(tf.zeros_like(variable), trainable=False) for variable in self.variables]
         self._loss_sum = tf.Variable(0, dtype=tf.float64, trainable=False)
+        self._targets = tf.Variable(0, dtype=tf.float64, trainable=False)
         self._trace()
 
     def start(self, trial: TrialSpec) -> None:
@@ -103,24 +113,30 @@ class Learner:
         self._add(micro_batch.tokens, micro_batch.labels, micro_batch.positions)
 
     def update(self, *, global_batch: int, extras: tuple[float, ...] = ()) -> Updated:
-        """Sum over the workers, divide by the global batch, and change the weights once.
+        """Sum over the workers, divide by the global batch (or its targets), and change the weights once.
 
         `extras` are numbers that every worker passes and whose sums come back: they ride in the one all-reduce.
         """
-        mean_loss, norm, finite, summed = self._update(
+        mean_loss, norm, finite, targets, summed = self._update(
             tf.constant(global_batch, tf.float64), tf.constant(extras, tf.float64, shape=[len(extras)])
         )
-        return Updated(loss=float(mean_loss), gradient_norm=float(norm), finite=bool(finite), extras=summed.numpy())
+        return Updated(
+            loss=float(mean_loss),
+            gradient_norm=float(norm),
+            targets=float(targets),
+            finite=bool(finite),
+            extras=summed.numpy(),
+        )
 
     def gradient(self, *, global_batch: int) -> tuple[float, Arrays]:
         """The mean loss and gradient of what was added, over all workers, without an update; clears the sums."""
-        mean_loss, gradients, _ = self._reduced(tf.constant(global_batch, tf.float64), tf.zeros(0, tf.float64))
+        mean_loss, gradients, _, _ = self._reduced(tf.constant(global_batch, tf.float64), tf.zeros(0, tf.float64))
         arrays = [gradient.numpy() for gradient in gradients]
         self._clear()
         return float(mean_loss), arrays
 
-    def evaluate(self, tokens: Any, labels: Any) -> tuple[Any, Any]:
-        """The sum of the losses and of the right predictions of some rows, float64."""
+    def evaluate(self, tokens: Any, labels: Any) -> tuple[Any, Any, Any]:
+        """The sum of the losses, of the right predictions and of the targets of some rows, float64."""
         return self._evaluate(tokens, labels)  # type: ignore[no-any-return]
 
     def weights(self) -> Arrays:
@@ -150,13 +166,16 @@ class Learner:
         )
 
     def _clear(self) -> None:
-        for total in (*self._sums, self._loss_sum):
+        for total in (*self._sums, self._loss_sum, self._targets):
             total.assign(tf.zeros_like(total))
 
     def _trace(self) -> None:
-        label_dtype = tf.int32 if self.shape.task == "classification" else tf.float32
         tokens = tf.TensorSpec([None, *self.shape.inputs.shape], self.shape.inputs.dtype)
-        labels = tf.TensorSpec([None], label_dtype)
+        labels = {
+            "classification": tf.TensorSpec([None], tf.int32),
+            "regression": tf.TensorSpec([None], tf.float32),
+            "language_model": tokens,
+        }[self.shape.task]
         self._add = tf.function(self._add_rows, input_signature=[tokens, labels, tf.TensorSpec([None], tf.int64)])
         self._evaluate = tf.function(self._evaluate_rows, input_signature=[tokens, labels])
         self._update = tf.function(
@@ -173,38 +192,46 @@ class Learner:
             elif gradient is not None:
                 sums.assign_add(gradient)
         self._loss_sum.assign_add(tf.cast(total, tf.float64))
+        self._targets.assign_add(tf.reduce_sum(loss.targets(self.shape.task, labels)))
 
-    def _evaluate_rows(self, tokens: Any, labels: Any) -> tuple[Any, Any]:
+    def _evaluate_rows(self, tokens: Any, labels: Any) -> tuple[Any, Any, Any]:
         logits = self.model(tokens, training=False)
         losses = tf.cast(loss.per_row(self.shape.task, labels, logits), tf.float64)
-        return tf.reduce_sum(losses), tf.reduce_sum(loss.right(self.shape.task, labels, logits))
+        right, targets = loss.right(self.shape.task, labels, logits), loss.targets(self.shape.task, labels)
+        return tf.reduce_sum(losses), tf.reduce_sum(right), tf.reduce_sum(targets)
 
-    def _reduced(self, global_batch: Any, extras: Any) -> tuple[Any, list[Any], Any]:
-        """The mean loss, the mean gradients and the sums of the extras over all workers: the one division."""
-        totals, extras = [sums.read_value() for sums in self._sums], extras
-        loss_sum = self._loss_sum.read_value()
+    def _reduced(self, global_batch: Any, extras: Any) -> tuple[Any, list[Any], Any, Any]:
+        """The mean loss, the mean gradients, their divisor and the sums of the extras over all workers."""
+        totals = [sums.read_value() for sums in self._sums]
+        # In two parts, whose sums over workers are whole numbers that float32 holds, up to 2**36 targets.
+        high = self._targets // COUNT_PART
+        counts = [high, self._targets - high * COUNT_PART]
+        head = tf.concat([extras, [self._loss_sum.read_value(), *counts]], 0)
         if self.collective.world.workers > 1:
-            totals, loss_sum, extras = self._sum_over_workers(totals, loss_sum, extras)
-        count = tf.cast(global_batch, self.shape.dtype)
-        return loss_sum / global_batch, [total / count for total in totals], extras
+            head, totals = self._sum_over_workers(head, totals)
+        extras, loss_sum, targets = head[:-3], head[-3], head[-2] * COUNT_PART + head[-1]
+        if self.shape.task != "language_model":
+            targets = global_batch
+        divisor = tf.maximum(targets, 1)
+        count = tf.cast(divisor, self.shape.dtype)
+        return loss_sum / divisor, [total / count for total in totals], targets, extras
 
-    def _sum_over_workers(self, totals: list[Any], loss_sum: Any, extras: Any) -> tuple[list[Any], Any, Any]:
-        """One all-reduce of one vector: extras, loss and every gradient."""
-        head = tf.cast(tf.concat([extras, [loss_sum]], 0), self.shape.dtype)
+    def _sum_over_workers(self, head: Any, totals: list[Any]) -> tuple[Any, list[Any]]:
+        """One all-reduce of one vector: some numbers and every gradient."""
+        head = tf.cast(head, self.shape.dtype)
         flat = tf.concat([head, *(tf.reshape(total, [-1]) for total in totals)], 0)
         sizes = [tf.size(head), *(tf.size(total) for total in totals)]
         head, *parts = tf.split(self.collective.sum(flat), sizes)
-        head = tf.cast(head, tf.float64)
         shaped = [tf.reshape(part, total.shape) for part, total in zip(parts, totals, strict=True)]
-        return shaped, head[-1], head[:-1]
+        return tf.cast(head, tf.float64), shaped
 
-    def _update_once(self, global_batch: Any, extras: Any) -> tuple[Any, Any, Any, Any]:
-        mean_loss, gradients, extras = self._reduced(global_batch, extras)
+    def _update_once(self, global_batch: Any, extras: Any) -> tuple[Any, Any, Any, Any, Any]:
+        mean_loss, gradients, targets, extras = self._reduced(global_batch, extras)
         norm = tf.linalg.global_norm(gradients)
         finite = tf.math.is_finite(norm) & tf.math.is_finite(mean_loss)
         tf.cond(finite, lambda: self._change(gradients, norm), lambda: None)
         self._clear()
-        return mean_loss, norm, finite, extras
+        return mean_loss, norm, finite, targets, extras
 
     def _change(self, gradients: list[Any], norm: Any) -> None:
         scale = tf.minimum(tf.ones_like(norm), self._clip_norm / norm)

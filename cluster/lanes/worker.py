@@ -146,12 +146,13 @@ def open_data(uri: str) -> tuple["Manifest", "Data"]:
 
 def shape_of(trial: TrialSpec, manifest: "Manifest") -> "Shape":
     """What the learner of a trial on this data set is traced for."""
+    from trainer.model import outputs_of
     from trainer.update import Shape
 
     return Shape(
         model=trial.model,
         vocabulary_size=manifest.vocabulary_size,
-        outputs=max(1, len(manifest.label_names)),
+        outputs=outputs_of(trial.task, manifest),
         task=trial.task,
         optimizer=trial.optimizer,
         dtype=trial.dtype,

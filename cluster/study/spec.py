@@ -36,7 +36,7 @@ _LARGEST_SEED = 2**31 - 1
 # With fewer, every best rate is at an edge.
 _FEWEST_RATES = 3
 
-Task = Annotated[str, BeforeValidator(forms.one_of(TASKS, later=["language_model"]))]
+Task = Annotated[str, BeforeValidator(forms.one_of(TASKS))]
 Optimizer = Annotated[str, BeforeValidator(forms.one_of(OPTIMIZERS))]
 Dtype = Annotated[str, BeforeValidator(forms.one_of(DTYPES, later=["mixed_bfloat16", "mixed_float16"]))]
 GlobalBatch = Annotated[int | str, BeforeValidator(forms.global_batch)]
@@ -216,6 +216,15 @@ class StudySpec(Strict):
                 raise ValueError(
                     f"budget is for global batch {batch}, which axes.global_batch does not list: remove it, or list it"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _no_foresight(self) -> Self:
+        if self.task == "language_model" and isinstance(self.model, BuiltInModel) and self.model.bidirectional:
+            raise ValueError(
+                "model.bidirectional is true, but task language_model predicts the next token, which a backward LSTM "
+                "has already read: set bidirectional: false"
+            )
         return self
 
     @model_validator(mode="after")

@@ -23,7 +23,7 @@ def open_learner(world: Any, trial: TrialSpec, inputs: Inputs = TEXT) -> Any:
     shape = Shape(
         model=trial.model,
         vocabulary_size=40,
-        outputs=3,
+        outputs=40 if trial.task == "language_model" else 3,
         task=trial.task,
         optimizer=trial.optimizer,
         dtype=trial.dtype,
@@ -43,7 +43,9 @@ def open_data(folder: str) -> Any:
     return Data(*(open_rows(data, manifest.splits[name], manifest.inputs) for name in SPLITS))
 
 
-def gradients(world: Any, folder: str, trials: list[TrialSpec]) -> dict[tuple[int, int, int], Flat]:
+def gradients(
+    world: Any, folder: str, trials: list[TrialSpec], batches: tuple[int, ...] = GLOBAL_BATCHES
+) -> dict[tuple[int, int, int], Flat]:
     """The gradient of the second update of each trial, for each global batch and micro-batch: {(trial, B, m): flat}."""
     from trainer import plan, share
     from trainer.manifest import read
@@ -53,7 +55,7 @@ def gradients(world: Any, folder: str, trials: list[TrialSpec]) -> dict[tuple[in
     for number, trial in enumerate(trials):
         learner = open_learner(world, trial, inputs)
         learner.start(trial)
-        for batch, micro_batch in itertools.product(GLOBAL_BATCHES, MICRO_BATCHES):
+        for batch, micro_batch in itertools.product(batches, MICRO_BATCHES):
             positions = plan.positions_of(1, batch)
             mine = plan.share(positions, rank=world.rank, workers=world.workers)
             read = share.read_share(replace(trial, global_batch=batch), rows, mine, micro_batch)

@@ -56,9 +56,9 @@ def test_a_chunk_has_rows_of_about_equal_length(rows: Rows, monkeypatch: pytest.
 def reader(seen: list[list[int]], world: World) -> Any:
     """In a learner's place: notes the tokens of each row, and gives no loss."""
 
-    def noting(tokens: Any, labels: Any) -> tuple[float, float]:
+    def noting(tokens: Any, labels: Any) -> tuple[float, float, float]:
         seen.extend(row[row > 0].tolist() for row in tokens)
-        return 0.0, 0.0
+        return 0.0, 0.0, float(len(labels))
 
     collective = types.SimpleNamespace(world=world, sum=lambda sums: sums)
     return types.SimpleNamespace(

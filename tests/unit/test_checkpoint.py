@@ -49,7 +49,7 @@ def saved(update: int, *, arrays: int = 13, best: int = 13) -> Saved:
         seconds_training=1.5,
         seconds_evaluating=0.1 + 0.2,
         loss_sum=2 / 3,
-        loss_updates=4,
+        loss_weight=4.0,
         real_tokens=1e15,
         padded_tokens=3e15,
         best_validation_loss=1e-300,
