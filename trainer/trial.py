@@ -10,11 +10,12 @@ from typing import Any
 
 TASKS = ("classification", "regression", "language_model")
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop", "adagrad", "adadelta")
+WITH_BETA2 = ("adam", "adamw")
 DTYPES = ("float32", "float64")
 SCHEDULES = ("constant", "linear", "cosine")
 DURATION_UNITS = ("epochs", "examples", "updates", "seconds")
 
-_ADDED = {"window_rows": None, "schedule": "constant", "warmup_examples": 0, "stop_at_loss": None}
+_ADDED = {"window_rows": None, "schedule": "constant", "warmup_examples": 0, "stop_at_loss": None, "beta2": None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +45,11 @@ class TrialSpec:
     `global_batch` is a number of rows (`full` is resolved before). `clip_norm` bounds the global norm of the whole
     gradient, None for no bound. `window_rows` shuffles within windows (`trainer.window`), None the whole split.
     `schedule` (one of SCHEDULES) and `warmup_examples` shape the learning rate over the trial (`trainer.schedule`).
-    `stop_at_loss` ends it before its budget, once two evaluations in a row are at or below it.
+    `stop_at_loss` ends it before its budget, once two evaluations in a row are at or below it. `beta2` is that of an
+    optimizer in WITH_BETA2, None for its own default.
+
+    Raises:
+        ValueError: a `beta2` for an optimizer that has none.
     """
 
     data_hash: str
@@ -62,6 +67,12 @@ class TrialSpec:
     schedule: str = "constant"
     warmup_examples: int = 0
     stop_at_loss: float | None = None
+    beta2: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what would be ignored."""
+        if self.beta2 is not None and self.optimizer not in WITH_BETA2:
+            raise ValueError(f"optimizer {self.optimizer} has no beta2")
 
     @property
     def trial_id(self) -> str:

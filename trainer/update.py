@@ -2,8 +2,8 @@
 
 For language_model the one division is by the target tokens of the global batch, counted on all workers.
 
-`Learner` holds a model, its optimiser and the traced functions. Seed, learning rate, clipping and global batch are
-values, not shapes: one learner serves all trials that agree on the rest, without tracing again.
+`Learner` holds a model, its optimiser and the traced functions. Seed, learning rate, beta2, clipping and global batch
+are values, not shapes: one learner serves all trials that agree on the rest, without tracing again.
 """
 
 from dataclasses import dataclass
@@ -15,10 +15,11 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from trainer import loss, model
+from trainer.beta2 import Beta2
 from trainer.collective import Collective
 from trainer.dropout import row_keys
 from trainer.inputs import TEXT, Inputs
-from trainer.trial import ModelSpec, TrialSpec
+from trainer.trial import WITH_BETA2, ModelSpec, TrialSpec
 
 OPTIMIZERS: dict[str, Any] = {
     "sgd": lambda: keras.optimizers.SGD(),
@@ -85,6 +86,9 @@ class Learner:
         self.model = model.training_twin(self._plain(seed=0))
         self.variables = [variable.value for variable in self.model.trainable_variables]
         self.optimizer = OPTIMIZERS[shape.optimizer]()
+        self._beta2 = Beta2(shape.dtype) if shape.optimizer in WITH_BETA2 else None
+        if self._beta2:
+            self.optimizer.beta_2 = self._beta2
         self.optimizer.build(self.model.trainable_variables)
         self._optimizer_start = [variable.numpy() for variable in self.optimizer.variables]
         self._seed = tf.Variable(0, dtype=tf.int64, trainable=False)
@@ -100,6 +104,8 @@ class Learner:
         for variable, value in zip(self.optimizer.variables, self._optimizer_start, strict=True):
             variable.assign(value)
         self.set_rate(trial.learning_rate)
+        if self._beta2:
+            self._beta2.assign(trial.beta2)
         self._seed.assign(trial.seed)
         self._clip_norm.assign(np.inf if trial.clip_norm is None else trial.clip_norm)
         self._clear()

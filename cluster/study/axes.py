@@ -8,13 +8,16 @@ a change of dtype makes a worker trace its functions again and a change of rate 
 
 import math
 from itertools import product
+from typing import Literal
 
 from cluster.study.forms import FULL
-from cluster.study.spec import RateRule, StudySpec
+from cluster.study.spec import HalfLife, RateRule, StudySpec
 from trainer.errors import InputError
-from trainer.trial import TrialSpec
+from trainer.trial import WITH_BETA2, TrialSpec
 
 _EXPONENTS = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}
+# Nearer to 1, the bias correction of Adam's first updates, 1 - beta2**n in float32, is off by over 3 %.
+_LEAST_FORGOTTEN = 1e-6
 
 
 def trials(spec: StudySpec, *, data_hash: str, train_rows: int) -> tuple[TrialSpec, ...]:
@@ -22,9 +25,10 @@ def trials(spec: StudySpec, *, data_hash: str, train_rows: int) -> tuple[TrialSp
 
     Raises:
         InputError: a global batch is larger than the split, `full` is also listed as a number, or the learning-rate
-            rule leaves what a number can hold.
+            rule or beta2 leaves what a number can hold.
     """
     rows_of = _rows(spec.axes.global_batch, train_rows)
+    beta2_at = {rows: beta2(spec.beta2, rows) for rows in rows_of.values()}
     rates_at = {rows: rates(spec.axes.learning_rate, rows) for rows in rows_of.values()}
     model = spec.model.model_spec()
     return tuple(
@@ -43,6 +47,7 @@ def trials(spec: StudySpec, *, data_hash: str, train_rows: int) -> tuple[TrialSp
             window_rows=spec.shuffle.window_rows if spec.shuffle else None,
             schedule=spec.schedule,
             warmup_examples=spec.warmup.examples if spec.warmup else 0,
+            beta2=beta2_at[rows_of[written]] if optimizer in WITH_BETA2 else None,
         )
         for seed, dtype, optimizer, written in product(
             spec.axes.seeds, spec.axes.dtype, spec.axes.optimizer, spec.axes.global_batch
@@ -73,6 +78,27 @@ def rates(axis: tuple[float, ...] | RateRule, global_batch: int) -> tuple[float,
             f"{axis.points} different positive numbers at global batch {global_batch}: change points or factor"
         )
     return found
+
+
+def beta2(rule: HalfLife | Literal["fixed"], global_batch: int) -> float | None:
+    """Adam's beta2 at `global_batch`; None for the optimiser's own.
+
+    `value ** (global_batch / at)`: the squared gradients of as many examples are averaged at any global batch (Marek
+    et al. 2025, arXiv:2507.07101; there .95 at 512 is .9999 at 1).
+
+    Raises:
+        InputError: it is too near to 1.
+    """
+    if rule == "fixed":
+        return None
+    # As for rates, 12 digits: of what is forgotten in an update, which may be very little.
+    forgotten = float(f"{-math.expm1(math.log(rule.value) * global_batch / rule.at):.12g}")
+    if forgotten < _LEAST_FORGOTTEN:
+        raise InputError(
+            f"beta2: {rule.value:g} at global batch {rule.at} is 1 - {forgotten:.1g} at {global_batch}, too near to 1 "
+            f"for float32: give a lower value, or an `at` nearer to {global_batch}"
+        )
+    return 1 - forgotten
 
 
 def _rows(batches: tuple[int | str, ...], train_rows: int) -> dict[int | str, int]:

@@ -6,10 +6,10 @@ from typing import Any
 
 from cluster.study.spec import StudySpec
 
-# Other axes, budgets or resources under the same name only add trials; another task, model, shuffle, schedule or
-# warm-up makes another study: no column would tell its trials apart.
-_FIXED = ("task", "model", "shuffle", "schedule", "warmup")
-_ADDED = {"shuffle": None, "protocol": None, "schedule": "constant", "warmup": None}
+# Other axes, budgets or resources under the same name only add trials; another task, model, shuffle, schedule, warm-up
+# or beta2 makes another study: no column would tell its trials apart.
+_FIXED = ("task", "model", "shuffle", "schedule", "warmup", "beta2")
+_ADDED = {"shuffle": None, "protocol": None, "schedule": "constant", "warmup": None, "beta2": "fixed"}
 
 
 def canonical_json(spec: StudySpec) -> str:

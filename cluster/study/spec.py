@@ -29,7 +29,7 @@ from cluster.study import forms, reading, target
 from cluster.study.models import BuiltInModel, FactoryModel, chosen
 from cluster.study.reading import Strict
 from trainer.errors import InputError
-from trainer.trial import DTYPES, OPTIMIZERS, SCHEDULES, TASKS, Duration
+from trainer.trial import DTYPES, OPTIMIZERS, SCHEDULES, TASKS, WITH_BETA2, Duration
 
 # Keras takes seeds of 32 bits, signed in some places.
 _LARGEST_SEED = 2**31 - 1
@@ -82,6 +82,21 @@ class RateRule(Strict):
 
 
 _RATES: TypeAdapter[tuple[float, ...]] = TypeAdapter(Axis[Rate], config=ConfigDict(strict=True, allow_inf_nan=False))
+
+
+class HalfLife(Strict):
+    """Adam's beta2 whose half-life is the same number of examples at every global batch, `value` at the batch `at`."""
+
+    value: float = Field(gt=0, lt=1, description="a number between 0 and 1, such as 0.999")
+    at: int = Field(ge=1, description="the global batch at which beta2 is `value`, such as 32")
+
+
+def _beta2(value: object) -> object:
+    if value == "fixed" or isinstance(value, HalfLife):
+        return value
+    if isinstance(value, dict):
+        return HalfLife.model_validate(value)
+    raise ValueError("give fixed or {value: 0.999, at: 32}")
 
 
 def _learning_rate(value: object) -> object:
@@ -192,6 +207,7 @@ class StudySpec(Strict):
     evaluate_every: Length = Duration(unit="epochs", amount=1.0)
     schedule: Annotated[str, BeforeValidator(forms.one_of(SCHEDULES))] = "constant"
     warmup: WarmUp | None = Field(default=None, description="{examples: 10000}, or leave it out")
+    beta2: Annotated[HalfLife | Literal["fixed"], BeforeValidator(_beta2)] = "fixed"
     clip_norm: float | None = Field(default=None, gt=0, description="a positive number, or leave it out")
     target: Annotated[ValidationLoss | Literal["auto"] | None, BeforeValidator(_target)] = None
     margin: ValidationLoss | None = Field(default=None, description="{validation_loss: 0.01}, or leave it out")
@@ -224,6 +240,14 @@ class StudySpec(Strict):
             raise ValueError(
                 "model.bidirectional is true, but task language_model predicts the next token, which a backward LSTM "
                 "has already read: set bidirectional: false"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _optimizer_with_beta2(self) -> Self:
+        if self.beta2 != "fixed" and not set(self.axes.optimizer) & set(WITH_BETA2):
+            raise ValueError(
+                f"beta2 is of {' and '.join(WITH_BETA2)}, of which axes.optimizer lists none: list one, or remove beta2"
             )
         return self
 

@@ -1,6 +1,7 @@
 """One update: its gradient, its clipping, its optimiser, and a learner that starts over as if it were new."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -237,6 +238,40 @@ def test_an_optimisers_first_updates_are_plain_keras_on_the_same_gradient(optimi
         expected = flat([variable.numpy() for variable in variables])
         np.testing.assert_allclose(flat(learner.weights()), expected, rtol=1e-12, atol=1e-14)
     assert int(learner.optimizer.iterations) == 3
+
+
+def traced_apply(optimizer: Any, variables: list[Any]) -> Any:
+    return tf.function(lambda gradient: optimizer.apply(gradient, variables))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("optimizer", "plain_of"), [("adam", keras.optimizers.Adam), ("adamw", keras.optimizers.AdamW)]
+)
+def test_beta2_is_a_value_and_gives_keras_own_digits(optimizer: str, plain_of: Any, dtype: str) -> None:
+    trial = replace(TRIAL, optimizer=optimizer, dtype=dtype, learning_rate=0.01)
+    learner = learner_of(trial)
+    train(learner, 1)
+    counts = traces(learner)
+    ended = []
+    for beta2 in (0.95, None, 0.9999, 0.5, None):
+        learner.start(replace(trial, beta2=beta2))
+        variables = [keras.Variable(array, dtype=dtype) for array in learner.weights()]
+        plain = plain_of(trial.learning_rate) if beta2 is None else plain_of(trial.learning_rate, beta_2=beta2)
+        plain.build(variables)
+        apply = traced_apply(plain, variables)
+        for update in range(20):
+            add(learner, first=update * ROWS)
+            gradient = [tf.constant(array) for array in learner.gradient(global_batch=ROWS)[1]]
+            add(learner, first=update * ROWS)
+            learner.update(global_batch=ROWS)
+            apply(gradient)
+            assert learner.weights()[0].tobytes() == variables[0].numpy().tobytes(), (beta2, update)
+            assert flat(learner.weights()).tobytes() == flat([one.numpy() for one in variables]).tobytes()
+        ended.append(flat(learner.weights()))
+    np.testing.assert_array_equal(ended[1], ended[4])
+    assert all(np.abs(ended[0] - other).max() > 1e-4 for other in ended[1:])
+    assert traces(learner) == counts
 
 
 @pytest.mark.parametrize("cuts", [(), (1, 2, 3, 4, 11)])

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cluster.study.axes import rates, trials
-from cluster.study.spec import RateRule, StudySpec
+from cluster.study.axes import beta2, rates, trials
+from cluster.study.spec import HalfLife, RateRule, StudySpec
 from trainer.errors import InputError
 from trainer.trial import DTYPES, OPTIMIZERS, Duration, ModelSpec, TrialSpec
 
@@ -174,3 +174,32 @@ def test_the_schedule_and_the_warm_up_reach_every_trial() -> None:
     assert {(trial.schedule, trial.warmup_examples) for trial in expanded(study())} == {("constant", 0)}
     shaped = expanded(study(schedule="linear", warmup={"examples": 50}))
     assert {(trial.schedule, trial.warmup_examples) for trial in shaped} == {("linear", 50)}
+
+
+def test_beta2_has_the_same_half_life_in_examples_at_every_global_batch() -> None:
+    rule = HalfLife(value=0.95, at=512)
+    assert beta2(rule, 512) == 0.95
+    assert beta2(rule, 1) == pytest.approx(0.99990, abs=1e-6)
+    assert beta2("fixed", 1) is None
+    half_lives = [batch * math.log(0.5) / math.log(beta2(rule, batch) or 0) for batch in (1, 17, 512, 4096)]
+    assert half_lives == [pytest.approx(half_lives[0], rel=1e-9)] * 4
+
+
+def test_beta2_reaches_the_trials_of_adam_alone() -> None:
+    spec = study(beta2={"value": 0.999, "at": 8}, axes={"optimizer": ["sgd", "adam", "adamw"]})
+    found = {(trial.global_batch, trial.optimizer): trial.beta2 for trial in expanded(spec, rows=16)}
+    square = pytest.approx(0.999**2, rel=1e-12)
+    assert found == {
+        (8, "sgd"): None,
+        (16, "sgd"): None,
+        (8, "adam"): pytest.approx(0.999, rel=1e-15),
+        (16, "adam"): square,
+        (8, "adamw"): pytest.approx(0.999, rel=1e-15),
+        (16, "adamw"): square,
+    }
+    assert {trial.beta2 for trial in expanded(study(axes={"optimizer": "adam"}))} == {None}
+
+
+def test_a_beta2_that_float32_cannot_tell_from_1_is_refused() -> None:
+    with pytest.raises(InputError, match=r"beta2: 0.999 at global batch 5000 is 1 - 2e-07 at 1, .* nearer to 1$"):
+        beta2(HalfLife(value=0.999, at=5000), 1)

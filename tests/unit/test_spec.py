@@ -396,3 +396,31 @@ def test_a_wrong_schedule_or_warm_up_is_told_its_remedy() -> None:
         spec_with(schedule="cosin")
     with pytest.raises(InputError, match=r"warmup.examples is 0: give a whole number of examples of at least 1"):
         spec_with(warmup={"examples": 0})
+
+
+def test_a_beta2_is_identity_and_fixed_leaves_it_alone() -> None:
+    plain = spec_with()
+    assert identity.spec_hash(spec_with(beta2="fixed")) == identity.spec_hash(plain)
+    assert "beta2" not in yaml.safe_load(identity.canonical_json(plain))
+    held = spec_with(beta2={"value": 0.99, "at": 32})
+    assert parse(identity.canonical_json(held), where="stored") == held
+    assert sorted(identity.changed(identity.canonical_json(plain), held)) == [
+        "beta2.at: (none) -> 32",
+        "beta2.value: (none) -> 0.99",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"beta2": "half"}, r"beta2 is .half.: give fixed or \{value: 0.999, at: 32\}"),
+        ({"beta2": 0.99}, r"beta2 is 0.99: give fixed or"),
+        ({"beta2": {"value": 1, "at": 32}}, r"beta2.value is 1: give a number between 0 and 1"),
+        ({"beta2": {"value": 0.9}}, r"beta2.at is missing: give the global batch"),
+        ({"beta2": {"value": 0.9, "at": 8}, "axes__optimizer": "sgd"}, r"beta2 is of adam and adamw, .*: list one"),
+    ],
+    ids=str,
+)
+def test_a_wrong_beta2_is_told_its_remedy(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        spec_with(**changes)

@@ -2,6 +2,8 @@
 
 from dataclasses import asdict, replace
 
+import pytest
+
 from trainer.trial import Duration, ModelSpec, TrialSpec, from_dict
 
 TRIAL = TrialSpec(
@@ -35,10 +37,16 @@ def test_every_field_changes_the_id() -> None:
         "schedule": "cosine",
         "warmup_examples": 100,
         "stop_at_loss": 0.5,
+        "beta2": 0.99,
     }
     assert set(changes) == set(asdict(TRIAL))
     ids = {replace(TRIAL, **{name: value}).trial_id for name, value in changes.items()}
     assert len(ids | {TRIAL.trial_id}) == len(changes) + 1
+
+
+def test_a_beta2_is_refused_where_it_would_be_ignored() -> None:
+    with pytest.raises(ValueError, match="sgd has no beta2"):
+        replace(TRIAL, optimizer="sgd", beta2=0.99)
 
 
 def test_the_id_survives_a_round_trip_and_the_years() -> None:
