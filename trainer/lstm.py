@@ -75,3 +75,10 @@ def kernel_path(layer: Any) -> str:
     if not (usual and layer.recurrent_activation is keras.activations.sigmoid):
         return "keras"
     return "cudnn" if tf.config.list_logical_devices("GPU") else "xla"
+
+
+def kernel_paths(model: keras.Model) -> str:
+    """What computes the LSTM layers of a model (`kernel_path`): sorted, with '+' between; "none" without any."""
+    layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.LSTM)]
+    paths = {kernel_path(layer) if isinstance(layer, RightPaddedLSTM) else "keras" for layer in layers}
+    return "+".join(sorted(paths)) or "none"

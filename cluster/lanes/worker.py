@@ -203,13 +203,15 @@ class _Trainer:
         """What this worker runs on, and what was proven of trials like this one."""
         import tensorflow as tf
 
-        device = "gpu" if tf.config.list_logical_devices("GPU") else "cpu"
+        from trainer.lstm import kernel_paths
+
+        shape = shape_of(trial, self._manifest)
         return Machine(
-            device=device,
-            kernel_path="cudnn" if device == "gpu" else "keras",
+            device="gpu" if tf.config.list_logical_devices("GPU") else "cpu",
+            kernel_path=kernel_paths(self._learners[shape].model),
             tensorflow_version=tf.__version__,
             peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-            gradient_check=self._proofs[shape_of(trial, self._manifest)].largest,
+            gradient_check=self._proofs[shape].largest,
         )
 
     def _prove(self, job: Job, learner: Any) -> None:

@@ -7,7 +7,7 @@ keras = pytest.importorskip("keras")
 import tensorflow as tf  # noqa: E402
 
 from trainer import model  # noqa: E402
-from trainer.lstm import RightPaddedLSTM, kernel_path  # noqa: E402
+from trainer.lstm import RightPaddedLSTM, kernel_path, kernel_paths  # noqa: E402
 from trainer.trial import ModelSpec  # noqa: E402
 
 pytestmark = pytest.mark.tf
@@ -36,6 +36,7 @@ def test_the_twin_computes_what_plain_keras_computes(variant: ModelSpec, count: 
     swapped = [layer for layer in twin._flatten_layers() if isinstance(layer, RightPaddedLSTM)]
     assert len(swapped) == variant.layers * (2 if variant.bidirectional else 1)
     assert {kernel_path(layer) for layer in swapped} == {"xla"}
+    assert (kernel_paths(twin), kernel_paths(plain)) == ("xla", "keras")
     tokens = rows(count, longest)
     labels = np.arange(count) % 4
 
@@ -58,6 +59,7 @@ def test_the_twin_computes_what_plain_keras_computes(variant: ModelSpec, count: 
 def test_a_layer_with_other_activations_is_left_to_keras() -> None:
     assert kernel_path(keras.layers.LSTM(3, activation="relu")) == "keras"
     assert kernel_path(keras.layers.LSTM(3)) == "xla"
+    assert kernel_paths(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])) == "none"
 
 
 @pytest.mark.parametrize("backwards", [False, True])
