@@ -79,6 +79,8 @@ def show_points(
     asked = query.asked(summary, study)
     trials = query.trials(summary, study)
     points = query.points(trials, by=by, where=condition)
+    if query.task(summary, study) == "language_model":
+        points = query.with_perplexity(points)
     if not points.num_rows:
         click.echo("no trial has ended yet" if condition is None else "--where chose no trial", err=True)
     if query.mixes_trials(points):

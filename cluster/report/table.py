@@ -57,6 +57,7 @@ POINTS = [
     Column("seeds", ("", "seeds")),
     Column("updates_mean", ("", "updates"), decimals=0),
     *_loss("best_validation_loss", "best val.", "loss"),
+    Column("perplexity", ("", "perplexity"), decimals=2),
     *_COUNTS,
     *_loss("test_accuracy", "test", "accuracy"),
     Column("seconds_training_mean", ("training", "s"), decimals=1),

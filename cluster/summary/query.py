@@ -112,6 +112,20 @@ def points(trials: pa.Table, by: Sequence[str] | None = None, where: str | None 
     return pa.table(columns).sort_by([(key, "ascending") for key in keys])
 
 
+def with_perplexity(points: pa.Table) -> pa.Table:
+    """The points of a language model with one more column: `perplexity`, e to the mean best validation loss.
+
+    It is the geometric mean of the trials' perplexities.
+    """
+    return points.append_column("perplexity", pc.exp(points["best_validation_loss_mean"]))
+
+
+def task(summary: Summary, study: str) -> str | None:
+    """The task of a study's newest spec; None when no spec says so."""
+    specs = studies(summary, study)["task"].to_pylist()
+    return specs[-1] if specs else None
+
+
 def lowest(points: pa.Table) -> pa.Table:
     """The point of each study with the lowest mean of best_validation_loss; of equal ones the first."""
     measured = points.filter(pc.is_finite(points["best_validation_loss_mean"]))

@@ -74,6 +74,16 @@ def test_the_table_is_aligned_and_says_what_it_does_not_say(summary: str) -> Non
     )
 
 
+def test_a_language_model_has_its_perplexity_beside_the_loss(summary: str) -> None:
+    newer = {"spec_hash": "a2", "trials": 8, "task": "language_model"}
+    Summary(summary).write_study({**newer, "study": "wiki", "started_at": datetime(2026, 2, 2, 3, 4, tzinfo=UTC)})
+    lines = results("wiki", "--summary", summary).stdout.splitlines()
+    assert "perplexity" in lines[1]
+    # e to the 0.5 and to the 0.6.
+    assert "1.65" in lines[2]
+    assert "1.82" in lines[3]
+
+
 def test_the_list_of_studies(summary: str) -> None:
     lines = results("--summary", summary).stdout.splitlines()
     assert lines[2].split()[:3] == ["other", "8", "-"]
