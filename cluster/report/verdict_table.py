@@ -20,8 +20,9 @@ COLUMNS = [
     Column("loss_sd", ("", "sd"), decimals=4),
     Column("against_reference", ("against", "reference")),
     Column("difference", ("difference", "of loss"), decimals=4),
-    Column("low95", ("95 % CI", "from"), decimals=4),
-    Column("high95", ("", "to"), decimals=4),
+    # Of 90 %: the one that decides equivalence.
+    Column("low90", ("90 % CI", "from"), decimals=4),
+    Column("high90", ("", "to"), decimals=4),
     Column("reached", ("reached", "target")),
     Column("updates_to_target", ("updates", "to target"), decimals=0),
     Column("examples_to_target", ("examples", "to target"), decimals=0),
@@ -62,7 +63,7 @@ def _rows(group: GroupVerdict, *, several: bool) -> list[dict[str, Any]]:
         if several:
             row |= {"optimizer": group.optimizer, "dtype": group.dtype}
         if quality:
-            row |= {"difference": quality.difference, "low95": quality.low95, "high95": quality.high95}
+            row |= {"difference": quality.difference, "low90": quality.low90, "high90": quality.high90}
         row["against_reference"] = quality.outcome if quality else _standing(group, cell.global_batch)
         if cell.reach and cell.usable:
             row["reached"] = f"{cell.reach.success.reached}/{cell.reach.success.runs}"
