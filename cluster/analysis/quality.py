@@ -24,8 +24,7 @@ Outcome = Literal["equivalent", "worse", "better", "undecided"]
 class Quality:
     """A cell's losses minus the reference's: the mean and its 95 % and 90 % intervals, and what follows.
 
-    `pairs` are the seeds of both that completed; `seeds_needed` is how many more of them would probably (80 %) decide,
-    None where it is decided or no number of them up to a thousand would.
+    `pairs` are the seeds of both that completed, `deviation` that of the differences.
     """
 
     global_batch: int
@@ -38,7 +37,6 @@ class Quality:
     pairs: int
     p_value: float
     outcome: Outcome
-    seeds_needed: int | None
 
 
 def compare(
@@ -69,10 +67,6 @@ def compare(
 
 def _quality(cell: Cell, differences: Sequence[float], p_value: float, margin: float | None) -> Quality:
     wide, narrow = interval(differences, 0.95), interval(differences, 0.90)
-    outcome = _outcome(differences, wide.mean, p_value, margin)
-    needed = None
-    if outcome == "undecided" and margin is not None and wide.deviation:
-        needed = _more_seeds(wide.mean, wide.deviation, wide.pairs, margin)
     return Quality(
         global_batch=cell.global_batch,
         difference=wide.mean,
@@ -83,8 +77,7 @@ def _quality(cell: Cell, differences: Sequence[float], p_value: float, margin: f
         deviation=wide.deviation,
         pairs=wide.pairs,
         p_value=p_value,
-        outcome=outcome,
-        seeds_needed=needed,
+        outcome=_outcome(differences, wide.mean, p_value, margin),
     )
 
 
@@ -96,14 +89,17 @@ def _outcome(differences: Sequence[float], mean: float, p_value: float, margin: 
     return "undecided"
 
 
-def _more_seeds(mean: float, deviation: float, pairs: int, margin: float) -> int | None:
-    """The further pairs that would decide, and at least one, if the difference measured is the true one.
+def more_seeds(quality: Quality, margin: float) -> int | None:
+    """How many further pairs would probably (80 %) decide what is undecided; None if no number up to a thousand would.
 
-    Beyond the margin they would show a difference, within it that it is none that matters. One that is measured near
-    the margin would take thousands: then for none at all.
+    If the difference measured is the true one: beyond the margin they would show it, within it that it is none that
+    matters. One that is measured near the margin would take thousands: then for none at all.
     """
-    if abs(mean) >= margin:
-        needed = pairs_to_detect(deviation, mean)
+    if not quality.deviation:
+        return None
+    apart = abs(quality.difference)
+    if apart >= margin:
+        needed = pairs_to_detect(quality.deviation, apart)
     else:
-        needed = pairs_needed(deviation, margin, abs(mean) if abs(mean) < margin / 2 else 0.0)
-    return None if needed is None else max(1, needed - pairs)
+        needed = pairs_needed(quality.deviation, margin, apart if apart < margin / 2 else 0.0)
+    return None if needed is None else max(1, needed - quality.pairs)

@@ -19,7 +19,7 @@ from cluster.analysis.cells import Cell, cells_of
 from cluster.analysis.declared import Declared, declared
 from cluster.analysis.paired import Interval, interval
 from cluster.analysis.pareto import B20, Knee
-from cluster.analysis.quality import Quality, compare
+from cluster.analysis.quality import Quality, compare, more_seeds
 from cluster.analysis.reach import CLOCKS, MEASURES, CellReach, ratio, reach
 from cluster.analysis.refusals import Cannot, refusals, usable
 
@@ -80,13 +80,18 @@ class Arm:
 
 @dataclass(frozen=True, kw_only=True)
 class GroupVerdict:
-    """The verdict on the batch sizes of one optimizer and dtype."""
+    """The verdict on the batch sizes of one optimizer and dtype.
+
+    `seeds_needed` is, for each batch size that is undecided, how many more seeds would probably decide (None: more than
+    a thousand); empty without a margin. `slopes` are those of log(updates) from each batch size to the next.
+    """
 
     optimizer: str
     dtype: str
     reference: int | None
     cells: tuple[CellVerdict, ...]
     arms: tuple[Arm, ...]
+    seeds_needed: dict[int, int | None]
     firsts: tuple[First, ...]
     knee: Knee | None
     b20: B20 | None
@@ -132,6 +137,7 @@ def _group(cells: Sequence[Cell], known: Declared) -> GroupVerdict:
         reference=reference.global_batch if reference else None,
         cells=tuple(_figures(cell, reaches.get(cell.global_batch)) for cell in cells),
         arms=arms,
+        seeds_needed=_seeds_needed(arms[0].qualities, known.margin) if arms and known.margin is not None else {},
         firsts=firsts,
         knee=knee,
         b20=b20,
@@ -202,6 +208,10 @@ def _arm(cells: Sequence[Cell], reference: Cell, margin: float | None, clock: st
         losses={batch: float(np.mean(losses)) for batch, losses in means.items() if losses},
         qualities=compare(cells, reference, margin, clock=clock or "updates", most=most),
     )
+
+
+def _seeds_needed(qualities: Sequence[Quality], margin: float) -> dict[int, int | None]:
+    return {one.global_batch: more_seeds(one, margin) for one in qualities if one.outcome == "undecided"}
 
 
 def _first(cells: Sequence[Cell], reaches: Mapping[int, CellReach], measure: str) -> First | None:

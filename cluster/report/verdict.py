@@ -92,13 +92,14 @@ def _undecided(one: Quality, cells: dict[int, CellVerdict], group: GroupVerdict,
     if margin is None:
         return f"{text}, and no margin says whether that matters."
     text += f" {'crosses' if abs(one.difference) < margin else 'reaches'} the margin of {margin:g}"
-    if one.seeds_needed is None:
+    seeds = group.seeds_needed[one.global_batch]
+    if seeds is None:
         return f"{text}; no practical number of seeds would decide it."
     both = [cells[one.global_batch], cells[group.reference or 0]]
-    hours = one.seeds_needed * sum(cell.seconds or 0.0 for cell in both) / 3600
+    hours = seeds * sum(cell.seconds or 0.0 for cell in both) / 3600
     costs = [cell.usd for cell in both]
-    usd = "" if None in costs else f", {one.seeds_needed * sum(cost or 0.0 for cost in costs):.2f} usd"
-    return f"{text}; about {one.seeds_needed} more seeds ({hours:.2g} h of one lane{usd}) would probably decide it."
+    usd = "" if None in costs else f", {seeds * sum(cost or 0.0 for cost in costs):.2f} usd"
+    return f"{text}; about {seeds} more seeds ({hours:.2g} h of one lane{usd}) would probably decide it."
 
 
 def _axes(arms: Sequence[Arm]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow.compute as pc
 import pytest
 from click.testing import CliRunner
+from scipy import stats
 
 from cluster.analysis.verdict import GroupVerdict, Verdict, judge
 from cluster.report.verdict import sentences, warnings
@@ -56,9 +57,10 @@ def test_one_that_is_worse_is_called_worse_with_its_interval() -> None:
 
 def test_what_noise_hides_is_undecided_with_the_seeds_that_would_decide() -> None:
     verdict, group = judged(study(spec_of(), World(run_deviation=0.08)))
-    undecided = [one for one in group.arms[0].qualities if one.outcome == "undecided"]
+    undecided = {batch for batch, outcome in outcomes(group).items() if outcome == "undecided"}
     assert undecided
-    assert all(one.seeds_needed is None or one.seeds_needed >= 1 for one in undecided)
+    assert set(group.seeds_needed) == undecided
+    assert all(seeds is None or seeds >= 1 for seeds in group.seeds_needed.values())
     assert any(
         re.search(r"undecided.*about \d+ more seeds \(.* h of one lane, .* usd\)", line) for line in sentences(verdict)
     )
@@ -212,15 +214,16 @@ def test_the_ranking_depends_on_what_is_held_equal() -> None:
     assert "unequal_updates" in {one.code for one in group.caveats}
 
 
-def test_of_100_studies_of_equal_batch_sizes_at_most_5_percent_call_one_different() -> None:
+def test_studies_of_equal_batch_sizes_call_one_different_no_more_often_than_5_percent_allow() -> None:
     rates = {"around": 0.01, "at": 32, "rule": "sqrt", "points": 3}
     axes = {"global_batch": list(BATCHES), "learning_rate": rates, "seeds": 5}
     spec, alarms = spec_of(axes=axes, budget={"epochs": 12}, evaluate_every={"epochs": 2}, target=None), 0
-    for number in range(100):
+    for number in range(60):
         # So quick that every batch size is at its floor when the budget ends: nothing but chance is left.
         world = World(smin=2.0, run_deviation=0.05, random_seed=number)
         alarms += bool({"worse", "better"} & set(outcomes(judge(*study(spec, world)).groups[0]).values()))
-    assert alarms <= 5
+    # Of a rate of 5 %, one sample in a hundred has more; `tests.benchmarks.false_alarms` measures the rate itself.
+    assert alarms <= stats.binom.ppf(0.99, 60, 0.05)
 
 
 def test_the_command_prints_tables_sentences_and_json(tmp_path: Any) -> None:
