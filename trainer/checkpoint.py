@@ -25,6 +25,8 @@ class Progress:
     """Where a trial stands; it changes as the trial goes on. Losses are summed since the last evaluation.
 
     `loss_weight` is by what that sum is to be divided: updates, or target tokens in global batches for language_model.
+    `noise` are the moments of each update that was measured (`trainer.noise`), of which `noise_told` went into the
+    evaluations so far.
     """
 
     update: int = 0
@@ -39,6 +41,8 @@ class Progress:
     best_validation_loss: float | None = None
     best_validation_accuracy: float | None = None
     evaluations: list[dict[str, Any]] = field(default_factory=list)
+    noise: list[list[float]] = field(default_factory=list)
+    noise_told: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from trainer import loss, plan, schedule
+from trainer import loss, noise, plan, schedule
 from trainer.checkpoint import Arrays, Checkpoints, Progress, Saved
 from trainer.errors import DivergedError
 from trainer.evaluate import Score, score
@@ -64,10 +64,11 @@ class Journey:
         """One update; tells whether it was the last, whether an evaluation is due, and whether to stop here."""
         started = time.monotonic()
         self._set_rate()
-        for micro_batch in share.micro_batches:
-            self.learner.add(micro_batch)
-        updated = self.learner.update(global_batch=self.trial.global_batch, extras=self._extras(share, wish))
+        parts = self._add(share)
+        updated = self.learner.update(global_batch=self.trial.global_batch, extras=(*self._extras(share, wish), *parts))
         self._account(updated, time.monotonic() - started)
+        if share.measured:
+            self._measure(updated)
         stop, time_up, evaluate = updated.extras[:3] > 0
         update = self.progress.update
         due = plan.is_due(
@@ -105,7 +106,9 @@ class Journey:
             validation_accuracy=result.accuracy,
             gradient_norm=self.gradient_norm,
             learning_rate=self._rate(max(0, progress.update - 1)),
+            noise_scale=noise.scale(progress.noise[progress.noise_told :]),
         )
+        progress.noise_told = len(progress.noise)
         progress.evaluations.append(asdict(evaluation))
         self.publish(evaluation)
 
@@ -167,6 +170,25 @@ class Journey:
             self.learner.set_rate(rate)
             self.rate = rate
 
+    def _add(self, share: Share) -> tuple[float, float]:
+        """Add this worker's share; if it is measured, what of its micro-batches rides in the all-reduce."""
+        if not share.measured:
+            for micro_batch in share.micro_batches:
+                self.learner.add(micro_batch)
+            return 0.0, 0.0
+        squared = sum(self.learner.add_measured(micro_batch) for micro_batch in share.micro_batches)
+        return sum(len(micro_batch.labels) ** 2 for micro_batch in share.micro_batches), squared
+
+    def _measure(self, updated: Updated) -> None:
+        rows_squared, parts_squared = updated.extras[5:].tolist()
+        found = noise.moments(
+            rows=self.trial.global_batch,
+            squared=(updated.targets * updated.gradient_norm) ** 2,
+            part_rows_squared=rows_squared,
+            parts_squared=parts_squared,
+        )
+        self.progress.noise.append(list(found))
+
     def _extras(self, share: Share, wish: State | None) -> tuple[float, ...]:
         """What rides in the all-reduce: rank 0's wish to stop, its clock's verdicts, and the tokens computed."""
         first = self.learner.collective.world.rank == 0
@@ -222,4 +244,5 @@ class Journey:
             best_validation_accuracy=progress.best_validation_accuracy,
             test_loss=test.loss if test else None,
             test_accuracy=test.accuracy if test else None,
+            noise_scale=noise.scale(progress.noise[len(progress.noise) // 2 :]),
         )

@@ -22,7 +22,8 @@ class Evaluation:
 
     `training_loss` is the mean over the rows used since the evaluation before, None at the start;
     `gradient_norm` is of the last update, before clipping; `learning_rate` the one it was made with (at the start, the
-    one of the first update).
+    one of the first update). `noise_scale` is that of the gradient, in rows, over the updates measured since the
+    evaluation before; None when there was none, or too much noise to say (`trainer.noise`).
     """
 
     update: int
@@ -34,6 +35,8 @@ class Evaluation:
     validation_accuracy: float | None
     gradient_norm: float | None
     learning_rate: float
+    # What an older checkpoint's evaluations lack.
+    noise_scale: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +45,8 @@ class Outcome:
 
     `seconds_training` are of all attempts together, of which `seconds_resumed` lay behind the checkpoint that this one
     began from; `seconds_evaluating` and `seconds_saving` are of this attempt. `first_update_at` is the Unix time at
-    which its first update was made.
+    which its first update was made. `noise_scale` is as an evaluation's, over the later half of all measured updates:
+    at the start it is far smaller than where most of a trial takes place.
     """
 
     state: State
@@ -64,3 +68,4 @@ class Outcome:
     best_validation_accuracy: float | None
     test_loss: float | None
     test_accuracy: float | None
+    noise_scale: float | None

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from trainer import plan
+from trainer import noise, plan
 from trainer.collective import World
 from trainer.order import rows_at
 from trainer.rows import Ints, Rows
@@ -19,11 +19,15 @@ from trainer.window import shards_needed
 
 @dataclass(frozen=True)
 class Share:
-    """A worker's share of one update, and how many tokens of it are real and how many are computed."""
+    """A worker's share of one update, and how many tokens of it are real and how many are computed.
+
+    `measured` says that the update's gradient noise is measured (`trainer.noise`), for which it is cut otherwise.
+    """
 
     micro_batches: list[MicroBatch]
     real_tokens: int
     padded_tokens: int
+    measured: bool = False
 
 
 def shares_of(trial: TrialSpec, rows: Rows, world: World, micro_batch: int, first_update: int) -> Iterator[Share]:
@@ -32,21 +36,27 @@ def shares_of(trial: TrialSpec, rows: Rows, world: World, micro_batch: int, firs
     update = first_update
     while True:
         positions = plan.positions_of(update, trial.global_batch)
-        yield read_share(trial, rows, plan.share(positions, rank=world.rank, workers=world.workers), micro_batch)
+        mine = plan.share(positions, rank=world.rank, workers=world.workers)
+        measured = noise.is_measured(update, global_batch=trial.global_batch)
+        yield read_share(trial, rows, mine, micro_batch, measured=measured)
         update += 1
 
 
-def read_share(trial: TrialSpec, rows: Rows, positions: range, micro_batch: int) -> Share:
-    """The rows at `positions`, as micro-batches of about equal length."""
+def read_share(trial: TrialSpec, rows: Rows, positions: range, micro_batch: int, *, measured: bool = False) -> Share:
+    """The rows at `positions`, as micro-batches of about equal length; if `measured`, in order (`trainer.noise`)."""
     numbers = rows_at(positions, rows=len(rows), seed=trial.seed, window_rows=trial.window_rows)
     lengths = rows.lengths(numbers)
+    sorted_by = lengths
+    if measured:
+        sorted_by, micro_batch = np.zeros_like(lengths), min(micro_batch, noise.part_rows(trial.global_batch))
     batches = []
-    for chunk in plan.micro_batches(lengths, micro_batch=micro_batch):
+    for chunk in plan.micro_batches(sorted_by, micro_batch=micro_batch):
         tokens, labels = map(tf.constant, read_arrays(trial.task, rows, numbers[chunk]))
         batches.append(
             MicroBatch(tokens=tokens, labels=labels, positions=tf.constant(positions.start + chunk, tf.int64))
         )
-    return Share(batches, int(lengths.sum()), sum(int(np.prod(batch.tokens.shape[:2])) for batch in batches))
+    padded = sum(int(np.prod(batch.tokens.shape[:2])) for batch in batches)
+    return Share(batches, int(lengths.sum()), padded, measured)
 
 
 def read_arrays(task: str, rows: Rows, numbers: Ints) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:

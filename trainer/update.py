@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from trainer import loss, model
+from trainer import loss, model, noise
 from trainer.beta2 import Beta2
 from trainer.collective import Collective
 from trainer.dropout import row_keys
@@ -118,6 +118,10 @@ class Learner:
         """Add a micro-batch's gradients and losses, summed over its rows, to this worker's share."""
         self._add(micro_batch.tokens, micro_batch.labels, micro_batch.positions)
 
+    def add_measured(self, micro_batch: MicroBatch) -> float:
+        """`add`, and the squared norm of the micro-batch's own sum of gradients (`trainer.noise`)."""
+        return float(self._add_measured(micro_batch.tokens, micro_batch.labels, micro_batch.positions))
+
     def update(self, *, global_batch: int, extras: tuple[float, ...] = ()) -> Updated:
         """Sum over the workers, divide by the global batch (or its targets), and change the weights once.
 
@@ -182,23 +186,33 @@ class Learner:
             "regression": tf.TensorSpec([None], tf.float32),
             "language_model": tokens,
         }[self.shape.task]
-        self._add = tf.function(self._add_rows, input_signature=[tokens, labels, tf.TensorSpec([None], tf.int64)])
+        rows = [tokens, labels, tf.TensorSpec([None], tf.int64)]
+        self._add = tf.function(self._add_rows, input_signature=rows)
+        self._add_measured = tf.function(self._add_measured_rows, input_signature=rows)
         self._evaluate = tf.function(self._evaluate_rows, input_signature=[tokens, labels])
         self._update = tf.function(
             self._update_once, input_signature=[tf.TensorSpec([], tf.float64), tf.TensorSpec([None], tf.float64)]
         )
 
     def _add_rows(self, tokens: Any, labels: Any, positions: Any) -> None:
+        self._added(tokens, labels, positions)
+
+    def _add_measured_rows(self, tokens: Any, labels: Any, positions: Any) -> Any:
+        return noise.squared_norm(self._added(tokens, labels, positions))
+
+    def _added(self, tokens: Any, labels: Any, positions: Any) -> list[Any]:
         with tf.GradientTape() as tape, row_keys(self._seed, positions):
             logits = self.model(tokens, training=True)
             total = tf.reduce_sum(loss.per_row(self.shape.task, labels, logits))
-        for sums, gradient in zip(self._sums, tape.gradient(total, self.variables), strict=True):
+        gradients = tape.gradient(total, self.variables)
+        for sums, gradient in zip(self._sums, gradients, strict=True):
             if isinstance(gradient, tf.IndexedSlices):
                 sums.scatter_add(gradient)
             elif gradient is not None:
                 sums.assign_add(gradient)
         self._loss_sum.assign_add(tf.cast(total, tf.float64))
         self._targets.assign_add(tf.reduce_sum(loss.targets(self.shape.task, labels)))
+        return list(gradients)
 
     def _evaluate_rows(self, tokens: Any, labels: Any) -> tuple[Any, Any, Any]:
         logits = self.model(tokens, training=False)

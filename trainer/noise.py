@@ -1,0 +1,74 @@
+"""The gradient noise scale tr(Sigma) / |G|^2: how many rows a gradient averages when its noise is as large as itself.
+
+McCandlish et al. 2018 (arXiv:1812.06162, section 2.2 and appendix A.1, "B_simple"). The unit is rows: also for
+language_model, where a row's gradient is the sum over its targets, and G the mean of such sums. An order of magnitude,
+not a verdict: it grows as a trial goes on and moves with the learning rate. What dropout draws counts as noise.
+
+Few updates are measured, so that it costs little, each before clipping. Their shares are cut into micro-batches in the
+order of their positions, which is random, and not by length as others are: rows of one length have gradients alike,
+which would pass for noise. How much noise the estimate has itself depends on the batch: far below the noise scale,
+|G|^2 is a small difference of large numbers, and what it is of a few updates may be no more than its sign.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+EVERY = 64
+PARTS = 8
+
+
+class Moments(NamedTuple):
+    """Unbiased estimates of |G|^2 and of tr(Sigma), the trace of the covariance of one row's gradient."""
+
+    squared_gradient: float
+    trace: float
+
+
+def is_measured(update: int, *, global_batch: int) -> bool:
+    """Whether update `update` (from 0) is: every EVERY-th, whatever the layout; a batch of one row has no parts."""
+    return global_batch > 1 and update % EVERY == EVERY - 1
+
+
+def part_rows(global_batch: int) -> int:
+    """The most rows in a part of a measured batch, which is then cut into at least two, and PARTS where it can be."""
+    return max(1, global_batch // PARTS)
+
+
+def moments(*, rows: float, squared: float, part_rows_squared: float, parts_squared: float) -> Moments:
+    """What one update tells, from sums of gradients over rows, of the whole batch and of the parts it was cut into.
+
+    `squared` is |S|^2 of the sum S over all `rows`; `parts_squared` the sum of |s_j|^2 over the parts of all workers,
+    and `part_rows_squared` that of the squares of their rows. A sum over b rows has E|s|^2 = b^2 |G|^2 + b tr(Sigma),
+    so that the two sums of squares are two linear equations, whatever the sizes of the parts.
+    """
+    squared_gradient = (squared - parts_squared) / (rows**2 - part_rows_squared)
+    return Moments(squared_gradient, (squared - rows**2 * squared_gradient) / rows)
+
+
+def scale(measured: Sequence[Sequence[float]]) -> float | None:
+    """The noise scale in rows from the `Moments` of some updates: the ratio of their averages.
+
+    Never the average of their ratios, which is far off where |G|^2 comes out near zero. None when nothing was measured
+    and when |G|^2 is not above zero, which leaves no more than that the scale is large.
+    """
+    if not measured:
+        return None
+    squared_gradient, trace = np.mean(measured, axis=0)
+    ratio = trace / squared_gradient if squared_gradient > 0 else math.inf
+    return float(ratio) if math.isfinite(ratio) else None
+
+
+def squared_norm(gradients: Iterable[Any]) -> Any:
+    """|s|^2 of a gradient, float64; an embedding's, which has a row for each use of a token, summed by token before."""
+    return tf.add_n([_squared(gradient) for gradient in gradients if gradient is not None])
+
+
+def _squared(gradient: Any) -> Any:
+    if isinstance(gradient, tf.IndexedSlices):
+        tokens, places = tf.unique(gradient.indices)
+        gradient = tf.math.unsorted_segment_sum(gradient.values, places, tf.size(tokens))
+    return tf.reduce_sum(tf.square(tf.cast(gradient, tf.float64)))
