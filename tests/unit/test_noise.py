@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("tensorflow")
 
-from trainer import noise  # noqa: E402
+from trainer import noise
 
 DIMENSIONS, TRACE = 100, 100.0
 
