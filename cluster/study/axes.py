@@ -11,7 +11,8 @@ from itertools import product
 from typing import Literal
 
 from cluster.study.forms import FULL
-from cluster.study.spec import HalfLife, RateRule, StudySpec
+from cluster.study.rules import HalfLife, RateRule
+from cluster.study.spec import StudySpec
 from trainer.errors import InputError
 from trainer.trial import WITH_BETA2, TrialSpec
 

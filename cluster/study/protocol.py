@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from cluster.study.spec import Protocol
+from cluster.study.rules import Protocol
 from trainer.trial import TrialSpec
 
 GRID, SCREEN, CONFIRM = PHASES = ("grid", "screen", "confirm")

@@ -13,21 +13,19 @@ file. A scalar may stand where a list is meant. A budget is one duration for all
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self
 
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
-    ConfigDict,
     Field,
     PlainSerializer,
-    TypeAdapter,
     model_validator,
 )
 
-from cluster.study import forms, reading, target
+from cluster.study import forms, reading, rules, target
 from cluster.study.models import BuiltInModel, FactoryModel, chosen
 from cluster.study.reading import Strict
+from cluster.study.rules import Axis, HalfLife, Protocol, RateRule, Shuffle, WarmUp
 from trainer.errors import InputError
 from trainer.trial import DTYPES, OPTIMIZERS, SCHEDULES, TASKS, WITH_BETA2, Duration
 
@@ -42,7 +40,6 @@ Dtype = Annotated[str, BeforeValidator(forms.one_of(DTYPES, later=["mixed_bfloat
 GlobalBatch = Annotated[int | str, BeforeValidator(forms.global_batch)]
 MicroBatch = Annotated[int | str, BeforeValidator(forms.micro_batch)]
 Seed = Annotated[int, Field(ge=0, le=_LARGEST_SEED)]
-Rate = Annotated[float, Field(gt=0)]
 Length = Annotated[Duration, BeforeValidator(forms.duration), PlainSerializer(forms.plain_budget)]
 Budget = Annotated[
     Duration | dict[int | str, Duration],
@@ -51,67 +48,11 @@ Budget = Annotated[
 ]
 
 
-Value = TypeVar("Value")
-Axis = Annotated[
-    tuple[Value, ...],
-    BeforeValidator(forms.listed),
-    AfterValidator(forms.distinct),
-    Field(min_length=1),
-]
-
-
-class RateRule(Strict):
-    """Learning rates that follow the global batch: `around` at the batch `at`, scaled by `rule` elsewhere.
-
-    With `points` over 1, a geometric grid of ratio `factor` is centred there. The rule `none` scales nothing.
-    """
-
-    around: Rate = Field(description="a positive learning rate, such as 0.001")
-    at: int | None = Field(default=None, ge=1, description="the global batch at which the rate is `around`, such as 32")
-    rule: Annotated[Literal["sqrt", "linear", "none"], BeforeValidator(forms.one_of(["sqrt", "linear", "none"]))] = (
-        Field(description="sqrt, linear or none")
-    )
-    points: int = Field(default=1, ge=1, le=100, description="a whole number of rates from 1 to 100")
-    factor: float = Field(default=3.0, gt=1, description="the ratio between neighbouring rates, over 1, such as 3")
-
-    @model_validator(mode="after")
-    def _has_its_batch(self) -> Self:
-        if self.rule != "none" and self.at is None:
-            raise ValueError(f"add `at`, the global batch from which rule {self.rule} starts, such as at: 32")
-        return self
-
-
-_RATES: TypeAdapter[tuple[float, ...]] = TypeAdapter(Axis[Rate], config=ConfigDict(strict=True, allow_inf_nan=False))
-
-
-class HalfLife(Strict):
-    """Adam's beta2 whose half-life is the same number of examples at every global batch, `value` at the batch `at`."""
-
-    value: float = Field(gt=0, lt=1, description="a number between 0 and 1, such as 0.999")
-    at: int = Field(ge=1, description="the global batch at which beta2 is `value`, such as 32")
-
-
-def _beta2(value: object) -> object:
-    if value == "fixed" or isinstance(value, HalfLife):
-        return value
-    if isinstance(value, dict):
-        return HalfLife.model_validate(value)
-    raise ValueError("give fixed or {value: 0.999, at: 32}")
-
-
-def _learning_rate(value: object) -> object:
-    if isinstance(value, RateRule):
-        return value
-    if isinstance(value, dict):
-        return RateRule.model_validate(value)
-    return _RATES.validate_python(value)
-
-
 class Axes(Strict):
     """What varies between the trials of a study."""
 
     global_batch: Axis[GlobalBatch] = Field(description="a list of global batches, such as [16, 17, 32, full]")
-    learning_rate: Annotated[tuple[float, ...] | RateRule, BeforeValidator(_learning_rate)] = Field(
+    learning_rate: Annotated[tuple[float, ...] | RateRule, BeforeValidator(rules.learning_rate)] = Field(
         description="positive rates, such as [0.001, 0.003], or {around: 0.001, at: 32, rule: sqrt}"
     )
     optimizer: Axis[Optimizer] = Field(default=("adam",), description=f"a list of {', '.join(OPTIMIZERS)}")
@@ -166,31 +107,6 @@ class Resources(Strict):
         return self
 
 
-class Shuffle(Strict):
-    """A shuffle within windows, for data sets larger than a machine's cache (`trainer.window`)."""
-
-    window_rows: int = Field(ge=1, description="a whole number of rows of at least 1, such as 500000")
-
-
-class WarmUp(Strict):
-    """A learning rate that rises from 0 over the first examples (`trainer.schedule`)."""
-
-    examples: int = Field(ge=1, description="a whole number of examples of at least 1, such as 10000")
-
-
-class Protocol(Strict):
-    """The learning rate tuned inside each global batch, then confirmed on fresh seeds (`cluster.study.protocol`)."""
-
-    screen_seeds: int = Field(default=1, ge=1, le=10, description="a whole number of seeds from 1 to 10")
-    extensions: int = Field(default=2, ge=0, le=10, description="how often rates are added beyond an edge, 0 to 10")
-    stop_early: bool = Field(
-        default=False, description="true to stop rates that fall behind others of the same global batch"
-    )
-    stop_at_target: bool = Field(
-        default=False, description="true to end a confirmation once it has reached the study's target"
-    )
-
-
 class StudySpec(Strict):
     """One study: a data set, a model, axes and a budget."""
 
@@ -207,7 +123,7 @@ class StudySpec(Strict):
     evaluate_every: Length = Duration(unit="epochs", amount=1.0)
     schedule: Annotated[str, BeforeValidator(forms.one_of(SCHEDULES))] = "constant"
     warmup: WarmUp | None = Field(default=None, description="{examples: 10000}, or leave it out")
-    beta2: Annotated[HalfLife | Literal["fixed"], BeforeValidator(_beta2)] = "fixed"
+    beta2: Annotated[HalfLife | Literal["fixed"], BeforeValidator(rules.beta2)] = "fixed"
     clip_norm: float | None = Field(default=None, gt=0, description="a positive number, or leave it out")
     target: Annotated[ValidationLoss | Literal["auto"] | None, BeforeValidator(_target)] = None
     margin: ValidationLoss | None = Field(default=None, description="{validation_loss: 0.01}, or leave it out")

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cluster.study.axes import beta2, rates, trials
-from cluster.study.spec import HalfLife, RateRule, StudySpec
+from cluster.study.rules import HalfLife, RateRule
+from cluster.study.spec import StudySpec
 from trainer.errors import InputError
 from trainer.trial import DTYPES, OPTIMIZERS, Duration, ModelSpec, TrialSpec
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from cluster.study import axes, protocol
 from cluster.study.protocol import CONFIRM, GRID, SCREEN, Plan
-from cluster.study.spec import Protocol, StudySpec, parse
+from cluster.study.rules import Protocol
+from cluster.study.spec import StudySpec, parse
 from trainer.errors import InputError
 from trainer.trial import TrialSpec
 

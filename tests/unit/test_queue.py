@@ -11,7 +11,7 @@ from ray.tune.search import Searcher
 from cluster.lanes.queue import REST, Queue, loss_of, trial_of
 from cluster.study import protocol
 from cluster.study.protocol import CONFIRM, NO_LOSS, SCREEN, Plan, Planned
-from cluster.study.spec import Protocol
+from cluster.study.rules import Protocol
 from trainer.trial import Duration, ModelSpec, TrialSpec
 
 TRIAL = TrialSpec(

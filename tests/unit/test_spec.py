@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cluster.study import identity
-from cluster.study.spec import RateRule, StudySpec, load, parse
+from cluster.study.rules import RateRule
+from cluster.study.spec import StudySpec, load, parse
 from trainer.errors import InputError
 from trainer.trial import Duration, ModelSpec
 
