@@ -13,7 +13,7 @@ from scipy import stats
 from cluster.analysis.verdict import GroupVerdict, Verdict, judge
 from cluster.report.verdict import sentences, warnings
 from cluster.report.verdict_table import table
-from tests.simulated import BATCHES, START, Tables, World, spec_of, study
+from tests.simulated import BATCHES, Tables, World, spec_of, study
 
 STEADY = World(run_deviation=0.005)
 FORBIDDEN = ("optimal batch size", "no effect", "generalise worse", "nan", "inf ", "None")
@@ -246,4 +246,21 @@ def test_the_command_prints_tables_sentences_and_json(tmp_path: Any) -> None:
     assert found["schema_version"] == 1
     assert {cell["global_batch"] for cell in found["groups"][0]["cells"]} == set(BATCHES)
     assert found["sentences"]
-    assert START not in found
+
+
+def test_a_study_that_has_just_begun_and_one_without_its_spec(tmp_path: Any) -> None:
+    from cluster.cli.results import command
+    from cluster.summary.store import Summary
+    from trainer.errors import InputError
+
+    studies, trials, _ = study(spec_of(), STEADY)
+    summary = Summary(str(tmp_path / "begun"))
+    summary.write_study(studies.to_pylist()[0])
+    shown = CliRunner().invoke(command, ["simulated", "--verdict", "--summary", summary.uri], standalone_mode=False)
+    assert shown.exception is None
+    assert "Nothing can be said yet: no trial has ended." in shown.output
+    summary = Summary(str(tmp_path / "bare"))
+    summary.write_trial({name: value for name, value in trials.to_pylist()[0].items() if value is not None})
+    refused = CliRunner().invoke(command, ["simulated", "--verdict", "--summary", summary.uri], standalone_mode=False)
+    assert isinstance(refused.exception, InputError)
+    assert "has no spec" in str(refused.exception)
