@@ -4,10 +4,14 @@ McCandlish et al. 2018 (arXiv:1812.06162, section 2.2 and appendix A.1, "B_simpl
 language_model, where a row's gradient is the sum over its targets, and G the mean of such sums. An order of magnitude,
 not a verdict: it grows as a trial goes on and moves with the learning rate. What dropout draws counts as noise.
 
-Few updates are measured, so that it costs little, each before clipping. Their shares are cut into micro-batches in the
-order of their positions, which is random, and not by length as others are: rows of one length have gradients alike,
-which would pass for noise. How much noise the estimate has itself depends on the batch: far below the noise scale,
-|G|^2 is a small difference of large numbers, and what it is of a few updates may be no more than its sign.
+Few updates are measured, each before clipping. On a CPU, at 16, 64 and 256 rows of 75 tokens, a measured one took 3.4,
+1.4 and 1.7 times another's processor time with 32 units and 2.6, 1.1 and 1.6 times with 128: 0.1 to 2.4 % of a trial.
+Besides, a shape that no other update has is compiled once a process, for up to some seconds.
+
+A measured share is cut into micro-batches in the order of its positions, which is random, and not by length as others
+are: rows of one length have gradients alike, which would pass for noise. How much noise an estimate has itself depends
+on the batch: far below the noise scale, |G|^2 is a small difference of large numbers, of which a few updates may tell
+no more than its sign.
 """
 
 import math
@@ -17,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-EVERY = 64
+EVERY = 100
 PARTS = 8
 
 

@@ -1,8 +1,9 @@
 """The proof of contracts 2 and 4 on a real batch: the layout changes neither its gradient nor the evaluation.
 
 The first global batch of a trial (at most ROWS_AT_MOST rows of it) goes whole through one worker, in micro-batches
-on one worker, and in micro-batches over all workers: the gradients must agree to the tolerance of the dtype. The same
-number of validation rows is evaluated whole and in uneven pieces.
+on one worker, and in micro-batches over all workers, with and without their noise measured (`trainer.noise`): the
+gradients must agree to the tolerance of the dtype. The same number of validation rows is evaluated whole and in uneven
+pieces.
 """
 
 from dataclasses import dataclass
@@ -57,9 +58,9 @@ def prove(trial: "TrialSpec", learner: "Learner", data: "Data", *, micro_batch: 
     world, batch = learner.collective.world, min(trial.global_batch, ROWS_AT_MOST)
     positions = plan.positions_of(0, batch)
 
-    def gradient(part: range, rows_at_once: int) -> npt.NDArray[Any]:
-        for one in read_share(trial, data.train, part, rows_at_once).micro_batches:
-            learner.add(one)
+    def gradient(part: range, rows_at_once: int, *, measured: bool = False) -> npt.NDArray[Any]:
+        for one in read_share(trial, data.train, part, rows_at_once, measured=measured).micro_batches:
+            (learner.add_measured if measured else learner.add)(one)
         return np.concatenate([array.ravel() for array in learner.gradient(global_batch=batch)[1]])
 
     # The collective sums over all workers: alone, a worker's gradient is what it adds while the others add nothing.
@@ -67,12 +68,13 @@ def prove(trial: "TrialSpec", learner: "Learner", data: "Data", *, micro_batch: 
     share = plan.share(positions, rank=world.rank, workers=world.workers)
     whole = gradient(mine, batch)
     small = max(_difference(gradient(mine, rows), whole) for rows in {SMALL_MICRO_BATCH, micro_batch})
-    over_workers = _difference(gradient(share, micro_batch), whole)
+    # Here every worker traces both, before any clock of a trial runs.
+    on_all = [_difference(gradient(share, micro_batch, measured=measured), whole) for measured in (False, True)]
     return Proof(
         rows=batch,
         dtype=trial.dtype,
         micro_batches=small,
-        workers=over_workers,
+        workers=float(np.max(on_all)),
         evaluation=_evaluation(learner, data),
         tolerance=TOLERANCES[trial.dtype],
     )

@@ -13,7 +13,7 @@ import pytest
 keras = pytest.importorskip("keras")
 
 from tests.parity import bodies  # noqa: E402
-from trainer import evaluate, journey, model  # noqa: E402
+from trainer import evaluate, journey, model, noise  # noqa: E402
 from trainer.checkpoint import Checkpoints, Progress  # noqa: E402
 from trainer.collective import Collective, World  # noqa: E402
 from trainer.loop import train  # noqa: E402
@@ -294,8 +294,11 @@ def test_a_validation_loss_that_is_not_finite_is_a_divergence(trial: Any, data: 
     ids=str,
 )
 def test_a_cancelled_trial_resumed_goes_on_to_the_last_bit(
-    trial: Any, data: Any, tmp_path: Path, spec_changes: dict[str, Any], after: int
+    trial: Any, data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec_changes: dict[str, Any], after: int
 ) -> None:
+    monkeypatch.setattr(noise, "EVERY", 2)
+    # A small batch's scale is often left unsaid; this always is what was measured.
+    monkeypatch.setattr(noise, "scale", lambda measured: float(np.sum(measured)))
     # 20 rows straddle the epochs of 51.
     spec = trial(
         global_batch=20, budget=(9, "updates"), evaluate_every=(2, "updates"), learning_rate=0.05, **spec_changes
@@ -311,6 +314,7 @@ def test_a_cancelled_trial_resumed_goes_on_to_the_last_bit(
     # The whole curve, since what the attempt before had published may have been lost on its way.
     assert [numbers(e) for e in resumed.published] == [numbers(e) for e in whole.published]
     assert numbers(resumed.outcome) == numbers(whole.outcome)
+    assert whole.outcome.noise_scale != 0
     for name in ("best", "last"):
         assert same(resumed.checkpoints.weights(name), whole.checkpoints.weights(name))
     assert resumed.checkpoints.newest() is None
