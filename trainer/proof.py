@@ -67,7 +67,7 @@ def prove(trial: "TrialSpec", learner: "Learner", data: "Data", *, micro_batch: 
     mine = positions if world.rank == 0 else positions[:0]
     share = plan.share(positions, rank=world.rank, workers=world.workers)
     whole = gradient(mine, batch)
-    small = max(_difference(gradient(mine, rows), whole) for rows in {SMALL_MICRO_BATCH, micro_batch})
+    small = float(np.max([_difference(gradient(mine, rows), whole) for rows in {SMALL_MICRO_BATCH, micro_batch}]))
     # Here every worker traces both, before any clock of a trial runs.
     on_all = [_difference(gradient(share, micro_batch, measured=measured), whole) for measured in (False, True)]
     return Proof(
