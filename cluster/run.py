@@ -88,7 +88,8 @@ def training(
     from cluster.lanes.settings import LaneSettings
 
     spec, placed = study.spec, study.placed
-    with tempfile.TemporaryDirectory(prefix="batchscope-") as storage:
+    # After an error lanes may still write there: what went wrong is not to be hidden by a folder that is not empty.
+    with tempfile.TemporaryDirectory(prefix="batchscope-", ignore_cleanup_errors=True) as storage:
         settings = LaneSettings(
             study=spec.study,
             board=start_board(),

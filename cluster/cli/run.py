@@ -121,7 +121,7 @@ def _train(
         finished_before=len(finished),
         lanes=study.placed.lanes,
     )
-    with training(study, losses, summary, view.note) as schedule, Terminal(view) as terminal:
+    with Terminal(view) as terminal, training(study, losses, summary, terminal.hear) as schedule:
         stopped_by = watch(schedule, terminal, lambda: spent_out(spending, view))
     if stopped_by == OUT_OF_BUDGET:
         click.echo("the budget is spent; the same command goes on from here with another", err=True)

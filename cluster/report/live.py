@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
@@ -138,6 +139,7 @@ class Terminal:
 
     def __init__(self, view: LiveView) -> None:
         self._view = view
+        self._heard: SimpleQueue[Event] = SimpleQueue()
         self._console = Console(stderr=True)
         # Ray prints on stdout, which leads nowhere while it runs: Live must not catch it.
         self._live = Live(
@@ -154,7 +156,16 @@ class Terminal:
     def __exit__(self, *problem: object) -> None:
         """Give the terminal back, with the last state in one line."""
         self._live.stop()
+        self._note()
         self._console.print(self._view.line(), soft_wrap=True, highlight=False)
+
+    def hear(self, event: "Event") -> None:
+        """Take an event, from any thread; the view notes it at the next refresh, in the thread that reads it."""
+        self._heard.put(event)
+
+    def _note(self) -> None:
+        while not self._heard.empty():
+            self._view.note(self._heard.get())
 
     def say(self, text: str) -> None:
         """Print a line that stays, above the live part."""
@@ -162,6 +173,7 @@ class Terminal:
 
     def refresh(self) -> None:
         """Show the present state."""
+        self._note()
         if self._console.is_terminal:
             self._live.update(_drawn(self._view), refresh=True)
             return
