@@ -101,6 +101,10 @@ class _Watcher(tune.Callback):
     def __init__(self, watch: Callable[[Event], None]) -> None:
         self._watch = watch
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune writes its callbacks down for a restore, which is ours to do; the watch is of this process."""
+        return {}
+
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A lane has taken a trial."""
         self._tell(trial, begins=True)
