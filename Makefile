@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # What is installed is stamped with the lock it came from, so that a changed lock installs again.
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo lint check test clean
+.PHONY: install demo lint check test bench clean
 
 install: $(STAMP)
 
@@ -29,6 +29,11 @@ check: install
 
 test: install
 	$(BIN)/pytest
+
+# About three hours on two cores, idle otherwise; takes what batchscope is measured against into the same environment.
+bench: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement tests/benchmarks/requirements.txt
+	$(BIN)/python -m tests.benchmarks.suite
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache *.egg-info

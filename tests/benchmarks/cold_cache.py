@@ -152,9 +152,10 @@ def main() -> None:
     size, moved = sum(shard.bytes for shard in shards), sum(left.bytes[path] for path in paths)
     requests = [left.requests[path] for path in paths]
     print(f"{len(shards)} shards, {size:,} bytes; {LANES * WORKERS} processes, done after {seconds:.1f} s")
-    print(f"bytes of shards that left S3: {moved:,}; over the bytes of the shards: {moved / size:.2f}")
-    print(
-        f"requests for a shard: {min(requests)} to {max(requests)}; all others: {left.requests.total() - sum(requests)}"
+    print(f"bytes of shards that left S3: {moved:,}; other requests: {left.requests.total() - sum(requests)}")
+    setting.figure("bytes of shards that left S3 / bytes of the shards", f"{moved / size:.2f}", "1.00")
+    setting.figure(
+        f"requests for a shard, {LANES * WORKERS} processes at once", f"{min(requests)}-{max(requests)}", "1"
     )
 
 

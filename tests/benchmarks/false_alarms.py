@@ -15,6 +15,7 @@ from scipy import stats
 
 from cluster.analysis.quality import Quality
 from cluster.analysis.verdict import judge
+from tests.benchmarks import setting
 from tests.simulated import BATCHES, World, spec_of, study
 
 MARGIN, WORSE = 0.05, 512
@@ -55,10 +56,11 @@ def main() -> None:
             wrong += any(one.outcome in outcomes for one in found)
         return wrong
 
-    print(f"all equal, called different: {share(count({}, 0.05, 'worse', 'better'), options.studies)}")
+    alarms = count({}, 0.05, "worse", "better")
+    setting.figure("all equal, a batch size called different", share(alarms, options.studies), "<= 5 %")
     # The reference must be one of the others: the screen, which chooses it, sees the difference.
     at_margin = count({WORSE: 0.8 + MARGIN}, 0.02, "equivalent", only=WORSE)
-    print(f"worse by the margin, called equivalent: {share(at_margin, options.studies)}")
+    setting.figure("worse by the margin exactly, called equivalent", share(at_margin, options.studies), "<= 5 %")
 
 
 if __name__ == "__main__":

@@ -136,6 +136,9 @@ def _print_line(name: str, trials: Sequence[dict[str, float]], documented: Seque
         f"{setting.median_range(beside_work(trials)):>26}{setting.median_range(work):>24}",
         flush=True,
     )
+    setting.figure(
+        f"end of a trial to the next one's first update, s: {name}", setting.median_range(to_first_update(trials))
+    )
 
 
 if __name__ == "__main__":

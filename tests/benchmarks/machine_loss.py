@@ -4,8 +4,9 @@
 
 Four nodes of one CPU each (`ray.cluster_utils.Cluster`, each an own raylet) and two lanes: trials of global batch 64
 have two workers, on two machines, those of 32 have one. When both have a checkpoint, a machine of the two is killed,
-raylet and workers at once. The same study is run on one machine before, undisturbed. Both sides are float64: in
-float32 the curves of a small study that overfits part with the number of workers, lost machines or not.
+raylet and workers at once. The same study is run on one machine before, undisturbed, with the same numbers of workers:
+on another number the last digits of a sum differ, which training can blow up (seen here, in float64, one worker against
+two: 1e-16 apart for 76 updates, 5e-12 after 102, 3e-2 after 152, where the gradient's norm passes 5), loss or not.
 """
 
 import argparse
@@ -19,8 +20,10 @@ import psutil
 
 from tests.benchmarks import setting
 
+WORKERS = {1: 1, 64: 2}
 
-def study_yaml(options: argparse.Namespace, data: str, summary: Path, workers: dict[int, int]) -> str:
+
+def study_yaml(options: argparse.Namespace, data: str, summary: Path) -> str:
     """The study, in the user's format (JSON is YAML): one global batch for each number of workers."""
     return json.dumps(
         {
@@ -33,7 +36,7 @@ def study_yaml(options: argparse.Namespace, data: str, summary: Path, workers: d
             "budget": {"epochs": options.epochs},
             "evaluate_every": {"epochs": 1},
             "checkpoint_every_seconds": options.checkpoint_seconds,
-            "resources": {"lanes": 2 if len(workers) > 1 else 1, "workers": workers},
+            "resources": {"lanes": 2, "workers": WORKERS},
         }
     )
 
@@ -99,9 +102,9 @@ def main() -> None:
     with setting.temporary_home() as home:
         data = setting.data_folder(options, home)
         print(setting.describe_data(data), flush=True)
-        (home / "calm.yaml").write_text(study_yaml(options, data, home / "calm", {1: 1}))
+        (home / "calm.yaml").write_text(study_yaml(options, data, home / "calm"))
         setting.timed(setting.batchscope("run", home / "calm.yaml"), log=home / "calm.log")
-        (home / "loss.yaml").write_text(study_yaml(options, data, home / "loss", {1: 1, 64: 2}))
+        (home / "loss.yaml").write_text(study_yaml(options, data, home / "loss"))
         disturbed(home / "loss.yaml", home / "loss", home / "loss.log", options)
         rows = query.trials(Summary(str(home / "loss")), "loss").sort_by("started_at").to_pylist()
         for row in rows:
@@ -113,9 +116,13 @@ def main() -> None:
         lost = sum(row["state"] == "LOST" for row in rows)
         calm, found = curve(home / "calm"), curve(home / "loss")
         apart = max(abs(found[key] - calm[key]) for key in calm)
-        every = f"checkpoints every {options.checkpoint_seconds:g} s"
-        print(f"lost attempts: {lost}; work repeated {sum(repeated):.2f} s of training, {every}")
-        print(f"curves: {len(calm)} evaluations, {len(found)} found, at most {apart:.1e} apart (must be <= 1e-4)")
+        limit = f"<= {options.checkpoint_seconds:g} s, a checkpoint's interval"
+        setting.figure(
+            f"training repeated after the loss of a machine ({lost} lost attempts)", f"{sum(repeated):.2f} s", limit
+        )
+        setting.figure(
+            f"curves with and without the loss, {len(found)} of {len(calm)} evaluations", f"{apart:.1e}", "<= 1e-4"
+        )
 
 
 if __name__ == "__main__":

@@ -113,14 +113,16 @@ def report(samples: list[Sample], seconds: float, options: argparse.Namespace, h
     summary = Summary(str(home / "summary"))
     completed = query.states(query.trials(summary, "many"))["completed"]
     evaluated = len(set(query.evaluations(summary, "many")["trial_id"].to_pylist()))
-    print(
-        f"driver: {(last[1] - first[1]) / counted * 1000:.1f} ms of CPU for each of {counted} trials (must be <= 100)"
-    )
+    each = f"{(last[1] - first[1]) / counted * 1000:.1f} ms"
+    setting.figure(f"the driver's processor time for each of {counted} trials", each, "<= 100 ms")
     print(f"wall: {seconds / counted * 1000:.0f} ms for each trial on {options.lanes} lanes")
     for name, column in (("driver", 2), ("head", 3)):
         ends = f"{first[column] / MIB:.0f} MiB after the first trial, {last[column] / MIB:.0f} after the last"
-        print(f"memory of the {name}: {slope(samples, column, options.trials):+.1f} MiB for 1,000 trials ({ends})")
-    print(f"summary: {completed} of {options.trials} trials completed, {evaluated} with their evaluations")
+        rise = f"{slope(samples, column, options.trials):+.1f} MiB"
+        setting.figure(f"memory of the {name}, slope over 1,000 trials ({ends})", rise, "flat")
+    setting.figure(
+        "trials in the summary, and with their evaluations", f"{completed} and {evaluated}", f"{options.trials}"
+    )
 
 
 if __name__ == "__main__":

@@ -103,7 +103,8 @@ def score_test(model: Any, options: argparse.Namespace, splits: dict[str, Any]) 
     return float(model.evaluate(batches_of(splits["test"], EVALUATION_ROWS, None), verbose=0)[1])
 
 
-def _options() -> argparse.Namespace:
+def read_options() -> argparse.Namespace:
+    """What a side of a comparison is called with."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
     parser.add_argument("--batches", type=int, nargs="+", required=True)
@@ -113,12 +114,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--embedding-units", type=int, default=64)
     parser.add_argument("--lstm-units", type=int, default=128)
     parser.add_argument("--padded-once", action="store_true")
+    parser.add_argument("--folder", help="where a side that writes something does so")
     return parser.parse_args()
 
 
 def main() -> None:
     """Train every trial in turn and print one JSON line."""
-    options = _options()
+    options = read_options()
     import keras
 
     manifest = json.loads((Path(options.data) / "manifest.json").read_text())

@@ -103,9 +103,8 @@ def main() -> None:
             wall = setting.timed(setting.batchscope("run", file), log=log)
             trials = query.trials(Summary(summary), str(study["study"]))
             names.append(str(study["study"]))
-            print(
-                f"{names[-1]}: {trials.num_rows} trials, {minutes(trials):.1f} min (this command {wall / 60:.1f} min)"
-            )
+            took = f"{minutes(trials):.1f} min (this command {wall / 60:.1f} min)"
+            setting.figure(f"{names[-1]}, {trials.num_rows} trials", took, "<= 40 min")
             print(setting.output(setting.batchscope("results", names[-1], "--summary", summary, "--verdict")))
         print_agreement(summary, names)
 
@@ -118,7 +117,8 @@ def print_agreement(summary: str, names: list[str]) -> None:
     for pair in combinations(batches, 2):
         mark = "  <- compared in a verdict" if references & set(pair) else ""
         print(f"B = {pair[0]:>3} and {pair[1]:>3}: {one.get(pair, '-'):<11} {other.get(pair, '-'):<11}{mark}")
-    print(f"contradictions: {contradictions(one, other) or 'none'} among {len(one) // 2} pairs")
+    found = contradictions(one, other) or "none"
+    setting.figure(f"contradictions among {len(one) // 2} pairs of batch sizes", f"{found}", "none")
 
 
 if __name__ == "__main__":

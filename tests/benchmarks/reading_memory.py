@@ -87,7 +87,7 @@ def main() -> None:
         pairs = [[measure(folders[shards], shards, options.rows) for shards in SHARDS] for _ in range(options.pairs)]
     for field in FIELDS:
         ratios = [many["most"][field] / few["most"][field] for few, many in pairs]
-        print(f"{field}, most, {SHARDS[1]} over {SHARDS[0]} shards: {setting.median_range(ratios)}")
+        setting.figure(f"most {field}, {SHARDS[1]} shards / {SHARDS[0]} shards", setting.median_range(ratios), "1")
 
 
 if __name__ == "__main__":

@@ -35,6 +35,11 @@ def median_range(values: Sequence[float], digits: int = 2) -> str:
     return f"{middle:,.{digits}f} ({low:,.{digits}f}-{high:,.{digits}f})"
 
 
+def figure(what: str, measured: str, goal: str = "") -> None:
+    """Print a figure as a row of a Markdown table, which `tests.benchmarks.suite` collects."""
+    print(f"| {what} | **{measured}** | {goal} |", flush=True)
+
+
 def add_data_options(parser: argparse.ArgumentParser, *, rows: int | None = None) -> None:
     """`--data`, and `--rows` for the articles that are prepared when it is not given."""
     parser.add_argument("--data", metavar="FOLDER", help="prepared data set; the bundled articles if it is left out")

@@ -110,7 +110,7 @@ def main() -> None:
     )
     print(f"reading  {setting.median_range(reading, 0)} rows/s")
     print(f"training {setting.median_range(training, 0)} rows/s")
-    print(f"reading / training {setting.median_range(ratios, 0)}")
+    setting.figure("rows per second, reading / training", setting.median_range(ratios, 0), ">= 20")
 
 
 if __name__ == "__main__":
