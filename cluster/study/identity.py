@@ -19,6 +19,8 @@ def canonical_json(spec: StudySpec) -> str:
         if fields[key] == default:
             # What does not use a key has the identity it had before there was one.
             del fields[key]
+    if fields["resources"]["memory_gib"] is None:
+        del fields["resources"]["memory_gib"]
     return json.dumps(fields, sort_keys=True, separators=(",", ":"))
 
 

@@ -90,6 +90,12 @@ class Resources(Strict):
         default=0.0, ge=0, description="0, a part of one GPU such as 0.25, or a whole number of GPUs"
     )
     micro_batch: MicroBatch = Field(default="auto", description="a whole number of rows of at least 1, or auto")
+    memory_gib: float | None = Field(
+        default=None,
+        gt=0,
+        description="the memory of one worker in GiB (of its GPU, or of its process on CPUs), such as 4, or leave it "
+        "out for what the machine has",
+    )
 
     def workers_at(self, global_batch: int) -> int:
         """The workers of a trial with this global batch."""

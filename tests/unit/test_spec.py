@@ -59,7 +59,16 @@ def test_the_smallest_study_has_the_documented_defaults() -> None:
         "cpus_per_worker": 1.0,
         "gpus_per_worker": 0.0,
         "micro_batch": "auto",
+        "memory_gib": None,
     }
+
+
+def test_the_memory_of_a_worker_is_part_of_a_specs_identity_only_where_it_is_given() -> None:
+    limited = spec_with(resources={"memory_gib": 4})
+    assert limited.resources.memory_gib == 4.0
+    assert "memory_gib" not in identity.canonical_json(spec_with())
+    assert parse(identity.canonical_json(limited), where="stored") == limited
+    assert not identity.changed(identity.canonical_json(spec_with()), limited)
 
 
 def test_the_study_of_the_design_is_read() -> None:
@@ -218,6 +227,7 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     ({"resources.cpus_per_worker": 0}, ["resources.cpus_per_worker", "0", "positive"]),
     ({"resources.gpus_per_worker": -1}, ["resources.gpus_per_worker", "-1", "0, a part of one GPU"]),
     ({"resources.gpus_per_worker": 1.5}, ["resources", "gpus_per_worker 1.5", "give 1"]),
+    ({"resources.memory_gib": 0}, ["resources.memory_gib", "0", "such as 4"]),
     ({"resources.micro_batch": "big"}, ["resources.micro_batch", '"big"', "or auto"]),
     ({"checkpoint_every_seconds": 0}, ["checkpoint_every_seconds", "0", "positive"]),
     ({"axs": 1}, ["axs is not a known key", "did you mean 'axes'"]),
