@@ -1,4 +1,4 @@
-"""Reading the central summary: its three tables as pyarrow Tables, and what follows from them without a judgement.
+"""Reading the central summary: its four tables as pyarrow Tables, and what follows from them without a judgement.
 
 A table is one listing and one scan; columns that a file lacks are null. What was written while it is read may or may
 not be there, but never half of it.
@@ -42,6 +42,11 @@ def trials(summary: Summary, study: str | None = None) -> pa.Table:
 def evaluations(summary: Summary, study: str | None = None) -> pa.Table:
     """Every evaluation, of one study or of all; see `curves` for trials that were resumed."""
     return _read(summary, "evaluations", study)
+
+
+def probes(summary: Summary, study: str | None = None) -> pa.Table:
+    """Every measurement of every probe, of one study or of all; the newest probe last."""
+    return _read(summary, "probes", study).sort_by([("study", "ascending"), ("probed_at", "ascending")])
 
 
 def latest(trials: pa.Table) -> pa.Table:

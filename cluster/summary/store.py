@@ -1,4 +1,4 @@
-"""Writing the central summary: a study, one row for each attempt, the evaluations, and who began which attempt.
+"""Writing the central summary: a study, a row for each attempt, the evaluations, the probes, and who began an attempt.
 
 One object for each call, under a name made of trial and attempt, so that writers never meet and a retry of a lost
 answer finds its own object. The column `study` is in the folder's name and not in the files: pyarrow and DuckDB
@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -76,6 +76,20 @@ class Summary:
             raise ValueError(f"part {part} of the evaluations must be of one attempt, not of {sorted(attempts)}")
         ((study, trial_id, attempt),) = attempts
         self._write_once(f"evaluations/study={study}/{trial_id}-{attempt}-{part}.parquet", table)
+
+    def write_probe(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write all rows of one probe: of one study and spec, with one `probed_at`; the same call twice is fine.
+
+        Raises:
+            ConflictError: another probe of the spec began in the same microsecond.
+        """
+        table = tables.table_of("probes", rows)
+        probes = {(row["study"], row["spec_hash"], row["probed_at"]) for row in rows}
+        if len(probes) != 1:
+            raise ValueError(f"the rows must be of one probe, not of {sorted(probes)}")
+        ((study, spec_hash, probed_at),) = probes
+        moment = probed_at.astimezone(UTC).strftime("%Y%m%dT%H%M%S%fZ")
+        self._write_once(f"probes/study={study}/{spec_hash}-{moment}.parquet", table)
 
     def attempt_started(self, study: str, trial_id: str, attempt: int, fields: Mapping[str, Any]) -> None:
         """Mark that an attempt began, before it does. `fields` are columns of its row known by then.

@@ -1,4 +1,4 @@
-"""The columns of the central tables `studies`, `trials` and `evaluations`, and what a row of them may hold.
+"""The columns of the central tables `studies`, `trials`, `evaluations` and `probes`, and what a row of them may hold.
 
 Columns are added, never renamed: what an older file lacks is read as null.
 """
@@ -78,12 +78,45 @@ EVALUATIONS = _schema(
     ("epoch seconds training_loss validation_loss validation_accuracy", REAL),
     ("gradient_norm noise_scale learning_rate", REAL),
 )
-SCHEMAS: dict[str, pa.Schema] = {"studies": STUDIES, "trials": TRIALS, "evaluations": EVALUATIONS}
+# A row is one measurement of a probe: the memory of one micro-batch, the speed of one global batch, or that of an
+# evaluation. All rows of a probe have one `probed_at`.
+PROBE_KINDS = ("memory", "throughput", "evaluation")
+PROBES = _schema(
+    ("study", TEXT),
+    ("probed_at", TIME),
+    ("kind state error", TEXT),
+    # what was measured; `length` is what each row was padded to, null where rows have their own
+    ("global_batch micro_batch length", WHOLE),
+    ("optimizer dtype", TEXT),
+    ("workers threads", WHOLE),
+    ("device node_type", TEXT),
+    # memory of one worker; the line fitted to the measurements that are not `held_out`, and how far (measured / fitted
+    # - 1) this one is from it
+    ("peak_memory_bytes memory_limit_bytes", WHOLE),
+    ("fit_base_bytes fit_bytes_per_place fit_error", REAL),
+    ("held_out", WHOLE),
+    # speed: the median over `blocks` of `updates` and their quartiles; with_reading 1: rows were read meanwhile
+    ("blocks updates", WHOLE),
+    ("seconds_per_update seconds_per_update_low seconds_per_update_high", REAL),
+    ("with_reading", WHOLE),
+    ("examples_per_second tokens_per_second padding_fraction", REAL),
+    # before any of it: imports and opening the data; building, tracing and warming up
+    ("seconds_starting seconds_tracing", REAL),
+    # provenance
+    ("data_hash spec_hash code_version tensorflow_version kernel_path", TEXT),
+)
+SCHEMAS: dict[str, pa.Schema] = {
+    "studies": STUDIES,
+    "trials": TRIALS,
+    "evaluations": EVALUATIONS,
+    "probes": PROBES,
+}
 # What names a row; never null.
 KEYS = {
     "studies": ("study", "spec_hash"),
     "trials": ("study", "trial_id", "attempt", "state"),
     "evaluations": ("study", "trial_id", "attempt", "update"),
+    "probes": ("study", "probed_at", "kind", "state", "spec_hash"),
 }
 
 
@@ -119,6 +152,8 @@ def check(name: str, row: Mapping[str, Any]) -> None:
         raise ValueError(f"{name}.attempt counts from 1, not {row['attempt']}")
     if "state" in row and row["state"] not in STATES:
         raise ValueError(f"{name}.state cannot be {row['state']!r}: one of {', '.join(STATES)}")
+    if "kind" in row and row["kind"] not in PROBE_KINDS:
+        raise ValueError(f"{name}.kind cannot be {row['kind']!r}: one of {', '.join(PROBE_KINDS)}")
 
 
 def is_study_name(text: str) -> bool:

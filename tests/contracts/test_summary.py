@@ -50,6 +50,12 @@ EVALUATION = {field.name: VALUES[field.type] for field in tables.EVALUATIONS} | 
     "trial_id": "00ff",
     "attempt": 1,
 }
+PROBE = {field.name: VALUES[field.type] for field in tables.PROBES} | {
+    "study": "wiki",
+    "spec_hash": "5bec",
+    "kind": "memory",
+    "state": "OUT_OF_MEMORY",
+}
 
 
 def names(summary: Summary) -> list[str]:
@@ -97,6 +103,7 @@ class TestSummary:
         assert query.studies(summary) == tables.STUDIES.empty_table()
         assert query.trials(summary, "wiki") == tables.TRIALS.empty_table()
         assert query.evaluations(summary) == tables.EVALUATIONS.empty_table()
+        assert query.probes(summary) == tables.PROBES.empty_table()
         assert query.overview(summary).num_rows == 0
         assert summary.lost_attempts("wiki") == []
         assert summary.next_attempt("wiki", "00ff") == 1
@@ -154,6 +161,21 @@ class TestSummary:
         with pytest.raises(ValueError, match="one attempt"):
             summary.write_evaluations([], part=1)
         assert query.evaluations(summary).to_pylist() == [EVALUATION]
+
+    def test_a_probe_is_one_object_and_later_probes_come_last(self, place: str) -> None:
+        summary = Summary(place)
+        later = {**PROBE, "probed_at": NOW + timedelta(days=1), "kind": "throughput", "error": None}
+        for rows in ([later], [PROBE, {**PROBE, "micro_batch": 8}], [later]):
+            summary.write_probe(rows)
+        assert query.probes(summary, "wiki").to_pylist() == [PROBE, {**PROBE, "micro_batch": 8}, later]
+        assert len(names(summary)) == 2
+        assert names(summary)[0] == "probes/study=wiki/5bec-20260304T050607890123Z.parquet"
+        with pytest.raises(ConflictError):
+            summary.write_probe([PROBE])
+        with pytest.raises(ValueError, match="one probe"):
+            summary.write_probe([PROBE, later])
+        with pytest.raises(ValueError, match="kind cannot be 'speed'"):
+            summary.write_probe([{**PROBE, "kind": "speed"}])
 
     def test_of_many_writers_of_one_row_one_wins(self, place: str) -> None:
         summary = Summary(place)
