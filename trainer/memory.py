@@ -47,6 +47,12 @@ def limit_memory(limit_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (room, resource.getrlimit(resource.RLIMIT_DATA)[1]))
 
 
+def lift_limit() -> None:
+    """End the limit: to say that memory ran out takes some."""
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
+
+
 def peak_bytes() -> int:
     """The most bytes that this process has held: of a GPU if it uses one, else resident in main memory."""
     import tensorflow as tf

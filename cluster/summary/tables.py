@@ -88,7 +88,8 @@ PROBES = _schema(
     # what was measured; `length` is what each row was padded to, null where rows have their own
     ("global_batch micro_batch length", WHOLE),
     ("optimizer dtype", TEXT),
-    ("workers threads", WHOLE),
+    # `lanes` worked at once, each with so many workers
+    ("lanes workers threads", WHOLE),
     ("device node_type", TEXT),
     # memory of one worker; the line fitted to the measurements that are not `held_out`, and how far (measured / fitted
     # - 1) this one is from it
