@@ -41,7 +41,7 @@ def opened_summary(study: Study, say: Callable[[str], None]) -> Iterator[Summary
     """
     check_writable(study.spec.summary)
     summary = Summary(study.spec.summary)
-    with _only_driver(summary, study.spec.study, say):
+    with only_driver(summary, study.spec.study, say):
         _check_name(study, summary)
         declare(study, summary, study.plan(answers(summary, study.spec.study)))
         _write_lost(summary, study.spec.study, "the driver of the study went away before the trial ended")
@@ -130,8 +130,10 @@ def _write_lost(summary: Summary, study: str, error: str) -> None:
 
 
 @contextlib.contextmanager
-def _only_driver(summary: Summary, study: str, say: Callable[[str], None]) -> Iterator[None]:
+def only_driver(summary: Summary, study: str, say: Callable[[str], None]) -> Iterator[None]:
     """Hold the study's lock in a summary that is a folder of this machine, or its lease in a bucket.
+
+    `say` is told what is waited for.
 
     Raises:
         InputError: another process holds it.

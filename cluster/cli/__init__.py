@@ -24,6 +24,7 @@ COMMANDS = {
     "resume": "let a stopped study on a cluster go on",
     "list": "all jobs of studies on a cluster",
     "results": "a table of a study's results",
+    "compact": "finished studies into few files, which are quick to read",
     "export": "a trained model as a .keras file",
     "fleet": "the EC2 machines: up, down, status, render",
 }

@@ -69,12 +69,26 @@ def run_and_watch(
             with machines.joined_ray(address) if address else machines.local_ray(study.placed):
                 before(study)
                 status = _train(study, losses, finished, summary, spending)
+        if status in (0, EXIT_FAILED_TRIALS):
+            _compact(summary, spec.study)
     if spec.protocol is None:
         show_points(summary, spec.study)
     else:
         _say_what_was_saved(study, summary)
         show_verdict(summary, spec.study)
     return status
+
+
+def _compact(summary: "Summary", study: str) -> None:
+    """Make a study that ended quick to read; what stands in the way is said, and changes no result."""
+    from cluster.summary.compact import compact
+    from cluster.summary.store import ConflictError
+    from trainer.errors import UserError
+
+    try:
+        compact(summary, study)
+    except (UserError, ConflictError) as problem:
+        click.echo(f"the study's rows are not compacted: {problem}", err=True)
 
 
 def _say_what_was_saved(study: "Study", summary: "Summary") -> None:

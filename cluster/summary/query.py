@@ -49,6 +49,12 @@ def probes(summary: Summary, study: str | None = None) -> pa.Table:
     return _read(summary, "probes", study).sort_by([("study", "ascending"), ("probed_at", "ascending")])
 
 
+def names(summary: Summary) -> list[str]:
+    """The studies of which there is anything, sorted."""
+    read = (_read(summary, table, columns=["study"]) for table in ("studies", "trials"))
+    return sorted({name for rows in read for name in rows["study"].unique().to_pylist()})
+
+
 def latest(trials: pa.Table) -> pa.Table:
     """The row of each trial's highest attempt, sorted by study and trial."""
     return _highest_attempt(trials, ("study", "trial_id"))
@@ -193,9 +199,9 @@ def overview(summary: Summary) -> pa.Table:
     )
 
 
-def _read(summary: Summary, table: str, study: str | None = None) -> pa.Table:
+def _read(summary: Summary, table: str, study: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
     assert study is None or is_study_name(study), study
-    return scan(summary.store, table, study)
+    return scan(summary.store, table, study, columns)
 
 
 def _highest_attempt(table: pa.Table, keys: tuple[str, ...]) -> pa.Table:

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from cluster.stores import store_of
 from cluster.summary import tables
+from cluster.summary.whole import number_of, replaced
 from trainer.errors import InputError
 from trainer.store import Store
 
@@ -125,7 +126,10 @@ class Summary:
 
     def _names(self, table: str, study: str) -> set[tuple[str, int]]:
         folder = f"{table}/study={study}/"
-        found = (name.removeprefix(folder) for name in self.store.names(folder))
+        found = [name.removeprefix(folder) for name in self.store.names(folder)]
+        newest = max(found, key=number_of, default="")
+        if number_of(newest):
+            found += replaced(self.store.read(folder + newest))
         names = (re.fullmatch(r"([A-Za-z0-9]+)-(\d+)\.(?:json|parquet)", name) for name in found)
         return {(name[1], int(name[2])) for name in names if name}
 

@@ -1,0 +1,34 @@
+"""`batchscope compact`: the many small files of studies that ended, or were stopped, become one for each table."""
+
+import click
+
+
+@click.command("compact")
+@click.argument("study", required=False)
+@click.option("--summary", "uri", default="./summary", show_default=True, help="Folder or s3://bucket/prefix.")
+def command(study: str | None, uri: str) -> None:
+    """Make the results of STUDY, or of all studies, quick to read: no row changes, and readers notice nothing.
+
+    `batchscope run` does so when a study ends. A study that runs is left alone.
+    """
+    from cluster.run import only_driver
+    from cluster.summary import query
+    from cluster.summary.compact import compact
+    from cluster.summary.store import ConflictError, Summary
+    from trainer.errors import InputError
+
+    summary = Summary(uri)
+    if study is not None:
+        query.asked(summary, study)
+    for name in [study] if study is not None else query.names(summary):
+        try:
+            with only_driver(summary, name, lambda line: click.echo(line, err=True)):
+                deleted = compact(summary, name)
+        except ConflictError as problem:
+            raise InputError(f"{problem}; ask again") from None
+        except InputError as problem:
+            if study is not None:
+                raise
+            click.echo(f"left alone: {problem}", err=True)
+        else:
+            click.echo(f"{name}: {deleted} small files fewer" if deleted else f"{name}: nothing to do")

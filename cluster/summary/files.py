@@ -1,0 +1,23 @@
+"""The Parquet files of one table as a pyarrow data set: what names them is known, and nothing is listed."""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.dataset as pads
+from pyarrow import fs as pafs
+
+
+def dataset(paths: Sequence[tuple[str, str | None]], schema: pa.Schema) -> pads.Dataset:
+    """The files at `paths`, each with the study that its rows are of; columns of `schema` that a file lacks are null.
+
+    The study is told, and not read from a folder's name: one named 2024 is a text too.
+    """
+    if not paths:
+        return pads.dataset(schema.empty_table())
+    return pads.FileSystemDataset.from_paths(
+        [path for path, _ in paths],
+        schema=schema,
+        format=pads.ParquetFileFormat(),
+        filesystem=pafs.LocalFileSystem(),
+        partitions=[pads.scalar(True) if study is None else pads.field("study") == study for _, study in paths],
+    )
