@@ -10,7 +10,9 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cluster.summary import box
 from cluster.summary.scan import scan
+from cluster.summary.sql import answer as sql_answer
 from cluster.summary.store import Summary
 from cluster.summary.tables import AXES, COMPLETED, FINISHED, STATES, TEXT, is_study_name
 from cluster.summary.where import where as rows_where
@@ -197,6 +199,19 @@ def overview(summary: Summary) -> pa.Table:
         )
         .sort_by("study")
     )
+
+
+def sql(summary: Summary, text: str, study: str | None = None, *, seconds: float = box.SECONDS) -> pa.Table:
+    """The answer to one SELECT of DuckDB's on the tables `studies`, `trials`, `evaluations` and so on, and `points`.
+
+    Of one study or of all. `trials` has a row for each attempt, and `points` is what `points` gives. It is asked in a
+    process of its own, which is ended after `seconds`.
+
+    Raises:
+        InputError: it is not one SELECT, reads more than the tables, is wrong, or takes too much memory or time.
+    """
+    assert study is None or is_study_name(study), study
+    return sql_answer(summary.store, text, study, lambda: points(trials(summary, study)), seconds=seconds)
 
 
 def _read(summary: Summary, table: str, study: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:

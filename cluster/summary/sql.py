@@ -1,0 +1,64 @@
+"""A person's SELECT on the tables of a summary, answered in the box; what is wrong with it is one line."""
+
+import re
+from collections.abc import Callable, Mapping
+
+import pyarrow as pa
+
+from cluster.stores.bucket import Bucket
+from cluster.summary import box
+from cluster.summary.scan import paths, scan, steadily
+from cluster.summary.tables import SCHEMAS
+from trainer.errors import InputError, nearest
+from trainer.store import Store
+
+POINTS = "points"
+TABLES = (*SCHEMAS, POINTS)
+# As DuckDB names what it does not find.
+NO_TABLE = re.compile(r"Table with name (\S+) does not exist")
+NO_COLUMN = re.compile(r'(?:Referenced column|does not have a column named) "([^"]+)"')
+
+
+def answer(
+    store: Store, text: str, study: str | None, points: Callable[[], pa.Table], *, seconds: float = box.SECONDS
+) -> pa.Table:
+    """The answer to one SELECT on the tables of one study or of all; `points` makes the table of that name.
+
+    Of a folder the box reads the columns that it needs. A bucket is read here: the box has no network.
+
+    Raises:
+        InputError: it is not one SELECT, reads more than the tables, is wrong, or takes too much memory or time.
+        NotReadyError: the store cannot be read.
+    """
+    # A table that is not named cannot be asked for: nothing of it is read.
+    named = [name for name in TABLES if re.search(rf"\b{name}\b", text, re.IGNORECASE)]
+
+    def table(name: str) -> pa.Table | box.Files:
+        if name == POINTS:
+            return points()
+        if isinstance(store, Bucket):
+            return scan(store, name, study)
+        return box.Files(paths(store, name, study), SCHEMAS[name])
+
+    tables: dict[str, pa.Table | box.Files] = {}
+
+    def ask() -> pa.Table:
+        tables.update({name: table(name) for name in named})
+        return box.ask({"sql": text}, tables, seconds=seconds)
+
+    try:
+        return steadily(store, ask)
+    except box.RefusedError as problem:
+        raise InputError(f"SQL: {_explained(str(problem), tables)}") from None
+
+
+def _explained(problem: str, tables: Mapping[str, pa.Table | box.Files]) -> str:
+    """The problem, and what there is instead."""
+    if match := NO_TABLE.search(problem):
+        return f"there is no table {match[1]!r}{nearest(match[1], list(TABLES))}: {', '.join(TABLES)}"
+    if match := NO_COLUMN.search(problem):
+        columns = {name: table.schema.names for name, table in tables.items()}
+        known = [column for names in columns.values() for column in names]
+        there = "; ".join(f"{name} has {', '.join(names)}" for name, names in columns.items())
+        return f"there is no column {match[1]!r}{nearest(match[1], known)}: {there}"
+    return f"{problem}; the tables are {', '.join(TABLES)}"
