@@ -1,4 +1,4 @@
-"""`batchscope results`: a study's points with means over seeds, or the list of studies."""
+"""`batchscope results`: a study's points with means over seeds, the list of studies, or the answer to SQL."""
 
 import shutil
 import sys
@@ -9,6 +9,7 @@ import click
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from cluster.report.shape import Shape
     from cluster.report.table import Column
     from cluster.summary.store import Summary
 
@@ -21,6 +22,13 @@ FORMATS = ("table", "json", "csv", "parquet")
 @click.option("--where", "condition", help="Only trials for which this is true: 'global_batch in (16, 64)'.")
 @click.option("--verdict", "with_verdict", is_flag=True, help="What the study shows, and what it cannot.")
 @click.option("--by", metavar="AXIS[,AXIS]", help="One row for each point of these axes only.")
+@click.option(
+    "--sql", "text", metavar="Q", help="One SELECT on studies, trials, evaluations, ..., points; it only reads."
+)
+@click.option("--columns", metavar="A[,B]", help="These columns, in this order.")
+@click.option("--sort", metavar="COL[,-COL]", help="By these columns; '-' before one: the highest first.")
+@click.option("--limit", metavar="N", type=click.IntRange(min=1), help="The first N rows.")
+@click.option("--diff", is_flag=True, help="Only the columns in which the rows differ.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
 @click.option("-o", "--output", type=click.Path(dir_okay=False), help="Write to this file.")
 def command(
@@ -29,57 +37,80 @@ def command(
     condition: str | None,
     with_verdict: bool,
     by: str | None,
+    text: str | None,
+    columns: str | None,
+    sort: str | None,
+    limit: int | None,
+    diff: bool,
     form: str,
     output: str | None,
 ) -> None:
     """Show what a study found: one row for each point of the axes, mean and deviation over seeds.
 
-    Without STUDY, list the studies.
+    Without STUDY, list the studies; with --where or --by, the points of all of them.
     """
+    from cluster.report.shape import Shape, listed
     from cluster.summary.store import Summary
     from trainer.errors import InputError
 
+    shape = Shape(columns=listed(columns), sort=listed(sort), limit=limit, diff=diff)
     if form == "parquet" and output is None:
         raise InputError("--format parquet is binary: name a file with -o FILE")
     if with_verdict:
-        if study is None or condition is not None or by is not None:
-            raise InputError("--verdict is on one whole study: name it, without --where and --by")
+        if study is None or condition is not None or by is not None or text is not None or shape != Shape():
+            raise InputError("--verdict is on one whole study: name it, without --where, --by and what chooses columns")
         show_verdict(Summary(uri), study, form, output)
-    elif study is not None:
-        axes = None if by is None else [axis.strip() for axis in by.split(",")]
-        show_points(Summary(uri), study, axes, condition, form, output)
-    elif condition is not None or by is not None:
-        raise InputError("--where and --by choose within one study: name it")
+    elif text is not None:
+        if condition is not None or by is not None:
+            raise InputError("--sql says by itself what --where and --by do: give one of them")
+        _show_answer(Summary(uri), study, text, shape, form, output)
+    elif study is not None or condition is not None or by is not None:
+        axes = None if by is None else list(listed(by))
+        show_points(Summary(uri), study, axes, condition, form, output, shape=shape)
     else:
-        _show_studies(Summary(uri), form, output)
+        _show_studies(Summary(uri), shape, form, output)
 
 
-def _show_studies(summary: "Summary", form: str, output: str | None) -> None:
+def _show_studies(summary: "Summary", shape: "Shape", form: str, output: str | None) -> None:
     from cluster.report import table
     from cluster.summary import query
 
     found = query.overview(summary)
     if not found.num_rows:
         click.echo(f"no studies in {summary.uri} yet: `batchscope run STUDY.yaml` writes there", err=True)
-    _put(found, "studies", table.STUDIES, [], form, output)
+    _put(found, "studies", table.STUDIES, [], form, output, shape=shape)
+
+
+def _show_answer(
+    summary: "Summary", study: str | None, text: str, shape: "Shape", form: str, output: str | None
+) -> None:
+    from cluster.report import table
+    from cluster.summary import query
+
+    if study is not None:
+        query.asked(summary, study)
+    found = query.sql(summary, text, study)
+    _put(found, "sql", table.asked_for(found.column_names, []), [], form, output, shape=shape)
 
 
 def show_points(
     summary: "Summary",
-    study: str,
+    study: str | None,
     by: list[str] | None = None,
     condition: str | None = None,
     form: str = "table",
     output: str | None = None,
+    *,
+    shape: "Shape | None" = None,
 ) -> None:
-    """Print or write the points of a study, and what they add up to."""
+    """Print or write the points of a study, or of all, and what they add up to."""
     from cluster.report import table
     from cluster.summary import query
 
-    asked = query.asked(summary, study)
+    asked = query.asked(summary, study) if study is not None else None
     trials = query.trials(summary, study)
     points = query.points(trials, by=by, where=condition)
-    if query.task(summary, study) == "language_model":
+    if study is not None and query.task(summary, study) == "language_model":
         points = query.with_perplexity(points)
     if not points.num_rows:
         click.echo("no trial has ended yet" if condition is None else "--where chose no trial", err=True)
@@ -89,9 +120,15 @@ def show_points(
             "study's model, budget or data; their deviations are not over seeds alone",
             err=True,
         )
-    lines = [table.progress_line(query.states(trials), asked)]
-    lines += [table.lowest_line(row, by or query.POINT) for row in query.lowest(points).to_pylist()]
-    _put(points, "points", table.POINTS, lines, form, output)
+    columns, lines = table.POINTS, []
+    if study is None:
+        columns = [table.STUDIES[0], *columns]
+    else:
+        lines = [table.progress_line(query.states(trials), asked)]
+    for row in query.lowest(points).to_pylist():
+        line = table.lowest_line(row, by or query.POINT)
+        lines.append(line if study is not None else f"{row['study']}: {line}")
+    _put(points, "points", columns, lines, form, output, shape=shape)
 
 
 def show_verdict(summary: "Summary", study: str, form: str = "table", output: str | None = None) -> None:
@@ -121,10 +158,18 @@ def _put(
     form: str,
     output: str | None,
     *,
+    shape: "Shape | None" = None,
     as_json: str | None = None,
 ) -> None:
     from cluster.report import table
+    from cluster.report.shape import Shape, shaped
 
+    shape = shape or Shape()
+    if shape.limit is not None and shape.limit < found.num_rows:
+        click.echo(f"the first {shape.limit} of {found.num_rows} rows", err=True)
+    found = shaped(found, shape)
+    if shape.columns:
+        columns = table.asked_for(found.column_names, columns)
     if form == "json":
         text = as_json or table.to_json(found, name=name)
     elif form == "csv":

@@ -8,7 +8,7 @@ import os
 import re
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -30,19 +30,29 @@ _ESCAPES = re.compile(
 class Column:
     """A column of the text table. `head` is two lines: what it is, and its unit or the end of its name.
 
-    `decimals` None means as short as the value is. A `rare` column is shown only if it has a value that is not 0.
+    `decimals` None means as short as the value is. A `rare` column is shown only if it has a value that is not 0; one
+    that was `asked` for also without values.
     """
 
     name: str
     head: tuple[str, str]
     decimals: int | None = None
     rare: bool = False
+    asked: bool = False
 
 
 def _loss(name: str, first: str, second: str) -> list[Column]:
     return [
         Column(f"{name}_mean", (first, second), decimals=4),
         Column(f"{name}_sd", (second, "sd"), decimals=4),
+    ]
+
+
+def _interval(name: str, first: str, second: str) -> list[Column]:
+    return [
+        Column(f"{name}_ci95_low", (f"{second} 95 %", "CI from"), decimals=4),
+        Column(f"{name}_ci95_high", (f"{second} 95 %", "CI to"), decimals=4),
+        Column(f"{name}_best", (first, f"{second}, best"), decimals=4),
     ]
 
 
@@ -67,6 +77,7 @@ POINTS = [
     Column("examples_mean", ("", "examples"), decimals=0),
     Column("epochs_mean", ("", "epochs"), decimals=2),
     *_loss("final_validation_loss", "final val.", "loss"),
+    *_interval("best_validation_loss", "best val.", "loss"),
 ]
 STUDIES = [
     Column("study", ("", "study")),
@@ -82,6 +93,12 @@ STUDIES = [
 ]
 
 
+def asked_for(names: Iterable[str], columns: Sequence[Column]) -> list[Column]:
+    """The columns of these names, as `columns` have them or with their name as head; all of them are shown."""
+    known = {column.name: column for column in columns}
+    return [replace(known.get(name, Column(name, ("", name))), asked=True, rare=False) for name in names]
+
+
 def to_text(table: pa.Table, columns: Sequence[Column], *, width: int | None = None) -> str:
     """The columns that have values, aligned; with `width`, as many of them as fit."""
     shown: list[list[str]] = []
@@ -90,7 +107,8 @@ def to_text(table: pa.Table, columns: Sequence[Column], *, width: int | None = N
         if column.name not in table.column_names:
             continue
         values = table[column.name].to_pylist()
-        if values and (all(value is None for value in values) or (column.rare and not any(values))):
+        empty = all(value is None for value in values) or (column.rare and not any(values))
+        if values and empty and not column.asked:
             continue
         cells = [*column.head, *(_cell(value, column.decimals) for value in values)]
         size = max(map(len, cells))
@@ -145,12 +163,17 @@ def lowest_line(lowest: Mapping[str, Any], axes: Iterable[str]) -> str:
 def to_json(table: pa.Table, *, name: str) -> str:
     """One object with `schema_version`, `table` and `rows`. JSON has no NaN and no infinity: they are null."""
     rows = [{key: _json_value(value) for key, value in row.items()} for row in table.to_pylist()]
-    return json.dumps({"schema_version": SCHEMA_VERSION, "table": name, "rows": rows}, indent=2) + "\n"
+    # An answer to SQL can hold what JSON has no word for: a date, a UUID, bytes.
+    return json.dumps({"schema_version": SCHEMA_VERSION, "table": name, "rows": rows}, indent=2, default=str) + "\n"
 
 
 def _json_value(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
+    if isinstance(value, list):
+        return [_json_value(one) for one in value]
+    if isinstance(value, dict):
+        return {str(key): _json_value(one) for key, one in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -79,10 +79,12 @@ def points(trials: pa.Table, by: Sequence[str] | None = None, where: str | None 
     """One row for each point of the axes `by`, from each trial's latest attempt that `where` is true for.
 
     Columns: `study` and the axes; `trials` and one count for each state, in lower case; `seeds`, the different seeds
-    of the completed trials; for QUALITY `*_mean` and `*_sd`, for WORK `*_mean`. Means and deviations are over the
-    completed trials: the others are counted and never averaged in. They are null where a completed trial lacks the
-    value, and deviations (sample, ddof 1) of one trial are null too. With fewer axes than a study varies, they are
-    over trials that differ in more than the seed.
+    of the completed trials; for QUALITY `*_mean` and `*_sd`, for WORK `*_mean`; for QUALITY again `*_best` (the lowest
+    loss, the highest accuracy), and `*_ci95_low` and `*_ci95_high`, the mean's 95 % interval by Student's t.
+
+    All of these are over the completed trials: the others are counted and never averaged in. They are null where a
+    completed trial lacks the value, and deviations (sample, ddof 1) and intervals of one trial are null too. With
+    fewer axes than a study varies, they are over trials that differ in more than the seed.
 
     Raises:
         InputError: an axis that does not exist, or a condition that cannot be evaluated.
@@ -111,6 +113,7 @@ def points(trials: pa.Table, by: Sequence[str] | None = None, where: str | None 
         + [("completed_seed", "count_distinct", pc.CountOptions(mode="only_valid"))]
         + [(name, function) for name in masked for function in ("mean", "count")]
         + [(name, "stddev", sample) for name in QUALITY]
+        + [(name, _best(name)) for name in QUALITY]
     )
     completed = grouped["completed_sum"]
     columns = {key: grouped[f"key_{key}"] for key in keys}
@@ -122,7 +125,27 @@ def points(trials: pa.Table, by: Sequence[str] | None = None, where: str | None 
         columns[f"{name}_mean"] = pc.if_else(whole, grouped[f"{name}_mean"], None)
         if name in QUALITY:
             columns[f"{name}_sd"] = pc.if_else(whole, grouped[f"{name}_stddev"], None)
+    # After the others: who reads them by their place finds them there.
+    half = _half_interval(completed)
+    for name in QUALITY:
+        mean, reach = columns[f"{name}_mean"], pc.multiply(columns[f"{name}_sd"], half)
+        whole = pc.equal(grouped[f"{name}_count"], completed)
+        columns[f"{name}_best"] = pc.if_else(whole, grouped[f"{name}_{_best(name)}"], None)
+        columns[f"{name}_ci95_low"] = pc.subtract(mean, reach)
+        columns[f"{name}_ci95_high"] = pc.add(mean, reach)
     return pa.table(columns).sort_by([(key, "ascending") for key in keys])
+
+
+def _best(name: str) -> str:
+    return "max" if name.endswith("accuracy") else "min"
+
+
+def _half_interval(counts: pa.ChunkedArray) -> pa.Array:
+    """Half the width of Student's 95 % interval of a mean of `counts` values, in their sample deviations."""
+    from scipy.special import stdtrit
+
+    freedom = counts.to_numpy() - 1
+    return pa.array(stdtrit(freedom.clip(1), 0.975) / (freedom.clip(0) + 1) ** 0.5, mask=freedom < 1)
 
 
 def with_perplexity(points: pa.Table) -> pa.Table:

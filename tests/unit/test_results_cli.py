@@ -63,11 +63,16 @@ def test_the_table_is_aligned_and_says_what_it_does_not_say(summary: str) -> Non
     assert result.exception is None
     assert result.stderr == ""
     assert result.stdout == (
-        "global batch  learning                             best val.    loss                       training\n"
-        "        rows      rate  optimizer  dtype    seeds       loss      sd  completed  diverged         s\n"
-        "          16     0.001  adam       float32      2     0.5000  0.0786          2         0      12.3\n"
-        "         128     0.001  adam       float32      2     0.6000  0.1414          2         0      12.3\n"
-        "        1000     0.001  adam       float32      1     0.9000       -          1         1      12.3\n"
+        "global batch  learning                             best val.    loss                       training"
+        "  loss 95 %  loss 95 %   best val.\n"
+        "        rows      rate  optimizer  dtype    seeds       loss      sd  completed  diverged         s"
+        "    CI from      CI to  loss, best\n"
+        "          16     0.001  adam       float32      2     0.5000  0.0786          2         0      12.3"
+        "    -0.2060     1.2060      0.4444\n"
+        "         128     0.001  adam       float32      2     0.6000  0.1414          2         0      12.3"
+        "    -0.6706     1.8706      0.5000\n"
+        "        1000     0.001  adam       float32      1     0.9000       -          1         1      12.3"
+        "          -          -      0.9000\n"
         "6 of 8 trials ended: 5 completed, 1 diverged; 2 without a result yet (waiting, running or lost)\n"
         "lowest mean validation loss: global batch 16, learning rate 0.001, optimizer adam, dtype float32 (n=2 seeds); "
         "differences smaller than the deviation over seeds say nothing\n"
@@ -116,7 +121,12 @@ def test_the_columns_that_programs_read_stay(summary: str) -> None:
         "best_validation_loss_mean,best_validation_loss_sd,best_validation_accuracy_mean,best_validation_accuracy_sd,"
         "final_validation_loss_mean,final_validation_loss_sd,test_loss_mean,test_loss_sd,"
         "test_accuracy_mean,test_accuracy_sd,"
-        "seconds_training_mean,examples_per_second_mean,updates_mean,examples_mean,epochs_mean"
+        "seconds_training_mean,examples_per_second_mean,updates_mean,examples_mean,epochs_mean,"
+        "best_validation_loss_best,best_validation_loss_ci95_low,best_validation_loss_ci95_high,"
+        "best_validation_accuracy_best,best_validation_accuracy_ci95_low,best_validation_accuracy_ci95_high,"
+        "final_validation_loss_best,final_validation_loss_ci95_low,final_validation_loss_ci95_high,"
+        "test_loss_best,test_loss_ci95_low,test_loss_ci95_high,"
+        "test_accuracy_best,test_accuracy_ci95_low,test_accuracy_ci95_high"
     )
 
 
@@ -171,7 +181,10 @@ def test_mistakes_are_one_line(summary: str) -> None:
     assert "did you mean 'wiki'" in refusal("wikki", "--summary", summary)
     assert "did you mean 'seed'" in refusal("wiki", "--summary", summary, "--where", "sead = 1")
     assert "did you mean 'dtype'" in refusal("wiki", "--summary", summary, "--by", "dtyp")
-    assert "within one study" in refusal("--summary", summary, "--where", "seed = 1")
+    assert "did you mean 'seeds'" in refusal("wiki", "--summary", summary, "--sort", "-sedes")
+    assert "did you mean 'trials'" in refusal("--summary", summary, "--columns", "study, trails")
+    assert "on one whole study" in refusal("wiki", "--summary", summary, "--verdict", "--limit", "3")
+    assert "give one of them" in refusal("--summary", summary, "--sql", "select 1", "--by", "seed")
 
 
 def test_no_studies_yet(tmp_path: Path) -> None:
