@@ -38,7 +38,7 @@ def shaped(found: pa.Table, shape: Shape) -> pa.Table:
             names = found.column_names
             raise InputError(f"there is no column {name!r}{nearest(name, names)}: one of {', '.join(names)}")
     if keys:
-        found = found.take(pc.sort_indices(found, sort_keys=keys, null_placement="at_end"))
+        found = found.take(pc.sort_indices(found, sort_keys=keys))
     if shape.limit is not None:
         found = found.slice(0, shape.limit)
     if shape.columns:

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.summary import query, tables
+from cluster.summary import box, boxed, query, tables
 from cluster.summary.store import Summary
 from cluster.summary.where import where
+from tests import unboxed
 from trainer.errors import InputError
 
 POINT = {"global_batch": 16, "learning_rate": 0.001, "optimizer": "adam", "dtype": "float32"}
@@ -194,7 +195,10 @@ SOME = table(
         ("false", []),
     ],
 )
-def test_a_condition_chooses_rows_and_changes_nothing(condition: str, seeds: list[int]) -> None:
+def test_a_condition_chooses_rows_and_changes_nothing(
+    condition: str, seeds: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(box, "ask", unboxed.ask)
     chosen = where(SOME, condition)
     assert chosen["seed"].to_pylist() == seeds
     assert chosen.schema == SOME.schema
@@ -225,20 +229,30 @@ def test_a_condition_chooses_rows_and_changes_nothing(condition: str, seeds: lis
         ("seed = $1", "Error"),
     ],
 )
-def test_what_is_not_one_condition_is_refused_in_one_line(condition: str, message: str) -> None:
+def test_what_is_not_one_condition_is_refused_in_one_line(
+    condition: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(box, "ask", unboxed.ask)
     with pytest.raises(InputError, match=message) as refused:
         where(SOME, condition)
     assert "\n" not in str(refused.value)
 
 
 def test_even_a_query_could_read_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cluster.summary.where._holds_a_query", lambda *_: False)
+    monkeypatch.setattr(box, "ask", unboxed.ask)
+    monkeypatch.setattr(boxed, "holds_a_query", lambda *_: False)
     file = tmp_path / "secret.csv"
     file.write_text("a\n1\n")
-    # The last one is a local variable of `where`, which DuckDB could find by its name.
+    # The last one is a local variable of `chosen`, which DuckDB could find by its name.
     for source in (f"read_csv('{file}')", f"'{file}'", f"glob('{tmp_path}/*')", '"table"'):
         with pytest.raises(InputError):
             where(SOME, f"exists (from {source})")
+
+
+def test_a_condition_that_takes_too_much_is_ended() -> None:
+    # DuckDB itself would take 15 GB for it, whatever its `memory_limit` says.
+    with pytest.raises(InputError, match="it needs more than the 2 GiB of memory"):
+        where(SOME, "list_sum(range(400000000)) > seed")
 
 
 def test_the_overview_has_a_row_for_each_study(tmp_path: Path) -> None:
