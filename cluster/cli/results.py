@@ -90,6 +90,8 @@ def _show_answer(
     if study is not None:
         query.asked(summary, study)
     found = query.sql(summary, text, study)
+    if not found.num_rows:
+        click.echo("the answer has no rows", err=True)
     _put(found, "sql", table.asked_for(found.column_names, []), [], form, output, shape=shape)
 
 
@@ -108,7 +110,7 @@ def show_points(
     from cluster.summary import query
 
     asked = query.asked(summary, study) if study is not None else None
-    trials = query.trials(summary, study)
+    trials = query.trials(summary, study, columns=query.NEEDED if condition is None else None)
     points = query.points(trials, by=by, where=condition)
     if study is not None and query.task(summary, study) == "language_model":
         points = query.with_perplexity(points)

@@ -205,13 +205,17 @@ def to_parquet(table: pa.Table) -> bytes:
 
 
 def save(content: bytes, path: str) -> None:
-    """Write a file whole, or leave what was there.
+    """Write a file whole, or leave what was there. What is no file, such as /dev/null or a pipe, is written into.
 
     Raises:
         InputError: it cannot be written.
     """
     temporary = f"{path}.{uuid.uuid4().hex}.tmp"
     try:
+        if os.path.exists(path) and not os.path.isfile(path):
+            with open(path, "wb") as there:
+                there.write(content)
+            return
         try:
             with open(temporary, "xb") as file:
                 file.write(content)

@@ -60,7 +60,7 @@ def ask(question: Mapping[str, str], tables: Mapping[str, pa.Table | Files], *, 
         env={name: os.environ[name] for name in KEPT if name in os.environ} | ENVIRONMENT,
     ) as box:
         try:
-            said, problem = box.communicate(head + b"".join(map(_stream, tables.values())), timeout=seconds)
+            said, talk = box.communicate(head + b"".join(map(_stream, tables.values())), timeout=seconds)
         except subprocess.TimeoutExpired:
             raise RefusedError(f"it took more than {seconds:g} s and was ended") from None
         finally:
@@ -70,7 +70,7 @@ def ask(question: Mapping[str, str], tables: Mapping[str, pa.Table | Files], *, 
     for path in (path for paths in files.values() for path, _ in paths):
         if not os.path.exists(path):
             raise FileNotFoundError(path)
-    raise RefusedError(_reason(box.returncode, problem))
+    raise RefusedError(_reason(box.returncode, said, talk))
 
 
 def _stream(table: pa.Table | Files) -> bytes:
@@ -83,7 +83,7 @@ def _stream(table: pa.Table | Files) -> bytes:
     return content
 
 
-def _reason(status: int, said: bytes) -> str:
+def _reason(status: int, said: bytes, talk: bytes) -> str:
     """What to tell the person, from how the box ended."""
     if status < 0:
         name = signal.Signals(-status).name
@@ -91,7 +91,7 @@ def _reason(status: int, said: bytes) -> str:
     try:
         problem: dict[str, Any] = json.loads(said)
     except ValueError:
-        raise RuntimeError(f"the box for SQL ended with {status}: {said.decode(errors='replace')[-2000:]}") from None
+        raise RuntimeError(f"the box for SQL ended with {status}: {talk.decode(errors='replace')[-2000:]}") from None
     if problem["kind"] in OUT_OF_MEMORY:
         return f"it needs more than the {_gib(MEMORY_BYTES)} of memory that it may take"
     # The lines after the first show the place in the text.

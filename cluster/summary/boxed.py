@@ -1,7 +1,7 @@
 """What runs inside the box (`cluster.summary.box`): one query on tables, with this process's memory bounded first.
 
 It imports next to nothing, so that a box is there in a third of a second. It reads a line of JSON from stdin, then
-tables as Arrow streams; its answer is an Arrow stream on stdout, or a line of JSON on stderr and exit code 1.
+tables as Arrow streams; its answer is an Arrow stream on stdout, or JSON there and exit code 1.
 """
 
 import json
@@ -130,21 +130,22 @@ def main() -> None:
     limit(int(sys.argv[1]), int(sys.argv[2]))
     pa.set_cpu_count(2)
     pa.set_io_thread_count(2)
+    # What DuckDB says on stdout, such as a progress bar, is not part of an answer.
+    said = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
     content = sys.stdin.buffer.read()
     end = content.index(b"\n") + 1
-    streams = pa.BufferReader(pa.py_buffer(content)[end:])
     problem = None
     try:
         question = json.loads(content[:end])
-        found = answer(question, _tables(question, streams))
+        found = answer(question, _tables(question, pa.BufferReader(pa.py_buffer(content)[end:])))
         if found.nbytes > int(sys.argv[3]):
             raise RefusedError(f"its answer has {found.nbytes / 2**20:.0f} MiB; ask for fewer rows or columns")
-        with pa.ipc.new_stream(sys.stdout.buffer, found.schema) as writer:
+        with pa.ipc.new_stream(said, found.schema) as writer:
             writer.write_table(found)
-        sys.stdout.flush()
     except (RefusedError, duckdb.Error, pa.ArrowException, MemoryError, OSError) as error:
         problem = {"kind": type(error).__name__, "message": str(error)}
-        sys.stderr.write(json.dumps(problem) + "\n")
-        sys.stderr.flush()
+        said.write(json.dumps(problem).encode())
+    said.flush()
     # Threads of the query may still run.
     os._exit(1 if problem else 0)

@@ -1,4 +1,4 @@
-"""One table of the summary: the files of a folder as a data set, or the small objects of a bucket, many at once.
+"""One table of the summary, read whole: the files of a folder, or the small objects of a bucket, many at once.
 
 pyarrow's own S3 filesystem bounds no call, so a bucket is read through its store. What was read is kept on this
 machine under the object's name and version: asking a large summary again costs one listing.
@@ -7,10 +7,11 @@ machine under the object's name and version: asking a large summary again costs 
 import contextlib
 import functools
 import hashlib
+import itertools
 import os
 import re
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -19,7 +20,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cluster.stores.bucket import Bucket
-from cluster.summary.files import dataset
 from cluster.summary.tables import SCHEMAS
 from cluster.summary.whole import live
 from trainer.cache import cache_folder
@@ -27,6 +27,9 @@ from trainer.errors import InputError, NotReadyError
 from trainer.store import Store
 
 READERS = 16
+AT_ONCE = 500
+# Fewer are not worth a thread for each column.
+FEW_ROWS = 1000
 # How often a table is listed anew, because a file of it was compacted away before it was read.
 LISTINGS = 5
 # What a Parquet file begins and ends with (parquet-format, "File Format").
@@ -42,12 +45,13 @@ def scan(store: Store, table: str, study: str | None, columns: Sequence[str] | N
         InputError: there is a file that is no such table.
         NotReadyError: the store cannot be read.
     """
+    schema = SCHEMAS[table]
+    if columns is not None:
+        schema = pa.schema([schema.field(name) for name in columns])
     try:
         if isinstance(store, Bucket):
-            whole = steadily(store, lambda: _objects(store, table, study))
-            return whole if columns is None else whole.select(list(columns))
-        # One chunk for each file would make everything after this slow.
-        return steadily(store, lambda: _files(store, table, study, columns)).combine_chunks()
+            return steadily(store, lambda: _objects(store, table, study, schema))
+        return steadily(store, lambda: _files(store, table, study, schema))
     except (pa.ArrowInvalid, pa.ArrowTypeError) as problem:
         raise InputError(f"{store.uri} holds a file that is no table {table!r}: {problem}") from None
 
@@ -72,9 +76,15 @@ def paths(store: Store, table: str, study: str | None) -> list[tuple[str, str | 
     return [(f"{store.uri}/{name}", _study(name)) for name in names]
 
 
-def _files(store: Store, table: str, study: str | None, columns: Sequence[str] | None) -> pa.Table:
+def names_of_studies(store: Store, table: str) -> set[str]:
+    """The studies that have rows in a table, by the names of its objects."""
+    return {study for name in store.names(_prefix(table, None)) if (study := _study(name)) is not None}
+
+
+def _files(store: Store, table: str, study: str | None, schema: pa.Schema) -> pa.Table:
     try:
-        return dataset(paths(store, table, study), SCHEMAS[table]).to_table(columns=columns)
+        found = paths(store, table, study)
+        return _joined((_rows(path, one, path, schema) for path, one in found), schema)
     except FileNotFoundError:
         raise
     except OSError as problem:
@@ -82,26 +92,50 @@ def _files(store: Store, table: str, study: str | None, columns: Sequence[str] |
         raise NotReadyError(f"cannot read the summary in {store.uri}: {reason}; look at its permissions") from None
 
 
-def _objects(store: Bucket, table: str, study: str | None) -> pa.Table:
-    schema = SCHEMAS[table]
+def _objects(store: Bucket, table: str, study: str | None, schema: pa.Schema) -> pa.Table:
     versions = store.versions(_prefix(table, study))
-    read = functools.partial(_content, store, versions)
-    names = live(versions, read)
-    if not names:
-        return schema.empty_table()
+    content = functools.partial(_content, store, versions)
+
+    def read(name: str) -> pa.Table:
+        # A BufferReader, not BytesIO, with which pyarrow can abort on exit (arrow#50482).
+        return _rows(name, _study(name), pa.BufferReader(content(name)), schema)
+
     with ThreadPoolExecutor(READERS, thread_name_prefix="summary") as pool:
         try:
-            parts = list(pool.map(lambda name: _rows(name, read(name)), names))
+            return _joined(pool.map(read, live(versions, content)), schema)
         except BaseException:
             # Those that have begun end within the store's deadline.
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    whole = pa.concat_tables(parts, promote_options="permissive")
-    columns = [
-        whole[field.name].cast(field.type) if field.name in whole.column_names else pa.nulls(len(whole), field.type)
-        for field in schema
-    ]
-    return pa.table(columns, schema=schema).combine_chunks()
+
+
+def _rows(name: str, study: str | None, source: str | pa.BufferReader, schema: pa.Schema) -> pa.Table:
+    """The rows of one object, with the columns of `schema`; `study` is of its name."""
+    try:
+        file = pq.ParquetFile(source)
+        known = [column for column in file.schema_arrow.names if column in schema.names]
+        rows = file.read(columns=known, use_threads=file.metadata.num_rows > FEW_ROWS)
+        if "study" in schema.names:
+            rows = rows.add_column(0, schema.field("study"), pa.repeat(pa.scalar(study, pa.string()), len(rows)))
+        if rows.schema.equals(schema):
+            return rows
+        there = set(rows.column_names)
+        columns = [
+            rows[field.name].cast(field.type) if field.name in there else pa.nulls(len(rows), field.type)
+            for field in schema
+        ]
+        return pa.table(columns, schema=schema)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as problem:
+        raise type(problem)(f"{name}: {problem}") from None
+
+
+def _joined(parts: Iterable[pa.Table], schema: pa.Schema) -> pa.Table:
+    """One table in one chunk: many would make everything after this slow."""
+    rest, joined = iter(parts), [schema.empty_table()]
+    # Some at a time: what is around a row is ten times as large as the row.
+    while some := list(itertools.islice(rest, AT_ONCE)):
+        joined.append(pa.concat_tables(some).combine_chunks())
+    return pa.concat_tables(joined).combine_chunks()
 
 
 def _prefix(table: str, study: str | None) -> str:
@@ -112,16 +146,6 @@ def _study(name: str) -> str | None:
     """The study that is told by an object's name."""
     study = re.search(r"/study=([^/]*)/", name)
     return study[1] if study else None
-
-
-def _rows(name: str, content: bytes) -> pa.Table:
-    """The rows of one object, with the study of its name."""
-    try:
-        # A BufferReader, not BytesIO, with which pyarrow can abort on exit (arrow#50482).
-        rows = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
-    except pa.ArrowInvalid as problem:
-        raise pa.ArrowInvalid(f"{name}: {problem}") from None
-    return rows.append_column("study", pa.array([_study(name)] * len(rows), pa.string()))
 
 
 def _content(store: Bucket, versions: dict[str, str], name: str) -> bytes:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -163,6 +164,17 @@ def test_parquet_needs_a_file_and_a_file_is_whole(summary: str, tmp_path: Path) 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "out.parquet", "summary"]
     missing = str(tmp_path / "missing" / "out.csv")
     assert f"cannot write {missing}" in refusal("wiki", "--summary", summary, "-o", missing)
+
+
+def test_what_is_no_file_is_written_into_and_stays(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
+    table.save(b"some", str(pipe))
+    assert os.read(reader, 9) == b"some"
+    os.close(reader)
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
 
 
 def test_where_and_by(summary: str) -> None:

@@ -19,7 +19,7 @@ from scipy.stats import t
 
 from cluster.cli.results import command
 from cluster.report.shape import Shape, shaped
-from cluster.summary import box, query, tables
+from cluster.summary import box, query, sql, tables
 from cluster.summary.store import Summary
 from tests import unboxed
 from trainer.errors import InputError
@@ -92,14 +92,19 @@ def test_a_bucket_is_asked_as_a_folder_is(summary: Summary, bucket: str, monkeyp
     assert query.sql(there, text) == query.sql(summary, text)
 
 
-def test_compacted_or_not_is_the_same(summary: Summary, tmp_path: Path) -> None:
+def test_many_files_or_few_or_compacted_is_the_same(
+    summary: Summary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from cluster.summary.compact import compact
 
     there = Summary(str(tmp_path))
     for name in summary.store.names():
         there.store.write(name, summary.store.read(name))
+    monkeypatch.setattr(box, "ask", unboxed.ask)
     text = "select * from evaluations order by all"
     before = query.sql(there, text)
+    monkeypatch.setattr(sql, "MANY_FILES", 2)
+    assert query.sql(there, text) == before
     assert compact(there, "wiki") == 8
     assert query.sql(there, text) == before
 
@@ -186,6 +191,16 @@ def test_what_must_not_be_is_refused_in_one_line(
 @pytest.mark.parametrize(("bomb", "message"), [*BOMBS, TRICKS[5], TRICKS[22]])
 def test_the_box_holds(summary: Summary, bomb: str, message: str) -> None:
     assert message in refusal(summary, bomb)
+
+
+def test_what_duckdb_says_meanwhile_is_no_answer(summary: Summary, monkeypatch: pytest.MonkeyPatch) -> None:
+    # It shows a progress bar on stdout after two seconds.
+    talkative = (
+        "import os; from cluster.summary import boxed; answer = boxed.answer; "
+        "boxed.answer = lambda *question: (os.write(1, b'50%'), answer(*question))[1]; boxed.main()"
+    )
+    monkeypatch.setattr(box, "START", box.START.partition("from ")[0] + talkative)
+    assert query.sql(summary, "select 1 as one").to_pylist() == [{"one": 1}]
 
 
 def test_what_does_not_end_is_ended(summary: Summary) -> None:
