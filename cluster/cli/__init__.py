@@ -25,6 +25,7 @@ COMMANDS = {
     "list": "all jobs of studies on a cluster",
     "results": "a table of a study's results",
     "compact": "finished studies into few files, which are quick to read",
+    "report": "one self-contained page on a study",
     "export": "a trained model as a .keras file",
     "fleet": "the EC2 machines: up, down, status, render",
 }

@@ -1,0 +1,19 @@
+"""`batchscope report`: one self-contained page on a study."""
+
+import click
+
+
+@click.command("report")
+@click.argument("study")
+@click.option("--summary", "uri", default="./summary", show_default=True, help="Folder or s3://bucket/prefix.")
+@click.option("-o", "--output", type=click.Path(dir_okay=False), help="Write to this file; default STUDY.html.")
+def command(study: str, uri: str, output: str | None) -> None:
+    """Write a page on STUDY: its verdict, plots, tables and every number, in one file that works offline."""
+    from cluster.report.page.page import page
+    from cluster.report.table import save
+    from cluster.summary.store import Summary
+
+    path = output or f"{study}.html"
+    document = page(Summary(uri), study).encode()
+    save(document, path)
+    click.echo(f"{path}: {len(document) / 1e6:.2f} MB; open it in a browser", err=True)

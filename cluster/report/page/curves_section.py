@@ -1,0 +1,86 @@
+"""The curves' part of the page: one clock at a time, the ranking at that clock beside it, batch sizes to choose from.
+
+All four clocks are in the page, and its style shows the one chosen: that works without a script.
+"""
+
+from cluster.report.page import curves as over_time
+from cluster.report.page import ranks
+from cluster.report.page.chart import Chart, Missing
+from cluster.report.page.facts import Facts, Group
+from cluster.report.page.markup import Markup, tag
+from cluster.report.page.series import CLOCKS
+from cluster.report.page.tables import figure_table
+
+
+def curves(facts: Facts, group: Group, heading: str) -> Markup:
+    """The section; a line in its place where no curve is known."""
+    title = tag("h2", f"Loss over time{f': {heading}' if heading else ''}")
+    drawn = {clock: over_time.chart(facts, group, clock) for clock in CLOCKS}
+    known = [clock for clock, chart in drawn.items() if isinstance(chart, Chart)]
+    if not known:
+        first = drawn["updates"]
+        assert isinstance(first, Missing)
+        return tag("section", title, tag("p", f"{first.title}: {first.why}."))
+    lead = tag("p", "The same runs on four clocks: which batch size is ahead depends on what is held equal.")
+    panels = (_panel(facts, group, clock) for clock in known)
+    controls = tag("div", _clocks(known, group), _batches(group), class_="controls")
+    return tag("section", title, lead, controls, *panels, class_="curves", id=f"curves{group.suffix}")
+
+
+def _clocks(known: list[str], group: Group) -> Markup:
+    name = f"clock{group.suffix}"
+    boxes = (
+        tag("label", tag("input", type="radio", name=name, value=clock, checked=clock == known[0]), clock)
+        for clock in known
+    )
+    return tag("fieldset", tag("legend", "x axis"), *boxes, class_="clocks")
+
+
+def _batches(group: Group) -> Markup:
+    name = f"batch{group.suffix}"
+    boxes = (
+        tag(
+            "label",
+            tag("input", type="checkbox", name=name, value=f"{cell.global_batch}", checked=True),
+            f"{cell.global_batch}",
+        )
+        for cell in group.cells
+    )
+    buttons = (tag("button", word, type="button", data_check=word, class_="scripted") for word in ("all", "none"))
+    return tag("fieldset", tag("legend", "batch sizes"), *boxes, *buttons, class_="batches")
+
+
+def _panel(facts: Facts, group: Group, clock: str) -> Markup:
+    sizes = {size: over_time.chart(facts, group, clock, size) for size in over_time.SIZES}
+    plots = [
+        tag("div", chart.inline(), class_=f"plot over-time {size}")
+        for size, chart in sizes.items()
+        if isinstance(chart, Chart)
+    ]
+    wide, ranking = sizes["wide"], ranks.chart(facts, group, clock)
+    assert isinstance(wide, Chart)
+    figure = tag(
+        "figure",
+        tag("figcaption", tag("h3", wide.title), tag("p", wide.note)),
+        *plots,
+        figure_table(wide.table, wide.title, f"{facts.study}-{wide.name}.csv") if clock == "updates" else "",
+    )
+    return tag("div", figure, _ranking(ranking, facts), class_=f"panel on-{clock}")
+
+
+def _ranking(ranking: Chart | Missing, facts: Facts) -> Markup:
+    if isinstance(ranking, Missing):
+        return tag("p", f"{ranking.title}: {ranking.why}.", class_="aside-note")
+    return tag(
+        "figure",
+        tag("figcaption", tag("h3", ranking.title), tag("p", ranking.note)),
+        tag("div", ranking.inline(), class_="plot"),
+        figure_table(ranking.table, ranking.title, f"{facts.study}-{ranking.name}.csv"),
+        class_="ranking",
+    )
+
+
+def charts(facts: Facts, group: Group) -> list[Chart]:
+    """The curves and rankings of all clocks, for files of their own."""
+    found = [make(facts, group, clock) for clock in CLOCKS for make in (over_time.chart, ranks.chart)]
+    return [one for one in found if isinstance(one, Chart)]

@@ -1,0 +1,163 @@
+"""The page's document: its sections in the order in which they matter, under a strict content-security policy."""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from importlib.resources import files
+
+import pyarrow.compute as pc
+
+from cluster.report import table as text_table
+from cluster.report import verdict as words
+from cluster.report.page import palette, provenance
+from cluster.report.page.chart import Chart, Missing
+from cluster.report.page.curves_section import curves
+from cluster.report.page.facts import Facts
+from cluster.report.page.markup import Markup, tag
+from cluster.report.page.results import results
+from cluster.report.page.scales import value_text
+from cluster.report.page.tables import figure_table
+from cluster.summary import query
+
+
+def document(facts: Facts, plots: Sequence[tuple[str, Sequence[Chart | Missing]]], refresh_seconds: int | None) -> str:
+    """The whole page; `plots` are those of each group, with its heading (none where there is one group)."""
+    colours = len(facts.colours)
+    style = palette.page_style(colours) + palette.chart_style(colours) + _file("page.css") + _choices(facts)
+    script = _file("page.js")
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=policy(style, script)),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="referrer", content="no-referrer"),
+        *([_refresh(refresh_seconds)] if refresh_seconds else []),
+        tag("title", f"{facts.study} - batchscope"),
+        tag("style", Markup(style)),
+    )
+    body = tag(
+        "body",
+        _header(facts),
+        tag(
+            "main",
+            _verdict(facts),
+            *(curves(facts, group, heading) for group, (heading, _) in zip(facts.groups, plots, strict=True)),
+            *(_plots(heading, found, facts) for heading, found in plots),
+            _section("results", "Results", results(facts)),
+            _section("warnings", "Warnings", _warnings(facts)),
+            _section("measured", "How it was measured", provenance.section(facts)),
+        ),
+        tag("footer", tag("p", "Made by batchscope. This file holds all it shows and asks the network for nothing.")),
+        tag("script", Markup(script)),
+        data_study=facts.study,
+        data_refresh=refresh_seconds,
+    )
+    return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
+
+
+def policy(style: str, script: str) -> str:
+    """What the browser may do with the page: apply this style, run this script, and nothing else."""
+    hashes = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script))
+    style_hash, script_hash = hashes
+    return (
+        f"default-src 'none'; style-src 'sha256-{style_hash}'; script-src 'sha256-{script_hash}'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _file(name: str) -> str:
+    return files("cluster.report.page").joinpath(name).read_text(encoding="utf-8")
+
+
+def _refresh(seconds: int) -> Markup:
+    """With script the page reloads itself, and lets a reader stop that; this is for without."""
+    return tag("noscript", tag("meta", http_equiv="refresh", content=f"{seconds}"))
+
+
+def _choices(facts: Facts) -> str:
+    """The rules by which a batch size that is not chosen disappears from the curves."""
+    return "".join(
+        f'.curves:has(input[value="{batch}"]:not(:checked)) .over-time [data-batch="{batch}"]{{display:none}}'
+        for batch in facts.colours
+    )
+
+
+def _section(name: str, heading: str, *inner: str) -> Markup:
+    return tag("section", tag("h2", heading), *inner, id=name)
+
+
+def _header(facts: Facts) -> Markup:
+    counts = query.states(facts.trials)
+    ended, asked = counts["trials"], facts.asked
+    running = asked is not None and ended < asked
+    parts = [
+        tag("p", "batchscope", class_="brand"),
+        tag("h1", facts.study),
+        tag("p", text_table.progress_line(counts, asked), class_="progress-line"),
+    ]
+    if running:
+        parts.append(tag("progress", value=ended, max=asked or 1, aria_label="trials that have ended"))
+    return tag("header", *parts, _key_facts(facts))
+
+
+def _key_facts(facts: Facts) -> Markup:
+    declared = facts.verdict.declared
+    cost = pc.sum(facts.trials["cost_usd"]).as_py()
+    sources = {"automatic": "automatic, from the screen", "declared": "declared", None: ""}
+    target = "none" if declared.target is None else f"{value_text(declared.target)}, {sources[declared.target_source]}"
+    pairs = [
+        ("batch sizes", ", ".join(map(str, facts.colours)) or "-"),
+        ("target, validation loss", target + (" (declared too late)" if declared.target_late else "")),
+        (
+            "margin",
+            ("none" if declared.margin is None else f"{declared.margin:g}")
+            + (" (declared too late)" if declared.margin_late else ""),
+        ),
+        ("cost so far", "price not known" if cost is None else f"{cost:,.2f} usd"),
+    ]
+    return tag("dl", *(tag("div", tag("dt", name), tag("dd", value)) for name, value in pairs), class_="keys")
+
+
+def _verdict(facts: Facts) -> Markup:
+    said = words.sentences(facts.verdict)
+    cannot = [one.text for group in facts.verdict.groups for one in group.cannot]
+    cautions = sum(len(group.caveats) for group in facts.verdict.groups)
+    parts: list[str] = [
+        tag("p", said[0], class_="lead"),
+        tag("ul", *(tag("li", line) for line in said[1:]), class_="said"),
+    ]
+    if cannot:
+        listed = tag("ul", *(tag("li", text) for text in cannot))
+        parts.append(tag("div", tag("h3", "What this study cannot say"), listed, class_="cannot"))
+    if cautions:
+        link = tag("a", f"{cautions} caution{'s' * (cautions != 1)}", href="#warnings")
+        parts.append(tag("p", "Read this with ", link, "."))
+    return tag("section", tag("h2", "Verdict"), *parts, id="verdict")
+
+
+def _warnings(facts: Facts) -> Markup:
+    lines = words.warnings(facts.verdict)
+    if not lines:
+        return tag("p", "None found.")
+    return tag("ul", *(tag("li", line) for line in lines), class_="said")
+
+
+def _plots(heading: str, found: Sequence[Chart | Missing], facts: Facts) -> Markup:
+    drawn = [one for one in found if isinstance(one, Chart)]
+    missing = [one for one in found if isinstance(one, Missing)]
+    cards = (_card(one, facts.study) for one in drawn)
+    parts: list[str] = [tag("div", *cards, class_="cards")]
+    if missing:
+        listed = tag("ul", *(tag("li", tag("b", one.title), f": {one.why}.") for one in missing))
+        parts.append(tag("div", tag("h3", "Not drawn"), listed, class_="cannot"))
+    return tag("section", tag("h2", f"By batch size{f': {heading}' if heading else ''}"), *parts)
+
+
+def _card(one: Chart, study: str) -> Markup:
+    return tag(
+        "figure",
+        tag("figcaption", tag("h3", one.title), tag("p", one.note)),
+        tag("div", one.inline(), class_="plot"),
+        figure_table(one.table, one.title, f"{study}-{one.name}.csv"),
+        id=one.name,
+    )

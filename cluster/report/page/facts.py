@@ -1,0 +1,72 @@
+"""What a page is made of: a study's tables, its verdict, and the cells behind each group of the verdict."""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from cluster.analysis.cells import Cell, cells_of
+from cluster.analysis.verdict import GroupVerdict, Verdict, judge
+from cluster.report.page import palette
+from cluster.summary import query
+from cluster.summary.store import Summary
+from trainer.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """One optimizer and dtype: its verdict, and its cells by global batch. `suffix` tells it from others in names."""
+
+    verdict: GroupVerdict
+    cells: tuple[Cell, ...]
+    suffix: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """A study as it is now; `colours` is the place of each global batch in the palette."""
+
+    study: str
+    specs: pa.Table
+    trials: pa.Table
+    evaluations: pa.Table
+    verdict: Verdict
+    groups: tuple[Group, ...]
+    colours: dict[int, int]
+    task: str | None
+    asked: int | None
+
+    @property
+    def perplexity(self) -> bool:
+        """Whether a loss is that of a language model, whose perplexity says more to its readers."""
+        return self.task == "language_model"
+
+
+def read(summary: Summary, study: str) -> Facts:
+    """The facts of one study, which may be running.
+
+    Raises:
+        InputError: there is no such study, or no spec of it.
+    """
+    asked = query.asked(summary, study)
+    specs = query.studies(summary, study)
+    if not specs.num_rows:
+        raise InputError(f"study {study!r} has no spec in {summary.uri}/studies: copy that folder there as well")
+    trials, evaluations = query.trials(summary, study), query.evaluations(summary, study)
+    verdict = judge(specs, trials, evaluations)
+    cells = cells_of(trials, evaluations)
+    return Facts(
+        study=study,
+        specs=specs,
+        trials=trials,
+        evaluations=evaluations,
+        verdict=verdict,
+        groups=tuple(_group(one, cells, several=len(verdict.groups) > 1) for one in verdict.groups),
+        colours=palette.index([cell.global_batch for cell in cells]),
+        task=query.task(summary, study),
+        asked=asked,
+    )
+
+
+def _group(verdict: GroupVerdict, cells: tuple[Cell, ...], *, several: bool) -> Group:
+    own = tuple(cell for cell in cells if (cell.optimizer, cell.dtype) == (verdict.optimizer, verdict.dtype))
+    return Group(verdict=verdict, cells=own, suffix=f"-{verdict.optimizer}-{verdict.dtype}" if several else "")

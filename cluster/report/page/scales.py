@@ -1,0 +1,97 @@
+"""Scales: from values to positions on the paper, with ticks at round numbers. Pure."""
+
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+_LOG_STEPS = ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0))
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Values from `low` to `high` on positions from `start` to `end` (which may be less), in logs where `log`."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    log: bool = False
+
+    def __call__(self, value: float) -> float:
+        """The position of a value."""
+        low, high, at = (math.log(one) if self.log else one for one in (self.low, self.high, value))
+        return self.start + (self.end - self.start) * (at - low) / (high - low)
+
+    def ticks(self, most: int = 6) -> list[float]:
+        """Round values inside the scale, at most so many, and two at least where there are two."""
+        return _log_ticks(self.low, self.high, most) if self.log else _linear_ticks(self.low, self.high, most)
+
+
+def linear(values: Iterable[float], start: float, end: float, *, from_zero: bool = False) -> Scale:
+    """A linear scale that holds the values with some air, or begins at zero."""
+    some = list(values)
+    low, high = min(some), max(some)
+    air = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
+    return Scale(0.0 if from_zero else low - air, high + air, start, end)
+
+
+def log(values: Iterable[float], start: float, end: float, *, air: float = 0.06) -> Scale:
+    """A logarithmic scale that holds the values, all positive, with `air`, a part of its length, at both ends."""
+    logs = [math.log(value) for value in values]
+    more = air * (max(logs) - min(logs)) or math.log(1.5)
+    return Scale(math.exp(min(logs) - more), math.exp(max(logs) + more), start, end, log=True)
+
+
+def tick_text(value: float) -> str:
+    """A tick's label: 0.001, 0.5, 250, 4,000, 20k, 1.5M."""
+    for size, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= max(size, 1e4):
+            return f"{value / size:.4g}{suffix}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def value_text(value: float | None) -> str:
+    """A value in words and tables: four figures, and thousands told apart."""
+    if value is None or not math.isfinite(value):
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def apart(positions: Sequence[float], widths: Sequence[float], gap: float = 6.0) -> list[bool]:
+    """Which of the labels centred at rising positions are kept, so that none touches: the ends first."""
+    kept = [False] * len(positions)
+    order = [0, len(positions) - 1, *range(1, len(positions) - 1)]
+    for number in order[: len(positions)]:
+        others = [other for other, there in enumerate(kept) if there and other != number]
+        kept[number] = all(
+            abs(positions[number] - positions[other]) >= (widths[number] + widths[other]) / 2 + gap for other in others
+        )
+    return kept
+
+
+def _linear_ticks(low: float, high: float, most: int) -> list[float]:
+    for exponent in range(math.floor(math.log10((high - low) / most)), 400):
+        for step in (1, 2, 5):
+            size = step * 10.0**exponent
+            first, last = math.ceil(low / size - 1e-9), math.floor(high / size + 1e-9)
+            if last - first < most:
+                return [round(number * size, 12) for number in range(first, last + 1)]
+    return []
+
+
+def _log_ticks(low: float, high: float, most: int) -> list[float]:
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    inside: list[float] = []
+    for steps in _LOG_STEPS:
+        every = [step * 10.0**decade for decade, step in itertools.product(decades, steps)]
+        found = [value for value in every if low <= value <= high]
+        if len(found) > most:
+            break
+        inside = found
+    if len(inside) < 2:
+        inside = _linear_ticks(low, high, most)
+    if not inside:
+        found = [10.0**decade for decade in decades if low <= 10.0**decade <= high]
+        inside = found[:: math.ceil(len(found) / most)]
+    return inside

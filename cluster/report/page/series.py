@@ -1,0 +1,108 @@
+"""The curves of a group on each clock: every run, and the mean of each batch size; and what they rank at equal clocks.
+
+Pure. The clocks are those of a Curve, and epochs.
+"""
+
+import itertools
+import math
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+
+from cluster.analysis.cells import Cell, Floats, Run
+from cluster.analysis.paired import Interval, interval
+from cluster.report.page.facts import Group
+
+CLOCKS = ("updates", "examples", "epochs", "seconds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """A batch size on one clock: `mean` over its runs at the updates that all of them were evaluated at, and each run.
+
+    Both hold positions and losses, of one length.
+    """
+
+    batch: int
+    mean: tuple[Floats, Floats] | None
+    runs: tuple[tuple[Floats, Floats], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rank:
+    """A batch size at an equal budget: the mean of its runs' best losses with its 95 % interval."""
+
+    batch: int
+    loss: Interval
+    usable: bool
+
+
+def series(group: Group, clock: str) -> list[Series]:
+    """The curves of all cells that have one."""
+    found = [_series(cell, clock) for cell in group.cells]
+    return [one for one in found if one.runs]
+
+
+def positions(run: Run, clock: str) -> Floats:
+    """Where a run's evaluations stand on a clock."""
+    if clock == "epochs":
+        return run.curve.examples * _epochs_an_example(run)
+    found: Floats = getattr(run.curve, clock)
+    return found
+
+
+def _epochs_an_example(run: Run) -> float:
+    examples, epochs = run.row["examples"], run.row["epochs"]
+    return epochs / examples if examples and epochs else math.nan
+
+
+def _series(cell: Cell, clock: str) -> Series:
+    runs = [run for run in cell.runs if run.curve.updates.size and np.isfinite(positions(run, clock)).all()]
+    whole = [run for run in runs if run.completed]
+    return Series(
+        batch=cell.global_batch,
+        mean=_mean(whole, clock) if whole else None,
+        runs=tuple((positions(run, clock), run.curve.losses) for run in runs),
+    )
+
+
+def _mean(runs: list[Run], clock: str) -> tuple[Floats, Floats]:
+    common = reduce(np.intersect1d, [run.curve.updates for run in runs])
+    chosen = [np.isin(run.curve.updates, common) for run in runs]
+    places = [positions(run, clock)[some] for run, some in zip(runs, chosen, strict=True)]
+    losses = [run.curve.losses[some] for run, some in zip(runs, chosen, strict=True)]
+    return np.mean(places, axis=0), np.mean(losses, axis=0)
+
+
+def ranking(group: Group, clock: str) -> tuple[float, list[Rank]]:
+    """The cells by the best loss that their completed runs had by then, and `then`: the least that a run had of it.
+
+    Means, no claim: what they show of the batch sizes is the verdict's to say.
+    """
+    known = "examples" if clock == "epochs" else clock
+    runs = {cell.global_batch: [run for run in cell.runs if math.isfinite(run.best_loss())] for cell in group.cells}
+    ends = [positions(run, known)[-1] for of_one in runs.values() for run in of_one]
+    if not ends:
+        return math.nan, []
+    most = float(min(ends))
+    usable = {cell.global_batch: cell.usable for cell in group.verdict.cells}
+    ranks = []
+    for batch, of_one in runs.items():
+        losses = [loss for run in of_one if math.isfinite(loss := run.best_loss(known, most))]
+        if losses:
+            ranks.append(Rank(batch=batch, loss=interval(losses), usable=usable[batch]))
+    if clock == "epochs":
+        [first, *_] = [run for of_one in runs.values() for run in of_one]
+        most *= _epochs_an_example(first)
+    return most, sorted(ranks, key=lambda one: (one.loss.mean, one.batch))
+
+
+def thin(at: Floats, values: Floats, width: float = 2.0) -> list[int]:
+    """The places to draw, `at` and `values` being positions on paper: of each `width` the lowest and the highest."""
+    columns = np.floor(at / width)
+    cuts = [0, *(np.flatnonzero(np.diff(columns)) + 1).tolist(), len(at)]
+    kept = {0, len(at) - 1}
+    for start, stop in itertools.pairwise(cuts):
+        kept |= {start + int(values[start:stop].argmin()), start + int(values[start:stop].argmax())}
+    return sorted(kept)

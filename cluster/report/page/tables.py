@@ -1,0 +1,107 @@
+"""Tables of the page: the twin of every chart, sortable, and each whole as CSV in a link that needs no script."""
+
+import base64
+import gzip
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+
+from cluster.report import table as text_table
+from cluster.report.page.markup import Markup, join, tag
+from cluster.report.page.scales import value_text
+from cluster.report.table import Column
+
+# A table that is longer tells every so-manieth row: the file has them all.
+_MOST_ROWS = 600
+
+
+def html_table(
+    rows: pa.Table,
+    caption: str,
+    *,
+    heads: Mapping[str, str] | None = None,
+    decimals: Mapping[str, int | None] | None = None,
+    most_rows: int = _MOST_ROWS,
+) -> Markup:
+    """A table whose columns a reader can sort by; numbers carry their whole value beside what is shown of it."""
+    every = -(-rows.num_rows // most_rows) or 1
+    shown = rows.take(list(range(0, rows.num_rows, every))).to_pylist() if every > 1 else rows.to_pylist()
+    told = f" (every {every}th of {rows.num_rows:,} rows; the CSV has all)" if every > 1 else ""
+    numbers = {field.name: not pa.types.is_string(field.type) for field in rows.schema}
+    head = tag("tr", *(_head(name, (heads or {}).get(name), number=numbers[name]) for name in rows.column_names))
+    body = (
+        tag(
+            "tr",
+            *(_cell(value, number=numbers[name], decimals=(decimals or {}).get(name)) for name, value in row.items()),
+        )
+        for row in shown
+    )
+    table = tag("table", tag("caption", caption + told), tag("thead", head), tag("tbody", *body), class_="sortable")
+    return tag("div", table, class_="scroll", tabindex="0", role="region", aria_label=caption)
+
+
+def columned(rows: pa.Table, columns: Sequence[Column], caption: str, **keywords: Any) -> Markup:
+    """A table under the heads of `columns`, without those that have no value."""
+    kept = [
+        column
+        for column in columns
+        if column.name in rows.column_names and any(value is not None for value in rows[column.name].to_pylist())
+    ]
+    return html_table(
+        rows.select([column.name for column in kept]),
+        caption,
+        heads={column.name: " ".join(filter(None, column.head)) for column in kept},
+        decimals={column.name: column.decimals for column in kept},
+        **keywords,
+    )
+
+
+def csv_link(rows: pa.Table, file: str, text: str = "CSV") -> Markup:
+    """A link that holds the table as CSV and saves it."""
+    return data_link(text_table.to_csv(rows).encode(), "text/csv;charset=utf-8", file, text)
+
+
+def data_link(content: bytes, kind: str, file: str, text: str) -> Markup:
+    """A link that holds a file's content and saves it."""
+    return tag("a", text, download=file, href=f"data:{kind};base64,{base64.b64encode(content).decode()}", class_="save")
+
+
+def packed_link(rows: pa.Table, file: str, text: str) -> Markup:
+    """A link that holds a long table as gzipped CSV; the page's script unpacks it, without script it stays packed."""
+    content = gzip.compress(text_table.to_csv(rows).encode(), mtime=0)
+    return tag(
+        "a",
+        text,
+        download=f"{file}.gz",
+        data_unpacked=file,
+        href=f"data:application/gzip;base64,{base64.b64encode(content).decode()}",
+        class_="save",
+    )
+
+
+def _head(name: str, text: str | None, *, number: bool) -> Markup:
+    return tag("th", text or name.replace("_", " "), scope="col", class_="number" if number else None)
+
+
+def _cell(value: Any, *, number: bool, decimals: int | None) -> Markup:
+    if value is None:
+        return tag("td", "-", class_="none" if not number else "number none")
+    if isinstance(value, datetime):
+        return tag("td", value.strftime("%Y-%m-%d %H:%M:%S"), data_value=value.isoformat())
+    if isinstance(value, float):
+        text = value_text(value) if decimals is None else f"{value:,.{decimals}f}"
+        return tag("td", text, class_="number", data_value=repr(value))
+    return tag(
+        "td",
+        f"{value:,}" if isinstance(value, int) else f"{value}",
+        class_="number" if number else None,
+        data_value=f"{value}" if number else None,
+    )
+
+
+def figure_table(rows: pa.Table, title: str, file: str) -> Markup:
+    """What stands behind a chart: its numbers, folded away, and their file."""
+    inner = join([tag("p", csv_link(rows, file, f"{title} as CSV")), html_table(rows, title)])
+    return tag("details", tag("summary", "Table and CSV"), inner)
