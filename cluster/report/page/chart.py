@@ -11,8 +11,8 @@ from cluster.report.page.scales import Scale, apart, tick_text
 
 # A card's width on a telephone and in a grid of three: drawn once at this size, legible in both.
 WIDTH, HEIGHT = 360, 284
-LEFT, RIGHT, TOP, BOTTOM = 50, 18, 30, 44
-_TEXT_WIDTH = 6.3
+LEFT, RIGHT, TOP, BOTTOM = 50, 28, 30, 44
+_TEXT_WIDTH = 6.6
 
 
 @dataclass(frozen=True, kw_only=True)

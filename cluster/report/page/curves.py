@@ -14,7 +14,7 @@ from cluster.report.page.scales import Scale, linear, log, tick_text, value_text
 from cluster.report.page.series import CLOCKS, Series, ranking, series, thin
 
 TITLE = "Validation loss while training"
-SIZES = {"wide": (700, 400), "narrow": (360, 330)}
+SIZES = {"wide": (700, 470), "narrow": (360, 330)}
 _TOP, _RIGHT = 36, 40
 _AXIS = {
     "updates": "updates (log)",
@@ -120,13 +120,14 @@ def _labels(found: Sequence[tuple[int, Floats, Floats]], x: Scale, y: Scale) -> 
     parts = []
     for batch, at, losses in sorted(found, key=lambda one: float(one[2][-1])):
         text = f"{batch}"
-        left, right = x(at[-1]) + 6, x(at[-1]) + 6 + text_width(text)
+        left, right = x(at[-1]) + 6, x(at[-1]) + 10 + text_width(text, 14)
         wished = y(min(max(losses[-1], y.low), y.high)) + 4
         shifts = sorted((step * 7 for step in range(-40, 41)), key=abs)
         free = (
             shift
             for shift in shifts
-            if all(
+            if y.end <= wished + shift <= y.start - 2
+            and all(
                 right < other_left or other_right < left or abs(wished + shift - other) >= 14
                 for other_left, other_right, other in taken
             )

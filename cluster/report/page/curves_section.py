@@ -4,7 +4,7 @@ All four clocks are in the page, and its style shows the one chosen: that works 
 """
 
 from cluster.report.page import curves as over_time
-from cluster.report.page import ranks
+from cluster.report.page import rank_changes, ranks
 from cluster.report.page.chart import Chart, Missing
 from cluster.report.page.facts import Facts, Group
 from cluster.report.page.markup import Markup, tag
@@ -65,22 +65,31 @@ def _panel(facts: Facts, group: Group, clock: str) -> Markup:
         *plots,
         figure_table(wide.table, wide.title, f"{facts.study}-{wide.name}.csv") if clock == "updates" else "",
     )
-    return tag("div", figure, _ranking(ranking, facts), class_=f"panel on-{clock}")
+    beside = [_ranking(ranking, facts)]
+    changes = rank_changes.chart(facts, group)
+    if isinstance(ranking, Chart) and isinstance(changes, Chart):
+        beside.append(_figure(changes, facts))
+    return tag("div", figure, tag("div", *beside, class_="beside"), class_=f"panel on-{clock}")
 
 
 def _ranking(ranking: Chart | Missing, facts: Facts) -> Markup:
     if isinstance(ranking, Missing):
         return tag("p", f"{ranking.title}: {ranking.why}.", class_="aside-note")
+    return _figure(ranking, facts)
+
+
+def _figure(one: Chart, facts: Facts) -> Markup:
     return tag(
         "figure",
-        tag("figcaption", tag("h3", ranking.title), tag("p", ranking.note)),
-        tag("div", ranking.inline(), class_="plot"),
-        figure_table(ranking.table, ranking.title, f"{facts.study}-{ranking.name}.csv"),
-        class_="ranking",
+        tag("figcaption", tag("h3", one.title), tag("p", one.note)),
+        tag("div", one.inline(), class_="plot"),
+        figure_table(one.table, one.title, f"{facts.study}-{one.name}.csv"),
     )
 
 
 def charts(facts: Facts, group: Group) -> list[Chart]:
     """The curves and rankings of all clocks, for files of their own."""
     found = [make(facts, group, clock) for clock in CLOCKS for make in (over_time.chart, ranks.chart)]
+    if not ranks.stopped_at_target(facts):
+        found.append(rank_changes.chart(facts, group))
     return [one for one in found if isinstance(one, Chart)]

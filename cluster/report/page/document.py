@@ -93,11 +93,16 @@ def _header(facts: Facts) -> Markup:
     parts = [
         tag("p", "batchscope", class_="brand"),
         tag("h1", facts.study),
-        tag("p", text_table.progress_line(counts, asked), class_="progress-line"),
+        tag("p", text_table.progress_line(counts, asked), _last(facts), class_="progress-line"),
     ]
     if running:
         parts.append(tag("progress", value=ended, max=asked or 1, aria_label="trials that have ended"))
     return tag("header", *parts, _key_facts(facts))
+
+
+def _last(facts: Facts) -> str:
+    ended_at = pc.max(facts.trials["ended_at"]).as_py()
+    return f"; the last on {ended_at:%Y-%m-%d at %H:%M} UTC" if ended_at else ""
 
 
 def _key_facts(facts: Facts) -> Markup:
@@ -122,17 +127,16 @@ def _verdict(facts: Facts) -> Markup:
     said = words.sentences(facts.verdict)
     cannot = [one.text for group in facts.verdict.groups for one in group.cannot]
     cautions = sum(len(group.caveats) for group in facts.verdict.groups)
-    parts: list[str] = [
-        tag("p", said[0], class_="lead"),
-        tag("ul", *(tag("li", line) for line in said[1:]), class_="said"),
-    ]
+    claims = [tag("p", said[0], class_="lead"), tag("ul", *(tag("li", line) for line in said[1:]), class_="said")]
+    limits: list[str] = []
     if cannot:
         listed = tag("ul", *(tag("li", text) for text in cannot))
-        parts.append(tag("div", tag("h3", "What this study cannot say"), listed, class_="cannot"))
+        limits.append(tag("div", tag("h3", "What this study cannot say"), listed, class_="cannot"))
     if cautions:
         link = tag("a", f"{cautions} caution{'s' * (cautions != 1)}", href="#warnings")
-        parts.append(tag("p", "Read this with ", link, "."))
-    return tag("section", tag("h2", "Verdict"), *parts, id="verdict")
+        limits.append(tag("p", "Read this with ", link, "."))
+    columns = tag("div", tag("div", *claims), tag("div", *limits), class_="columns")
+    return tag("section", tag("h2", "Verdict"), columns, id="verdict")
 
 
 def _warnings(facts: Facts) -> Markup:

@@ -51,7 +51,10 @@ def _pairs(facts: Facts) -> Iterable[tuple[str, str]]:
     yield "data", f"{newest['data']}{f', {rows:,} training rows' if rows else ''}"
     yield "data hash", newest["data_hash"] or ""
     yield "task", facts.task or ""
-    yield "model", ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in (spec.get("model") or {}).items())
+    yield (
+        "model",
+        ", ".join(f"{key.replace('_', ' ')} {_plain(value)}" for key, value in (spec.get("model") or {}).items()),
+    )
     yield "budget", _plain(spec.get("budget"))
     yield "evaluated every", _plain(spec.get("evaluate_every"))
     yield "layout", _layout(trials)
@@ -74,6 +77,8 @@ def _plain(value: Any) -> str:
             f"{amount:g} {unit}" if isinstance(amount, int | float) else f"{unit}: {_plain(amount)}"
             for unit, amount in value.items()
         )
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return "" if value is None else f"{value}"
 
 

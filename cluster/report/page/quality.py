@@ -3,13 +3,15 @@
 import pyarrow as pa
 
 from cluster.analysis.quality import Quality
-from cluster.report.page.chart import BOTTOM, TOP, WIDTH, Chart, Missing, label, mark
+from cluster.report.page.chart import BOTTOM, HEIGHT, TOP, WIDTH, Chart, Missing, label, mark
 from cluster.report.page.facts import Facts, Group
 from cluster.report.page.markup import Markup, join, tag
 from cluster.report.page.scales import Scale, linear, tick_text
 
 TITLE = "Loss against the reference"
-_ROW, _NAMES, _OUTCOMES = 32, 62, 76
+_NAMES, _OUTCOMES = 62, 76
+# As tall as the other charts, within reason.
+_LEAST_ROW, _MOST_ROW = 26, 56
 _CLASS = {"worse": "bad", "better": "good", "equivalent": "good"}
 
 
@@ -19,7 +21,8 @@ def chart(facts: Facts, group: Group) -> Chart | Missing:
     if not found:
         return Missing(title=TITLE, why=_why_not(group))
     margin = facts.verdict.declared.margin
-    height = TOP + BOTTOM + _ROW * len(found)
+    row = min(max((HEIGHT - TOP - BOTTOM) / len(found), _LEAST_ROW), _MOST_ROW)
+    height = TOP + BOTTOM + round(row * len(found))
     ends = [0.0, *(end for one in found for end in (one.low95, one.high95, one.difference) if end is not None)]
     x = linear([*ends, *([-margin, margin] if margin else [])], _NAMES, WIDTH - _OUTCOMES)
     y = Scale(0.0, len(found), TOP, height - BOTTOM)
@@ -58,7 +61,7 @@ def _grid(x: Scale, y: Scale, height: float, reference: int | None) -> Markup:
     lines = [tag("line", x1=x(value), x2=x(value), y1=y.start, y2=y.end, class_="grid") for value in x.ticks(5)]
     zero = tag("line", x1=x(0), x2=x(0), y1=y.start, y2=y.end, class_="axis")
     ticks = _ticks(x, y, height)
-    title = label(f"worse than B = {reference}: to the right", 2, 13, class_="axis-title")
+    title = label(f"to the right: worse than B = {reference}", 2, 13, class_="axis-title")
     return join([*lines, zero, ticks, title])
 
 

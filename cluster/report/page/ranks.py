@@ -17,7 +17,7 @@ _ROW, _TOP, _NAMES, _VALUES = 28, 26, 96, 54
 def chart(facts: Facts, group: Group, clock: str) -> Chart | Missing:
     """The ranking at equal `clock`, best first; hollow marks are of cells that nothing may be concluded from."""
     title = f"Ranked at equal {clock}"
-    if (facts.verdict.declared.spec.get("protocol") or {}).get("stop_at_target"):
+    if stopped_at_target(facts):
         return Missing(title=title, why="the runs stopped at the target, so their losses cannot be ranked")
     most, ranks = ranking(group, clock)
     if len(ranks) < 2 or not math.isfinite(most):
@@ -50,6 +50,11 @@ def chart(facts: Facts, group: Group, clock: str) -> Chart | Missing:
         table=_table(ranks, clock, most, facts),
         height=_TOP + _ROW * len(ranks) + 6,
     )
+
+
+def stopped_at_target(facts: Facts) -> bool:
+    """Whether the study's runs end at the target, so that their best losses say how far they went, not how good."""
+    return bool((facts.verdict.declared.spec.get("protocol") or {}).get("stop_at_target"))
 
 
 def _tip(one: Rank, facts: Facts) -> str:

@@ -24,7 +24,7 @@ TITLES = {
     "seconds": "Time to the target",
     "usd": "Money to the target",
 }
-UNITS = {"updates": "updates", "examples": "examples", "seconds": "s", "usd": "usd"}
+UNITS = {"updates": "updates", "examples": "examples", "seconds": "seconds", "usd": "usd"}
 _ARROWS = "arrows up: runs that missed the target, from what they were watched for"
 _NOTES = {
     "updates": f"Dashed: twice the batch, half the updates; {_ARROWS}.",
@@ -132,7 +132,7 @@ def _references(measure: str, known: Sequence[Middle], x: Scale, y: Scale) -> Ma
         if y.low < factor * least < y.high:
             height = y(factor * least)
             parts.append(tag("line", x1=x.start, x2=x.end, y1=height, y2=height, class_="reference"))
-            parts.append(label(f"{factor:g}x", x.end + 2, height + 4, class_="aside"))
+            parts.append(label(f"{factor:g}x", x.end + 3, height + 4, class_="aside"))
     return join(parts)
 
 

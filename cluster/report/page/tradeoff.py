@@ -87,7 +87,7 @@ def _labels(places: Sequence[Place], x: Scale, y: Scale) -> Markup:
     parts = []
     for batch, updates, examples in places:
         text, at, height = f"{batch}", x(updates), y(examples)
-        wide = text_width(text)
+        wide = text_width(text, 14)
         for left, base in ((at + 9, height + 4), (at - 9 - wide, height + 4), (at - wide / 2, height - 9)):
             box = (left, base - 11, left + wide, base + 3)
             if box[2] < WIDTH and not any(_touch(box, other) for other in taken):

@@ -1,0 +1,79 @@
+"""How the ranking of the batch sizes changes with the clock held equal: a column a clock, a line a batch size."""
+
+import math
+
+import pyarrow as pa
+
+from cluster.report.page.chart import WIDTH, Chart, Missing, label, mark, path
+from cluster.report.page.facts import Facts, Group
+from cluster.report.page.markup import join, tag
+from cluster.report.page.scales import value_text
+from cluster.report.page.series import Rank, ranking
+
+TITLE = "The ranking on each clock"
+# Epochs rank as examples do.
+_CLOCKS = ("updates", "examples", "seconds")
+_ROW, _TOP, _LEFT, _RIGHT = 24, 44, 68, 46
+
+
+def chart(facts: Facts, group: Group) -> Chart | Missing:
+    """The plot: the best batch size on top of each column."""
+    ranked = {clock: ranking(group, clock) for clock in _CLOCKS}
+    known = {clock: ranks for clock, (most, ranks) in ranked.items() if len(ranks) > 1 and math.isfinite(most)}
+    if len(known) < 2:
+        return Missing(title=TITLE, why="fewer than two batch sizes have completed runs")
+    columns = {
+        clock: _LEFT + number * (WIDTH - _LEFT - _RIGHT) / (len(known) - 1) for number, clock in enumerate(known)
+    }
+    parts: list[str] = []
+    for clock, at in columns.items():
+        parts.append(label(f"equal {clock}", at, 13, anchor="middle", class_="axis-title"))
+        parts.append(label(value_text(ranked[clock][0]), at, 27, anchor="middle", class_="aside"))
+    for batch in sorted({one.batch for ranks in known.values() for one in ranks}):
+        parts.append(_line(batch, known, columns, facts.colours[batch]))
+    told = "; ".join(
+        f"at equal {clock} B = {', '.join(str(one.batch) for one in ranks)}" for clock, ranks in known.items()
+    )
+    return Chart(
+        name=f"rank-changes{group.suffix}",
+        title=TITLE,
+        note="Best mean loss on top, each column at the equal budget above it; epochs rank as examples.",
+        says=f"Best first: {told}.",
+        drawing=join(parts),
+        table=_table(known, ranked),
+        height=_TOP + _ROW * max(map(len, known.values())) + 4,
+    )
+
+
+def _line(batch: int, known: dict[str, list[Rank]], columns: dict[str, float], colour: int) -> str:
+    places = {}
+    for clock, ranks in known.items():
+        for number, one in enumerate(ranks):
+            if one.batch == batch:
+                places[clock] = (columns[clock], _TOP + _ROW * (number + 0.5), one)
+    points = [(at, height) for at, height, _ in places.values()]
+    parts = [tag("path", d=path(points), class_=f"line s{colour}")] if len(points) > 1 else []
+    for clock, (at, height, one) in places.items():
+        tip = f"B = {batch} at equal {clock}: {value_text(one.loss.mean)}"
+        look = f"dot f{colour}" if one.usable else f"hollow s{colour}"
+        parts.append(mark(tip, at, height, tag("circle", cx=at, cy=height, r=5, class_=look), batch=batch))
+    (first_at, first, _), (last_at, last, _) = next(iter(places.values())), list(places.values())[-1]
+    parts.append(label(f"B = {batch}", first_at - 11, first + 4, anchor="end", class_="strong"))
+    if len(points) > 1:
+        parts.append(label(f"{batch}", last_at + 11, last + 4, class_="strong"))
+    return join(parts)
+
+
+def _table(known: dict[str, list[Rank]], ranked: dict[str, tuple[float, list[Rank]]]) -> pa.Table:
+    rows = [
+        {
+            "equal": clock,
+            "amount": ranked[clock][0],
+            "rank": number + 1,
+            "global_batch": one.batch,
+            "mean_best_validation_loss": one.loss.mean,
+        }
+        for clock, ranks in known.items()
+        for number, one in enumerate(ranks)
+    ]
+    return pa.Table.from_pylist(rows)
