@@ -11,7 +11,7 @@ from cluster.report.page.scales import Scale, apart, tick_text
 
 # A card's width on a telephone and in a grid of three: drawn once at this size, legible in both.
 WIDTH, HEIGHT = 360, 284
-LEFT, RIGHT, TOP, BOTTOM = 50, 28, 30, 44
+LEFT, RIGHT, TOP, BOTTOM = 56, 28, 30, 44
 _TEXT_WIDTH = 6.6
 
 
@@ -110,9 +110,10 @@ def mark(tip: str, x: float, y: float, *drawing: Markup, batch: int | None = Non
     return tag("g", tag("title", tip), *drawing, class_="mark", data_at=f"{x:.1f} {y:.1f}", data_batch=batch)
 
 
-def interval(x: float, low: float, high: float, class_: str) -> Markup:
-    """A vertical interval at `x`, with short ends."""
-    ends = "".join(f"M{x - 4:.1f} {end:.1f}h8" for end in (low, high))
+def interval(x: float, low: float, high: float, y: Scale, class_: str) -> Markup:
+    """A vertical interval at `x`, with short ends; without one where it goes on beyond the frame."""
+    ends = "".join(f"M{x - 4:.1f} {y(end):.1f}h8" for end in (low, high) if y.low <= end <= y.high)
+    low, high = (y(min(max(end, y.low), y.high)) for end in (low, high))
     return tag("path", d=f"M{x:.1f} {low:.1f}V{high:.1f}{ends}", class_=f"interval {class_}")
 
 

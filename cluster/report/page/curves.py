@@ -14,7 +14,7 @@ from cluster.report.page.scales import Scale, linear, log, tick_text, value_text
 from cluster.report.page.series import CLOCKS, Series, ranking, series, thin
 
 TITLE = "Validation loss while training"
-SIZES = {"wide": (700, 470), "narrow": (360, 330)}
+SIZES = ("wide", "narrow")
 _TOP, _RIGHT = 36, 40
 _AXIS = {
     "updates": "updates (log)",
@@ -30,7 +30,7 @@ def chart(facts: Facts, group: Group, clock: str, size: str = "wide") -> Chart |
     known = [(one, one.mean) for one in found if one.mean is not None and len(one.mean[0])]
     if not known:
         return Missing(title=TITLE, why="no trial has completed with evaluations yet")
-    width, height = SIZES[size]
+    width, height = _size(size, len(group.cells))
     starts = [float(at[at > 0].min()) for _, (at, _) in known if (at > 0).any()]
     if not starts:
         return Missing(title=TITLE, why=f"no evaluation has a place on the clock of {clock}")
@@ -60,6 +60,11 @@ def chart(facts: Facts, group: Group, clock: str, size: str = "wide") -> Chart |
         width=width,
         height=height,
     )
+
+
+def _size(size: str, batches: int) -> tuple[int, int]:
+    """Width and height: the wide one is as tall as the rankings beside it, within reason."""
+    return (360, 330) if size == "narrow" else (700, min(max(400, 215 + 49 * batches), 620))
 
 
 def _drawn(at: Floats, losses: Floats, x: Scale, y: Scale) -> tuple[list[tuple[float, float]], list[int]]:

@@ -45,6 +45,7 @@ def _batches(group: Group) -> Markup:
             f"{cell.global_batch}",
         )
         for cell in group.cells
+        if any(run.curve.updates.size for run in cell.runs)
     )
     buttons = (tag("button", word, type="button", data_check=word, class_="scripted") for word in ("all", "none"))
     return tag("fieldset", tag("legend", "batch sizes"), *boxes, *buttons, class_="batches")

@@ -13,10 +13,11 @@ from cluster.report.page import palette, provenance
 from cluster.report.page.chart import Chart, Missing
 from cluster.report.page.curves_section import curves
 from cluster.report.page.facts import Facts
-from cluster.report.page.markup import Markup, tag
+from cluster.report.page.markup import Markup, join, tag
 from cluster.report.page.results import results
 from cluster.report.page.scales import value_text
 from cluster.report.page.tables import figure_table
+from cluster.report.reading import two_lines
 from cluster.summary import query
 
 
@@ -41,8 +42,10 @@ def document(facts: Facts, plots: Sequence[tuple[str, Sequence[Chart | Missing]]
         tag(
             "main",
             _verdict(facts),
-            *(curves(facts, group, heading) for group, (heading, _) in zip(facts.groups, plots, strict=True)),
-            *(_plots(heading, found, facts) for heading, found in plots),
+            *(
+                join([curves(facts, group, heading), _plots(heading, found, facts)])
+                for group, (heading, found) in zip(facts.groups, plots, strict=True)
+            ),
             _section("results", "Results", results(facts)),
             _section("warnings", "Warnings", _warnings(facts)),
             _section("measured", "How it was measured", provenance.section(facts)),
@@ -100,6 +103,10 @@ def _header(facts: Facts) -> Markup:
     return tag("header", *parts, _key_facts(facts))
 
 
+def _list(values: object) -> str:
+    return ", ".join(map(str, values)) if isinstance(values, list) else f"{values}"
+
+
 def _last(facts: Facts) -> str:
     ended_at = pc.max(facts.trials["ended_at"]).as_py()
     return f"; the last on {ended_at:%Y-%m-%d at %H:%M} UTC" if ended_at else ""
@@ -111,20 +118,20 @@ def _key_facts(facts: Facts) -> Markup:
     sources = {"automatic": "automatic, from the screen", "declared": "declared", None: ""}
     target = "none" if declared.target is None else f"{value_text(declared.target)}, {sources[declared.target_source]}"
     pairs = [
-        ("batch sizes", ", ".join(map(str, facts.colours)) or "-"),
+        ("batch sizes", _list(declared.spec["axes"]["global_batch"])),
         ("target, validation loss", target + (" (declared too late)" if declared.target_late else "")),
         (
             "margin",
             ("none" if declared.margin is None else f"{declared.margin:g}")
             + (" (declared too late)" if declared.margin_late else ""),
         ),
-        ("cost so far", "price not known" if cost is None else f"{cost:,.2f} usd"),
+        ("cost so far", "not known" if cost is None else f"{cost:,.2f} usd"),
     ]
     return tag("dl", *(tag("div", tag("dt", name), tag("dd", value)) for name, value in pairs), class_="keys")
 
 
 def _verdict(facts: Facts) -> Markup:
-    said = words.sentences(facts.verdict)
+    said = [*_undecided(facts), *words.sentences(facts.verdict)]
     cannot = [one.text for group in facts.verdict.groups for one in group.cannot]
     cautions = sum(len(group.caveats) for group in facts.verdict.groups)
     claims = [tag("p", said[0], class_="lead"), tag("ul", *(tag("li", line) for line in said[1:]), class_="said")]
@@ -137,6 +144,21 @@ def _verdict(facts: Facts) -> Markup:
         limits.append(tag("p", "Read this with ", link, "."))
     columns = tag("div", tag("div", *claims), tag("div", *limits), class_="columns")
     return tag("section", tag("h2", "Verdict"), columns, id="verdict")
+
+
+def _undecided(facts: Facts) -> list[str]:
+    """What a study says first that compares nothing: that, and what its means are, where each is at one rate."""
+    if any(group.firsts or (group.arms and group.arms[0].qualities) for group in facts.verdict.groups):
+        return []
+    ended = facts.trials.num_rows
+    if not ended:
+        return []
+    if facts.asked is not None and ended < facts.asked:
+        return ["Too early: no batch size can be compared with another yet."]
+    lines = ["A first look: no batch size is shown to be better, worse or equivalent."]
+    if len(facts.groups) == 1 and all(len(cell.rates) == 1 for cell in facts.groups[0].cells):
+        lines += two_lines(query.points(facts.trials, by=["global_batch"]))
+    return lines
 
 
 def _warnings(facts: Facts) -> Markup:
@@ -152,7 +174,8 @@ def _plots(heading: str, found: Sequence[Chart | Missing], facts: Facts) -> Mark
     cards = (_card(one, facts.study) for one in drawn)
     parts: list[str] = [tag("div", *cards, class_="cards")]
     if missing:
-        listed = tag("ul", *(tag("li", tag("b", one.title), f": {one.why}.") for one in missing))
+        titles = {why: [one.title for one in missing if one.why == why] for why in (one.why for one in missing)}
+        listed = tag("ul", *(tag("li", tag("b", ", ".join(of_one)), f": {why}.") for why, of_one in titles.items()))
         parts.append(tag("div", tag("h3", "Not drawn"), listed, class_="cannot"))
     return tag("section", tag("h2", f"By batch size{f': {heading}' if heading else ''}"), *parts)
 

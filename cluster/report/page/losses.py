@@ -4,11 +4,11 @@ import math
 
 import pyarrow as pa
 
-from cluster.report.page.chart import Chart, Missing, label
+from cluster.report.page.chart import WIDTH, Chart, Missing, label
 from cluster.report.page.facts import Facts, Group
 from cluster.report.page.markup import Markup, join, tag
 from cluster.report.page.over_batches import Middle, batch_frame, batch_scale, middles, seeds, span
-from cluster.report.page.scales import Scale, linear, value_text
+from cluster.report.page.scales import Scale, linear, tick_text, value_text
 
 TITLE = "Best validation loss"
 
@@ -39,7 +39,8 @@ def chart(facts: Facts, group: Group) -> Chart | Missing:
     values = [loss for found in losses.values() for _, loss in found] + [one.value for one in known]
     x, y = batch_scale(batches), linear([*values, *([target] if target is not None else [])], *span())
     parts = [
-        batch_frame(x, y, batches, f"best validation loss{', nats a token' if facts.perplexity else ''}"),
+        batch_frame(x, y, batches, f"best validation loss{', nats/token' if facts.perplexity else ''}"),
+        *([_perplexities(x, y)] if facts.perplexity else []),
         _target(target, x, y),
         *(_seeds(batch, found, x, y, facts) for batch, found in losses.items()),
         middles(known, x, y, facts.colours),
@@ -76,6 +77,12 @@ def _target(target: float | None, x: Scale, y: Scale) -> Markup:
     line = tag("line", x1=x.start, x2=x.end, y1=y(target), y2=y(target), class_="target")
     text = label(f"target {value_text(target)}", x.end, y(target) - 4, anchor="end", class_="target-label")
     return join([line, text])
+
+
+def _perplexities(x: Scale, y: Scale) -> Markup:
+    """The same ticks once more on the right, as perplexities."""
+    ticks = (label(tick_text(float(f"{math.exp(v):.3g}")), x.end + 4, y(v) + 4, class_="tick") for v in y.ticks(5))
+    return join([*ticks, label("perplexity", WIDTH - 2, 13, anchor="end", class_="axis-title")])
 
 
 def _table(losses: dict[int, list[tuple[int, float]]], facts: Facts) -> pa.Table:

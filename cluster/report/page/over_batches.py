@@ -49,8 +49,7 @@ def middles(found: Sequence[Middle], x: Scale, y: Scale, colours: dict[int, int]
         at, colour = x(one.batch), colours[one.batch]
         drawn = []
         if one.low is not None and one.high is not None:
-            low, high = (y(min(max(end, y.low), y.high)) for end in (one.low, one.high))
-            drawn.append(interval(at, low, high, f"s{colour}"))
+            drawn.append(interval(at, one.low, one.high, y, f"s{colour}"))
         look = f"dot f{colour}" if one.usable else f"hollow s{colour}"
         drawn.append(tag("circle", cx=at, cy=y(one.value), r=5, class_=look))
         parts.append(mark(one.tip, at, y(one.value), *drawn, batch=one.batch))

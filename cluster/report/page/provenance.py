@@ -48,7 +48,7 @@ def _spec(facts: Facts) -> dict[str, Any]:
 def _pairs(facts: Facts) -> Iterable[tuple[str, str]]:
     newest, trials, spec = facts.specs.to_pylist()[-1], facts.trials, _spec(facts)
     rows = newest["train_rows"]
-    yield "data", f"{newest['data']}{f', {rows:,} training rows' if rows else ''}"
+    yield "data", f"{newest['data'] or spec['data']}{f', {rows:,} training rows' if rows else ''}"
     yield "data hash", newest["data_hash"] or ""
     yield "task", facts.task or ""
     yield (

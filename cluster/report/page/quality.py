@@ -19,7 +19,7 @@ def chart(facts: Facts, group: Group) -> Chart | Missing:
     """The plot: a row for each batch size compared, the reference being zero."""
     found = group.verdict.arms[0].qualities if group.verdict.arms else ()
     if not found:
-        return Missing(title=TITLE, why=_why_not(group))
+        return Missing(title=TITLE, why=_why_not(facts, group))
     margin = facts.verdict.declared.margin
     row = min(max((HEIGHT - TOP - BOTTOM) / len(found), _LEAST_ROW), _MOST_ROW)
     height = TOP + BOTTOM + round(row * len(found))
@@ -44,9 +44,11 @@ def chart(facts: Facts, group: Group) -> Chart | Missing:
     )
 
 
-def _why_not(group: Group) -> str:
+def _why_not(facts: Facts, group: Group) -> str:
+    if facts.verdict.declared.spec.get("protocol") is None:
+        return "no learning rate was tuned on seeds of its own (add `protocol: {}` to the study)"
     if group.verdict.reference is None:
-        return "no batch size has a learning rate tuned on other seeds and confirmed on two (add `protocol: {}`)"
+        return "no batch size has a tuned rate, inside those tried, that is confirmed on two seeds"
     return "fewer than two batch sizes can be compared over whole budgets"
 
 

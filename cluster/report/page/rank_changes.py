@@ -57,10 +57,13 @@ def _line(batch: int, known: dict[str, list[Rank]], columns: dict[str, float], c
         tip = f"B = {batch} at equal {clock}: {value_text(one.loss.mean)}"
         look = f"dot f{colour}" if one.usable else f"hollow s{colour}"
         parts.append(mark(tip, at, height, tag("circle", cx=at, cy=height, r=5, class_=look), batch=batch))
-    (first_at, first, _), (last_at, last, _) = next(iter(places.values())), list(places.values())[-1]
-    parts.append(label(f"B = {batch}", first_at - 11, first + 4, anchor="end", class_="strong"))
-    if len(points) > 1:
-        parts.append(label(f"{batch}", last_at + 11, last + 4, class_="strong"))
+    first, last = next(iter(known)), list(known)[-1]
+    if first in places:
+        at, height, _ = places[first]
+        parts.append(label(f"B = {batch}", at - 11, height + 4, anchor="end", class_="strong"))
+    if last in places:
+        at, height, _ = places[last]
+        parts.append(label(f"{batch}", at + 11, height + 4, class_="strong"))
     return join(parts)
 
 

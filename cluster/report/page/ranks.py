@@ -40,12 +40,14 @@ def chart(facts: Facts, group: Group, clock: str) -> Chart | Missing:
             label(f"{one.loss.mean:.4g}", WIDTH - 2, height + 4, anchor="end"),
         ]
     told = ", ".join(f"B = {one.batch} ({value_text(one.loss.mean)})" for one in ranks)
+    early = sorted({cell.global_batch for cell in group.cells} - {one.batch for one in ranks})
+    unseen = f" No loss by then: B = {', '.join(map(str, early))}." if early else ""
     head = label(f"mean best loss with {value_text(most)} {clock} each", 2, 13, class_="axis-title")
     return Chart(
         name=f"ranking-{clock}{group.suffix}",
         title=title,
-        note="Mean of the runs' best losses with its 95 % interval: means only, no claim.",
-        says=f"With {value_text(most)} {clock} each, best first: {told}.",
+        note=f"Mean of the runs' best losses with its 95 % interval: means only, no claim.{unseen}",
+        says=f"With {value_text(most)} {clock} each, best first: {told}.{unseen}",
         drawing=join([head, *rows]),
         table=_table(ranks, clock, most, facts),
         height=_TOP + _ROW * len(ranks) + 6,

@@ -1,5 +1,6 @@
 """The results of the page: the verdict's table, every trial, what failed, and the files with every number."""
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster.report import verdict as words
@@ -44,14 +45,16 @@ def results(facts: Facts) -> Markup:
     """The tables, most important first."""
     if not facts.trials.num_rows:
         return tag("p", "No trial has ended yet.")
-    verdict = verdict_table.table(facts.verdict)
+    verdict, columns = verdict_table.table(facts.verdict), list(verdict_table.COLUMNS)
     points = query.points(facts.trials)
     if facts.perplexity:
         points = query.with_perplexity(points)
+        verdict = verdict.append_column("perplexity", pc.exp(pc.cast(verdict["loss"], pa.float64())))
+        columns.insert(6, Column("perplexity", ("", "perplexity"), decimals=2))
     trials = query.latest(facts.trials)
     said = words.sentences(facts.verdict)
     parts: list[str] = [
-        columned(verdict, verdict_table.COLUMNS, "Batch sizes: the runs that speak for each, and what they took"),
+        columned(verdict, columns, "Batch sizes: the runs that speak for each, and what they took"),
         _folded(
             f"All {trials.num_rows:,} trials", columned(trials, _TRIALS, "Each trial's latest attempt", most_rows=5000)
         ),

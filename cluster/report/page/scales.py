@@ -44,7 +44,10 @@ def log(values: Iterable[float], start: float, end: float, *, air: float = 0.06)
 
 
 def tick_text(value: float) -> str:
-    """A tick's label: 0.001, 0.5, 250, 4,000, 20k, 1.5M."""
+    """A tick's label, seven characters at most: 1.2e-4, 0.001, 0.5, 250, 4,000, 20k, 1.5M."""
+    if 0 < abs(value) < 1e-3:
+        digits, exponent = f"{value:.2e}".split("e")
+        return f"{float(digits):g}e{int(exponent)}"
     for size, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= max(size, 1e4):
             return f"{value / size:.4g}{suffix}"

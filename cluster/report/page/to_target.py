@@ -79,8 +79,12 @@ def chart(facts: Facts, group: Group, measure: str) -> Chart | Missing:
 
 
 def _why_not(facts: Facts, reaches: dict[int, CellReach], measure: str) -> str | None:
-    if facts.verdict.declared.target is None:
-        return "there is no target (none declared, declared too late, or its screen has not ended)"
+    declared = facts.verdict.declared
+    if declared.target_late:
+        return "the target was declared after the confirmations began"
+    if declared.target is None:
+        auto = declared.spec.get("target") == "auto"
+        return "the automatic target needs a screen that has ended" if auto else "no target was declared"
     if not reaches:
         return "no run has been evaluated yet"
     if measure == "usd" and all(reach.measures["usd"] is None for reach in reaches.values()):

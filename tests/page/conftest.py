@@ -1,0 +1,111 @@
+"""Studies to look at, and one browser for all tests of the page: Debian's Chromium, without a network."""
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from cluster.report.page.page import page as page_of
+from cluster.summary.store import Summary
+from tests.simulated import World, spec_of, study
+from tests.stored import changed, store
+
+ALERT = "</script></td><script>alert(1)</script><img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(scope="session")
+def summary(tmp_path_factory: pytest.TempPathFactory) -> Summary:
+    """Five studies: whole, hostile (what people named is markup), grid (no protocol), running, language."""
+    folder = tmp_path_factory.mktemp("summary")
+    studies, trials, evaluations = study(spec_of(target={"validation_loss": 0.8}), World(run_deviation=0.03))
+    random = np.random.default_rng(0)
+    scales = [20 * math.sqrt(update) * math.exp(0.3 * random.normal()) for update in evaluations["update"].to_pylist()]
+    evaluations = changed(evaluations, noise_scale=[scale if n % 3 else None for n, scale in enumerate(scales)])
+    trials = changed(trials, peak_memory_bytes=[2**30 + batch for batch in trials["global_batch"].to_pylist()])
+    store(folder, (studies, trials, evaluations), study="whole")
+
+    spec = json.loads(studies["spec_json"][0].as_py()) | {"data": ALERT, "model": {"factory": ALERT}}
+    states = [*["FAILED", "OUT_OF_MEMORY"], *trials["state"].to_pylist()[2:]]
+    hostile = changed(trials, error=ALERT, node_type=ALERT, kernel_path=ALERT, code_version=ALERT, state=states)
+    named = changed(studies, spec_json=json.dumps(spec), data=ALERT, data_hash=ALERT, task=ALERT)
+    store(folder, (named, hostile, evaluations), study="hostile")
+
+    kept = trials.slice(0, 34)
+    seen = evaluations.filter(
+        pa.array([trial in set(kept["trial_id"].to_pylist()) for trial in evaluations["trial_id"].to_pylist()])
+    )
+    store(folder, (changed(studies, trials=90), kept, seen), study="running")
+
+    axes = {"global_batch": [8, 16, 17, 32, 64, 512], "learning_rate": 0.01, "seeds": 2}
+    plain = spec_of(protocol=None, target=None, margin=None, axes=axes)
+    store(folder, study(plain, World(usd_per_second=None)), study="grid")
+
+    axes = {
+        "global_batch": [16, 64, 256],
+        "learning_rate": [0.003, 0.01, 0.03],
+        "seeds": 2,
+        "optimizer": ["adam", "sgd"],
+    }
+    tables = study(spec_of(task="language_model", axes=axes), World(diverging=frozenset({256})))
+    store(folder, (changed(tables[0], task="language_model"), *tables[1:]), study="language")
+    return Summary(str(folder))
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium, headless."""
+    with sync_playwright() as playwright:
+        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        running = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=flags)
+        yield running
+        running.close()
+
+
+@dataclass
+class Opened:
+    """A page in the browser, and what it did besides being shown: all of it faults."""
+
+    page: Page
+    faults: list[str] = field(default_factory=list)
+
+
+Open = Callable[..., Opened]
+
+
+@pytest.fixture(scope="session")
+def files(summary: Summary, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The five pages as files."""
+    folder = tmp_path_factory.mktemp("pages")
+    for name in ("whole", "hostile", "grid", "running", "language"):
+        refresh = 3600 if name == "running" else None
+        (folder / f"{name}.html").write_text(page_of(summary, name, refresh_seconds=refresh), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def open_page(browser: Browser, files: Path) -> Iterator[Open]:
+    """Open a study's page from its file; keywords are those of a browser's context. Faults fail the test."""
+    opened: list[Opened] = []
+
+    def open_one(name: str, *, width: int = 1280, **keywords: object) -> Opened:
+        context = browser.new_context(viewport={"width": width, "height": 900}, **keywords)  # type: ignore[arg-type]
+        one = Opened(context.new_page())
+        one.page.on("console", lambda message: one.faults.append(f"console: {message.text}"))
+        one.page.on("pageerror", lambda error: one.faults.append(f"error: {error}"))
+        one.page.on("dialog", lambda dialog: (one.faults.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        address = (files / f"{name}.html").as_uri()
+        one.page.on("request", lambda request: request.url == address or one.faults.append(f"asked for {request.url}"))
+        one.page.goto(address)
+        opened.append(one)
+        return one
+
+    yield open_one
+    for one in opened:
+        one.page.context.close()
+    assert [one.faults for one in opened] == [[] for _ in opened]

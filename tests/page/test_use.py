@@ -1,0 +1,168 @@
+"""The page in use: the clock, the batch sizes, values under the pointer and the keys, sorting, saving, reloading."""
+
+import math
+import re
+from pathlib import Path
+
+import pyarrow.compute as pc
+from playwright.sync_api import Page
+
+from cluster.analysis.verdict import judge
+from cluster.report import table
+from cluster.summary import query
+from cluster.summary.store import Summary
+from tests.page.conftest import Open
+
+
+def ranked(page: Page) -> list[int]:
+    texts = page.locator(".panel:visible svg:visible[aria-label^='Ranked'] text.strong").all_text_contents()
+    return [int(text.removeprefix("B = ")) for text in texts]
+
+
+def saved(page: Page, link: str) -> str:
+    with page.expect_download() as download:
+        page.locator("a", has_text=link).first.click()
+    return Path(download.value.path()).read_text(encoding="utf-8")
+
+
+def test_another_clock_shows_other_curves_and_another_ranking(open_page: Open, summary: Summary) -> None:
+    tables = [read(summary, "whole") for read in (query.studies, query.trials, query.evaluations)]
+    [group] = judge(*tables).groups
+    arms = {arm.clock: sorted(arm.losses, key=lambda batch: arm.losses[batch]) for arm in group.arms}
+    page = open_page("whole").page
+    orders = {}
+    for clock in ("updates", "examples", "epochs", "seconds"):
+        page.locator(f"input[value={clock}]").check()
+        assert page.locator(".panel:visible").count() == 1
+        label = page.locator(".over-time.wide svg:visible").get_attribute("aria-label") or ""
+        assert label.startswith(f"Validation loss while training, by {clock}")
+        orders[clock] = ranked(page)
+    assert orders == {
+        **{clock: arms[clock] for clock in ("updates", "examples", "seconds")},
+        "epochs": arms["examples"],
+    }
+    assert orders["updates"] != orders["examples"]
+
+
+def test_a_batch_size_not_chosen_leaves_the_curves(open_page: Open) -> None:
+    page = open_page("whole").page
+    lines = page.locator(".over-time.wide svg:visible path.line:visible")
+    assert lines.count() == 6
+    page.locator("input[type=checkbox][value='64']").uncheck()
+    assert [line.get_attribute("data-batch") for line in lines.all()] == ["16", "32", "128", "256", "512"]
+    page.get_by_role("button", name="none").click()
+    assert lines.count() == 0
+    page.locator("input[type=checkbox][value='64']").check()
+    assert lines.count() == 1
+    page.get_by_role("button", name="all").click()
+    assert lines.count() == 6
+
+
+def test_a_value_under_the_pointer_and_by_the_keys(open_page: Open, summary: Summary) -> None:
+    page = open_page("whole").page
+    [mean] = [
+        row["best_validation_loss_mean"]
+        for row in query.points(query.trials(summary, "whole"), where="phase = 'confirm'").to_pylist()
+        if row["global_batch"] == 128
+    ]
+    dot = page.locator("#loss .mark[data-batch='128'] circle[r='5']")
+    dot.scroll_into_view_if_needed()
+    dot.hover()
+    tip = page.locator("#loss [role=status]")
+    assert tip.is_visible()
+    assert tip.text_content().startswith(f"B = 128: {mean:.4g}, mean of 5 runs, 95 % CI ")
+    page.mouse.move(0, 0)
+    assert tip.is_hidden()
+
+    page.locator(".over-time.wide:visible").focus()
+    page.keyboard.press("ArrowRight")
+    tip = page.locator(".over-time.wide:visible [role=status]")
+    first = tip.text_content() or ""
+    assert re.fullmatch(r"B = 16, [\d,]+ updates: loss [\d.]+, mean of 5 runs", first)
+    page.keyboard.press("ArrowRight")
+    assert tip.text_content() != first
+    page.keyboard.press("ArrowDown")
+    assert (tip.text_content() or "").startswith("B = 32, ")
+    page.keyboard.press("Escape")
+    assert tip.is_hidden()
+
+
+def test_a_language_model_tells_its_perplexity(open_page: Open) -> None:
+    page = open_page("language").page
+    page.locator(".over-time.wide:visible").first.focus()
+    page.keyboard.press("ArrowRight")
+    told = page.locator(".over-time.wide:visible [role=status]").first.text_content() or ""
+    [loss, perplexity] = re.findall(r"loss ([\d.]+) \(perplexity ([\d.]+)\)", told)[0]
+    assert math.isclose(math.exp(float(loss)), float(perplexity), rel_tol=1e-3)
+    assert "perplexity" in page.locator("#results th").all_text_contents()
+
+
+def test_a_table_is_sorted_by_whole_values_and_what_has_none_comes_last(open_page: Open) -> None:
+    page = open_page("whole").page
+
+    def column(number: int) -> list[str]:
+        return page.locator(f"#results table >> nth=0 >> tbody td:nth-child({number})").all_text_contents()
+
+    head = page.locator("#results table >> nth=0 >> th")
+    heads = head.all_text_contents()
+    number = heads.index("difference of loss")
+    head.nth(number).get_by_role("button").click()
+    assert head.nth(number).get_attribute("aria-sort") == "ascending"
+    values = column(number + 1)
+    assert values[-1] == "-"
+    assert [float(value) for value in values[:-1]] == sorted(float(value) for value in values[:-1])
+    head.nth(number).get_by_role("button").click()
+    assert [*reversed(column(number + 1)[:-1]), "-"] == values
+    head.nth(0).get_by_role("button").click()
+    assert column(1) == ["16", "32", "64", "128", "256", "512"]
+
+
+def test_every_number_is_in_a_file(open_page: Open, summary: Summary) -> None:
+    page = open_page("whole").page
+    trials, evaluations = query.trials(summary, "whole"), query.evaluations(summary, "whole")
+    assert saved(page, "all attempts (CSV)") == table.to_csv(trials)
+    assert saved(page, "all evaluations (CSV)") == table.to_csv(evaluations)
+    assert saved(page, "points of the axes (CSV)") == table.to_csv(query.points(trials))
+    page.locator("#loss summary").click()
+    chosen = query.finished(trials.filter(pc.equal(trials["phase"], "confirm"))).sort_by(
+        [("global_batch", "ascending"), ("seed", "ascending")]
+    )
+    assert saved(page, "Best validation loss as CSV") == table.to_csv(
+        chosen.select(["global_batch", "seed", "best_validation_loss"])
+    )
+
+
+def test_a_run_that_missed_the_target_is_an_arrow(open_page: Open, summary: Summary) -> None:
+    tables = [read(summary, "whole") for read in (query.studies, query.trials, query.evaluations)]
+    [group] = judge(*tables).groups
+    missed = sum(not run.reached for cell in group.cells if cell.reach for run in cell.reach.runs)
+    page = open_page("whole").page
+    assert missed > 2
+    assert page.locator("#updates-to-target path.arrow").count() == missed
+    page.locator("#updates-to-target .mark", has=page.locator("path.arrow")).first.hover()
+    assert "not reached within" in (page.locator("#updates-to-target [role=status]").text_content() or "")
+
+
+def test_a_page_that_reloads_stays_where_its_reader_left_it(open_page: Open) -> None:
+    page = open_page("running").page
+    assert page.locator("progress").get_attribute("value") == "34"
+    assert page.locator("noscript").count() == 1
+    page.locator("input[value=seconds]").check()
+    page.locator("input[type=checkbox][value='32']").uncheck()
+    page.locator("#results summary").first.click()
+    page.locator(".follow input").uncheck()
+    page.reload()
+    assert page.locator("input[value=seconds]").is_checked()
+    assert not page.locator("input[type=checkbox][value='32']").is_checked()
+    assert page.locator("#results details").first.evaluate("one => one.open")
+    assert not page.locator(".follow input").is_checked()
+
+
+def test_a_plain_grid_says_what_it_cannot(open_page: Open) -> None:
+    page = open_page("grid").page
+    assert (
+        page.locator(".lead").text_content()
+        == "A first look: no batch size is shown to be better, worse or equivalent."
+    )
+    assert "no batch size can be called better or equivalent" in (page.locator("#verdict .cannot").text_content() or "")
+    assert "no target was declared" in (page.locator("section > .cannot").text_content() or "")
