@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -37,21 +37,15 @@ def summary(tmp_path_factory: pytest.TempPathFactory) -> Summary:
     store(folder, (named, hostile, evaluations), study="hostile")
 
     kept = trials.slice(0, 34)
-    seen = evaluations.filter(
-        pa.array([trial in set(kept["trial_id"].to_pylist()) for trial in evaluations["trial_id"].to_pylist()])
-    )
+    seen = evaluations.filter(pc.is_in(evaluations["trial_id"], kept["trial_id"].combine_chunks()))
     store(folder, (changed(studies, trials=90), kept, seen), study="running")
 
     axes = {"global_batch": [8, 16, 17, 32, 64, 512], "learning_rate": 0.01, "seeds": 2}
     plain = spec_of(protocol=None, target=None, margin=None, axes=axes)
     store(folder, study(plain, World(usd_per_second=None)), study="grid")
 
-    axes = {
-        "global_batch": [16, 64, 256],
-        "learning_rate": [0.003, 0.01, 0.03],
-        "seeds": 2,
-        "optimizer": ["adam", "sgd"],
-    }
+    rates, optimizers = [0.003, 0.01, 0.03], ["adam", "sgd"]
+    axes = {"global_batch": [16, 64, 256], "learning_rate": rates, "seeds": 2, "optimizer": optimizers}
     tables = study(spec_of(task="language_model", axes=axes), World(diverging=frozenset({256})))
     store(folder, (changed(tables[0], task="language_model"), *tables[1:]), study="language")
     return Summary(str(folder))

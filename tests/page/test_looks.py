@@ -44,10 +44,13 @@ def test_the_check_for_overlaps_sees_one(open_page: Open) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("study", ["whole", "running"])
-def test_axe_finds_nothing_serious(open_page: Open, study: str, scheme: str) -> None:
-    page = open_page(study, color_scheme=scheme).page
-    page.locator("details").evaluate_all("all => all.forEach((one) => { one.open = true; })")
+def test_axe_finds_nothing_serious(open_page: Open, scheme: str) -> None:
+    page = open_page("running", color_scheme=scheme).page
+    # Folded parts are seen too; rows after the second are as the second is, and axe is slow.
+    page.evaluate("""() => {
+      document.querySelectorAll("tbody tr:nth-child(n+3)").forEach((row) => row.remove());
+      document.querySelectorAll("details").forEach((one) => { one.open = true; });
+    }""")
     found = Axe().run(page).response["violations"]
     assert [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")] == []
 
