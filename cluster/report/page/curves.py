@@ -11,11 +11,13 @@ from cluster.report.page.chart import BOTTOM, LEFT, Chart, Missing, frame, label
 from cluster.report.page.facts import Facts, Group
 from cluster.report.page.markup import Markup, join, tag
 from cluster.report.page.scales import Scale, linear, log, tick_text, value_text
-from cluster.report.page.series import CLOCKS, Series, ranking, series, thin
+from cluster.report.page.series import Clock, Series, thin
 
 TITLE = "Validation loss while training"
 SIZES = ("wide", "narrow")
 _TOP, _RIGHT = 36, 40
+# With more runs than these the faint ones are drawn more coarsely, so that the page stays small.
+_FINE = 50
 _AXIS = {
     "updates": "updates (log)",
     "examples": "examples (log)",
@@ -24,39 +26,39 @@ _AXIS = {
 }
 
 
-def chart(facts: Facts, group: Group, clock: str, size: str = "wide") -> Chart | Missing:
+def chart(facts: Facts, group: Group, clock: Clock, size: str = "wide") -> Chart | Missing:
     """The plot on one clock, in one of SIZES."""
-    found = series(group, clock)
+    found, name = clock.series, clock.name
     known = [(one, one.mean) for one in found if one.mean is not None and len(one.mean[0])]
     if not known:
         return Missing(title=TITLE, why="no trial has completed with evaluations yet")
     width, height = _size(size, len(group.cells))
     starts = [float(at[at > 0].min()) for _, (at, _) in known if (at > 0).any()]
     if not starts:
-        return Missing(title=TITLE, why=f"no evaluation has a place on the clock of {clock}")
+        return Missing(title=TITLE, why=f"no evaluation has a place on the clock of {name}")
     ends = [float(at.max()) for one in found for at, _ in one.runs]
     target = facts.verdict.declared.target
     x = log([*starts, *ends], LEFT, width - _RIGHT, air=0.0)
     losses = [*np.concatenate([loss for _, (_, loss) in known]), *([target] if target is not None else [])]
     y = linear([float(loss) for loss in losses if math.isfinite(loss)], height - BOTTOM, _TOP)
+    apart = 2.0 * max(1.0, sum(len(one.runs) for one in found) / _FINE)
     title = f"validation loss{', nats a token' if facts.perplexity else ''}"
-    most = ranking(group, clock)[0]
     return Chart(
-        name=f"curves-{clock}{group.suffix}",
-        title=f"{TITLE}, by {clock}",
+        name=f"curves-{name}{group.suffix}",
+        title=f"{TITLE}, by {name}",
         note="Bold: the mean over a batch size's runs; faint: each run.",
-        says=_says(known, clock),
+        says=_says(known, name),
         drawing=join(
             [
-                frame(x, y, x_title=_AXIS[clock], y_title=title, width=width, height=height),
-                _equal(most, clock, x, y),
+                frame(x, y, x_title=_AXIS[name], y_title=title, width=width, height=height),
+                _equal(clock.most, x, y),
                 _target(target, x, y),
-                *(_runs(one, x, y, facts.colours[one.batch]) for one in found),
-                *(_mean(one, clock, x, y, facts) for one, _ in known),
+                *(_runs(one, x, y, facts.colours[one.batch], width=apart) for one in found),
+                *(_mean(one, name, x, y, facts) for one, _ in known),
                 _labels([(one.batch, *mean) for one, mean in known], x, y),
             ]
         ),
-        table=_table(group),
+        table=_table(known, name),
         width=width,
         height=height,
     )
@@ -67,19 +69,20 @@ def _size(size: str, batches: int) -> tuple[int, int]:
     return (360, 330) if size == "narrow" else (700, min(max(400, 215 + 49 * batches), 620))
 
 
-def _drawn(at: Floats, losses: Floats, x: Scale, y: Scale) -> tuple[list[tuple[float, float]], list[int]]:
+def _drawn(
+    at: Floats, losses: Floats, x: Scale, y: Scale, width: float = 2.0
+) -> tuple[list[tuple[float, float]], list[int]]:
     """The points to draw, and which they are: thinned, and held inside the frame."""
     places = np.flatnonzero((at >= x.low) & np.isfinite(losses))
     if not places.size:
         return [], []
-    across = np.array([x(value) for value in at[places]])
-    down = np.array([y(min(max(value, y.low), y.high)) for value in losses[places]])
-    kept = thin(across, down)
+    across, down = x.many(at[places]), y.many(losses[places])
+    kept = thin(across, down, width)
     return [(across[one], down[one]) for one in kept], places[kept].tolist()
 
 
-def _runs(one: Series, x: Scale, y: Scale, colour: int) -> Markup:
-    drawn = [_drawn(at, losses, x, y)[0] for at, losses in one.runs]
+def _runs(one: Series, x: Scale, y: Scale, colour: int, *, width: float) -> Markup:
+    drawn = [_drawn(at, losses, x, y, width)[0] for at, losses in one.runs]
     data = "".join(path(points) for points in drawn if len(points) > 1)
     return tag("path", d=data, class_=f"run s{colour}", data_batch=one.batch) if data else Markup("")
 
@@ -101,7 +104,7 @@ def _mean(one: Series, clock: str, x: Scale, y: Scale, facts: Facts) -> Markup:
     )
 
 
-def _equal(most: float, clock: str, x: Scale, y: Scale) -> Markup:
+def _equal(most: float, x: Scale, y: Scale) -> Markup:
     """Where all runs are compared: no further than the one that had least of the clock."""
     if not x.low <= most <= x.high:
         return Markup("")
@@ -151,15 +154,10 @@ def _says(known: Sequence[tuple[Series, tuple[Floats, Floats]]], clock: str) -> 
     return f"Mean validation loss at the last evaluation: {told}."
 
 
-def _table(group: Group) -> pa.Table:
-    """The means on all clocks, whichever is shown."""
-    clocks = {clock: {one.batch: one for one in series(group, clock)} for clock in CLOCKS}
-    rows = []
-    for batch, one in clocks["updates"].items():
-        means = {clock: of_clock[batch].mean for clock, of_clock in clocks.items() if batch in of_clock}
-        if one.mean is None:
-            continue
-        for number, loss in enumerate(one.mean[1]):
-            places = {clock: float(mean[0][number]) for clock, mean in means.items() if mean is not None}
-            rows.append({"global_batch": batch, "runs": len(one.runs), **places, "mean_validation_loss": float(loss)})
+def _table(known: Sequence[tuple[Series, tuple[Floats, Floats]]], clock: str) -> pa.Table:
+    rows = [
+        {"global_batch": one.batch, "runs": len(one.runs), clock: float(place), "mean_validation_loss": float(loss)}
+        for one, (at, losses) in known
+        for place, loss in zip(at, losses, strict=True)
+    ]
     return pa.Table.from_pylist(rows)

@@ -3,27 +3,30 @@
 All four clocks are in the page, and its style shows the one chosen: that works without a script.
 """
 
+from collections.abc import Mapping
+
 from cluster.report.page import curves as over_time
 from cluster.report.page import rank_changes, ranks
 from cluster.report.page.chart import Chart, Missing
 from cluster.report.page.facts import Facts, Group
 from cluster.report.page.markup import Markup, tag
-from cluster.report.page.series import CLOCKS
+from cluster.report.page.series import Clock, clocks
 from cluster.report.page.tables import figure_table
 
 
 def curves(facts: Facts, group: Group, heading: str) -> Markup:
     """The section; a line in its place where no curve is known."""
     title = tag("h2", f"Loss over time{f': {heading}' if heading else ''}")
-    drawn = {clock: over_time.chart(facts, group, clock) for clock in CLOCKS}
-    known = [clock for clock, chart in drawn.items() if isinstance(chart, Chart)]
+    found = clocks(group)
+    drawn = {name: over_time.chart(facts, group, clock) for name, clock in found.items()}
+    known = {name: chart for name, chart in drawn.items() if isinstance(chart, Chart)}
     if not known:
         first = drawn["updates"]
         assert isinstance(first, Missing)
         return tag("section", title, tag("p", f"{first.title}: {first.why}."))
     lead = tag("p", "The same runs on four clocks: which batch size is ahead depends on what is held equal.")
-    panels = (_panel(facts, group, clock) for clock in known)
-    controls = tag("div", _clocks(known, group), _batches(group), class_="controls")
+    panels = (_panel(facts, group, found, name, wide) for name, wide in known.items())
+    controls = tag("div", _clocks(list(known), group), _batches(group), class_="controls")
     return tag("section", title, lead, controls, *panels, class_="curves", id=f"curves{group.suffix}")
 
 
@@ -51,26 +54,21 @@ def _batches(group: Group) -> Markup:
     return tag("fieldset", tag("legend", "batch sizes"), *boxes, *buttons, class_="batches")
 
 
-def _panel(facts: Facts, group: Group, clock: str) -> Markup:
-    sizes = {size: over_time.chart(facts, group, clock, size) for size in over_time.SIZES}
-    plots = [
-        tag("div", chart.inline(), class_=f"plot over-time {size}")
-        for size, chart in sizes.items()
-        if isinstance(chart, Chart)
-    ]
-    wide, ranking = sizes["wide"], ranks.chart(facts, group, clock)
-    assert isinstance(wide, Chart)
+def _panel(facts: Facts, group: Group, found: Mapping[str, Clock], name: str, wide: Chart) -> Markup:
+    narrow, ranking = over_time.chart(facts, group, found[name], "narrow"), ranks.chart(facts, group, found[name])
+    assert isinstance(narrow, Chart)
     figure = tag(
         "figure",
         tag("figcaption", tag("h3", wide.title), tag("p", wide.note)),
-        *plots,
-        figure_table(wide.table, wide.title, f"{facts.study}-{wide.name}.csv") if clock == "updates" else "",
+        tag("div", wide.inline(), class_="plot over-time wide"),
+        tag("div", narrow.inline(), class_="plot over-time narrow"),
+        figure_table(wide.table, wide.title, f"{facts.study}-{wide.name}.csv"),
     )
     beside = [_ranking(ranking, facts)]
-    changes = rank_changes.chart(facts, group)
+    changes = rank_changes.chart(facts, group, found)
     if isinstance(ranking, Chart) and isinstance(changes, Chart):
         beside.append(_figure(changes, facts))
-    return tag("div", figure, tag("div", *beside, class_="beside"), class_=f"panel on-{clock}")
+    return tag("div", figure, tag("div", *beside, class_="beside"), class_=f"panel on-{name}")
 
 
 def _ranking(ranking: Chart | Missing, facts: Facts) -> Markup:
@@ -90,7 +88,8 @@ def _figure(one: Chart, facts: Facts) -> Markup:
 
 def charts(facts: Facts, group: Group) -> list[Chart]:
     """The curves and rankings of all clocks, for files of their own."""
-    found = [make(facts, group, clock) for clock in CLOCKS for make in (over_time.chart, ranks.chart)]
+    known = clocks(group)
+    found = [make(facts, group, clock) for clock in known.values() for make in (over_time.chart, ranks.chart)]
     if not ranks.stopped_at_target(facts):
-        found.append(rank_changes.chart(facts, group))
+        found.append(rank_changes.chart(facts, group, known))
     return [one for one in found if isinstance(one, Chart)]

@@ -1,6 +1,7 @@
 """How the ranking of the batch sizes changes with the clock held equal: a column a clock, a line a batch size."""
 
 import math
+from collections.abc import Mapping
 
 import pyarrow as pa
 
@@ -8,7 +9,7 @@ from cluster.report.page.chart import WIDTH, Chart, Missing, label, mark, path
 from cluster.report.page.facts import Facts, Group
 from cluster.report.page.markup import join, tag
 from cluster.report.page.scales import value_text
-from cluster.report.page.series import Rank, ranking
+from cluster.report.page.series import Clock
 
 TITLE = "The ranking on each clock"
 # Epochs rank as examples do.
@@ -16,23 +17,20 @@ _CLOCKS = ("updates", "examples", "seconds")
 _ROW, _TOP, _LEFT, _RIGHT = 24, 44, 68, 46
 
 
-def chart(facts: Facts, group: Group) -> Chart | Missing:
+def chart(facts: Facts, group: Group, clocks: Mapping[str, Clock]) -> Chart | Missing:
     """The plot: the best batch size on top of each column."""
-    ranked = {clock: ranking(group, clock) for clock in _CLOCKS}
-    known = {clock: ranks for clock, (most, ranks) in ranked.items() if len(ranks) > 1 and math.isfinite(most)}
+    known = {name: clocks[name] for name in _CLOCKS if len(clocks[name].ranks) > 1 and math.isfinite(clocks[name].most)}
     if len(known) < 2:
         return Missing(title=TITLE, why="fewer than two batch sizes have completed runs")
-    columns = {
-        clock: _LEFT + number * (WIDTH - _LEFT - _RIGHT) / (len(known) - 1) for number, clock in enumerate(known)
-    }
+    columns = {name: _LEFT + number * (WIDTH - _LEFT - _RIGHT) / (len(known) - 1) for number, name in enumerate(known)}
     parts: list[str] = []
-    for clock, at in columns.items():
-        parts.append(label(f"equal {clock}", at, 13, anchor="middle", class_="axis-title"))
-        parts.append(label(value_text(ranked[clock][0]), at, 27, anchor="middle", class_="aside"))
-    for batch in sorted({one.batch for ranks in known.values() for one in ranks}):
+    for name, at in columns.items():
+        parts.append(label(f"equal {name}", at, 13, anchor="middle", class_="axis-title"))
+        parts.append(label(value_text(known[name].most), at, 27, anchor="middle", class_="aside"))
+    for batch in sorted({one.batch for clock in known.values() for one in clock.ranks}):
         parts.append(_line(batch, known, columns, facts.colours[batch]))
     told = "; ".join(
-        f"at equal {clock} B = {', '.join(str(one.batch) for one in ranks)}" for clock, ranks in known.items()
+        f"at equal {name} B = {', '.join(str(one.batch) for one in clock.ranks)}" for name, clock in known.items()
     )
     return Chart(
         name=f"rank-changes{group.suffix}",
@@ -40,21 +38,21 @@ def chart(facts: Facts, group: Group) -> Chart | Missing:
         note="Best mean loss on top, each column at the equal budget above it; epochs rank as examples.",
         says=f"Best first: {told}.",
         drawing=join(parts),
-        table=_table(known, ranked),
-        height=_TOP + _ROW * max(map(len, known.values())) + 4,
+        table=_table(known),
+        height=_TOP + _ROW * max(len(clock.ranks) for clock in known.values()) + 4,
     )
 
 
-def _line(batch: int, known: dict[str, list[Rank]], columns: dict[str, float], colour: int) -> str:
+def _line(batch: int, known: dict[str, Clock], columns: dict[str, float], colour: int) -> str:
     places = {}
-    for clock, ranks in known.items():
-        for number, one in enumerate(ranks):
+    for name, clock in known.items():
+        for number, one in enumerate(clock.ranks):
             if one.batch == batch:
-                places[clock] = (columns[clock], _TOP + _ROW * (number + 0.5), one)
+                places[name] = (columns[name], _TOP + _ROW * (number + 0.5), one)
     points = [(at, height) for at, height, _ in places.values()]
     parts = [tag("path", d=path(points), class_=f"line s{colour}")] if len(points) > 1 else []
-    for clock, (at, height, one) in places.items():
-        tip = f"B = {batch} at equal {clock}: {value_text(one.loss.mean)}"
+    for name, (at, height, one) in places.items():
+        tip = f"B = {batch} at equal {name}: {value_text(one.loss.mean)}"
         look = f"dot f{colour}" if one.usable else f"hollow s{colour}"
         parts.append(mark(tip, at, height, tag("circle", cx=at, cy=height, r=5, class_=look), batch=batch))
     first, last = next(iter(known)), list(known)[-1]
@@ -67,16 +65,16 @@ def _line(batch: int, known: dict[str, list[Rank]], columns: dict[str, float], c
     return join(parts)
 
 
-def _table(known: dict[str, list[Rank]], ranked: dict[str, tuple[float, list[Rank]]]) -> pa.Table:
+def _table(known: dict[str, Clock]) -> pa.Table:
     rows = [
         {
-            "equal": clock,
-            "amount": ranked[clock][0],
+            "equal": name,
+            "amount": clock.most,
             "rank": number + 1,
             "global_batch": one.batch,
             "mean_best_validation_loss": one.loss.mean,
         }
-        for clock, ranks in known.items()
-        for number, one in enumerate(ranks)
+        for name, clock in known.items()
+        for number, one in enumerate(clock.ranks)
     ]
     return pa.Table.from_pylist(rows)

@@ -9,17 +9,17 @@ from cluster.report.page.facts import Facts, Group
 from cluster.report.page.losses import perplexity
 from cluster.report.page.markup import join, tag
 from cluster.report.page.scales import linear, value_text
-from cluster.report.page.series import Rank, ranking
+from cluster.report.page.series import Clock, Rank
 
 _ROW, _TOP, _NAMES, _VALUES = 28, 26, 96, 54
 
 
-def chart(facts: Facts, group: Group, clock: str) -> Chart | Missing:
+def chart(facts: Facts, group: Group, clock: Clock) -> Chart | Missing:
     """The ranking at equal `clock`, best first; hollow marks are of cells that nothing may be concluded from."""
-    title = f"Ranked at equal {clock}"
+    title = f"Ranked at equal {clock.name}"
     if stopped_at_target(facts):
         return Missing(title=title, why="the runs stopped at the target, so their losses cannot be ranked")
-    most, ranks = ranking(group, clock)
+    most, ranks = clock.most, clock.ranks
     if len(ranks) < 2 or not math.isfinite(most):
         return Missing(title=title, why="fewer than two batch sizes have completed runs")
     ends = [end for one in ranks for end in (one.loss.low, one.loss.high, one.loss.mean) if end is not None]
@@ -42,14 +42,14 @@ def chart(facts: Facts, group: Group, clock: str) -> Chart | Missing:
     told = ", ".join(f"B = {one.batch} ({value_text(one.loss.mean)})" for one in ranks)
     early = sorted({cell.global_batch for cell in group.cells} - {one.batch for one in ranks})
     unseen = f" No loss by then: B = {', '.join(map(str, early))}." if early else ""
-    head = label(f"mean best loss with {value_text(most)} {clock} each", 2, 13, class_="axis-title")
+    head = label(f"mean best loss with {value_text(most)} {clock.name} each", 2, 13, class_="axis-title")
     return Chart(
-        name=f"ranking-{clock}{group.suffix}",
+        name=f"ranking-{clock.name}{group.suffix}",
         title=title,
         note=f"Mean of the runs' best losses with its 95 % interval: means only, no claim.{unseen}",
-        says=f"With {value_text(most)} {clock} each, best first: {told}.{unseen}",
+        says=f"With {value_text(most)} {clock.name} each, best first: {told}.{unseen}",
         drawing=join([head, *rows]),
-        table=_table(ranks, clock, most, facts),
+        table=_table(clock, facts),
         height=_TOP + _ROW * len(ranks) + 6,
     )
 
@@ -65,18 +65,18 @@ def _tip(one: Rank, facts: Facts) -> str:
     return f"B = {one.batch}: {value_text(mean)}{perplexity(mean, facts)}, mean of {one.loss.pairs} runs{spread}"
 
 
-def _table(ranks: list[Rank], clock: str, most: float, facts: Facts) -> pa.Table:
+def _table(clock: Clock, facts: Facts) -> pa.Table:
     rows = [
         {
             "rank": number + 1,
             "global_batch": one.batch,
-            f"equal_{clock}": most,
+            f"equal_{clock.name}": clock.most,
             "mean_best_validation_loss": one.loss.mean,
             "low95": one.loss.low,
             "high95": one.loss.high,
             "runs": one.loss.pairs,
         }
         | ({"perplexity": math.exp(one.loss.mean)} if facts.perplexity else {})
-        for number, one in enumerate(ranks)
+        for number, one in enumerate(clock.ranks)
     ]
     return pa.Table.from_pylist(rows)

@@ -1,5 +1,6 @@
 """The results of the page: the verdict's table, every trial, what failed, and the files with every number."""
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -7,11 +8,13 @@ from cluster.report import verdict as words
 from cluster.report import verdict_table
 from cluster.report.page.facts import Facts
 from cluster.report.page.markup import Markup, join, tag
-from cluster.report.page.tables import columned, csv_link, data_link, packed_link
+from cluster.report.page.tables import columned, csv_link, data_link
 from cluster.report.table import Column
 from cluster.summary import query
 from cluster.summary.tables import COMPLETED
 
+# About 1.7 MB of the page.
+_MOST_EVALUATIONS = 55_000
 _TRIALS = [
     Column("trial_id", ("", "trial")),
     Column("phase", ("", "phase")),
@@ -68,7 +71,7 @@ def results(facts: Facts) -> Markup:
         csv_link(verdict, f"{name}-batch-sizes.csv", "batch sizes (CSV)"),
         csv_link(points, f"{name}-points.csv", "points of the axes (CSV)"),
         csv_link(facts.trials, f"{name}-trials.csv", "all attempts (CSV)"),
-        packed_link(facts.evaluations, f"{name}-evaluations.csv", "all evaluations (CSV)"),
+        _evaluations(facts),
         data_link(
             verdict_table.to_json(facts.verdict, said).encode(),
             "application/json",
@@ -82,3 +85,23 @@ def results(facts: Facts) -> Markup:
 
 def _folded(summary: str, inner: Markup) -> Markup:
     return tag("details", tag("summary", summary), inner)
+
+
+def _evaluations(facts: Facts) -> Markup:
+    """All of them, or as many as a page can carry: of each trial the best, the last, and every so-manieth."""
+    name, rows = f"{facts.study}-evaluations.csv", facts.evaluations
+    every = -(-rows.num_rows // _MOST_EVALUATIONS)
+    if every < 2:
+        return csv_link(rows, name, "all evaluations (CSV)")
+    text = f"evaluations, every {every}th and each trial's best and last (CSV; `batchscope results --sql` has all)"
+    return csv_link(_thinned(query.curves(rows), every), name, text)
+
+
+def _thinned(curves: pa.Table, every: int) -> pa.Table:
+    trials = np.asarray(curves["trial_id"].to_pylist(), dtype=object)
+    losses = np.nan_to_num(np.array(curves["validation_loss"].to_pylist(), np.float64), nan=np.inf)
+    starts = np.flatnonzero(np.append(True, trials[1:] != trials[:-1]))
+    kept = set(range(0, len(trials), every))
+    for start, stop in zip(starts, [*starts[1:], len(trials)], strict=True):
+        kept |= {int(start + losses[start:stop].argmin()), int(stop - 1)}
+    return curves.take(sorted(kept))

@@ -5,6 +5,9 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 _LOG_STEPS = ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0))
 
 
@@ -22,6 +25,13 @@ class Scale:
         """The position of a value."""
         low, high, at = (math.log(one) if self.log else one for one in (self.low, self.high, value))
         return self.start + (self.end - self.start) * (at - low) / (high - low)
+
+    def many(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The positions of many values, those beyond the ends at the ends."""
+        held = np.clip(values, self.low, self.high)
+        share = np.log(held / self.low) / np.log(self.high / self.low) if self.log else held - self.low
+        length = 1.0 if self.log else self.high - self.low
+        return self.start + (self.end - self.start) * share / length
 
     def ticks(self, most: int = 6) -> list[float]:
         """Round values inside the scale, at most so many, and two at least where there are two."""

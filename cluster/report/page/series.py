@@ -38,10 +38,25 @@ class Rank:
     usable: bool
 
 
-def series(group: Group, clock: str) -> list[Series]:
-    """The curves of all cells that have one."""
-    found = [_series(cell, clock) for cell in group.cells]
-    return [one for one in found if one.runs]
+@dataclass(frozen=True, kw_only=True)
+class Clock:
+    """A group on one clock: the curves of its cells, and `ranks`, best first, when each run had `most` of it."""
+
+    name: str
+    series: tuple[Series, ...]
+    most: float
+    ranks: tuple[Rank, ...]
+
+
+def clocks(group: Group) -> dict[str, Clock]:
+    """A group on every clock, by name."""
+    return {name: _clock(group, name) for name in CLOCKS}
+
+
+def _clock(group: Group, name: str) -> Clock:
+    found = [_series(cell, name) for cell in group.cells]
+    most, ranks = _ranking(group, name)
+    return Clock(name=name, series=tuple(one for one in found if one.runs), most=most, ranks=tuple(ranks))
 
 
 def positions(run: Run, clock: str) -> Floats:
@@ -75,7 +90,7 @@ def _mean(runs: list[Run], clock: str) -> tuple[Floats, Floats]:
     return np.mean(places, axis=0), np.mean(losses, axis=0)
 
 
-def ranking(group: Group, clock: str) -> tuple[float, list[Rank]]:
+def _ranking(group: Group, clock: str) -> tuple[float, list[Rank]]:
     """The cells by the best loss that their completed runs had by then, and `then`: the least that a run had of it.
 
     Means, no claim: what they show of the batch sizes is the verdict's to say.

@@ -15,6 +15,7 @@ from cluster.report.table import Column
 
 # A table that is longer tells every so-manieth row: the file has them all.
 _MOST_ROWS = 600
+_MOST_PLAIN_BYTES = 40_000
 
 
 def html_table(
@@ -59,26 +60,20 @@ def columned(rows: pa.Table, columns: Sequence[Column], caption: str, **keywords
 
 
 def csv_link(rows: pa.Table, file: str, text: str = "CSV") -> Markup:
-    """A link that holds the table as CSV and saves it."""
-    return data_link(text_table.to_csv(rows).encode(), "text/csv;charset=utf-8", file, text)
+    """A link that holds the table as CSV and saves it.
+
+    A long one is packed; the page's script unpacks it, and without script it is saved as it is.
+    """
+    content = text_table.to_csv(rows).encode()
+    if len(content) < _MOST_PLAIN_BYTES:
+        return data_link(content, "text/csv;charset=utf-8", file, text)
+    return data_link(gzip.compress(content, mtime=0), "application/gzip", f"{file}.gz", text, unpacked=file)
 
 
-def data_link(content: bytes, kind: str, file: str, text: str) -> Markup:
-    """A link that holds a file's content and saves it."""
-    return tag("a", text, download=file, href=f"data:{kind};base64,{base64.b64encode(content).decode()}", class_="save")
-
-
-def packed_link(rows: pa.Table, file: str, text: str) -> Markup:
-    """A link that holds a long table as gzipped CSV; the page's script unpacks it, without script it stays packed."""
-    content = gzip.compress(text_table.to_csv(rows).encode(), mtime=0)
-    return tag(
-        "a",
-        text,
-        download=f"{file}.gz",
-        data_unpacked=file,
-        href=f"data:application/gzip;base64,{base64.b64encode(content).decode()}",
-        class_="save",
-    )
+def data_link(content: bytes, kind: str, file: str, text: str, *, unpacked: str | None = None) -> Markup:
+    """A link that holds a file's content and saves it; `unpacked` is the file's name where gzip is taken off first."""
+    address = f"data:{kind};base64,{base64.b64encode(content).decode()}"
+    return tag("a", text, download=file, href=address, data_unpacked=unpacked, class_="save")
 
 
 def _head(name: str, text: str | None, *, number: bool) -> Markup:
