@@ -66,7 +66,7 @@ def chart(facts: Facts, group: Group, clock: Clock, size: str = "wide") -> Chart
 
 def _size(size: str, batches: int) -> tuple[int, int]:
     """Width and height: the wide one is as tall as the rankings beside it, within reason."""
-    return (360, 330) if size == "narrow" else (700, min(max(400, 215 + 49 * batches), 620))
+    return (360, 330) if size == "narrow" else (700, min(max(400, 215 + 49 * batches), 710))
 
 
 def _drawn(
@@ -130,7 +130,7 @@ def _labels(found: Sequence[tuple[int, Floats, Floats]], x: Scale, y: Scale) -> 
         text = f"{batch}"
         left, right = x(at[-1]) + 6, x(at[-1]) + 10 + text_width(text, 14)
         wished = y(min(max(losses[-1], y.low), y.high)) + 4
-        shifts = sorted((step * 7 for step in range(-40, 41)), key=abs)
+        shifts = sorted((step * 7 for step in range(-4, 5)), key=abs)
         free = (
             shift
             for shift in shifts
@@ -140,7 +140,11 @@ def _labels(found: Sequence[tuple[int, Floats, Floats]], x: Scale, y: Scale) -> 
                 for other_left, other_right, other in taken
             )
         )
-        height = wished + next(free)
+        shift = next(free, None)
+        if shift is None:
+            # Far from its line it would name another: the pointer, the keys and the colours still tell.
+            continue
+        height = wished + shift
         taken.append((left, right, height))
         parts.append(tag("g", label(text, left, height, class_="strong halo"), data_batch=batch))
     return join(parts)

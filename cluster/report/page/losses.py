@@ -7,7 +7,7 @@ import pyarrow as pa
 from cluster.report.page.chart import WIDTH, Chart, Missing, label
 from cluster.report.page.facts import Facts, Group
 from cluster.report.page.markup import Markup, join, tag
-from cluster.report.page.over_batches import Middle, batch_frame, batch_scale, middles, seeds, span
+from cluster.report.page.over_batches import Middle, batch_frame, batch_scale, middles, room, seeds, span
 from cluster.report.page.scales import Scale, linear, tick_text, value_text
 
 TITLE = "Best validation loss"
@@ -42,7 +42,7 @@ def chart(facts: Facts, group: Group) -> Chart | Missing:
         batch_frame(x, y, batches, f"best validation loss{', nats/token' if facts.perplexity else ''}"),
         *([_perplexities(x, y)] if facts.perplexity else []),
         _target(target, x, y),
-        *(_seeds(batch, found, x, y, facts) for batch, found in losses.items()),
+        *(_seeds(batch, found, x, y, facts, room(batches)) for batch, found in losses.items()),
         middles(known, x, y, facts.colours),
     ]
     told = ", ".join(f"{value_text(one.value)} at B = {one.batch}" for one in known)
@@ -66,9 +66,9 @@ def perplexity(loss: float, facts: Facts) -> str:
     return f" (perplexity {value_text(math.exp(loss))})" if facts.perplexity else ""
 
 
-def _seeds(batch: int, found: list[tuple[int, float]], x: Scale, y: Scale, facts: Facts) -> Markup:
+def _seeds(batch: int, found: list[tuple[int, float]], x: Scale, y: Scale, facts: Facts, width: float) -> Markup:
     told = [(loss, f"B = {batch}, seed {seed}: {value_text(loss)}{perplexity(loss, facts)}") for seed, loss in found]
-    return seeds(batch, told, x, y, facts.colours[batch])
+    return seeds(batch, told, x, y, facts.colours[batch], width)
 
 
 def _target(target: float | None, x: Scale, y: Scale) -> Markup:

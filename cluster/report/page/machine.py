@@ -6,7 +6,7 @@ import pyarrow as pa
 from cluster.report.page.chart import Chart, Missing
 from cluster.report.page.facts import Facts, Group
 from cluster.report.page.markup import join
-from cluster.report.page.over_batches import Middle, batch_frame, batch_scale, middles, seeds, span
+from cluster.report.page.over_batches import Middle, batch_frame, batch_scale, middles, room, seeds, span
 from cluster.report.page.scales import linear, value_text
 
 _GIB = 2**30
@@ -45,6 +45,7 @@ def speed(facts: Facts, group: Group) -> Chart | Missing:
             x,
             y,
             facts.colours[batch],
+            room(list(speeds)),
         )
         for batch, found in speeds.items()
     )

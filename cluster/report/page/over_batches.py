@@ -1,16 +1,13 @@
 """What charts over the batch sizes share: their axis, and the runs of a cell around their middle."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cluster.analysis.cells import Cell
 from cluster.report.page.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, frame, interval, mark, path
 from cluster.report.page.markup import Markup, join, tag
 from cluster.report.page.scales import Scale, log
 
 X_TITLE = "global batch, rows"
-_APART = 3.5
 
 
 def batch_scale(batches: Sequence[int]) -> Scale:
@@ -56,21 +53,21 @@ def middles(found: Sequence[Middle], x: Scale, y: Scale, colours: dict[int, int]
     return join(parts)
 
 
-def seeds(batch: int, values: Sequence[tuple[float, str]], x: Scale, y: Scale, colour: int) -> Markup:
-    """A small dot for each run's value, with its words, beside one another."""
+def room(batches: Sequence[int]) -> float:
+    """How wide the runs of one batch size may spread, so that they stay apart from the next one's."""
+    return 0.6 * (WIDTH - LEFT - RIGHT) / len(batches)
+
+
+def beside(number: int, count: int, width: float, apart: float = 3.5) -> float:
+    """Where one of so many stands beside the middle: `apart` from the next, or as close as `width` asks for."""
+    return (number - (count - 1) / 2) * min(apart, width / max(1, count - 1))
+
+
+def seeds(batch: int, values: Sequence[tuple[float, str]], x: Scale, y: Scale, colour: int, room: float) -> Markup:
+    """A small dot for each run's value, with its words, beside one another in this `room`."""
     parts = []
     for number, (value, tip) in enumerate(values):
-        at = x(batch) + (number - (len(values) - 1) / 2) * _APART
+        at = x(batch) + beside(number, len(values), room)
         dot = tag("circle", cx=at, cy=y(value), r=2.6, class_=f"seed f{colour}")
         parts.append(mark(tip, at, y(value), dot, batch=batch))
     return join(parts)
-
-
-def named(cell: Cell) -> str:
-    """A cell in words."""
-    return f"B = {cell.global_batch}"
-
-
-def finite(value: float | None) -> bool:
-    """Whether there is a value that can be drawn."""
-    return value is not None and math.isfinite(value)

@@ -34,7 +34,7 @@ DARK = {
     "band": "#25324a",
 }
 _LIGHT_STOPS = ("#dd7a0a", "#d2502f", "#b02a6a", "#73228c", "#2c1f78")
-_DARK_STOPS = ("#ffd98a", "#ffae5e", "#fb7d7d", "#d468b5", "#9b80f2")
+_DARK_STOPS = ("#ffd98a", "#ffae5e", "#fb7d7d", "#d468b5", "#8468e8")
 
 
 def batch_colours(count: int, *, dark: bool = False) -> list[str]:

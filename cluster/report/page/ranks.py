@@ -11,7 +11,7 @@ from cluster.report.page.markup import join, tag
 from cluster.report.page.scales import linear, value_text
 from cluster.report.page.series import Clock, Rank
 
-_ROW, _TOP, _NAMES, _VALUES = 28, 26, 96, 54
+_ROW, _TOP, _NAMES, _VALUES = 28, 26, 102, 54
 
 
 def chart(facts: Facts, group: Group, clock: Clock) -> Chart | Missing:
@@ -34,10 +34,10 @@ def chart(facts: Facts, group: Group, clock: Clock) -> Chart | Missing:
             drawn.insert(0, tag("g", span, class_=f"interval s{colour}"))
         rows += [
             tag("line", x1=0, x2=WIDTH, y1=height + _ROW / 2, y2=height + _ROW / 2, class_="grid"),
-            label(f"{number + 1}.", 16, height + 4, anchor="end", class_="aside"),
-            label(f"B = {one.batch}", 24, height + 4, class_="strong"),
+            label(f"{number + 1}.", 22, height + 4, anchor="end", class_="aside"),
+            label(f"B = {one.batch}", 30, height + 4, class_="strong"),
             mark(_tip(one, facts), x(one.loss.mean), height, *drawn, batch=one.batch),
-            label(f"{one.loss.mean:.4g}", WIDTH - 2, height + 4, anchor="end"),
+            label(f"{one.loss.mean:.4f}", WIDTH - 2, height + 4, anchor="end"),
         ]
     told = ", ".join(f"B = {one.batch} ({value_text(one.loss.mean)})" for one in ranks)
     early = sorted({cell.global_batch for cell in group.cells} - {one.batch for one in ranks})

@@ -95,6 +95,9 @@ def _linear_ticks(low: float, high: float, most: int) -> list[float]:
 
 def _log_ticks(low: float, high: float, most: int) -> list[float]:
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    tens = [10.0**decade for decade in decades if low <= 10.0**decade <= high]
+    if len(tens) > most:
+        return tens[:: math.ceil(len(tens) / most)]
     inside: list[float] = []
     for steps in _LOG_STEPS:
         every = [step * 10.0**decade for decade, step in itertools.product(decades, steps)]
@@ -102,9 +105,4 @@ def _log_ticks(low: float, high: float, most: int) -> list[float]:
         if len(found) > most:
             break
         inside = found
-    if len(inside) < 2:
-        inside = _linear_ticks(low, high, most)
-    if not inside:
-        found = [10.0**decade for decade in decades if low <= 10.0**decade <= high]
-        inside = found[:: math.ceil(len(found) / most)]
-    return inside
+    return inside if len(inside) > 1 else _linear_ticks(low, high, most)

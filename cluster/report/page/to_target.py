@@ -15,7 +15,7 @@ from cluster.analysis.reach import CellReach
 from cluster.report.page.chart import Chart, Missing, arrow, label, mark, path
 from cluster.report.page.facts import Facts, Group
 from cluster.report.page.markup import Markup, join, tag
-from cluster.report.page.over_batches import Middle, batch_frame, batch_scale, middles, seeds, span
+from cluster.report.page.over_batches import Middle, batch_frame, batch_scale, beside, middles, room, seeds, span
 from cluster.report.page.scales import Scale, log, value_text
 
 TITLES = {
@@ -65,7 +65,7 @@ def chart(facts: Facts, group: Group, measure: str) -> Chart | Missing:
     parts = [
         batch_frame(x, y, batches, f"{UNITS[measure]} to the target (log)"),
         _references(measure, known, x, y),
-        *(_runs(batch, reach, measure, x, y, facts.colours[batch]) for batch, reach in reaches.items()),
+        *(_runs(batch, reach, measure, x, y, facts.colours[batch], room(batches)) for batch, reach in reaches.items()),
         middles(known, x, y, facts.colours),
     ]
     return Chart(
@@ -110,16 +110,16 @@ def _middle(batch: int, reach: CellReach, measure: str, *, usable: bool) -> Midd
     return Middle(batch=batch, value=value, low=low, high=high, usable=usable, tip=told)
 
 
-def _runs(batch: int, reach: CellReach, measure: str, x: Scale, y: Scale, colour: int) -> Markup:
+def _runs(batch: int, reach: CellReach, measure: str, x: Scale, y: Scale, colour: int, width: float) -> Markup:
     came = [
         (getattr(run, measure), f"B = {batch}, seed {run.seed}: {value_text(getattr(run, measure))} {UNITS[measure]}")
         for run in reach.runs
         if run.reached and getattr(run, measure) > 0
     ]
     missed = [run for run in reach.runs if not run.reached and getattr(run, measure) > 0]
-    parts = [seeds(batch, came, x, y, colour)]
+    parts = [seeds(batch, came, x, y, colour, width)]
     for number, run in enumerate(missed):
-        at, height = x(batch) + (number - (len(missed) - 1) / 2) * 4.5, y(getattr(run, measure))
+        at, height = x(batch) + beside(number, len(missed), width, apart=4.5), y(getattr(run, measure))
         tip = f"B = {batch}, seed {run.seed}: not reached within {value_text(getattr(run, measure))} {UNITS[measure]}"
         parts.append(mark(tip, at, height - 6, arrow(at, height, f"s{colour}"), batch=batch))
     return join(parts)
