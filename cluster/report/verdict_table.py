@@ -64,7 +64,7 @@ def _rows(group: GroupVerdict, *, several: bool) -> list[dict[str, Any]]:
             row |= {"optimizer": group.optimizer, "dtype": group.dtype}
         if quality:
             row |= {"difference": quality.difference, "low90": quality.low90, "high90": quality.high90}
-        row["against_reference"] = quality.outcome if quality else _standing(group, cell.global_batch)
+        row["against_reference"] = quality.outcome if quality else standing(group, cell.global_batch)
         if cell.reach and cell.usable:
             row["reached"] = f"{cell.reach.success.reached}/{cell.reach.success.runs}"
             measures = {name: one.expected for name, one in cell.reach.measures.items() if one}
@@ -73,7 +73,7 @@ def _rows(group: GroupVerdict, *, several: bool) -> list[dict[str, Any]]:
     return rows
 
 
-def _standing(group: GroupVerdict, batch: int) -> str:
+def standing(group: GroupVerdict, batch: int) -> str:
     """What a cell is that was compared with nothing."""
     [cell] = [cell for cell in group.cells if cell.global_batch == batch]
     if group.reference == batch:

@@ -8,8 +8,7 @@ from importlib.resources import files
 import pyarrow.compute as pc
 
 from cluster.report import table as text_table
-from cluster.report import verdict as words
-from cluster.report.page import palette, provenance
+from cluster.report.page import palette, provenance, verdict_section
 from cluster.report.page.chart import Chart, Missing
 from cluster.report.page.curves_section import curves
 from cluster.report.page.facts import Facts
@@ -17,7 +16,6 @@ from cluster.report.page.markup import Markup, join, tag
 from cluster.report.page.results import results
 from cluster.report.page.scales import value_text
 from cluster.report.page.tables import figure_table
-from cluster.report.reading import two_lines
 from cluster.summary import query
 
 
@@ -41,13 +39,13 @@ def document(facts: Facts, plots: Sequence[tuple[str, Sequence[Chart | Missing]]
         _header(facts),
         tag(
             "main",
-            _verdict(facts),
+            verdict_section.section(facts),
             *(
                 join([curves(facts, group, heading), _plots(heading, found, facts)])
                 for group, (heading, found) in zip(facts.groups, plots, strict=True)
             ),
             _section("results", "Results", results(facts)),
-            _section("warnings", "Warnings", _warnings(facts)),
+            _section("warnings", "Warnings", verdict_section.warnings(facts)),
             _section("measured", "How it was measured", provenance.section(facts)),
         ),
         tag("footer", tag("p", "Made by batchscope. This file holds all it shows and asks the network for nothing.")),
@@ -128,44 +126,6 @@ def _key_facts(facts: Facts) -> Markup:
         ("cost so far", "not known" if cost is None else f"{cost:,.2f} usd"),
     ]
     return tag("dl", *(tag("div", tag("dt", name), tag("dd", value)) for name, value in pairs), class_="keys")
-
-
-def _verdict(facts: Facts) -> Markup:
-    said = [*_undecided(facts), *words.sentences(facts.verdict)]
-    cannot = [one.text for group in facts.verdict.groups for one in group.cannot]
-    cautions = sum(len(group.caveats) for group in facts.verdict.groups)
-    claims = [tag("p", said[0], class_="lead"), tag("ul", *(tag("li", line) for line in said[1:]), class_="said")]
-    limits: list[str] = []
-    if cannot:
-        listed = tag("ul", *(tag("li", text) for text in cannot))
-        limits.append(tag("div", tag("h3", "What this study cannot say"), listed, class_="cannot"))
-    if cautions:
-        link = tag("a", f"{cautions} caution{'s' * (cautions != 1)}", href="#warnings")
-        limits.append(tag("p", "Read this with ", link, "."))
-    columns = tag("div", tag("div", *claims), tag("div", *limits), class_="columns")
-    return tag("section", tag("h2", "Verdict"), columns, id="verdict")
-
-
-def _undecided(facts: Facts) -> list[str]:
-    """What a study says first that compares nothing: that, and what its means are, where each is at one rate."""
-    if any(group.firsts or (group.arms and group.arms[0].qualities) for group in facts.verdict.groups):
-        return []
-    ended = facts.trials.num_rows
-    if not ended:
-        return []
-    if facts.asked is not None and ended < facts.asked:
-        return ["Too early: no batch size can be compared with another yet."]
-    lines = ["A first look: no batch size is shown to be better, worse or equivalent."]
-    if len(facts.groups) == 1 and all(len(cell.rates) == 1 for cell in facts.groups[0].cells):
-        lines += two_lines(query.points(facts.trials, by=["global_batch"]))
-    return lines
-
-
-def _warnings(facts: Facts) -> Markup:
-    lines = words.warnings(facts.verdict)
-    if not lines:
-        return tag("p", "None found.")
-    return tag("ul", *(tag("li", line) for line in lines), class_="said")
 
 
 def _plots(heading: str, found: Sequence[Chart | Missing], facts: Facts) -> Markup:

@@ -75,7 +75,7 @@ def _target(target: float | None, x: Scale, y: Scale) -> Markup:
     if target is None:
         return Markup("")
     line = tag("line", x1=x.start, x2=x.end, y1=y(target), y2=y(target), class_="target")
-    text = label(f"target {value_text(target)}", x.end, y(target) - 4, anchor="end", class_="target-label")
+    text = label(f"target {value_text(target)}", x.end, y(target) - 4, anchor="end", class_="target-label halo")
     return join([line, text])
 
 
