@@ -10,7 +10,7 @@ def example(found: Found, files: Files) -> str:
     answer = {
         "classification": '[about["label_names"][i] for i in outputs.argmax(axis=1)]',
         "regression": "outputs[:, 0]",
-        # The most likely token after each text.
+        # The most likely token after each text; a softmax of these outputs gives probabilities.
         "language_model": "[tokenizer.decode([row[n].argmax()]) for row, n in zip(outputs, (tokens != 0).sum(1) - 1)]",
     }[found.trial.task]
     if inputs.kind != TOKENS:

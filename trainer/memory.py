@@ -58,7 +58,10 @@ def peak_bytes() -> int:
     import tensorflow as tf
 
     if devices := tf.config.list_logical_devices("GPU"):
-        return sum(int(tf.config.experimental.get_memory_info(device.name.removeprefix("/device:"))["peak"]) for device in devices)
+        return sum(
+            int(tf.config.experimental.get_memory_info(device.name.removeprefix("/device:"))["peak"])
+            for device in devices
+        )
     # Not getrusage's, which a process inherits from the one that started it.
     return _status()["VmHWM"]
 

@@ -1,11 +1,27 @@
-"""`batchscope export`: a trained model as a .keras file that plain Keras loads, with its tokenizer beside it."""
+"""`batchscope export`: a trained model for plain Keras, or a study for papers, tables, MLflow and TensorBoard."""
+
+from typing import TYPE_CHECKING
 
 import click
 
+if TYPE_CHECKING:
+    from cluster.summary.store import Summary
+
+# The options that ask for a kind of export, and the kinds that the others go with.
+ASKING = {"--trial": "model", "-o": "model", "--tables": "tables", "--plots": "plots", "--to": "runs"}
+GOING_WITH = {
+    "--at": ("model",),
+    "--data": ("model",),
+    "--format": ("tables", "plots"),
+    "--force": ("model", "tables", "plots"),
+}
+FORMATS = {"tables": ("parquet", "csv"), "plots": ("svg", "png")}
+
 
 @click.command("export")
-@click.argument("study")
+@click.argument("study", required=False)
 @click.option("--trial", "prefix", metavar="ID", help="The trial, by its id or enough of its first digits.")
+@click.option("-o", "--output", metavar="FILE.keras", type=click.Path(dir_okay=False), help="Write the model here.")
 @click.option(
     "--at",
     type=click.Choice(["initial", "best", "last"]),
@@ -13,35 +29,123 @@ import click
     show_default=True,
     help="Before training, at the lowest validation loss, or at the end.",
 )
-@click.option("-o", "--output", metavar="FILE.keras", type=click.Path(dir_okay=False), help="Write the model here.")
-@click.option("--summary", "uri", default="./summary", show_default=True, help="Folder or s3://bucket/prefix.")
 @click.option("--data", metavar="FOLDER", help="Where the prepared data lie now, if the study says otherwise.")
+@click.option("--tables", metavar="FOLDER", type=click.Path(file_okay=False), help="All tables.")
+@click.option("--plots", metavar="FOLDER", type=click.Path(file_okay=False), help="The plots.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["parquet", "csv", "svg", "png"]),
+    help="Of tables: parquet (default) or csv. Of plots: svg (default) or png, 1950 pixels wide.",
+)
+@click.option(
+    "--to",
+    "target",
+    metavar="WHERE",
+    help="mlflow:URI (a folder or a server's http:// address) or tensorboard:FOLDER.",
+)
+@click.option("--summary", "uri", default="./summary", show_default=True, help="Folder or s3://bucket/prefix.")
 @click.option("--force", is_flag=True, help="Replace files that are there already.")
+@click.pass_context
 def command(
-    study: str, prefix: str | None, at: str, output: str | None, uri: str, data: str | None, force: bool
+    context: click.Context,
+    study: str | None,
+    prefix: str | None,
+    at: str,
+    output: str | None,
+    uri: str,
+    data: str | None,
+    tables: str | None,
+    plots: str | None,
+    form: str | None,
+    target: str | None,
+    force: bool,
 ) -> None:
-    """Write a trial's model as FILE.keras, with FILE.tokenizer.json and FILE.json (label names, axes) beside it.
+    """Take a trained model, the tables, the plots or the runs of STUDY elsewhere; one kind a call.
 
-    Keras loads it without batchscope. Without --trial, list the trials of STUDY that have ended.
-    """
-    from cluster import export
-    from cluster.export_example import example
-    from cluster.report import table
+    \b
+    export STUDY                           the trials that have ended
+    export STUDY --trial ID -o m.keras     a model, its tokenizer and labels
+    export [STUDY] --tables FOLDER         studies, trials, evaluations,
+                                           probes, points; verdict as JSON
+    export STUDY --plots FOLDER            the page's plots, for a paper
+    export STUDY --to mlflow:URI           a run for each trial
+    export STUDY --to tensorboard:FOLDER   a run for each trial
+
+    Keras loads a model without batchscope. --tables without STUDY takes all studies. --to again, also while the study
+    runs, adds what is new and doubles nothing. MLflow needs `pip install 'batchscope[mlflow]'`, png
+    `pip install 'batchscope[images]'`.
+    """  # noqa: D301 - \b is click's: do not fill these lines
     from cluster.summary.store import Summary
-    from cluster.summary.tables import COMPLETED
     from trainer.errors import InputError
-    from trainer.inputs import TOKENS
 
+    kind = _kind(context)
+    if study is None and kind != "tables":
+        raise InputError("name a STUDY: `batchscope results` lists them (--tables alone can do without)")
+    form = _format(kind, form)
     summary = Summary(uri)
-    if prefix is None and output is None:
-        ended = export.listing(summary, study)
-        if not ended.num_rows:
-            click.echo("no trial has ended yet", err=True)
-        click.echo(table.to_text(ended, export.COLUMNS), nl=False)
+    if tables is not None:
+        _tables(summary, study, tables, form, force)
         return
-    if prefix is None or output is None:
+    assert study is not None
+    if plots is not None:
+        _plots(summary, study, plots, form, force)
+    elif target is not None:
+        _runs(summary, study, target)
+    elif kind is None:
+        _list(summary, study)
+    elif prefix is None or output is None:
         missing = "--trial ID" if prefix is None else "-o model.keras"
         raise InputError(f"{missing} is missing: `batchscope export {study} --summary {uri}` lists the trials")
+    else:
+        _model(summary, study, prefix, output, at=at, data=data, force=force)
+
+
+def _kind(context: click.Context) -> str | None:
+    """The one kind of export that is asked for; None for none."""
+    from trainer.errors import InputError
+
+    given = [
+        option.opts[0]
+        for option in context.command.params
+        if context.get_parameter_source(str(option.name)) == click.core.ParameterSource.COMMANDLINE
+    ]
+    kinds = {ASKING[flag]: flag for flag in given if flag in ASKING}
+    if len(kinds) > 1:
+        raise InputError(f"{' and '.join(kinds.values())} are different exports: one a call")
+    for flag in given:
+        wanted = GOING_WITH.get(flag)
+        if wanted and not kinds.keys() & set(wanted):
+            asking = " or ".join(asks for asks, kind in ASKING.items() if kind in wanted)
+            raise InputError(f"{flag} goes with {asking} only")
+    return next(iter(kinds), None)
+
+
+def _format(kind: str | None, form: str | None) -> str:
+    from trainer.errors import InputError
+
+    known = FORMATS.get(kind or "", ("",))
+    if form is not None and form not in known:
+        raise InputError(f"--format {form} is not for --{kind}: {' or '.join(known)}")
+    return form or known[0]
+
+
+def _list(summary: "Summary", study: str) -> None:
+    from cluster import export
+    from cluster.report import table
+
+    ended = export.listing(summary, study)
+    if not ended.num_rows:
+        click.echo("no trial has ended yet", err=True)
+    click.echo(table.to_text(ended, export.COLUMNS), nl=False)
+
+
+def _model(summary: "Summary", study: str, prefix: str, output: str, *, at: str, data: str | None, force: bool) -> None:
+    from cluster import export
+    from cluster.export_example import example
+    from cluster.summary.tables import COMPLETED
+    from trainer.inputs import TOKENS
+
     files = export.files_of(output, force=force)
     found = export.find(summary, study, prefix, data=data)
     export.export(found, files, at=at)
@@ -54,3 +158,45 @@ def command(
     tokenizer = [files.tokenizer] if found.manifest.kind == TOKENS else []
     click.echo("\n".join([files.model, *tokenizer, files.about]))
     click.echo(f"\n{example(found, files)}", nl=False)
+
+
+def _tables(summary: "Summary", study: str | None, folder: str, form: str, force: bool) -> None:
+    from cluster.exports import files, tables
+    from cluster.prepare.progress import bar
+
+    found = tables.read(summary, study)
+    names, contents = tables.names(found, form=form), tables.contents(found, form=form)
+    with bar() as progress:
+        click.echo("\n".join(files.write(folder, names, contents, force=force, progress=progress)))
+
+
+def _plots(summary: "Summary", study: str, folder: str, form: str, force: bool) -> None:
+    from cluster.exports import files, plots
+    from cluster.prepare.progress import bar
+    from cluster.report.page.page import charts
+
+    drawn = charts(summary, study)
+    names, contents = plots.names(drawn, form=form), plots.contents(drawn, form=form)
+    with bar() as progress:
+        click.echo("\n".join(files.write(folder, names, contents, force=force, progress=progress)))
+
+
+def _runs(summary: "Summary", study: str, target: str) -> None:
+    from cluster.exports import mlflow, runs, tensorboard
+    from cluster.prepare.progress import bar
+    from trainer.errors import InputError
+
+    kind, colon, place = target.partition(":")
+    if not colon or kind not in ("mlflow", "tensorboard"):
+        raise InputError(f"--to {target} is neither mlflow:URI nor tensorboard:FOLDER")
+    found = runs.read(summary, study)
+    with bar() as progress:
+        export = mlflow.export if kind == "mlflow" else tensorboard.export
+        counts = export(found, place, progress=progress)
+    click.echo(f"{len(found)} runs of {study} in {kind}: " + ", ".join(f"{n} {what}" for what, n in counts.items()))
+    if kind == "mlflow" and mlflow.is_folder(place):
+        click.echo(
+            f"note: MLflow 3.13 and later opens a folder only so: MLFLOW_ALLOW_FILE_STORE=true mlflow ui "
+            f"--backend-store-uri {place}",
+            err=True,
+        )

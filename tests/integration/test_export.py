@@ -45,6 +45,7 @@ VARIANTS = {
     "double": {"model": "{embedding_units: 6, lstm_units: 5, layers: 2, dropout: 0.4}", "dtype": "float64"},
     "number": {"model": "{embedding_units: 6, lstm_units: 5, bidirectional: true}", "task": "regression"},
 }
+LANGUAGE = {"model": SMALL, "task": "language_model"}
 
 
 @dataclass
@@ -120,14 +121,14 @@ def make(folder: Path, *, model: str = SMALL, task: str = "classification", dtyp
 def plain(trial: TrialSpec) -> Any:
     from trainer import model
 
-    outputs = len(LABELS) if trial.task == "classification" else 1
+    outputs = {"classification": len(LABELS), "regression": 1, "language_model": VOCABULARY}[trial.task]
     return model.build(
         trial.model, vocabulary_size=VOCABULARY, outputs=outputs, task=trial.task, dtype=trial.dtype, seed=trial.seed
     )
 
 
 def twin_outputs(trial: TrialSpec, weights: Arrays | None, tokens: Any) -> Any:
-    """What the model that was trained says, as probabilities."""
+    """What the model that was trained says: probabilities of labels, or logits of next tokens."""
     import keras
 
     from trainer.model import training_twin
@@ -188,15 +189,14 @@ def test_plain_keras_predicts_what_the_trained_model_predicts(place: Places, tmp
         assert all(np.abs(wanted[other] - expected).max() > 1e-3 for other in others), "the comparison sees nothing"
 
 
-def test_the_printed_example_goes_from_text_to_label(
+def test_the_printed_example_goes_from_text_to_the_answer(
     place: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    here, number = place(), place("number", **VARIANTS["number"])
-    here.kept()
-    number.kept()
+    here, number, language = place(), place("number", **VARIANTS["number"]), place("language", **LANGUAGE)
     examples = []
-    for one, name in ((here, "model"), (number, "number")):
+    for one, name in ((here, "model"), (number, "number"), (language, "language")):
+        one.kept()
         options = ["--trial", one.trials[0].trial_id[:9], "-o", f"{name}.keras", "--summary", one.summary.uri]
         result = call("small", *options)
         assert result.exit_code == 0, result.output
@@ -206,18 +206,23 @@ def test_the_printed_example_goes_from_text_to_label(
         examples.append(example)
     printed = run_plain("\n".join(examples), tmp_path).splitlines()
     assert set(json.loads(printed[0].replace("'", '"'))) <= set(LABELS)
-    assert len(printed) == 2
+    assert len(printed) == 3
     assert printed[1].startswith("[")
+    # The texts are of unknown words, one and three of them: the next token after each.
+    assert len(json.loads(printed[2].replace("'", '"'))) == 2
 
     # Other texts in the same example, one of them longer than the model's rows: the trained model's own answers.
     texts = ["w2 W3", "w9", "w30 w31 w32 ?", *(f"w{index} w{index + 1}" for index in range(5, 25)), "w7 " * 40]
     ids = [[2, 3], [9], [30, 31, 32, 1], *([index, index + 1] for index in range(5, 25)), [7] * 12]
     padded = np.array([row + [0] * (12 - len(row)) for row in ids], "int32")
-    expected = [LABELS[best] for best in twin_outputs(here.trials[0], here.best, padded).argmax(axis=1)]
-    assert len(set(expected)) > 1
-    code = examples[0].replace('["One text.", "Another, longer text."]', repr(texts))
-    assert code != examples[0]
-    assert run_plain(code, tmp_path).strip() == repr(expected)
+    labels = [LABELS[best] for best in twin_outputs(here.trials[0], here.best, padded).argmax(axis=1)]
+    outputs = twin_outputs(language.trials[0], language.best, padded)
+    following = [outputs[row, len(some) - 1].argmax() for row, some in enumerate(ids)]
+    assert min(len(set(labels)), len(set(following))) > 1
+    assert min(following) > 1, "a token that is no word"
+    code = "".join(examples[::2]).replace('["One text.", "Another, longer text."]', repr(texts))
+    assert code.count(repr(texts)) == 2
+    assert run_plain(code, tmp_path).splitlines() == [repr(labels), repr([f"w{token}" for token in following])]
 
 
 def test_about_says_which_trial_it_is(place: Places, tmp_path: Path) -> None:

@@ -1,0 +1,191 @@
+"""A study in MLflow: an experiment, a run for each trial, its evaluations as metrics whose step is the update.
+
+Exported again, MLflow gets what is new. A run is found by its tags `trial_id` and `attempt`, and of a metric only the
+steps that are missing are logged (a folder of MLflow keeps doubles). The tag `exported` is set last, to `whole`, when
+nothing new can come: such a run costs nothing from then on. The run of an earlier attempt is deleted, as MLflow does
+it: `mlflow runs restore` brings it back. It cannot go on, since MLflow's params never change and the layout may have;
+and two runs of one trial would count twice in every chart.
+"""
+
+import importlib.util
+import os
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from cluster.exports.runs import FIGURES, LAYOUT, Run, Runs
+from cluster.prepare.progress import Progress, silent
+from cluster.summary.tables import AXES, CANCELLED, COMPLETED, LOST, STOPPED
+from trainer.errors import InputError, NotReadyError
+
+STATUS = {COMPLETED: "FINISHED", STOPPED: "FINISHED", CANCELLED: "KILLED", LOST: "KILLED", None: "RUNNING"}
+OTHER_STATUS = "FAILED"
+TAGS = ("phase", "spec_hash", "data_hash", "code_version", "tensorflow_version", "kernel_path", "checkpoint_uri")
+WHOLE = "whole"
+# The limits of MLflow's `log_batch` and of a tag.
+METRICS_PER_BATCH = 1000
+TAG_CHARACTERS = 5000
+RUNS_PER_PAGE = 1000
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+SETTINGS = {
+    # Since 3.13 MLflow refuses folders without it.
+    "MLFLOW_ALLOW_FILE_STORE": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    # MLflow's own would wait minutes for a server that is not there.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
+
+
+def export(runs: Runs, uri: str, *, progress: Progress = silent) -> Counter[str]:
+    """Bring `runs` to the MLflow at `uri`: a folder, a server's http:// address, or what else MLflow takes.
+
+    How many runs were `new`, `changed` or `unchanged`. Settings of MLflow in the environment that are not set are set
+    as SETTINGS say.
+
+    Raises:
+        InputError: MLflow is not installed, takes no such `uri`, or has deleted the experiment.
+        NotReadyError: its server does not answer, or refuses.
+    """
+    _check(uri)
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    counts: Counter[str] = Counter(new=0, changed=0, unchanged=0)
+    progress("exporting to MLflow", 0.0)
+    with _one_line(uri):
+        from mlflow import MlflowClient
+
+        client = MlflowClient(tracking_uri=uri)
+        experiment_id = _experiment(client, runs.study)
+        there = _there(client, experiment_id)
+        for done, run in enumerate(runs, start=1):
+            counts[_bring(client, experiment_id, run, there.get(run.trial_id, []))] += 1
+            progress("exporting to MLflow", done / len(runs))
+    return counts
+
+
+def is_folder(uri: str) -> bool:
+    """Whether MLflow takes `uri` for a folder of its own."""
+    return urlsplit(uri).scheme in ("", "file")
+
+
+def _check(uri: str) -> None:
+    if not uri:
+        raise InputError("--to mlflow: is without an address: for example --to mlflow:http://127.0.0.1:5000")
+    if importlib.util.find_spec("mlflow") is None:
+        raise InputError("--to mlflow needs MLflow: pip install 'batchscope[mlflow]'")
+    scheme = urlsplit(uri).scheme.partition("+")[0]
+    if scheme in DATABASES and importlib.util.find_spec("sqlalchemy") is None:
+        raise InputError(
+            f"--to mlflow:{scheme}: a database needs the whole of MLflow: pip install mlflow, or give a folder or a "
+            "server's http:// address"
+        )
+
+
+def _experiment(client: Any, study: str) -> str:
+    experiment = client.get_experiment_by_name(study)
+    if experiment is None:
+        return str(client.create_experiment(study))
+    if experiment.lifecycle_stage != "active":
+        raise InputError(
+            f"MLflow's experiment {study!r} was deleted: `mlflow experiments restore -x {experiment.experiment_id}` "
+            "brings it back, `mlflow gc` makes room for a new one"
+        )
+    return str(experiment.experiment_id)
+
+
+def _there(client: Any, experiment_id: str) -> dict[str, list[Any]]:
+    """The runs of an experiment that were exported, by trial_id."""
+    found: dict[str, list[Any]] = {}
+    token = None
+    while True:
+        page = client.search_runs([experiment_id], max_results=RUNS_PER_PAGE, page_token=token)
+        for run in page:
+            if "trial_id" in run.data.tags:
+                found.setdefault(run.data.tags["trial_id"], []).append(run)
+        token = page.token
+        if not token:
+            return found
+
+
+def _bring(client: Any, experiment_id: str, run: Run, there: list[Any]) -> str:
+    """Bring one run up to date; `new`, `changed` or `unchanged`."""
+    same = None
+    for one in there:
+        if one.data.tags.get("attempt") == str(run.attempt):
+            same = one
+        else:
+            client.delete_run(one.info.run_id)
+    if same is not None and same.data.tags.get("exported") == WHOLE:
+        return "unchanged"
+    if same is None:
+        new = client.create_run(experiment_id, start_time=_ms(run.started_at), tags=_tags(run), run_name=run.name)
+        _log(client, new.info.run_id, run, {})
+        return "new"
+    run_id = same.info.run_id
+    logged = {name: {one.step for one in client.get_metric_history(run_id, name)} for name in same.data.metrics}
+    changed = _log(client, run_id, run, logged)
+    return "changed" if changed or run.state is not None else "unchanged"
+
+
+def _log(client: Any, run_id: str, run: Run, logged: dict[str, set[int]]) -> bool:
+    """Log what of a run is not `logged`, metric by steps; whether there was any."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    params = [Param(name, str(value)) for name, value in run.of((*AXES, *LAYOUT)).items()]
+    client.log_batch(run_id, params=params, tags=[RunTag(name, value) for name, value in _tags(run).items()])
+    missing = [
+        Metric(name, value, timestamp, step)
+        for name, value, timestamp, step in _metrics(run)
+        if step not in logged.get(name, ())
+    ]
+    for first in range(0, len(missing), METRICS_PER_BATCH):
+        client.log_batch(run_id, metrics=missing[first : first + METRICS_PER_BATCH])
+    if run.state is not None:
+        client.set_terminated(run_id, STATUS.get(run.state, OTHER_STATUS), _ms(run.ended_at))
+        client.set_tag(run_id, "exported", WHOLE)
+    return bool(missing)
+
+
+def _metrics(run: Run) -> Iterator[tuple[str, float, int, int]]:
+    """Name, value, time and step of all metrics: the evaluations, and at the end the trial's figures."""
+    for moment in run.curve:
+        for name, value in moment.values.items():
+            yield name, value, _ms(moment.at), moment.update
+    last = run.row.get("updates") or (run.curve[-1].update if run.curve else 0)
+    for name, value in run.of(FIGURES).items():
+        yield name, float(value), _ms(run.ended_at), last
+
+
+def _tags(run: Run) -> dict[str, str]:
+    known = {"trial_id": run.trial_id, "attempt": run.attempt, **run.of((*TAGS, "error"))}
+    # What `query` calls the state of an attempt without a row is in no column: it waits, runs or was lost.
+    return {name: str(value)[:TAG_CHARACTERS] for name, value in {**known, "state": run.state or "RUNNING"}.items()}
+
+
+def _ms(at: datetime) -> int:
+    return round(at.timestamp() * 1000)
+
+
+@contextmanager
+def _one_line(uri: str) -> Iterator[None]:
+    """MLflow's errors, which are of many lines and kinds, in one of ours."""
+    # A password may stand before the host.
+    secret = "".join(urlsplit(uri).netloc.rpartition("@")[:2])
+    shown = f"--to mlflow:{uri}".replace(secret, "")
+    try:
+        yield
+    except (InputError, NotReadyError):
+        raise
+    except OSError as problem:
+        raise InputError(f"{shown}: {problem.strerror or problem}; name another folder") from None
+    except Exception as problem:
+        if type(problem).__module__.partition(".")[0] != "mlflow":
+            raise
+        reason = str(problem).strip().splitlines()[0].replace(secret, "")
+        raise NotReadyError(f"{shown} does not work: {reason}") from None

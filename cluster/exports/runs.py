@@ -1,0 +1,146 @@
+"""A study's trials as programs for experiments know them: runs, each with a name, a curve in time, and figures."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cluster.summary import query
+from cluster.summary.store import Summary
+from cluster.summary.tables import AXES, EVALUATIONS, KEYS, REAL, TRIALS, WHOLE
+
+LAYOUT = ("workers", "micro_batch", "device", "node_type", "market")
+CURVE = tuple(name for name in EVALUATIONS.names if name not in KEYS["evaluations"])
+QUALITY = tuple(name for name in TRIALS.names if name.startswith(("final_", "best_", "test_")))
+# The numbers that only a trial's row has.
+FIGURES = tuple(
+    column.name
+    for column in TRIALS
+    if column.type in (REAL, WHOLE) and column.name not in (*AXES, *LAYOUT, *EVALUATIONS.names)
+)
+UNKNOWN_TIME = datetime.fromtimestamp(0, UTC)
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """An evaluation: after which update, when, and those of CURVE that it has."""
+
+    update: int
+    at: datetime
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A trial in its latest attempt. `row` is its row of `trials`; before it has one, what its start was marked with.
+
+    `state` is None before it has one.
+    """
+
+    trial_id: str
+    attempt: int
+    state: str | None
+    row: Row
+    curve: tuple[Moment, ...]
+
+    @property
+    def name(self) -> str:
+        """What a person calls it; trials share it whose study varied more than its axes."""
+        row = self.row
+        dtype = "" if row.get("dtype") in (None, "float32") else f" {row['dtype']}"
+        rate = "" if row.get("learning_rate") is None else f"{row['learning_rate']:.6g}"
+        return f"B={row.get('global_batch')} lr={rate} {row.get('optimizer')}{dtype} seed={row.get('seed')}"
+
+    @property
+    def started_at(self) -> datetime:
+        """When the attempt was marked as begun."""
+        return self.row.get("started_at") or UNKNOWN_TIME
+
+    @property
+    def ended_at(self) -> datetime:
+        """When the attempt ended; before that, its last evaluation."""
+        return self.row.get("ended_at") or (self.curve[-1].at if self.curve else self.started_at)
+
+    def of(self, columns: tuple[str, ...]) -> dict[str, Any]:
+        """Those of the columns of `row` that have a value."""
+        return {name: self.row[name] for name in columns if self.row.get(name) is not None}
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The runs of a study, by trial_id. A million evaluations are a table; they become Python one trial at a time."""
+
+    study: str
+    attempts: Mapping[str, Mapping[int, Row]]
+    evaluations: pa.Table
+
+    def __len__(self) -> int:
+        return len(self.attempts)
+
+    def __iter__(self) -> Iterator[Run]:
+        counts = pc.value_counts(self.evaluations["trial_id"]).to_pylist()
+        lengths = {count["values"]: count["counts"] for count in counts}
+        begins, begin = {}, 0
+        for trial_id in sorted(lengths):
+            begins[trial_id] = begin
+            begin += lengths[trial_id]
+        for trial_id, attempts in self.attempts.items():
+            attempt = max(attempts)
+            rows = self.evaluations.slice(begins.get(trial_id, 0), lengths.get(trial_id, 0)).to_pylist()
+            yield Run(
+                trial_id=trial_id,
+                attempt=attempt,
+                state=attempts[attempt]["state"],
+                row=attempts[attempt],
+                curve=tuple(_moment(row, attempts) for row in _curve(rows, attempt, attempts)),
+            )
+
+
+def read(summary: Summary, study: str) -> Runs:
+    """The trials of `study` that have begun.
+
+    Raises:
+        InputError: there is no such study.
+        NotReadyError: the summary cannot be read.
+    """
+    query.asked(summary, study)
+    # Asked first: an attempt that ends meanwhile is in both, and its row counts.
+    begun = [{**row, "state": None} for row in summary.lost_attempts(study)]
+    attempts: dict[str, dict[int, Row]] = {}
+    rows = [*begun, *query.trials(summary, study).to_pylist()]
+    for row in sorted(rows, key=lambda row: str(row["trial_id"])):
+        attempts.setdefault(row["trial_id"], {})[row["attempt"]] = row
+    order = [("trial_id", "ascending"), ("update", "ascending"), ("attempt", "ascending")]
+    return Runs(study, attempts, query.evaluations(summary, study).sort_by(order))
+
+
+def _curve(rows: list[dict[str, Any]], attempt: int, attempts: Mapping[int, Row]) -> list[dict[str, Any]]:
+    """One evaluation for each update, that of the highest attempt; `rows` are sorted by update and attempt.
+
+    While the latest attempt goes on, it will evaluate again what those before it did after its first evaluation: that
+    is left out, as it would have to be taken back.
+    """
+    if attempts[attempt]["state"] is None:
+        first = next((row["update"] for row in rows if row["attempt"] == attempt), 0)
+        rows = [row for row in rows if row["attempt"] == attempt or row["update"] < first]
+    return list({row["update"]: row for row in rows}.values())
+
+
+def _moment(row: Row, attempts: Mapping[int, Row]) -> Moment:
+    """An evaluation with its time: that of the first update, and the training since; what is not counted is saving.
+
+    `seconds` are of all attempts, `seconds_resumed` those of the attempts before.
+    """
+    of = attempts.get(row["attempt"], {})
+    seconds = [of.get("seconds_waiting"), of.get("seconds_starting"), row["seconds"], -(of.get("seconds_resumed") or 0)]
+    at = (of.get("started_at") or UNKNOWN_TIME) + timedelta(seconds=max(0.0, sum(value or 0 for value in seconds)))
+    return Moment(
+        update=row["update"],
+        at=min(at, of.get("ended_at") or at),
+        values={name: float(row[name]) for name in CURVE if row[name] is not None},
+    )
