@@ -25,8 +25,8 @@ STATUS = {COMPLETED: "FINISHED", STOPPED: "FINISHED", CANCELLED: "KILLED", LOST:
 OTHER_STATUS = "FAILED"
 TAGS = ("phase", "spec_hash", "data_hash", "code_version", "tensorflow_version", "kernel_path", "checkpoint_uri")
 WHOLE = "whole"
-# The limits of MLflow's `log_batch` and of a tag.
-METRICS_PER_BATCH = 1000
+# MLflow's `log_batch` takes 1000 metrics, params and tags together.
+METRICS_PER_BATCH = 950
 TAG_CHARACTERS = 5000
 RUNS_PER_PAGE = 1000
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
@@ -106,7 +106,7 @@ def _there(client: Any, experiment_id: str) -> dict[str, list[Any]]:
     while True:
         page = client.search_runs([experiment_id], max_results=RUNS_PER_PAGE, page_token=token)
         for run in page:
-            if "trial_id" in run.data.tags:
+            if {"trial_id", "attempt"} <= set(run.data.tags):
                 found.setdefault(run.data.tags["trial_id"], []).append(run)
         token = page.token
         if not token:
@@ -115,14 +115,13 @@ def _there(client: Any, experiment_id: str) -> dict[str, list[Any]]:
 
 def _bring(client: Any, experiment_id: str, run: Run, there: list[Any]) -> str:
     """Bring one run up to date; `new`, `changed` or `unchanged`."""
-    same = None
-    for one in there:
-        if one.data.tags.get("attempt") == str(run.attempt):
-            same = one
-        else:
-            client.delete_run(one.info.run_id)
-    if same is not None and same.data.tags.get("exported") == WHOLE:
+    attempts = {int(one.data.tags["attempt"]): one for one in there}
+    same = attempts.pop(run.attempt, None)
+    # What is exported may be an older copy of the summary.
+    if max(attempts, default=0) > run.attempt or (same is not None and same.data.tags.get("exported") == WHOLE):
         return "unchanged"
+    for earlier in attempts.values():
+        client.delete_run(earlier.info.run_id)
     if same is None:
         new = client.create_run(experiment_id, start_time=_ms(run.started_at), tags=_tags(run), run_name=run.name)
         _log(client, new.info.run_id, run, {})
@@ -134,21 +133,24 @@ def _bring(client: Any, experiment_id: str, run: Run, there: list[Any]) -> str:
 
 
 def _log(client: Any, run_id: str, run: Run, logged: dict[str, set[int]]) -> bool:
-    """Log what of a run is not `logged`, metric by steps; whether there was any."""
+    """Log what of a run is not `logged`, metric by steps; whether there was any. Few requests: servers are slow."""
     from mlflow.entities import Metric, Param, RunTag
 
     params = [Param(name, str(value)) for name, value in run.of((*AXES, *LAYOUT)).items()]
-    client.log_batch(run_id, params=params, tags=[RunTag(name, value) for name, value in _tags(run).items()])
+    tags = _tags(run)
+    if run.state is not None:
+        client.set_terminated(run_id, STATUS.get(run.state, OTHER_STATUS), _ms(run.ended_at))
+        tags["exported"] = WHOLE
     missing = [
         Metric(name, value, timestamp, step)
         for name, value, timestamp, step in _metrics(run)
         if step not in logged.get(name, ())
     ]
-    for first in range(0, len(missing), METRICS_PER_BATCH):
-        client.log_batch(run_id, metrics=missing[first : first + METRICS_PER_BATCH])
-    if run.state is not None:
-        client.set_terminated(run_id, STATUS.get(run.state, OTHER_STATUS), _ms(run.ended_at))
-        client.set_tag(run_id, "exported", WHOLE)
+    while len(missing) > METRICS_PER_BATCH:
+        client.log_batch(run_id, metrics=missing[:METRICS_PER_BATCH])
+        missing = missing[METRICS_PER_BATCH:]
+    # Of a batch, MLflow writes the tags last.
+    client.log_batch(run_id, metrics=missing, params=params, tags=[RunTag(*tag) for tag in tags.items()])
     return bool(missing)
 
 

@@ -1,6 +1,8 @@
 """`batchscope export --to`: MLflow and TensorBoard hold what the query says, and a second time doubles nothing."""
 
 import math
+import re
+import shutil
 import struct
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -152,8 +154,10 @@ def test_mlflow_follows_a_trial_that_runs_and_is_resumed(running: Summary, folde
     # An hour after BEGAN it began, started for two seconds, and trained for two.
     assert at == round((BEGAN + timedelta(hours=1, seconds=4)).timestamp() * 1000)
 
+    copy = Summary(shutil.copytree(running.uri, f"{running.uri}-copy"))
     begin(running, 2)
     assert counted(export(running, "live", to)) == "1 new, 0 changed, 0 unchanged"
+    assert counted(export(copy, "live", to)) == "0 new, 0 changed, 1 unchanged"
     second = mlflow_runs(folder, "live")["t1"]
     assert (second.info.status, second.data.tags["state"], second.data.params["workers"]) == ("RUNNING", "RUNNING", "2")
     # It resumed somewhere before 30: what the first attempt did after that would have to be taken back.
@@ -184,22 +188,22 @@ def test_an_export_that_was_broken_off_is_completed(
 ) -> None:
     from mlflow import MlflowClient
 
-    whole = MlflowClient.log_batch
+    log_batch = MlflowClient.log_batch
     calls = []
 
-    def breaks(self: Any, *arguments: Any, **options: Any) -> Any:
-        calls.append(arguments)
+    def breaks(self: Any, run_id: str, metrics: Any = (), **rest: Any) -> None:
+        calls.append(run_id)
         if len(calls) == 7:
             # Half of the batch is there when the machine goes away.
-            whole(self, *arguments, metrics=options["metrics"][:5])
+            log_batch(self, run_id, metrics=metrics[:5])
             raise KeyboardInterrupt
-        return whole(self, *arguments, **options)
+        log_batch(self, run_id, metrics=metrics, **rest)
 
     with monkeypatch.context() as patch:
         patch.setattr("cluster.exports.mlflow.METRICS_PER_BATCH", 20)
         patch.setattr(MlflowClient, "log_batch", breaks)
         assert export(ended, "simulated", f"mlflow:{folder}").exception is not None
-    assert counted(export(ended, "simulated", f"mlflow:{folder}")).endswith("unchanged")
+    assert re.fullmatch(r"\d+ new, 1 changed, \d unchanged", counted(export(ended, "simulated", f"mlflow:{folder}")))
     rows = query.latest(query.trials(ended, "simulated")).to_pylist()
     curves = query.curves(query.evaluations(ended, "simulated")).to_pylist()
     found = mlflow_runs(folder, "simulated")
