@@ -26,7 +26,7 @@ COMMANDS = {
     "results": "a table of a study's results",
     "compact": "finished studies into few files, which are quick to read",
     "report": "one self-contained page on a study",
-    "export": "a model for plain Keras; tables, plots; runs for MLflow, TensorBoard",
+    "export": "models, tables, plots; runs for MLflow and TensorBoard",
     "fleet": "the EC2 machines: up, down, status, render",
 }
 EXIT_NO = 1

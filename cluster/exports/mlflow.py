@@ -106,7 +106,7 @@ def _there(client: Any, experiment_id: str) -> dict[str, list[Any]]:
     while True:
         page = client.search_runs([experiment_id], max_results=RUNS_PER_PAGE, page_token=token)
         for run in page:
-            if {"trial_id", "attempt"} <= set(run.data.tags):
+            if "trial_id" in run.data.tags and run.data.tags.get("attempt", "").isdigit():
                 found.setdefault(run.data.tags["trial_id"], []).append(run)
         token = page.token
         if not token:
@@ -184,10 +184,10 @@ def _one_line(uri: str) -> Iterator[None]:
         yield
     except (InputError, NotReadyError):
         raise
-    except OSError as problem:
-        raise InputError(f"{shown}: {problem.strerror or problem}; name another folder") from None
     except Exception as problem:
-        if type(problem).__module__.partition(".")[0] != "mlflow":
-            raise
-        reason = str(problem).strip().splitlines()[0].replace(secret, "")
-        raise NotReadyError(f"{shown} does not work: {reason}") from None
+        if type(problem).__module__.partition(".")[0] in ("mlflow", "requests", "sqlalchemy"):
+            reason = str(problem).strip().splitlines()[0].replace(secret, "")
+            raise NotReadyError(f"{shown} does not work: {reason}") from None
+        if isinstance(problem, OSError):
+            raise InputError(f"{shown}: {problem.strerror or problem}; name another place") from None
+        raise

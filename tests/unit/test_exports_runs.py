@@ -222,7 +222,7 @@ def test_mlflow_that_is_not_there_is_one_line(
     assert str(done.exception).startswith("--to mlflow:http://127.0.0.1:9 does not work: ")
     assert "secret" not in str(done.exception)
     (tmp_path / "file").write_text("")
-    for place, problem in ((f"{tmp_path}/file", "Not a directory|another folder"), ("foo://x", "unsupported URI")):
+    for place, problem in ((f"{tmp_path}/file", "Not a directory|another place"), ("foo://x", "unsupported URI")):
         refused = export(running, "live", f"mlflow:{place}").exception
         assert isinstance(refused, InputError | NotReadyError)
         with pytest.raises(type(refused), match=problem):
