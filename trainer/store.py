@@ -58,6 +58,9 @@ class Store(Protocol):
     def sizes(self, prefix: str = "") -> dict[str, int]:
         """The bytes of each object whose name begins with `prefix`."""
 
+    def versions(self, prefix: str = "") -> dict[str, str]:
+        """A mark of each object whose name begins with `prefix`: another one means another content."""
+
     def delete(self, name: str) -> None:
         """Delete an object; one that is not there is no error."""
 
@@ -107,10 +110,17 @@ class Folder:
 
     def sizes(self, prefix: str = "") -> dict[str, int]:
         """The bytes of the files below this folder whose names begin with `prefix`."""
+        return {name: found.st_size for name, found in self._found(prefix).items()}
+
+    def versions(self, prefix: str = "") -> dict[str, str]:
+        """When the files below this folder whose names begin with `prefix` were written, and their bytes."""
+        return {name: f"{found.st_mtime_ns}-{found.st_size}" for name, found in self._found(prefix).items()}
+
+    def _found(self, prefix: str) -> dict[str, os.stat_result]:
         root = Path(self.uri)
         # Only the folder that the prefix names: a summary holds the checkpoints of all its trials as well.
         top = root / prefix.rpartition("/")[0]
-        found: dict[str, int] = {}
+        found: dict[str, os.stat_result] = {}
         with _reading(top):
             for folder, _, files in os.walk(top, onerror=_raise_unless_gone):
                 for path in (Path(folder, file) for file in files if not file.startswith(".")):
@@ -118,7 +128,7 @@ class Folder:
                     if name.startswith(prefix):
                         # It may be deleted meanwhile.
                         with contextlib.suppress(FileNotFoundError):
-                            found[name] = path.stat().st_size
+                            found[name] = path.stat()
         return found
 
     def delete(self, name: str) -> None:

@@ -26,6 +26,7 @@ COMMANDS = {
     "results": "a table of a study's results",
     "compact": "finished studies into few files, which are quick to read",
     "report": "one self-contained page on a study",
+    "serve": "all studies and their pages, live and read-only, in a browser",
     "export": "models, tables, plots; runs for MLflow and TensorBoard",
     "fleet": "the EC2 machines: up, down, status, render",
 }

@@ -160,20 +160,26 @@ def lowest_line(lowest: Mapping[str, Any], axes: Iterable[str]) -> str:
     )
 
 
-def to_json(table: pa.Table, *, name: str) -> str:
-    """One object with `schema_version`, `table` and `rows`. JSON has no NaN and no infinity: they are null."""
-    rows = [{key: _json_value(value) for key, value in row.items()} for row in table.to_pylist()]
+def to_json(table: pa.Table, *, name: str, more: Mapping[str, Any] | None = None) -> str:
+    """One object with `schema_version`, `table`, what `more` has, and `rows`.
+
+    JSON has no NaN and no infinity: they are null.
+    """
+    rows = [{key: json_value(value) for key, value in row.items()} for row in table.to_pylist()]
+    fields = {"schema_version": SCHEMA_VERSION, "table": name, **(more or {}), "rows": rows}
     # An answer to SQL can hold what JSON has no word for: a date, a UUID, bytes.
-    return json.dumps({"schema_version": SCHEMA_VERSION, "table": name, "rows": rows}, indent=2, default=str) + "\n"
+    return json.dumps(fields, indent=2, default=str) + "
+"
 
 
-def _json_value(value: Any) -> Any:
+def json_value(value: Any) -> Any:
+    """A value of a table as JSON can hold it."""
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, list):
-        return [_json_value(one) for one in value]
+        return [json_value(one) for one in value]
     if isinstance(value, dict):
-        return {str(key): _json_value(one) for key, one in value.items()}
+        return {str(key): json_value(one) for key, one in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

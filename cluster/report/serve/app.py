@@ -1,0 +1,117 @@
+"""The application: what each address answers, from the studies of a summary; `guard` stands before it."""
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from cluster.report.serve import bodies, openapi
+from cluster.report.serve.answers import answer, refusal
+from cluster.report.serve.guard import Guard, Rules
+from cluster.report.serve.reading import NoAnswerError
+from cluster.report.serve.studies import Page, Studies
+from cluster.summary.store import Summary
+from trainer.errors import UserError
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def application(summary: Summary, rules: Rules, *, page: Page, report: Callable[[Exception], None]) -> ASGIApp:
+    """The studies of `summary` for those whom `rules` let in; `page` draws one, `report` hears what went wrong."""
+    studies = Studies(summary, page)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        studies.close()
+
+    app = Starlette(
+        routes=_routes(studies, report), exception_handlers={HTTPException: _nothing_there}, lifespan=lifespan
+    )
+    # Else `/studies/` would be answered with another address, made of what the request says of itself.
+    app.router.redirect_slashes = False
+    return Guard(app, rules)
+
+
+def _routes(studies: Studies, report: Callable[[Exception], None]) -> list[Route]:
+    described = bodies.to_json(openapi.document())
+
+    async def index(request: Request) -> Response:
+        return answer(request, (await studies.listing()).page)
+
+    async def page(request: Request) -> Response:
+        return answer(request, await studies.page(request.path_params["study"]))
+
+    async def document(request: Request) -> Response:
+        return answer(request, described)
+
+    async def listing(request: Request) -> Response:
+        return answer(request, (await studies.listing()).body)
+
+    async def study(request: Request) -> Response:
+        return answer(request, await studies.study(request.path_params["study"]))
+
+    async def verdict(request: Request) -> Response:
+        return answer(request, await studies.verdict(request.path_params["study"]))
+
+    async def rows(request: Request) -> Response:
+        offset, limit = (_whole(request, name) for name in ("offset", "limit"))
+        name = request.url.path.rpartition("/")[2]
+        return answer(request, await studies.rows(request.path_params["study"], name, offset=offset, limit=limit))
+
+    served = {
+        openapi.INDEX: index,
+        openapi.PAGE: page,
+        openapi.DOCUMENT: document,
+        openapi.STUDIES: listing,
+        openapi.STUDY: study,
+        openapi.VERDICT: verdict,
+        **dict.fromkeys(openapi.TABLES.values(), rows),
+    }
+    return [Route(path, _one_line(endpoint, report), methods=["GET"]) for path, endpoint in served.items()]
+
+
+def _one_line(endpoint: Endpoint, report: Callable[[Exception], None]) -> Endpoint:
+    """Answers what goes wrong in one line; the details are `report`'s, not the reader's."""
+
+    async def answered(request: Request) -> Response:
+        path = request.url.path
+        try:
+            return await endpoint(request)
+        except NoAnswerError as problem:
+            return refusal(path, 404, str(problem))
+        except BadQueryError as problem:
+            return refusal(path, 400, str(problem))
+        except UserError as problem:
+            report(problem)
+            return refusal(path, 503, "the summary cannot be read now: `batchscope serve` printed why")
+        except Exception as problem:  # noqa: BLE001 - a bug in one page is no end of the others
+            report(problem)
+            return refusal(path, 500, "a bug of ours: `batchscope serve` printed more")
+
+    return answered
+
+
+def _nothing_there(request: Request, problem: Exception) -> Response:
+    assert isinstance(problem, HTTPException)
+    return refusal(request.url.path, problem.status_code, "there is nothing at this address: / lists the studies")
+
+
+class BadQueryError(ValueError):
+    """A query that cannot be answered; the message is for the reader."""
+
+
+def _whole(request: Request, name: str) -> int:
+    """The query parameter `name`, a whole number within its limits."""
+    limits = openapi.QUERY[name]
+    given = request.query_params.get(name, str(limits.default))
+    # Not int() alone: it would take " 1_0 ", and digits of other scripts, and work long on a million of them.
+    if re.fullmatch("[0-9]{1,12}", given) and limits.least <= int(given) <= limits.most:
+        return int(given)
+    raise BadQueryError(f"{name} must be a whole number from {limits.least} to {limits.most}")

@@ -1,0 +1,160 @@
+"""How far a study is: trials done of those asked, what runs now, and what the machines have cost. Pure.
+
+What runs is what was begun and has no row yet; attempts that a killed driver left count too until the study is run
+again, which nothing in a summary can tell apart. A trial is done when it has an answer or failed; one that was lost or
+cancelled waits to go on.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+
+from cluster.study.forms import FULL
+from cluster.study.spec import StudySpec, parse
+from cluster.summary import query
+from cluster.summary.tables import AXES, CANCELLED, LOST, STATES
+from trainer.errors import InputError
+from trainer.plan import total_updates
+
+LEFT = (LOST, CANCELLED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """An attempt without a row: its point, and what its last evaluation said; `planned_updates` None if unknown."""
+
+    trial_id: str
+    attempt: int
+    phase: str | None
+    global_batch: int
+    learning_rate: float
+    optimizer: str
+    dtype: str
+    seed: int
+    started_at: datetime
+    updates: int
+    planned_updates: int | None
+    validation_loss: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """A study's trials: `asked` is None without a spec; `states` counts, by state, the trials that do not run.
+
+    `cost_usd` is of all attempts that ended, `running_usd` an estimate for those that run, at what a worker's second
+    has cost so far; None where no attempt has a known price. `unpriced` attempts are in neither.
+    """
+
+    study: str
+    asked: int | None
+    states: Mapping[str, int]
+    running: Sequence[Running]
+    cost_usd: float | None
+    running_usd: float | None
+    unpriced: int
+
+    @property
+    def done(self) -> int:
+        """Trials that need no further attempt, or failed."""
+        return sum(count for state, count in self.states.items() if state not in LEFT)
+
+    @property
+    def waiting(self) -> int | None:
+        """Trials that were asked for and are neither done nor running."""
+        return None if self.asked is None else max(0, self.asked - self.done - len(self.running))
+
+    @property
+    def going_on(self) -> bool:
+        """Whether something may still change."""
+        return bool(self.running or self.waiting)
+
+
+def progress(
+    study: str,
+    specs: pa.Table,
+    trials: pa.Table,
+    evaluations: pa.Table,
+    begun: Sequence[Mapping[str, Any]],
+    now: datetime,
+) -> Progress:
+    """The progress of one study from its rows in the tables, and from the attempts in `begun` that have no row.
+
+    `begun` are rows of `Summary.lost_attempts`.
+    """
+    newest = specs.to_pylist()[-1] if specs.num_rows else None
+    runs = {row["trial_id"] for row in begun}
+    latest = query.latest(trials).select(["trial_id", "state"]).to_pylist()
+    counts = Counter(row["state"] for row in latest if row["trial_id"] not in runs)
+    last = _last_evaluations(evaluations, runs)
+    spec = _spec(newest)
+    costs = trials.select(["cost_usd", "workers", "started_at", "ended_at", "seconds_waiting"]).to_pylist()
+    known = [row for row in costs if row["cost_usd"] is not None]
+    return Progress(
+        study=study,
+        asked=newest["trials"] if newest else None,
+        states={state: counts[state] for state in STATES},
+        running=[
+            _running(row, last.get(row["trial_id"], {}), _planned(spec, newest, row["global_batch"]))
+            for row in sorted(begun, key=lambda row: row["started_at"])
+        ],
+        cost_usd=sum(row["cost_usd"] for row in known) if known else None,
+        running_usd=_running_usd(known, begun, now),
+        unpriced=len(costs) - len(known),
+    )
+
+
+def _running(row: Mapping[str, Any], last: Mapping[str, Any], planned: int | None) -> Running:
+    return Running(
+        **{name: row[name] for name in ("trial_id", "attempt", "started_at", *AXES)},
+        phase=row.get("phase"),
+        updates=last.get("update", 0),
+        planned_updates=planned,
+        validation_loss=last.get("validation_loss"),
+    )
+
+
+def _last_evaluations(evaluations: pa.Table, trial_ids: set[str]) -> dict[str, dict[str, Any]]:
+    """The last evaluation of each of the trials."""
+    columns = evaluations.select(["trial_id", "update", "attempt", "validation_loss"])
+    rows = columns.filter(pa.compute.is_in(columns["trial_id"], pa.array(sorted(trial_ids), pa.string()))).to_pylist()
+    return {row["trial_id"]: row for row in sorted(rows, key=lambda row: (row["update"], row["attempt"]))}
+
+
+def _spec(newest: Mapping[str, Any] | None) -> StudySpec | None:
+    """The newest spec; None if this version of the program cannot read it."""
+    if newest is None or not newest["spec_json"]:
+        return None
+    try:
+        return parse(newest["spec_json"], where="the spec in the summary")
+    except InputError:
+        return None
+
+
+def _planned(spec: StudySpec | None, newest: Mapping[str, Any] | None, global_batch: int) -> int | None:
+    if spec is None or newest is None or newest["train_rows"] is None:
+        return None
+    rows = newest["train_rows"]
+    written = global_batch if global_batch in spec.axes.global_batch else FULL
+    return (
+        total_updates(spec.budget_at(written), global_batch=global_batch, rows=rows)
+        if written in spec.axes.global_batch
+        else None
+    )
+
+
+def _running_usd(known: Sequence[Mapping[str, Any]], begun: Sequence[Mapping[str, Any]], now: datetime) -> float | None:
+    """What the attempts under way have cost, if a worker's second costs what it has cost before."""
+
+    def worker_seconds(row: Mapping[str, Any], until: datetime) -> float:
+        seconds: float = (until - row["started_at"]).total_seconds() - (row.get("seconds_waiting") or 0.0)
+        workers: int = row.get("workers") or 1
+        return max(0.0, seconds) * workers
+
+    timed = [row for row in known if row["started_at"] and row["ended_at"]]
+    whole = sum(worker_seconds(row, row["ended_at"]) for row in timed)
+    cost: float = sum(row["cost_usd"] for row in timed)
+    return cost / whole * sum(worker_seconds(row, now) for row in begun) if whole else None

@@ -1,0 +1,116 @@
+"""What readers are shown of a summary, read from it: the list of studies, one study's tables, its verdict."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cluster.analysis.verdict import judge
+from cluster.report import verdict as words
+from cluster.report import verdict_table
+from cluster.report.serve.progress import Progress, progress
+from cluster.summary import query
+from cluster.summary.store import Summary
+from cluster.summary.tables import EVALUATIONS, is_study_name
+
+# The folders of a summary from which a study is shown, and those from which the list is.
+OF_STUDY = ("studies", "trials", "evaluations", "attempts")
+OF_LIST = ("studies", "trials", "attempts")
+
+
+class NoAnswerError(Exception):
+    """There is nothing to be told of what was asked; the message is for the reader."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """All studies at one time: a row of `query.overview` for each, and how far it was."""
+
+    overview: pa.Table
+    progress: Mapping[str, Progress]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyTables:
+    """One study at one time: its specs (the newest last), how far it was, and the tables that are asked for by name."""
+
+    specs: pa.Table
+    progress: Progress
+    tables: Mapping[str, pa.Table]
+
+    @property
+    def bytes(self) -> int:
+        """What they take of the memory."""
+        return sum(int(table.nbytes) for table in (self.specs, *self.tables.values()))
+
+
+def version(summary: Summary, folders: Sequence[str], study: str | None) -> str:
+    """Another one means that something was written, of one study or of all; rows may then be missing, never half."""
+    digest = hashlib.sha256()
+    for folder in folders:
+        found = summary.store.versions(f"{folder}/" if study is None else f"{folder}/study={study}/")
+        digest.update("".join(f"{name}\n{mark}\n" for name, mark in sorted(found.items())).encode())
+    return digest.hexdigest()
+
+
+def listing(summary: Summary) -> Listing:
+    """All studies of the summary."""
+    specs, trials = query.studies(summary), query.trials(summary)
+    overview = query.overview(summary)
+    # What was put there by hand under another kind of name is no study that could be asked for.
+    overview = overview.filter(pa.array(map(is_study_name, overview["study"].to_pylist()), pa.bool_()))
+    of_each = {name: _of(name, specs, trials) for name in overview["study"].to_pylist()}
+    none = EVALUATIONS.empty_table()
+    return Listing(
+        overview=overview, progress={name: _progress(summary, name, *rows, none) for name, rows in of_each.items()}
+    )
+
+
+def study_tables(summary: Summary, study: str) -> StudyTables:
+    """One study of the summary."""
+    specs, trials = query.studies(summary, study), query.trials(summary, study)
+    evaluations = query.evaluations(summary, study)
+    order = [("trial_id", "ascending"), ("attempt", "ascending"), ("update", "ascending")]
+    return StudyTables(
+        specs=specs,
+        progress=_progress(summary, study, specs, trials, evaluations),
+        tables={
+            "points": query.points(trials),
+            "trials": trials.sort_by(order[:2]),
+            "evaluations": evaluations.sort_by(order),
+        },
+    )
+
+
+def study_progress(summary: Summary, study: str) -> Progress:
+    """How far one study is, without its evaluations: what runs has not updated anything yet."""
+    specs, trials = query.studies(summary, study), query.trials(summary, study)
+    return _progress(summary, study, specs, trials, EVALUATIONS.empty_table())
+
+
+def verdict(summary: Summary, study: str) -> str:
+    """The verdict on one study, as JSON.
+
+    Raises:
+        NoAnswerError: the study has no spec.
+    """
+    specs = query.studies(summary, study)
+    if not specs.num_rows:
+        raise NoAnswerError("this study has no spec in the summary, and so no verdict")
+    judged = judge(specs, query.trials(summary, study), query.evaluations(summary, study))
+    return verdict_table.to_json(judged, words.sentences(judged))
+
+
+def _of(study: str, specs: pa.Table, trials: pa.Table) -> tuple[pa.Table, pa.Table]:
+    return specs.filter(pc.field("study") == study), trials.filter(pc.field("study") == study)
+
+
+def _progress(summary: Summary, study: str, specs: pa.Table, trials: pa.Table, evaluations: pa.Table) -> Progress:
+    now = datetime.now(UTC)
+    without = progress(study, specs, trials, evaluations, [], now)
+    # Which attempts were begun is a listing more, and a finished study has none.
+    begun = summary.lost_attempts(study) if without.going_on else []
+    return progress(study, specs, trials, evaluations, begun, now) if begun else without

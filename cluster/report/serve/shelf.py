@@ -1,0 +1,109 @@
+"""A shelf of what is made of a summary: made once for all readers, again only when the summary has changed.
+
+The study that is being watched must not feel it. So something is made at most every few seconds however many readers
+ask, one making at a time for each key, in a pool of few threads, and one that took long rests in proportion.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+# What was looked at is not looked at again for so long; and for so many times as long as the looking took.
+SECONDS = 3.0
+RESTS = 20.0
+SECONDS_AT_MOST = 60.0
+# A reader waits so long for what is new before it gets what is there.
+PATIENCE_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class _Kept(Generic[Value]):
+    version: str
+    value: Value
+    bytes: int
+    due_at: float
+
+
+class Shelf(Generic[Key, Value]):
+    """Values by key: `make(key)` and `version(key)` run in `pool`; at most `bytes_at_most`, the last used are kept.
+
+    An error of theirs is raised to all who ask, and rests as a value does.
+    """
+
+    def __init__(
+        self,
+        pool: Executor,
+        *,
+        version: Callable[[Key], str],
+        make: Callable[[Key], Value],
+        size: Callable[[Value], int],
+        bytes_at_most: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._pool, self._version, self._make, self._size = pool, version, make, size
+        self._bytes_at_most, self._clock = bytes_at_most, clock
+        self._kept: OrderedDict[Key, _Kept[Value]] = OrderedDict()
+        self._making: dict[Key, asyncio.Task[Value]] = {}
+        self._failed: dict[Key, tuple[Exception, float]] = {}
+
+    async def get(self, key: Key) -> Value:
+        """The value of `key`, at most some seconds behind the summary."""
+        problem, due_at = self._failed.get(key, (None, 0.0))
+        if problem is not None and self._clock() < due_at:
+            raise problem.with_traceback(None)
+        kept = self._kept.get(key)
+        if kept is not None:
+            self._kept.move_to_end(key)
+            if self._clock() < kept.due_at:
+                return kept.value
+        making = self._making.get(key)
+        if making is None:
+            making = self._making[key] = asyncio.create_task(self._renew(key, kept))
+            making.add_done_callback(lambda task: self._over(key, task))
+        if kept is not None:
+            await asyncio.wait({making}, timeout=PATIENCE_SECONDS)
+            if not making.done():
+                return kept.value
+        # Shielded: a reader that goes away does not end it for the others.
+        return await asyncio.shield(making)
+
+    async def _renew(self, key: Key, kept: _Kept[Value] | None) -> Value:
+        loop = asyncio.get_running_loop()
+        began = self._clock()
+        try:
+            # First the version: what is written in between makes another one.
+            version = await loop.run_in_executor(self._pool, self._version, key)
+            if kept is None or version != kept.version:
+                value = await loop.run_in_executor(self._pool, self._make, key)
+            else:
+                value = kept.value
+        except Exception as problem:
+            self._failed[key] = problem, self._due(began)
+            raise
+        self._failed.pop(key, None)
+        self._kept[key] = _Kept(version, value, self._size(value), self._due(began))
+        self._kept.move_to_end(key)
+        self._make_room()
+        return value
+
+    def _due(self, began: float) -> float:
+        """When to look again at what was looked at from `began` until now."""
+        now = self._clock()
+        return now + min(SECONDS_AT_MOST, max(SECONDS, RESTS * (now - began)))
+
+    def _make_room(self) -> None:
+        while len(self._kept) > 1 and sum(kept.bytes for kept in self._kept.values()) > self._bytes_at_most:
+            self._kept.popitem(last=False)
+
+    def _over(self, key: Key, task: asyncio.Task[Value]) -> None:
+        del self._making[key]
+        if not task.cancelled():
+            # Looked at: a task whose readers all went away would be reported otherwise.
+            task.exception()

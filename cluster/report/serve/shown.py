@@ -1,0 +1,138 @@
+"""The HTML of `serve`: the list of studies, and the line above a study's page that says how far it is."""
+
+import base64
+import hashlib
+import html
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from cluster.report.serve.progress import LEFT, Progress
+from cluster.report.serve.reading import Listing
+from cluster.summary.tables import COMPLETED, STATES
+
+LIST_REFRESH_SECONDS = 10
+STYLE = """
+:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
+body { margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; }
+th, td { border-bottom: 1px solid color-mix(in srgb, currentColor 25%, transparent); padding: .4rem .8rem .4rem 0; }
+th, td { text-align: left; vertical-align: top; }
+.number { font-variant-numeric: tabular-nums; text-align: right; }
+a { color: light-dark(#0b57a4, #8ab8ff); }
+"""
+_BODY = re.compile(r"<body[^>]*>", re.IGNORECASE)
+
+
+def with_progress(page: str, progress: Progress) -> str:
+    """A study's page with its progress at the top, and a way back to the list."""
+    line = "; ".join([*counted(progress), *money(progress)])
+    top = (
+        f'<nav aria-label="All studies"><p><a href="/">All studies</a> &middot; {html.escape(progress.study)}: '
+        f"{html.escape(line)}</p></nav>"
+    )
+    body = _BODY.search(page)
+    assert body, "a page has a body"
+    return page[: body.end()] + top + page[body.end() :]
+
+
+def counted(progress: Progress) -> list[str]:
+    """The trials of a study, by what became of them."""
+    of = f" of {progress.asked}" if progress.asked is not None else ""
+    parts = [f"{progress.done}{of} trials done"]
+    if progress.running:
+        parts.append(f"{len(progress.running)} under way")
+    if progress.waiting:
+        parts.append(f"{progress.waiting} waiting")
+    unusual = [state for state in STATES if progress.states[state] and state != COMPLETED]
+    parts += [
+        f"{progress.states[state]} {state.lower().replace('_', ' ')}{', to be resumed' if state in LEFT else ''}"
+        for state in unusual
+    ]
+    return parts
+
+
+def money(progress: Progress) -> list[str]:
+    """What the machines have cost so far, as far as it is known."""
+    if progress.cost_usd is None:
+        return ["cost not known: the machine has no price"] if progress.unpriced else []
+    parts = [f"{progress.cost_usd:.2f} usd so far"]
+    if progress.running_usd:
+        parts.append(f"about {progress.running_usd:.2f} usd more for what is under way")
+    if progress.unpriced:
+        parts.append(f"{progress.unpriced} attempts without a known price")
+    return parts
+
+
+def list_page(listing: Listing) -> str:
+    """All studies as one page that needs no script and refreshes itself."""
+    rows = listing.overview.to_pylist()
+    body = _table(_row(row, listing.progress[row["study"]]) for row in rows) if rows else _NOTHING
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src '{_hashed(STYLE)}'">
+<meta http-equiv="refresh" content="{LIST_REFRESH_SECONDS}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>batchscope: studies</title>
+<style>{STYLE}</style>
+</head>
+<body>
+<main>
+<h1>Studies</h1>
+{body}
+<p><a href="/api/openapi.json">The same as JSON: how to ask</a></p>
+</main>
+</body>
+</html>
+"""
+
+
+_NOTHING = "<p>No studies yet: <code>batchscope run STUDY.yaml</code> writes here.</p>"
+_HEAD = (
+    ("study", ""),
+    ("trials", ""),
+    ("done", ""),
+    ("lowest mean validation loss", "number"),
+    ("at global batch", "number"),
+    ("cost so far", ""),
+    ("task", ""),
+    ("started, UTC", ""),
+)
+
+
+def _table(rows: Iterable[str]) -> str:
+    head = "".join(f'<th scope="col" class="{kind}">{text}</th>' for text, kind in _HEAD)
+    # Focusable: what scrolls must do so from the keyboard too.
+    return (
+        f'<div class="wide" tabindex="0" role="region" aria-label="Studies"><table><thead><tr>{head}</tr></thead>\n'
+        f"<tbody>\n{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _row(row: dict[str, Any], progress: Progress) -> str:
+    name = html.escape(row["study"])
+    bar = ""
+    if progress.asked:
+        bar = f'<progress max="{progress.asked}" value="{progress.done}" aria-label="{name}"></progress>'
+    loss = row["lowest_validation_loss_mean"]
+    started = row["started_at"]
+    cells = [
+        "; ".join(counted(progress)),
+        "" if loss is None else f"{loss:.4f}",
+        row["lowest_global_batch"],
+        "; ".join(money(progress)),
+        row["task"],
+        "" if started is None else f"{started:%Y-%m-%d %H:%M}",
+    ]
+    counts, *others = ("" if cell is None else html.escape(str(cell)) for cell in cells)
+    kinds = [kind for _, kind in _HEAD[3:]]
+    rest = "".join(f'<td class="{kind}">{cell}</td>' for cell, kind in zip(others, kinds, strict=True))
+    link = f'<th scope="row"><a href="/studies/{name}">{name}</a></th>'
+    return f"<tr>{link}<td>{counts}</td><td>{bar}</td>{rest}</tr>\n"
+
+
+def _hashed(style: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()}"
