@@ -28,7 +28,7 @@ def command(uri: str, host: str, port: int, token: str | None) -> None:
     # thread is there, since each keeps what it began with.
     os.nice(19)
 
-    from cluster.report.page import page
+    from cluster.report.page.page import page
     from cluster.report.serve.listen import listen, serve
     from cluster.summary.store import Summary
 

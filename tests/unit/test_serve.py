@@ -137,14 +137,23 @@ def test_each_address_answers_with_the_safe_headers_and_an_etag(client: TestClie
     assert client.head(address).headers["etag"] == got.headers["etag"]
 
 
-def test_a_page_is_under_the_policy_in_its_head_and_says_how_far_the_study_is(client: TestClient) -> None:
+def test_a_page_is_under_the_policy_in_its_head_and_goes_back_to_the_list(client: TestClient) -> None:
     got = client.get("/studies/wiki")
     policy, frames = got.headers["content-security-policy"].split(", ")
     assert policy == "default-src 'none'; style-src 'sha256-abc='"
     assert frames == "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-    assert "<body class='page'><nav" in got.text
-    assert "3 of 8 trials done; 5 waiting; 1 failed; 1 lost, to be resumed; 0.03 usd so far" in got.text
+    assert (
+        """<body class='page'><nav aria-label="batchscope"><p><a href="/">All studies</a></p></nav><main>""" in got.text
+    )
     assert "every 5 s" in got.text
+
+
+def test_the_list_says_how_far_each_study_is_and_what_it_costs(client: TestClient) -> None:
+    got = client.get("/").text
+    assert '<a href="/studies/wiki">wiki</a>' in got
+    assert "3 of 8 trials done; 5 waiting; 1 failed; 1 lost, to be resumed" in got
+    assert "0.03 usd so far; 1 attempts without a known price" in got
+    assert '<progress max="8" value="3"' in got
 
 
 def test_what_a_person_wrote_stays_text(client: TestClient) -> None:
@@ -301,8 +310,10 @@ def test_a_study_without_a_spec_has_tables_and_no_verdict(tmp_path: Path) -> Non
     with TestClient(application(summary, RULES, page=page, report=print), base_url=URL) as client:
         assert client.get("/api/studies/wiki/points").json()["total"] == 1
         got = client.get("/api/studies/wiki/verdict")
-        assert (got.status_code, got.json()["error"][:29]) == (404, "this study has no spec in the")
-        assert "1 trials done; 0.01 usd so far" in client.get("/studies/wiki").text
+        assert (got.status_code, got.json()["error"][-19:]) == (404, ", and so no verdict")
+        got = client.get("/studies/wiki")
+        assert (got.status_code, got.text) == (404, "this study has no spec in the summary, and so no page\n")
+        assert "1 trials done" in client.get("/").text
 
 
 def test_nothing_is_written(client: TestClient, shared: Summary) -> None:

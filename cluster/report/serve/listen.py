@@ -6,6 +6,7 @@ import secrets
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
 import uvicorn
 
@@ -55,7 +56,7 @@ def listen(host: str, port: int, token: str | None) -> Listening:
     )
     shown = socket.gethostname() if bound.is_unspecified else host
     [name] = [name for name in host_headers([shown], port) if name.endswith(f":{port}")]
-    return Listening(listening, rules, f"http://{name}/" + (f"?token={token}" if token else ""))
+    return Listening(listening, rules, f"http://{name}/" + (f"?{urlencode({'token': token})}" if token else ""))
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -118,10 +118,10 @@ def _running(row: Mapping[str, Any], last: Mapping[str, Any], planned: int | Non
 
 
 def _last_evaluations(evaluations: pa.Table, trial_ids: set[str]) -> dict[str, dict[str, Any]]:
-    """The last evaluation of each of the trials."""
+    """The last evaluation of each of the trials, of the newest attempt that has one."""
     columns = evaluations.select(["trial_id", "update", "attempt", "validation_loss"])
     rows = columns.filter(pa.compute.is_in(columns["trial_id"], pa.array(sorted(trial_ids), pa.string()))).to_pylist()
-    return {row["trial_id"]: row for row in sorted(rows, key=lambda row: (row["update"], row["attempt"]))}
+    return {row["trial_id"]: row for row in sorted(rows, key=lambda row: (row["attempt"], row["update"]))}
 
 
 def _spec(newest: Mapping[str, Any] | None) -> StudySpec | None:

@@ -86,9 +86,13 @@ def study_tables(summary: Summary, study: str) -> StudyTables:
 
 
 def study_progress(summary: Summary, study: str) -> Progress:
-    """How far one study is, without its evaluations: what runs has not updated anything yet."""
-    specs, trials = query.studies(summary, study), query.trials(summary, study)
-    return _progress(summary, study, specs, trials, EVALUATIONS.empty_table())
+    """How far one study is.
+
+    Raises:
+        NoAnswerError: the study has no spec.
+    """
+    specs = _specs(summary, study, "page")
+    return _progress(summary, study, specs, query.trials(summary, study), query.evaluations(summary, study))
 
 
 def verdict(summary: Summary, study: str) -> str:
@@ -97,11 +101,16 @@ def verdict(summary: Summary, study: str) -> str:
     Raises:
         NoAnswerError: the study has no spec.
     """
-    specs = query.studies(summary, study)
-    if not specs.num_rows:
-        raise NoAnswerError("this study has no spec in the summary, and so no verdict")
+    specs = _specs(summary, study, "verdict")
     judged = judge(specs, query.trials(summary, study), query.evaluations(summary, study))
     return verdict_table.to_json(judged, words.sentences(judged))
+
+
+def _specs(summary: Summary, study: str, what: str) -> pa.Table:
+    specs = query.studies(summary, study)
+    if not specs.num_rows:
+        raise NoAnswerError(f"this study has no spec in the summary, and so no {what}")
+    return specs
 
 
 def _of(study: str, specs: pa.Table, trials: pa.Table) -> tuple[pa.Table, pa.Table]:

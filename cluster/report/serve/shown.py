@@ -1,4 +1,4 @@
-"""The HTML of `serve`: the list of studies, and the line above a study's page that says how far it is."""
+"""The HTML of `serve`: the list of studies, and the line above a study's page that says what runs."""
 
 import base64
 import hashlib
@@ -7,11 +7,13 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from cluster.report.serve.progress import LEFT, Progress
+from cluster.report.serve.progress import LEFT, Progress, Running
 from cluster.report.serve.reading import Listing
 from cluster.summary.tables import COMPLETED, STATES
 
 LIST_REFRESH_SECONDS = 10
+# Of many lanes' trials, so many are named.
+RUNNING_SHOWN = 4
 STYLE = """
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
 body { margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }
@@ -26,15 +28,33 @@ _BODY = re.compile(r"<body[^>]*>", re.IGNORECASE)
 
 
 def with_progress(page: str, progress: Progress) -> str:
-    """A study's page with its progress at the top, and a way back to the list."""
-    line = "; ".join([*counted(progress), *money(progress)])
-    top = (
-        f'<nav aria-label="All studies"><p><a href="/">All studies</a> &middot; {html.escape(progress.study)}: '
-        f"{html.escape(line)}</p></nav>"
-    )
+    """A study's page with the way back to the list at its top, and what runs now."""
+    parts = ['<a href="/">All studies</a>', *map(html.escape, under_way(progress))]
     body = _BODY.search(page)
     assert body, "a page has a body"
+    top = f'<nav aria-label="batchscope"><p>{" &middot; ".join(parts)}</p></nav>'
     return page[: body.end()] + top + page[body.end() :]
+
+
+def under_way(progress: Progress) -> list[str]:
+    """The trials that run now, how far each is, and what they have cost."""
+    if not progress.running:
+        return []
+    shown = [_running(one) for one in progress.running[:RUNNING_SHOWN]]
+    others = len(progress.running) - len(shown)
+    parts = [f"under way: {'; '.join(shown)}{f'; and {others} more' if others else ''}"]
+    if progress.running_usd is not None:
+        parts.append(f"about {progress.running_usd:.2f} usd so far for what is under way")
+    return parts
+
+
+def _running(one: Running) -> str:
+    point = f"global batch {one.global_batch}, rate {one.learning_rate:g}, seed {one.seed}"
+    if not one.updates:
+        return f"{point}, not evaluated yet"
+    of = f" of {one.planned_updates:,}" if one.planned_updates else ""
+    loss = "" if one.validation_loss is None else f", validation loss {one.validation_loss:.4f}"
+    return f"{point}, {one.updates:,}{of} updates{loss}"
 
 
 def counted(progress: Progress) -> list[str]:
