@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from cluster.lanes.schedule import Schedule
     from cluster.preflight import Study
     from cluster.prices import Spending
-    from cluster.report.live import LiveView, Terminal
+    from cluster.report.live import LiveView
+    from cluster.report.terminal import Terminal
     from cluster.study.spec import StudySpec
     from cluster.summary.store import Summary
     from trainer.trial import TrialSpec
@@ -118,7 +119,8 @@ def _train(
     summary: "Summary",
     spending: "Spending | None",
 ) -> int:
-    from cluster.report.live import LiveView, Terminal
+    from cluster.report.live import LiveView
+    from cluster.report.terminal import Terminal
     from cluster.run import training
     from trainer.plan import total_updates
 

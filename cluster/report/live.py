@@ -1,18 +1,12 @@
 """The live view of a running study: trials done, running and waiting, the best so far, and the time left."""
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rich.console import Console, Group
-from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
-from rich.text import Text
-
+from cluster.report.pace import Pace
 from trainer.report import State
 from trainer.trial import TrialSpec
 
@@ -20,6 +14,15 @@ if TYPE_CHECKING:
     from cluster.lanes.schedule import Event
 
 FAILURES = (State.FAILED, State.OUT_OF_MEMORY, State.LOST)
+RECENT = 8
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The last event of a trial, and how long it took from its first one."""
+
+    event: "Event"
+    seconds: float
 
 
 @dataclass
@@ -41,6 +44,8 @@ class LiveView:
     began_at: float = field(default_factory=time.monotonic)
     costs_usd: dict[TrialSpec, float] = field(default_factory=dict)
     running_usd: dict[TrialSpec, float] = field(default_factory=dict)
+    paces: dict[TrialSpec, Pace] = field(default_factory=dict)
+    recent: deque[Ended] = field(default_factory=lambda: deque(maxlen=RECENT))
 
     def note(self, event: "Event") -> None:
         """Take in what happened to a trial."""
@@ -48,14 +53,20 @@ class LiveView:
         self.refused = self.refused or event.refused
         if event.lost:
             self.lost += 1
+            self.paces.pop(event.trial, None)
             return
         if event.validation_loss is not None and not _is_worse(event, self.best):
             self.best = event
+        now = time.monotonic()
+        pace = self.paces.get(event.trial, Pace(now)).reported(event.examples, now)
         if event.state is None:
             self.running[event.trial] = event
+            self.paces[event.trial] = pace
         else:
             self.running.pop(event.trial, None)
             self.ended[event.trial] = event.state
+            self.recent.append(Ended(event, now - pace.began_at))
+            self.paces.pop(event.trial, None)
         if event.examples and self.first_progress is None:
             self.first_progress = time.monotonic(), self.fraction()
 
@@ -130,76 +141,6 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-class Terminal:
-    """The live view on stderr: a table that stays in place on a terminal, a line now and then elsewhere."""
-
-    SECONDS_BETWEEN_LINES = 15.0
-
-    def __init__(self, view: LiveView) -> None:
-        self._view = view
-        self._heard: SimpleQueue[Event] = SimpleQueue()
-        self._console = Console(stderr=True)
-        # Ray prints on stdout, which leads nowhere while it runs: Live must not catch it.
-        self._live = Live(
-            console=self._console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
-        )
-        self._said: tuple[float, str] = (0.0, "")
-
-    def __enter__(self) -> "Terminal":
-        """Take over the lower end of the terminal."""
-        if self._console.is_terminal:
-            self._live.start()
-        return self
-
-    def __exit__(self, *problem: object) -> None:
-        """Give the terminal back, with the last state in one line."""
-        self._live.stop()
-        self._note()
-        self._console.print(self._view.line(), soft_wrap=True, highlight=False)
-
-    def hear(self, event: "Event") -> None:
-        """Take an event, from any thread; the view notes it at the next refresh, in the thread that reads it."""
-        self._heard.put(event)
-
-    def _note(self) -> None:
-        while not self._heard.empty():
-            self._view.note(self._heard.get())
-
-    def say(self, text: str) -> None:
-        """Print a line that stays, above the live part."""
-        self._console.print(text, soft_wrap=True, highlight=False)
-
-    def refresh(self) -> None:
-        """Show the present state."""
-        self._note()
-        if self._console.is_terminal:
-            self._live.update(_drawn(self._view), refresh=True)
-            return
-        now, line = time.monotonic(), self._view.line()
-        if now - self._said[0] >= self.SECONDS_BETWEEN_LINES and line != self._said[1]:
-            self._said = (now, line)
-            self._console.print(line, soft_wrap=True, highlight=False)
-
-
-def _drawn(view: LiveView) -> Group:
-    table = Table(box=None, pad_edge=False)
-    for name in ("running", "examples", "of", "validation loss"):
-        table.add_column(name, justify="left" if name == "running" else "right")
-    for row in _running_rows(view):
-        table.add_row(*row)
-    starting = "" if view.first_progress else f"starting {view.lanes} lanes; "
-    below = Table.grid()
-    below.add_row(ProgressBar(total=1.0, completed=view.fraction(), width=60))
-    below.add_row(Text(starting + view.line()))
-    return Group(table, below)
-
-
-def _running_rows(view: LiveView) -> Iterable[tuple[Any, ...]]:
-    for trial, event in view.running.items():
-        loss = "" if event.validation_loss is None else f"{event.validation_loss:.4f}"
-        yield point_of(trial), f"{event.examples:,}", f"{view.examples(trial):,.0f}", loss
 
 
 def _is_worse(event: "Event", best: "Event | None") -> bool:

@@ -1,0 +1,77 @@
+"""The live view as rich tables: the trials that run, those that ended last, and the best of all."""
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from cluster.report.live import Ended, LiveView, duration, point_of
+from trainer.trial import TrialSpec
+
+BAR_WIDTH = 60
+# Lines that are not trials: two heads, blank lines, the best, the bar, and a line that may take three.
+OTHER_LINES = 10
+
+
+def drawn(view: LiveView, *, now: float, height: int) -> Group:
+    """The view on a terminal of `height` lines; `now` is the second on the clock of the view's reports."""
+    room = max(2, height - OTHER_LINES)
+    ended = list(view.recent)[-max(1, room - len(view.running)) :]
+    running = list(view.running)[: room - len(ended)]
+    parts: list[RenderableType] = [_running(view, running, now)]
+    if len(running) < len(view.running):
+        parts.append(Text(f"and {len(view.running) - len(running)} more"))
+    if ended:
+        parts += [Text(), _ended(ended)]
+    if view.best is not None:
+        parts += [Text(), Text(f"best so far: {_loss(view.best.validation_loss)}, {point_of(view.best.trial)}")]
+    starting = "" if view.first_progress else f"starting {view.lanes} lanes; "
+    below = Table.grid()
+    below.add_row(ProgressBar(total=1.0, completed=view.fraction(), width=BAR_WIDTH))
+    below.add_row(Text(starting + view.line()))
+    return Group(*parts, below)
+
+
+def _running(view: LiveView, trials: Sequence[TrialSpec], now: float) -> Table:
+    table = _table("running", "updates", "of", "validation loss", "rows/s", "left")
+    for trial in trials:
+        event, pace, planned = view.running[trial], view.paces.get(trial), view.examples(trial)
+        speed = pace.examples_per_second() if pace else None
+        left = pace.seconds_left(planned, now) if pace and planned else None
+        table.add_row(
+            point_of(trial),
+            f"{event.examples // trial.global_batch:,}",
+            f"{planned / trial.global_batch:,.0f}" if planned else "",
+            _loss(event.validation_loss),
+            "" if speed is None else f"{speed:,.0f}",
+            "" if left is None else duration(left),
+        )
+    return table
+
+
+def _ended(ended: Sequence[Ended]) -> Table:
+    table = _table("ended last", "updates", "", "best loss", "", "took")
+    for one in ended:
+        state = str(one.event.state).lower().replace("_", " ")
+        table.add_row(
+            point_of(one.event.trial),
+            f"{one.event.examples // one.event.trial.global_batch:,}" if one.event.examples else "",
+            "" if state == "completed" else state,
+            _loss(one.event.validation_loss),
+            "",
+            duration(one.seconds),
+        )
+    return table
+
+
+def _table(*names: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for number, name in enumerate(names):
+        table.add_column(name, justify="right" if number else "left", no_wrap=True)
+    return table
+
+
+def _loss(loss: float | None) -> str:
+    return "" if loss is None else f"{loss:.4f}"
