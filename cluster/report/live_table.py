@@ -1,4 +1,4 @@
-"""The live view as rich tables: the trials that run, those that ended last, and the best of all."""
+"""The live view as rich tables: the trials that run, and those that ended last."""
 
 from collections.abc import Sequence
 
@@ -11,8 +11,8 @@ from cluster.report.live import Ended, LiveView, duration, point_of
 from trainer.trial import TrialSpec
 
 BAR_WIDTH = 60
-# Lines that are not trials: two heads, blank lines, the best, the bar, and a line that may take three.
-OTHER_LINES = 10
+# Lines that are not trials: two heads, blank lines, the bar, and a line that may take three.
+OTHER_LINES = 8
 
 
 def drawn(view: LiveView, *, now: float, height: int) -> Group:
@@ -25,9 +25,9 @@ def drawn(view: LiveView, *, now: float, height: int) -> Group:
         parts.append(Text(f"and {len(view.running) - len(running)} more"))
     if ended:
         parts += [Text(), _ended(ended)]
-    if view.best is not None:
-        parts += [Text(), Text(f"best so far: {_loss(view.best.validation_loss)}, {point_of(view.best.trial)}")]
+    parts.append(Text())
     starting = "" if view.first_progress else f"starting {view.lanes} lanes; "
+    # The line has the best of all.
     below = Table.grid()
     below.add_row(ProgressBar(total=1.0, completed=view.fraction(), width=BAR_WIDTH))
     below.add_row(Text(starting + view.line()))
