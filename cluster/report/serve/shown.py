@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from cluster.report.page import palette
 from cluster.report.serve.progress import LEFT, Progress, Running
 from cluster.report.serve.reading import Listing
 from cluster.summary.tables import COMPLETED, STATES
@@ -15,14 +16,28 @@ LIST_REFRESH_SECONDS = 10
 # Of many lanes' trials, so many are named.
 RUNNING_SHOWN = 4
 STYLE = """
-:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
-body { margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; }
-th, td { border-bottom: 1px solid color-mix(in srgb, currentColor 25%, transparent); padding: .4rem .8rem .4rem 0; }
-th, td { text-align: left; vertical-align: top; }
-.number { font-variant-numeric: tabular-nums; text-align: right; }
-a { color: light-dark(#0b57a4, #8ab8ff); }
+*{box-sizing:border-box}
+html{background:var(--ground);color:var(--ink);font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
+body{margin:0 auto;max-width:1248px;padding:0 24px 48px}
+h1{font-size:30px;line-height:1.2;margin:24px 0 16px}
+a{color:var(--accent)}
+.wide{overflow-x:auto;background:var(--paper);border:1px solid var(--grid);border-radius:8px}
+table{border-collapse:collapse;font-size:14px;font-variant-numeric:tabular-nums;width:100%}
+th,td{border-top:1px solid var(--grid);padding:8px 12px;text-align:left;vertical-align:top}
+thead th{border-top:0;color:var(--soft);font-weight:400}
+td:nth-child(2),td:nth-child(6){min-width:11em}
+.number{text-align:right}
+progress{accent-color:var(--accent);width:120px}
+p{color:var(--soft);font-size:14px}
+:focus-visible{outline:3px solid var(--accent);outline-offset:2px}
+"""
+# As a study's page: it reloads while it is seen, and only as long as its reader wants.
+SCRIPT = f"""
+const box = document.querySelector("input");
+box.checked = sessionStorage.getItem("batchscope list") !== "still";
+box.addEventListener("change", () => sessionStorage.setItem("batchscope list", box.checked ? "" : "still"));
+box.closest("label").hidden = false;
+setInterval(() => {{ if (box.checked && !document.hidden) location.reload(); }}, {LIST_REFRESH_SECONDS * 1000});
 """
 _BODY = re.compile(r"<body[^>]*>", re.IGNORECASE)
 
@@ -86,25 +101,29 @@ def money(progress: Progress) -> list[str]:
 
 
 def list_page(listing: Listing) -> str:
-    """All studies as one page that needs no script and refreshes itself."""
+    """All studies as one page that follows them."""
     rows = listing.overview.to_pylist()
     body = _table(_row(row, listing.progress[row["study"]]) for row in rows) if rows else _NOTHING
+    style = palette.page_style(0) + STYLE
+    policy = f"default-src 'none'; style-src '{_hashed(style)}'; script-src '{_hashed(SCRIPT)}'"
     return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src '{_hashed(STYLE)}'">
-<meta http-equiv="refresh" content="{LIST_REFRESH_SECONDS}">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<noscript><meta http-equiv="refresh" content="{LIST_REFRESH_SECONDS}"></noscript>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>batchscope: studies</title>
-<style>{STYLE}</style>
+<style>{style}</style>
 </head>
 <body>
 <main>
 <h1>Studies</h1>
 {body}
-<p><a href="/api/openapi.json">The same as JSON: how to ask</a></p>
+<p><a href="/api/openapi.json">The same as JSON: how to ask</a>
+<label hidden>&middot; <input type="checkbox"> reload every {LIST_REFRESH_SECONDS} s</label></p>
 </main>
+<script>{SCRIPT}</script>
 </body>
 </html>
 """
@@ -115,8 +134,8 @@ _HEAD = (
     ("study", ""),
     ("trials", ""),
     ("done", ""),
-    ("lowest mean validation loss", "number"),
-    ("at global batch", "number"),
+    ("lowest mean validation loss", ' class="number"'),
+    ("at global batch", ' class="number"'),
     ("cost so far", ""),
     ("task", ""),
     ("started, UTC", ""),
@@ -124,7 +143,7 @@ _HEAD = (
 
 
 def _table(rows: Iterable[str]) -> str:
-    head = "".join(f'<th scope="col" class="{kind}">{text}</th>' for text, kind in _HEAD)
+    head = "".join(f'<th scope="col"{kind}>{text}</th>' for text, kind in _HEAD)
     # Focusable: what scrolls must do so from the keyboard too.
     return (
         f'<div class="wide" tabindex="0" role="region" aria-label="Studies"><table><thead><tr>{head}</tr></thead>\n'
@@ -149,10 +168,10 @@ def _row(row: dict[str, Any], progress: Progress) -> str:
     ]
     counts, *others = ("" if cell is None else html.escape(str(cell)) for cell in cells)
     kinds = [kind for _, kind in _HEAD[3:]]
-    rest = "".join(f'<td class="{kind}">{cell}</td>' for cell, kind in zip(others, kinds, strict=True))
+    rest = "".join(f"<td{kind}>{cell}</td>" for cell, kind in zip(others, kinds, strict=True))
     link = f'<th scope="row"><a href="/studies/{name}">{name}</a></th>'
     return f"<tr>{link}<td>{counts}</td><td>{bar}</td>{rest}</tr>\n"
 
 
-def _hashed(style: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()}"
+def _hashed(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
