@@ -25,9 +25,10 @@ a{color:var(--accent)}
 table{border-collapse:collapse;font-size:14px;font-variant-numeric:tabular-nums;width:100%}
 th,td{border-top:1px solid var(--grid);padding:8px 12px;text-align:left;vertical-align:top}
 thead th{border-top:0;color:var(--soft);font-weight:400}
-td:nth-child(2),td:nth-child(6){min-width:11em}
+td:nth-child(2),td:nth-child(5){min-width:11em}
+td:last-child{white-space:nowrap}
 .number{text-align:right}
-progress{accent-color:var(--accent);width:120px}
+progress{accent-color:var(--accent);display:block;width:100%}
 p{color:var(--soft);font-size:14px}
 :focus-visible{outline:3px solid var(--accent);outline-offset:2px}
 """
@@ -44,10 +45,11 @@ _BODY = re.compile(r"<body[^>]*>", re.IGNORECASE)
 
 def with_progress(page: str, progress: Progress) -> str:
     """A study's page with the way back to the list at its top, and what runs now."""
-    parts = ['<a href="/">All studies</a>', *map(html.escape, under_way(progress))]
+    lines = "".join(f'<p class="aside-note">{html.escape(line)}</p>' for line in under_way(progress))
     body = _BODY.search(page)
     assert body, "a page has a body"
-    top = f'<nav aria-label="batchscope"><p>{" &middot; ".join(parts)}</p></nav>'
+    # The classes are those of the page, whose policy allows no other style.
+    top = f'<nav aria-label="batchscope"><p class="brand"><a href="/">All studies</a></p>{lines}</nav>'
     return page[: body.end()] + top + page[body.end() :]
 
 
@@ -133,7 +135,6 @@ _NOTHING = "<p>No studies yet: <code>batchscope run STUDY.yaml</code> writes her
 _HEAD = (
     ("study", ""),
     ("trials", ""),
-    ("done", ""),
     ("lowest mean validation loss", ' class="number"'),
     ("at global batch", ' class="number"'),
     ("cost so far", ""),
@@ -167,10 +168,10 @@ def _row(row: dict[str, Any], progress: Progress) -> str:
         "" if started is None else f"{started:%Y-%m-%d %H:%M}",
     ]
     counts, *others = ("" if cell is None else html.escape(str(cell)) for cell in cells)
-    kinds = [kind for _, kind in _HEAD[3:]]
+    kinds = [kind for _, kind in _HEAD[2:]]
     rest = "".join(f"<td{kind}>{cell}</td>" for cell, kind in zip(others, kinds, strict=True))
     link = f'<th scope="row"><a href="/studies/{name}">{name}</a></th>'
-    return f"<tr>{link}<td>{counts}</td><td>{bar}</td>{rest}</tr>\n"
+    return f"<tr>{link}<td>{counts}{bar}</td>{rest}</tr>\n"
 
 
 def _hashed(text: str) -> str:
