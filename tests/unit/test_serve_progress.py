@@ -34,7 +34,7 @@ def summary(tmp_path: Path) -> Summary:
     row = {"study": "wiki", "spec_hash": "a1", "trials": 8, "started_at": START, "train_rows": 1600}
     found.write_study({**row, "spec_json": canonical_json(parse(json.dumps(SPEC), where="here"))})
     found.write_trial(trial("1"))
-    found.write_trial(trial("2"))
+    found.write_trial(trial("2", started_at=START - timedelta(seconds=5), seconds_waiting=5.0))
     found.write_trial(trial("3", state="LOST", cost_usd=0.02))
     found.write_trial(trial("5", state="CANCELLED", cost_usd=None))
     key = {"study": "wiki", "trial_id": "3"}
