@@ -168,8 +168,7 @@ def to_json(table: pa.Table, *, name: str, more: Mapping[str, Any] | None = None
     rows = [{key: json_value(value) for key, value in row.items()} for row in table.to_pylist()]
     fields = {"schema_version": SCHEMA_VERSION, "table": name, **(more or {}), "rows": rows}
     # An answer to SQL can hold what JSON has no word for: a date, a UUID, bytes.
-    return json.dumps(fields, indent=2, default=str) + "
-"
+    return json.dumps(fields, indent=2, default=str) + "\n"
 
 
 def json_value(value: Any) -> Any:
