@@ -48,6 +48,12 @@ class Study:
         batches = {trial.global_batch for trial in self.trials}
         return {batch: placement.micro_batch_rows(self.spec.resources, batch) for batch in batches}
 
+    @property
+    def memory_bytes(self) -> int | None:
+        """The memory of a worker; None for what the machine has."""
+        gib = self.spec.resources.memory_gib
+        return None if gib is None else int(gib * 2**30)
+
 
 def examine(spec: StudySpec, capacity: Capacity) -> Study:
     """The study of `spec` on machines of `capacity`.

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from cluster.preflight import Study
 from cluster.stores import store_of
-from cluster.study import identity
+from cluster.study import identity, placement
 from cluster.study.protocol import Plan
 from cluster.study.spec import ValidationLoss
 from cluster.summary import lease, query
-from cluster.summary.answers import answers
+from cluster.summary.answers import answers, micro_batches
 from cluster.summary.store import Summary, check_writable
 from trainer.errors import InputError
 from trainer.report import State
@@ -43,7 +43,7 @@ def opened_summary(study: Study, say: Callable[[str], None]) -> Iterator[Summary
     summary = Summary(study.spec.summary)
     with only_driver(summary, study.spec.study, say):
         _check_name(study, summary)
-        declare(study, summary, study.plan(answers(summary, study.spec.study)))
+        declare(study, summary, study.plan(answers(summary, study.spec.study, identity.spec_hash(study.spec))))
         _write_lost(summary, study.spec.study, "the driver of the study went away before the trial ended")
         try:
             yield summary
@@ -90,9 +90,10 @@ def training(
     spec, placed = study.spec, study.placed
     # After an error lanes may still write there: what went wrong is not to be hidden by a folder that is not empty.
     with tempfile.TemporaryDirectory(prefix="batchscope-", ignore_cleanup_errors=True) as storage:
+        spec_hash = identity.spec_hash(spec)
         settings = LaneSettings(
             study=spec.study,
-            board=start_board(),
+            board=start_board(micro_batches(summary, spec.study, spec_hash)),
             recorder=summary,
             data=spec.data,
             train_rows=study.manifest.splits["train"].rows,
@@ -103,9 +104,11 @@ def training(
             gpus_per_worker=spec.resources.gpus_per_worker,
             threads=placed.threads_per_worker,
             micro_batches=study.micro_batches,
+            rows_at_once={dtype: placement.rows_at_once(spec.resources) for dtype in spec.axes.dtype},
+            memory_bytes=study.memory_bytes,
             seconds_for_workers=SECONDS_FOR_MACHINES if study.capacity.grows else SECONDS_FOR_WORKERS,
             facts={
-                "spec_hash": identity.spec_hash(spec),
+                "spec_hash": spec_hash,
                 "code_version": importlib.metadata.version("batchscope"),
             },
             storage=storage,

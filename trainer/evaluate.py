@@ -1,7 +1,8 @@
 """Evaluation: the loss and accuracy of a whole split, by sum and count, whatever any batch size is.
 
-The split is cut into runs of RUN_ROWS consecutive rows, and each run, by length, into chunks of EVALUATION_ROWS;
-worker r of W computes every W-th chunk; sums and counts are reduced over the workers and divided once.
+The split is cut into runs of RUN_ROWS consecutive rows, and each run, by length, into chunks of EVALUATION_ROWS, or of
+fewer where memory is short; worker r of W computes every W-th chunk; sums and counts are reduced over the workers and
+divided once.
 
 Runs, because a chunk of the whole split by length would need all of its shards at once. On 100,000 rows as long as the
 bundled articles, 6.9 % of the computed tokens are padding; 3.9 % if all were cut by length at once, 55 % in file order.
@@ -33,15 +34,17 @@ class Score:
     accuracy: float | None
 
 
-def score(learner: Learner, rows: Rows) -> Score:
-    """The learner's score on all of `rows`; every worker must call it and gets the same answer.
+def score(learner: Learner, rows: Rows, *, at_once: int = EVALUATION_ROWS) -> Score:
+    """The learner's score on all of `rows`, at most `at_once` computed at once; every worker gets the same answer.
+
+    Every worker must call it.
 
     Of `rows` no more shards stay open than a run has rows in, which is two unless the shards are shorter than a run.
     """
     world, task = learner.collective.world, learner.shape.task
     rows.keep_open(_shards_of_a_run(rows))
     sums = np.zeros(3)
-    mine = islice(chunks(rows, PARTS[task]), world.rank, None, world.workers)
+    mine = islice(chunks(rows, PARTS[task], at_once=at_once), world.rank, None, world.workers)
     for tokens, labels in read_ahead(read_arrays(task, rows, chunk) for chunk in mine):
         sums += learner.evaluate(tokens, labels)
     losses, right, count = learner.collective.sum(tf.constant(sums)).numpy()
@@ -49,11 +52,11 @@ def score(learner: Learner, rows: Rows) -> Score:
     return Score(loss=float(losses / count), accuracy=accuracy)
 
 
-def chunks(rows: Rows, parts: int = 1) -> Iterator[Ints]:
-    """The numbers of all `rows`, each once, in chunks of one of so many `parts` of EVALUATION_ROWS."""
+def chunks(rows: Rows, parts: int = 1, *, at_once: int = EVALUATION_ROWS) -> Iterator[Ints]:
+    """The numbers of all `rows`, each once, in chunks of one of so many `parts` of `at_once` rows."""
     for start in range(0, len(rows), RUN_ROWS):
         run = np.arange(start, min(start + RUN_ROWS, len(rows)))
-        for chunk in micro_batches(rows.lengths(run), micro_batch=max(1, EVALUATION_ROWS // parts)):
+        for chunk in micro_batches(rows.lengths(run), micro_batch=max(1, at_once // parts)):
             yield run[chunk]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from trainer import loss, noise, plan, schedule
 from trainer.checkpoint import Arrays, Checkpoints, Progress, Saved
 from trainer.errors import DivergedError
-from trainer.evaluate import Score, score
+from trainer.evaluate import EVALUATION_ROWS, Score, score
 from trainer.report import Evaluation, Outcome, State
 from trainer.rows import Rows
 from trainer.share import Share
@@ -40,8 +40,10 @@ class Journey:
         data: Data,
         checkpoints: Checkpoints,
         publish: Callable[[Evaluation], None],
+        evaluation_rows: int = EVALUATION_ROWS,
     ) -> None:
         self.trial, self.learner, self.data, self.checkpoints, self.publish = trial, learner, data, checkpoints, publish
+        self.evaluation_rows = evaluation_rows
         learner.start(trial)
         saved = checkpoints.newest()
         self.progress = saved.progress if saved else Progress()
@@ -79,7 +81,7 @@ class Journey:
     def evaluate(self) -> None:
         """Score the validation split, keep the weights if they are the best so far, and publish."""
         started = time.monotonic()
-        result = score(self.learner, self.data.validation)
+        result = score(self.learner, self.data.validation, at_once=self.evaluation_rows)
         progress = self.progress
         # A batch of a language model may have no target at all.
         progress.training_loss = progress.loss_sum / progress.loss_weight if progress.loss_weight else None
@@ -156,7 +158,7 @@ class Journey:
             return self._outcome(state, error, None)
         started = time.monotonic()
         self.learner.restore(best)
-        test = score(self.learner, self.data.test)
+        test = score(self.learner, self.data.test, at_once=self.evaluation_rows)
         self.progress.seconds_evaluating += time.monotonic() - started
         return self._outcome(state, error, test)
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from trainer.checkpoint import Checkpoints, Progress
 from trainer.errors import DivergedError
+from trainer.evaluate import EVALUATION_ROWS
 from trainer.journey import Data, Journey
 from trainer.report import Evaluation, Outcome, State
 from trainer.rows import read_ahead
@@ -22,13 +23,15 @@ def train(
     checkpoint_every_seconds: float,
     publish: Callable[[Evaluation], None],
     heartbeat: Callable[[Progress], State | None],
+    evaluation_rows: int = EVALUATION_ROWS,
 ) -> Outcome:
     """Train `trial` from where its checkpoints left it to its end, or until `heartbeat` names another state.
 
     Every worker calls this with the same arguments; `publish` gets the same values on every worker. `heartbeat`
     hears before each update where the trial stands; what it answers on rank 0 is obeyed by all after that update.
+    `evaluation_rows` are the most that an evaluation computes at once.
     """
-    journey = Journey(trial, learner, data, checkpoints, publish)
+    journey = Journey(trial, learner, data, checkpoints, publish, evaluation_rows)
     shares = shares_of(trial, data.train, learner.collective.world, micro_batch, journey.progress.update)
     try:
         for share in read_ahead(shares):

@@ -50,12 +50,17 @@ class Proof:
         return self.largest <= self.tolerance
 
 
-def prove(trial: "TrialSpec", learner: "Learner", data: "Data", *, micro_batch: int) -> Proof:
-    """Compare the layouts of `trial`; every worker calls it and gets the same answer. The learner's state is lost."""
+def prove(
+    trial: "TrialSpec", learner: "Learner", data: "Data", *, micro_batch: int, rows_at_most: int = ROWS_AT_MOST
+) -> Proof:
+    """Compare the layouts of `trial` on at most so many rows; every worker calls it and gets the same answer.
+
+    The learner's state is lost.
+    """
     from trainer.share import read_share
 
     learner.start(trial)
-    world, batch = learner.collective.world, min(trial.global_batch, ROWS_AT_MOST)
+    world, batch = learner.collective.world, min(trial.global_batch, rows_at_most)
     positions = plan.positions_of(0, batch)
 
     def gradient(part: range, rows_at_once: int, *, measured: bool = False) -> npt.NDArray[Any]:
@@ -75,14 +80,14 @@ def prove(trial: "TrialSpec", learner: "Learner", data: "Data", *, micro_batch: 
         dtype=trial.dtype,
         micro_batches=small,
         workers=float(np.max(on_all)),
-        evaluation=_evaluation(learner, data),
+        evaluation=_evaluation(learner, data, rows_at_most),
         tolerance=TOLERANCES[trial.dtype],
     )
 
 
-def _evaluation(learner: "Learner", data: "Data") -> float:
+def _evaluation(learner: "Learner", data: "Data", rows_at_most: int) -> float:
     """How far the summed loss of some validation rows, in pieces, is from that of all at once."""
-    rows = np.arange(min(len(data.validation), ROWS_AT_MOST))
+    rows = np.arange(min(len(data.validation), rows_at_most))
     from trainer.share import read_arrays
 
     pieces = [rows, *(rows[start : start + PIECE_ROWS] for start in range(0, len(rows), PIECE_ROWS))]

@@ -53,6 +53,7 @@ def run_and_watch(
     from cluster.cli.results import show_points, show_verdict
     from cluster.preflight import examine
     from cluster.run import opened_summary
+    from cluster.study import identity
     from cluster.summary.answers import answers
 
     if address is None:
@@ -62,7 +63,7 @@ def run_and_watch(
         study = examine(spec, machines.cluster(address))
     status = 0
     with opened_summary(study, lambda line: click.echo(line, err=True)) as summary:
-        losses = answers(summary, spec.study)
+        losses = answers(summary, spec.study, identity.spec_hash(study.spec))
         plan = study.plan(losses)
         finished = [planned.trial for planned in plan.trials if planned.trial.trial_id in losses]
         click.echo(headline(study, len(finished)), err=True)

@@ -41,6 +41,7 @@ class Attempt:
     trial: TrialSpec
     phase: str
     workers: int
+    micro_batch: int
     checkpoint_uri: str
     reached: Beat | None = None
     attempt: int = 0
@@ -77,8 +78,11 @@ class Attempt:
         measured["error"] = measured["error"] or error
         self._write({**measured, **asdict(machine)}, beats, first_update_at)
 
-    def broken(self, failure: Failure, *beats: Beat) -> None:
-        """Write the row of an attempt that something else ended, with what its workers last told."""
+    def broken(self, failure: Failure, *beats: Beat, micro_batch_next: int | None = None) -> None:
+        """Write the row of an attempt that something else ended, with what its workers last told.
+
+        `micro_batch_next` is that with which its trial goes on after it ran out of memory.
+        """
         last, measured = self._last, {}
         if last:
             measured = {"updates": last.update, "examples": last.examples, "epochs": last.epoch}
@@ -90,7 +94,8 @@ class Attempt:
                 "seconds_training": beats[-1].seconds_training,
                 "seconds_resumed": beats[0].seconds_training,
             }
-        self._write({**measured, "state": failure.state, "error": failure.error}, beats, None)
+        said = {"state": failure.state, "error": failure.error, "micro_batch_next": micro_batch_next}
+        self._write({**measured, **said, "peak_memory_bytes": failure.peak_memory_bytes}, beats, None)
 
     def cost_usd(self) -> float | None:
         """What its machines have cost so far, or in all once it is over; None when that is not known."""
@@ -121,7 +126,7 @@ class Attempt:
     def _known(self) -> dict[str, Any]:
         trial = self.trial
         axes = {name: getattr(trial, name) for name in ("global_batch", "learning_rate", "optimizer", "dtype", "seed")}
-        layout = {"workers": self.workers, "micro_batch": self.settings.micro_batches[trial.global_batch]}
+        layout = {"workers": self.workers, "micro_batch": self.micro_batch}
         facts = {**self.settings.facts, "phase": self.phase}
         place = {"checkpoint_uri": self.checkpoint_uri, "data_hash": trial.data_hash, "started_at": self.started_at}
         return {**axes, **facts, **layout, **place}

@@ -8,12 +8,14 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import ray
 
 from cluster.lanes.head import ON_HEAD
 from cluster.lanes.station import Station
+from cluster.study.at_once import RowsAtOnce
 from trainer.report import State
 from trainer.trial import TrialSpec
 
@@ -22,11 +24,15 @@ SECONDS_BETWEEN_LOOKS = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A trial for the workers of one group; `serial` counts the group's jobs from 1."""
+    """A trial for the workers of one group; `serial` counts the group's jobs from 1.
+
+    `micro_batch` is of the trial's updates; `rows_at_once` bounds whatever else is computed.
+    """
 
     serial: int
     trial: TrialSpec
     micro_batch: int
+    rows_at_once: RowsAtOnce
     checkpoints: str
 
 
@@ -66,11 +72,17 @@ class _Group:
 
 
 class Board:
-    """The state behind the actor; every method is one message. `draining` tells the nodes that are called back."""
+    """The state behind the actor; every method is one message.
 
-    def __init__(self, draining: Callable[[], Mapping[str, int]]) -> None:
+    `draining` tells the nodes that are called back; `micro_batches` are those of `largest` to begin with.
+    """
+
+    def __init__(
+        self, draining: Callable[[], Mapping[str, int]], micro_batches: Mapping[str, int] = MappingProxyType({})
+    ) -> None:
         self._groups: dict[str, _Group] = {}
         self._wish: State | None = None
+        self._micro_batches = dict(micro_batches)
         self._releases = 0
         self._released = asyncio.Condition()
         self._look = draining
@@ -142,6 +154,18 @@ class Board:
         """The first and the last beat of the group's job: where it began, and how far it came; none before that."""
         return self._group(group).beats
 
+    async def shrink(self, kind: str, micro_batch: int) -> int:
+        """Micro-batches of trials of a `kind` are at most so large from now on, in every lane; returns how large.
+
+        Of two lanes that ran out of memory in the same micro-batch the second does not halve it again.
+        """
+        self._micro_batches[kind] = min(self._micro_batches.get(kind, micro_batch), micro_batch)
+        return self._micro_batches[kind]
+
+    async def largest(self, kind: str) -> int | None:
+        """The largest micro-batch of trials of a `kind` by what ran out of memory so far; None while nothing has."""
+        return self._micro_batches.get(kind)
+
     async def stop(self, state: State, group: str | None = None) -> None:
         """Wish that one group's trial, or every trial, ends in `state`; jobs that nobody took yet are taken back."""
         if group is None:
@@ -177,9 +201,10 @@ class Board:
         return self._groups.setdefault(group, _Group())
 
 
-def start_board() -> Any:
+def start_board(micro_batches: Mapping[str, int]) -> Any:
     """A handle of a new board actor on the head, which ends with the driver that started it."""
-    return ray.remote(Board).options(num_cpus=0, resources=ON_HEAD, max_concurrency=1000).remote(draining_nodes)
+    actor = ray.remote(Board).options(num_cpus=0, resources=ON_HEAD, max_concurrency=1000)
+    return actor.remote(draining_nodes, micro_batches)
 
 
 def draining_nodes() -> Mapping[str, int]:

@@ -61,6 +61,7 @@ class Group:
                     group=self.name,
                     data=settings.data,
                     threads=settings.threads,
+                    memory_bytes=settings.memory_bytes,
                     checkpoint_every_seconds=settings.checkpoint_every_seconds,
                 )
             },

@@ -5,7 +5,9 @@ trial and imports TensorFlow again in each, 17-21 s for 1 s of training on two c
 class (`reuse_actors=True`): the workers, TensorFlow and the traced functions stay.
 
 A group that loses a worker, a machine or all of them ends; its attempt is LOST, and the trial goes on in another
-attempt, from its last checkpoint, on a new group of as many workers as there is room for.
+attempt, from its last checkpoint, on a new group of as many workers as there is room for. Of a group in which one
+worker ran out of memory the attempt is OUT_OF_MEMORY, and the trial goes on likewise, in micro-batches of half the
+rows, as do all trials of its dtype in the study from then on: TensorFlow gives memory back only when its process ends.
 """
 
 from dataclasses import replace
@@ -103,11 +105,15 @@ class Lane(tune.Trainable):
 
     def _start_attempt(self) -> None:
         settings = self._settings
+        largest = ray.get(settings.board.largest.remote(self._trial.dtype))
+        self._rows_at_once = settings.rows_at_once[self._trial.dtype].within(largest)
+        micro_batch = min(settings.micro_batches[self._trial.global_batch], self._rows_at_once.micro_batch)
         self._attempt = Attempt(
             settings=settings,
             trial=self._trial,
             phase=self._phase,
             workers=self._group.workers,
+            micro_batch=micro_batch,
             checkpoint_uri=self._checkpoints(),
             reached=self._reached,
         )
@@ -115,7 +121,8 @@ class Lane(tune.Trainable):
         job = Job(
             serial=self._serial,
             trial=self._trial,
-            micro_batch=settings.micro_batches[self._trial.global_batch],
+            micro_batch=micro_batch,
+            rows_at_once=self._rows_at_once,
             checkpoints=self._checkpoints(),
         )
         ray.get(settings.board.post.remote(self._group.name, job))
@@ -145,6 +152,9 @@ class Lane(tune.Trainable):
                     "validation_loss": event.validation_loss,
                     "cost_usd": attempt.cost_usd(),
                 }
+            case Failure(state=State.OUT_OF_MEMORY):
+                self._after_out_of_memory(event)
+                return None
             case Failure():
                 attempt.broken(event, *self._beats())
                 return self._ended(event.state) | {"refused": event.refused}
@@ -182,11 +192,31 @@ class Lane(tune.Trainable):
         give_up = self._fruitless >= FRUITLESS_AT_MOST
         if not self._attempt.over:
             self._attempt.broken(_loss(self._group.problem, give_up=give_up), *beats)
-        self._group.close(seconds=SECONDS_TO_GO)
         if give_up:
+            self._group.close(seconds=SECONDS_TO_GO)
             self._pending.append(self._ended(State.FAILED))
-            return
-        self._pending.append({"lost": True, "cost_usd": self._attempt.cost_usd()})
+        else:
+            self._go_on("lost")
+
+    def _after_out_of_memory(self, failure: Failure) -> None:
+        """A worker ran out of memory: close the attempt, and begin another with half the rows, if there are any."""
+        assert self._attempt is not None
+        beats, board = self._beats(), self._settings.board
+        self._reached = beats[-1] if beats else self._reached
+        half = self._rows_at_once.half() if failure.smaller_helps else None
+        if half is not None:
+            half = ray.get(board.shrink.remote(self._trial.dtype, half))
+        self._attempt.broken(failure, *beats, micro_batch_next=half)
+        if half is None:
+            self._pending.append(self._ended(State.OUT_OF_MEMORY))
+        elif not self._stopping:
+            self._go_on("halved")
+
+    def _go_on(self, why: str) -> None:
+        """The trial goes on in another attempt, on a new group."""
+        assert self._attempt is not None
+        self._group.close(seconds=SECONDS_TO_GO)
+        self._pending.append({why: True, "cost_usd": self._attempt.cost_usd()})
         self._group = self._new_group(workers_that_fit(self._settings, self._wanted()))
         self._start_attempt()
 

@@ -24,7 +24,8 @@ from trainer.trial import TrialSpec
 class Event:
     """Something that happened to a trial; `state` is None while it goes on, and `examples` are those used so far.
 
-    `lost` says that an attempt lost its workers and another begins; `refused`, that the check before it failed and no
+    `lost` says that an attempt lost its workers and another begins; `halved`, that it ran out of memory and another
+    begins in smaller micro-batches; `refused`, that the check before it failed and no
     trial of the study may be trained. `cost_usd` is of the attempt so far (of the one
     that was lost), None when it is not known; `begins` marks the trial's first event.
     """
@@ -35,6 +36,7 @@ class Event:
     state: State | None = None
     begins: bool = False
     lost: bool = False
+    halved: bool = False
     refused: bool = False
     cost_usd: float | None = None
 
@@ -121,6 +123,7 @@ class _Watcher(tune.Callback):
             validation_loss=result.get("validation_loss"),
             state=state,
             lost=result.get("lost", False),
+            halved=result.get("halved", False),
             refused=result.get("refused", False),
             cost_usd=result.get("cost_usd"),
         )

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cluster.study.at_once import RowsAtOnce
+
 if TYPE_CHECKING:
     from cluster.lanes.attempt import Recorder
 
@@ -12,8 +14,9 @@ if TYPE_CHECKING:
 class LaneSettings:
     """What all lanes of a study have in common.
 
-    `workers` and `micro_batches` are for each global batch. `seconds_for_workers` is how long a lane that lost a
-    machine waits for another before it goes on with fewer workers.
+    `workers` and `micro_batches` are for each global batch; `rows_at_once` are what a worker begins with, for each
+    dtype, of which less may fit. `memory_bytes` limits a worker, None for what the machine has.
+    `seconds_for_workers` is how long a lane that lost a machine waits for another before it goes on with fewer workers.
     """
 
     study: str
@@ -28,6 +31,8 @@ class LaneSettings:
     gpus_per_worker: float
     threads: int
     micro_batches: Mapping[int, int]
+    rows_at_once: Mapping[str, RowsAtOnce]
+    memory_bytes: int | None
     seconds_for_workers: float
     facts: Mapping[str, Any]
     storage: str

@@ -1,13 +1,12 @@
 """What a lane's worker process does: takes trial after trial from the board and trains each with `trainer.loop`."""
 
 import os
-import resource
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -39,6 +38,7 @@ class WorkerSettings:
     group: str
     data: str
     threads: int
+    memory_bytes: int | None
     checkpoint_every_seconds: float
 
 
@@ -58,11 +58,16 @@ class Machine:
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """The last word of an attempt that ended in an exception; `refused` if no trial of the study may be trained."""
+    """The last word of an attempt that ended in an exception; `refused` if no trial of the study may be trained.
+
+    `smaller_helps` is False where memory ran out before any row was computed.
+    """
 
     state: State
     error: str
     refused: bool = False
+    smaller_helps: bool = True
+    peak_memory_bytes: int | None = None
 
 
 class NotTheSameUpdateError(Exception):
@@ -90,6 +95,7 @@ def work(config: dict[str, WorkerSettings]) -> None:
             outcome = trainer.train(job, tell)
         except BaseException as problem:
             if (failure := failure_of(problem, workers=context.get_world_size())) is not None:
+                failure = replace(failure, smaller_helps=trainer is not None)
                 # Whichever rank it is: the others only hear that a peer went away.
                 ray.get(settings.board.tell.remote(settings.group, failure, last=True))
             # The other workers may wait in an all-reduce: the whole group ends, and the lane starts another.
@@ -105,12 +111,15 @@ def failure_of(problem: BaseException, *, workers: int) -> Failure | None:
     """
     import tensorflow as tf
 
+    from trainer import memory
+
     if isinstance(problem, NotTheSameUpdateError):
         return Failure(state=State.FAILED, error=str(problem), refused=True)
     text = f"{type(problem).__name__}: {problem}".split("\n", 1)[0][:500]
-    # A cuDNN LSTM out of memory can say only that its kernel could not be run.
-    if isinstance(problem, tf.errors.ResourceExhaustedError | MemoryError) or "ThenRnnForward" in text:
-        return Failure(state=State.OUT_OF_MEMORY, error=text)
+    if memory.is_exhausted(problem):
+        # What is to be told must not fail for want of memory too.
+        memory.lift_limit()
+        return Failure(state=State.OUT_OF_MEMORY, error=text, peak_memory_bytes=memory.peak_bytes())
     sys.stderr.write("".join(traceback.format_exception(problem)))
     if (
         workers > 1
@@ -160,6 +169,18 @@ def shape_of(trial: TrialSpec, manifest: "Manifest") -> "Shape":
     )
 
 
+def _take_of_gpus(memory_bytes: int | None) -> None:
+    """Take so much of each GPU at once, or, since lanes may share it, memory as it is needed."""
+    import tensorflow as tf
+
+    for gpu in tf.config.list_physical_devices("GPU"):
+        if memory_bytes is None:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        else:
+            part = tf.config.LogicalDeviceConfiguration(memory_limit=memory_bytes // 2**20)
+            tf.config.set_logical_device_configuration(gpu, [part])
+
+
 class _Trainer:
     """A worker's TensorFlow: the collective, the open data, and the learners traced so far."""
 
@@ -167,18 +188,19 @@ class _Trainer:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
         import tensorflow as tf
 
+        from trainer import memory
         from trainer.collective import Collective, World
 
         tf.config.threading.set_intra_op_parallelism_threads(settings.threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)
-        for gpu in tf.config.list_physical_devices("GPU"):
-            # Lanes may share a GPU: take memory as it is needed.
-            tf.config.experimental.set_memory_growth(gpu, True)
+        _take_of_gpus(settings.memory_bytes)
         self.settings, self.rank = settings, rank
         self._collective = Collective(World(rank, workers))
         self._manifest, self._data = open_data(settings.data)
         self._learners: dict[Any, Any] = {}
         self._proofs: dict[Any, Proof] = {}
+        if settings.memory_bytes and not tf.config.list_physical_devices("GPU"):
+            memory.limit_memory(settings.memory_bytes)
 
     def train(self, job: Job, publish: Callable[[Any], None]) -> Any:
         """The outcome of the job's trial."""
@@ -197,12 +219,14 @@ class _Trainer:
                 checkpoint_every_seconds=self.settings.checkpoint_every_seconds,
                 publish=publish,
                 heartbeat=heartbeat,
+                evaluation_rows=job.rows_at_once.evaluation,
             )
 
     def machine(self, trial: TrialSpec) -> Machine:
         """What this worker runs on, and what was proven of trials like this one."""
         import tensorflow as tf
 
+        from trainer import memory
         from trainer.lstm import kernel_paths
 
         shape = shape_of(trial, self._manifest)
@@ -210,7 +234,7 @@ class _Trainer:
             device="gpu" if tf.config.list_logical_devices("GPU") else "cpu",
             kernel_path=kernel_paths(self._learners[shape].model),
             tensorflow_version=tf.__version__,
-            peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            peak_memory_bytes=memory.peak_bytes(),
             gradient_check=self._proofs[shape].largest,
         )
 
@@ -220,11 +244,17 @@ class _Trainer:
         Raises:
             NotTheSameUpdateError: the layout changes the numbers.
         """
-        from trainer.proof import prove
+        from trainer.proof import ROWS_AT_MOST, prove
 
         shape = shape_of(job.trial, self._manifest)
         if shape not in self._proofs:
-            self._proofs[shape] = prove(job.trial, learner, self._data, micro_batch=job.micro_batch)
+            self._proofs[shape] = prove(
+                job.trial,
+                learner,
+                self._data,
+                micro_batch=job.micro_batch,
+                rows_at_most=min(ROWS_AT_MOST, job.rows_at_once.evaluation),
+            )
         if not self._proofs[shape].passed:
             raise NotTheSameUpdateError(self._proofs[shape])
 

@@ -39,6 +39,7 @@ class LiveView:
     ended: dict[TrialSpec, State] = field(default_factory=dict)
     best: "Event | None" = None
     lost: int = 0
+    halved: int = 0
     refused: bool = False
     unpriced: bool = False
     began_at: float = field(default_factory=time.monotonic)
@@ -51,8 +52,9 @@ class LiveView:
         """Take in what happened to a trial."""
         self._account(event)
         self.refused = self.refused or event.refused
-        if event.lost:
-            self.lost += 1
+        if event.lost or event.halved:
+            self.lost += event.lost
+            self.halved += event.halved
             self.paces.pop(event.trial, None)
             return
         if event.validation_loss is not None and not _is_worse(event, self.best):
@@ -74,7 +76,7 @@ class LiveView:
         """Keep what each trial has cost: attempts that are over, and the one that runs."""
         if event.cost_usd is None:
             self.unpriced = self.unpriced or not event.begins
-        elif event.lost or event.state is not None:
+        elif event.lost or event.halved or event.state is not None:
             self.costs_usd[event.trial] = self.costs_usd.get(event.trial, 0.0) + event.cost_usd
             self.running_usd.pop(event.trial, None)
         else:
@@ -117,6 +119,8 @@ class LiveView:
         parts = [f"{done} done, {len(self.running)} running, {waiting} waiting"]
         if self.lost:
             parts.append(f"{self.lost} lost and resumed")
+        if self.halved:
+            parts.append(f"{self.halved} out of memory and resumed in smaller micro-batches")
         parts += [f"{counts[state]} {state.lower()}" for state in State if counts[state] and state != State.COMPLETED]
         if self.best:
             parts.append(f"best loss so far {self.best.validation_loss:.4f} ({point_of(self.best.trial)})")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from cluster.study.at_once import EVALUATION_ROWS, RowsAtOnce
 from cluster.study.spec import Resources
 from trainer.errors import InputError
 from trainer.trial import TrialSpec
@@ -62,11 +63,23 @@ def place(
     )
 
 
+def rows_at_once(resources: Resources, fitting: int | None = None) -> RowsAtOnce:
+    """The most rows that a worker begins to compute at once, where `fitting` rows with their gradient fit it.
+
+    None: nothing limits it. A micro-batch that a person gave stays as it is.
+    """
+    given = resources.micro_batch if isinstance(resources.micro_batch, int) else None
+    auto = _AUTO_MICRO_BATCH_GPU if resources.gpus_per_worker else _AUTO_MICRO_BATCH_CPU
+    fitting = EVALUATION_ROWS if fitting is None else max(1, fitting)
+    return RowsAtOnce(
+        micro_batch=given or min(auto, fitting), evaluation=min(EVALUATION_ROWS, fitting), shrinks=given is None
+    )
+
+
 def micro_batch_rows(resources: Resources, global_batch: int) -> int:
     """The most rows that go through the model at once in a worker's share of `global_batch`."""
-    auto = _AUTO_MICRO_BATCH_GPU if resources.gpus_per_worker else _AUTO_MICRO_BATCH_CPU
-    wanted = resources.micro_batch if isinstance(resources.micro_batch, int) else auto
-    return min(-(-global_batch // resources.workers_at(global_batch)), wanted)
+    share = -(-global_batch // resources.workers_at(global_batch))
+    return min(share, rows_at_once(resources).micro_batch)
 
 
 def _check_micro_batch(resources: Resources, global_batch: int) -> None:

@@ -14,7 +14,7 @@ from cluster.summary import box
 from cluster.summary.scan import names_of_studies, scan
 from cluster.summary.sql import answer as sql_answer
 from cluster.summary.store import Summary
-from cluster.summary.tables import AXES, COMPLETED, FINISHED, STATES, TEXT, is_study_name
+from cluster.summary.tables import AXES, COMPLETED, FINISHED, OUT_OF_MEMORY, STATES, TEXT, is_study_name
 from cluster.summary.where import where as rows_where
 from trainer.errors import InputError, nearest
 
@@ -65,8 +65,12 @@ def latest(trials: pa.Table) -> pa.Table:
 
 
 def finished(trials: pa.Table) -> pa.Table:
-    """The row of the highest attempt that is an answer (FINISHED), for each trial that has one."""
-    return latest(trials.filter(pc.field("state").isin(FINISHED)))
+    """The row of the highest attempt that is an answer (FINISHED), for each trial that has one.
+
+    A trial that ran out of memory and goes on in smaller micro-batches has none yet.
+    """
+    goes_on = (pc.field("state") == OUT_OF_MEMORY) & pc.field("micro_batch_next").is_valid()
+    return latest(trials.filter(pc.field("state").isin(FINISHED) & ~goes_on))
 
 
 def curves(evaluations: pa.Table) -> pa.Table:

@@ -15,7 +15,8 @@ from trainer.report import State
 
 STATES = tuple(str(state) for state in State)
 COMPLETED, STOPPED, DIVERGED, OUT_OF_MEMORY, FAILED, LOST, CANCELLED = STATES
-# A trial in one of these is an answer: another attempt would end in the same one.
+# A trial in one of these is an answer: another attempt would end in the same one; OUT_OF_MEMORY only where the trial
+# does not go on in smaller micro-batches (`micro_batch_next`).
 FINISHED = (COMPLETED, STOPPED, DIVERGED, OUT_OF_MEMORY)
 AXES = ("global_batch", "learning_rate", "optimizer", "dtype", "seed")
 
@@ -47,7 +48,8 @@ TRIALS = _schema(
     ("optimizer dtype", TEXT),
     ("seed", WHOLE),
     # layout
-    ("workers micro_batch", WHOLE),
+    # `micro_batch_next`: that with which at most a trial goes on that is OUT_OF_MEMORY; null where none may be tried
+    ("workers micro_batch micro_batch_next", WHOLE),
     ("device node_type market", TEXT),
     # work
     ("updates examples", WHOLE),

@@ -8,6 +8,7 @@ import pytest
 from cluster.lanes import board as board_module
 from cluster.lanes.board import Beat, Board, Job, Taken, TakenBack
 from cluster.lanes.station import Station
+from cluster.study.at_once import RowsAtOnce
 from trainer.report import State
 from trainer.trial import Duration, ModelSpec, TrialSpec
 
@@ -26,7 +27,8 @@ TRIAL = TrialSpec(
 
 
 def job(serial: int) -> Job:
-    return Job(serial=serial, trial=TRIAL, micro_batch=17, checkpoints="nowhere")
+    rows = RowsAtOnce(micro_batch=32, evaluation=256)
+    return Job(serial=serial, trial=TRIAL, micro_batch=17, rows_at_once=rows, checkpoints="nowhere")
 
 
 def at(node_id: str) -> Station:
