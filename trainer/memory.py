@@ -1,9 +1,10 @@
 """A worker's memory: the most it has held, a limit to it, and how running out of it shows.
 
 On a CPU a limit stands in for a card's memory. It is RLIMIT_DATA, which since Linux 4.7 counts every private page a
-process may write, touched or not: an allocation beyond it fails as one on a full card does. What a process maps of
-files (TensorFlow's code, some 0.4 GB) is not data, but is taken off the limit, so that the peak of all that is resident
-stays below it.
+process may write, touched or not: an allocation beyond it fails as one on a full card does. What a Ray worker has asked
+for and not touched before its first row, over a gigabyte of threads' stacks, is no memory, so what is limited is how
+much is added. What a process maps of files (TensorFlow's code, some 0.4 GB, and later the data) is not data, but is
+taken off the limit, so that the peak of all that is resident stays below it.
 """
 
 import resource
@@ -20,12 +21,19 @@ SIGNS = (
     "OUT_OF_MEMORY",
     "std::bad_alloc",
     "Cannot allocate memory",
+    # Of absl and LLVM, which then abort, and of oneDNN, whose status 1 it is.
+    "mmap error: 12",
+    "pthread_create failed: Resource temporarily unavailable",
+    "Status: 1, message: could not create a primitive",
     "ThenRnnForward",
     "ThenRnnBackward",
     "CUDNN_STATUS_ALLOC_FAILED",
     "CUBLAS_STATUS_ALLOC_FAILED",
 )
 _CLASSES = {"ResourceExhaustedError", "MemoryError"}
+# Of files a worker comes to hold so many bytes more than before its first row (of code, 70 MB were measured), and at
+# least so many in all: what is not used at the moment may have left memory.
+MORE_FILE_BYTES, FILE_BYTES = 96 * 2**20, 512 * 2**20
 # SIGKILL, as a process's negative exit code and as a shell or a container says it: the kernel's choice when the
 # machine is full.
 _KILLED = (-9, 137)
@@ -38,13 +46,11 @@ def limit_memory(limit_bytes: int) -> None:
         MemoryError: it holds more already.
     """
     status = _status()
-    room = limit_bytes - status["RssFile"] - status["RssShmem"]
-    if room < status["VmData"]:
-        raise MemoryError(
-            f"a worker holds {status['VmData'] + limit_bytes - room:,} bytes before its first row, "
-            f"its limit is {limit_bytes:,}"
-        )
-    resource.setrlimit(resource.RLIMIT_DATA, (room, resource.getrlimit(resource.RLIMIT_DATA)[1]))
+    held = status["RssAnon"] + status["RssShmem"] + max(status["RssFile"] + MORE_FILE_BYTES, FILE_BYTES)
+    if (room := limit_bytes - held) < 0:
+        raise MemoryError(f"a worker holds {held:,} bytes before its first row, its limit is {limit_bytes:,}")
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    resource.setrlimit(resource.RLIMIT_DATA, (status["VmData"] + room, hard))
 
 
 def lift_limit() -> None:
@@ -64,6 +70,11 @@ def peak_bytes() -> int:
         )
     # Not getrusage's, which a process inherits from the one that started it.
     return _status()["VmHWM"]
+
+
+def sign_of_exhaustion(said: str) -> str | None:
+    """The line of a text that says that memory ran out; None if none does."""
+    return next((line.strip() for line in said.splitlines() if is_exhausted(line)), None)
 
 
 def is_exhausted(problem: BaseException | str) -> bool:

@@ -67,7 +67,7 @@ class _Group:
     closed: bool = False
     events: list[Any] = field(default_factory=list)
     beats: list[Beat] = field(default_factory=list)
-    nodes: set[str] = field(default_factory=set)
+    stations: dict[int, Station] = field(default_factory=dict)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
 
@@ -102,7 +102,7 @@ class Board:
     async def take(self, group: str, rank: int, after: int, station: Station) -> Job | None:
         """The group's job with a serial above `after`, as soon as there is one; None to end."""
         here = self._group(group)
-        here.nodes.add(station.node_id)
+        here.stations[rank] = station
         async with here.changed:
             await here.changed.wait_for(lambda: here.closed or (here.job is not None and here.job.serial > after))
             if here.closed:
@@ -148,7 +148,8 @@ class Board:
         if time.monotonic() - self._looked_at > SECONDS_BETWEEN_LOOKS:
             self._looked_at = time.monotonic()
             self._draining = set(await asyncio.to_thread(self._look))
-        return self._wish or here.wish or (State.LOST if here.nodes & self._draining else None)
+        nodes = {station.node_id for station in here.stations.values()}
+        return self._wish or here.wish or (State.LOST if nodes & self._draining else None)
 
     async def beats(self, group: str) -> list[Beat]:
         """The first and the last beat of the group's job: where it began, and how far it came; none before that."""
@@ -165,6 +166,10 @@ class Board:
     async def largest(self, kind: str) -> int | None:
         """The largest micro-batch of trials of a `kind` by what ran out of memory so far; None while nothing has."""
         return self._micro_batches.get(kind)
+
+    async def stations(self, group: str) -> list[Station]:
+        """Where the workers of a group stand that have asked for a job."""
+        return list(self._group(group).stations.values())
 
     async def stop(self, state: State, group: str | None = None) -> None:
         """Wish that one group's trial, or every trial, ends in `state`; jobs that nobody took yet are taken back."""

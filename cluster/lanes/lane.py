@@ -21,6 +21,7 @@ from cluster.lanes.board import Beat, Job, Taken, TakenBack
 from cluster.lanes.group import Group, workers_that_fit
 from cluster.lanes.queue import REST
 from cluster.lanes.settings import LaneSettings
+from cluster.lanes.words import sign_of_exhaustion
 from cluster.lanes.worker import Failure
 from trainer.report import Evaluation, Outcome, State
 from trainer.trial import from_dict
@@ -157,6 +158,7 @@ class Lane(tune.Trainable):
                 return None
             case Failure():
                 attempt.broken(event, *self._beats())
+                self._group.close(seconds=SECONDS_TO_GO)
                 return self._ended(event.state) | {"refused": event.refused}
             case (Outcome(state=State.LOST) as outcome, machine):
                 attempt.ended(outcome, machine, *self._beats(), error="its machine was called back; it saved first")
@@ -184,6 +186,9 @@ class Lane(tune.Trainable):
     def _after_loss(self) -> None:
         """The group ended under the trial: close the attempt, and begin another on the workers there are."""
         assert self._attempt is not None
+        if not self._attempt.over and (failure := self._ran_out_of_memory()):
+            self._after_out_of_memory(failure)
+            return
         beats = self._beats()
         began = beats[0].update if beats else self._began_at_update
         self._fruitless = 0 if began > self._began_at_update else self._fruitless + 1
@@ -208,9 +213,23 @@ class Lane(tune.Trainable):
             half = ray.get(board.shrink.remote(self._trial.dtype, half))
         self._attempt.broken(failure, *beats, micro_batch_next=half)
         if half is None:
+            self._group.close(seconds=SECONDS_TO_GO)
             self._pending.append(self._ended(State.OUT_OF_MEMORY))
         elif not self._stopping:
             self._go_on("halved")
+
+    def _ran_out_of_memory(self) -> Failure | None:
+        """The failure of a worker that was ended for want of memory before it could tell, if one was."""
+        failures = getattr(self._group.problem, "worker_failures", None) or {}
+        killed = [one for one in failures.values() if isinstance(one, ray.exceptions.OutOfMemoryError)]
+        if killed:
+            return Failure(state=State.OUT_OF_MEMORY, error=_line(killed[0]))
+        if self._settings.memory_bytes is None or self._group.problem is None:
+            return None
+        sign = sign_of_exhaustion(ray.get(self._settings.board.stations.remote(self._group.name)))
+        if sign is None:
+            return None
+        return Failure(state=State.OUT_OF_MEMORY, error=f"a worker's process ended: {sign[:300]}")
 
     def _go_on(self, why: str) -> None:
         """The trial goes on in another attempt, on a new group."""

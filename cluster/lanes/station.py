@@ -7,7 +7,10 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Station:
-    """Where a worker stands. `cpus` and `gpus` are the whole node's; `ready_at` is the Unix time of its process."""
+    """Where a worker stands. `cpus` and `gpus` are the whole node's.
+
+    `ready_at` is the Unix time of its process, and `stderr` the file on the node that has what it writes there.
+    """
 
     node_id: str
     node_type: str
@@ -16,12 +19,14 @@ class Station:
     cpus: float
     gpus: float
     ready_at: float
+    stderr: str = ""
 
 
 def this_station() -> Station:
     """The station of the Ray worker process that calls this."""
     import ray
     from ray._private.state import state
+    from ray._private.worker import global_worker
 
     from cluster.prices.instance import this_instance
 
@@ -38,4 +43,5 @@ def this_station() -> Station:
         cpus=resources.get("CPU", 0.0),
         gpus=resources.get("GPU", 0.0),
         ready_at=time.time(),
+        stderr=global_worker.get_err_file_path(),
     )

@@ -119,7 +119,8 @@ def failure_of(problem: BaseException, *, workers: int) -> Failure | None:
     if memory.is_exhausted(problem):
         # What is to be told must not fail for want of memory too.
         memory.lift_limit()
-        return Failure(state=State.OUT_OF_MEMORY, error=text, peak_memory_bytes=memory.peak_bytes())
+        said = memory.sign_of_exhaustion(str(problem)) or text
+        return Failure(state=State.OUT_OF_MEMORY, error=said[:500], peak_memory_bytes=memory.peak_bytes())
     sys.stderr.write("".join(traceback.format_exception(problem)))
     if (
         workers > 1
