@@ -15,6 +15,7 @@ from trainer.errors import UserError
 COMMANDS = {
     "demo": "the bundled articles, on this machine, in minutes",
     "prepare": "articles (Parquet, JSONL, CSV) -> a prepared data set",
+    "plan": "what fits, how long it takes and what it costs, before anything is trained",
     "check": "prove on one real batch that every layout gives the same update",
     "run": "run a study here, with progress; Ctrl-C stops cleanly; run again = resume",
     "submit": "hand a study to a cluster, which runs it without this machine",

@@ -1,27 +1,74 @@
 """A worker's memory as a line: bytes = base + slope x places, where places are the tokens of a micro-batch, padded.
 
 Pure. A model of memory is guessed from a study's numbers or fitted to a probe's measurements; both are used alike.
+An evaluation takes rows by numbers of its own (`trainer.evaluate`), so that its bytes are a floor under the line.
 """
 
 from dataclasses import dataclass
+
+from trainer.trial import TrialSpec
+
+MIB = 2**20
+# A worker before its model: Python with TensorFlow and Ray, measured at 690 MiB on Linux x86-64 (tensorflow 2.21).
+PROCESS_BYTES = 690 * MIB
+BYTES_OF = {"float32": 4, "float64": 8, "mixed_bfloat16": 4, "mixed_float16": 4}
+# Copies of every weight: in the twin and the plain model, the sums, two generations of gradients, the best so far.
+COPIES = 6
+SLOTS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "adamw": 2, "rmsprop": 1, "adagrad": 1, "adadelta": 2}
+# Numbers kept for each place and unit, forward and back: gate inputs, padded, and gates (4 each), states and cells
+# (2), the gradients of the gates, padded and cut (8); forward alone the first 14.
+TRAINING_UNITS, FORWARD_UNITS = 22, 14
+# Of a language model's outputs: logits, their softmax, and the gradients of both; forward alone the first two.
+TRAINING_OUTPUTS, FORWARD_OUTPUTS = 4, 2
+EVALUATION_ROWS, LANGUAGE_PARTS = 256, 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryModel:
     """What one worker's process needs: `base_bytes` before any row, `bytes_per_place` for each place of a micro-batch.
 
-    A place is one token of one row, padding included. `measured` is False for a guess.
+    A place is one token of one row, padding included. `least_bytes` is what evaluations need, whatever the
+    micro-batch. `measured` is False for a guess.
     """
 
     base_bytes: float
     bytes_per_place: float
     measured: bool
+    least_bytes: float = 0.0
 
     def bytes_at(self, *, micro_batch: int, length: int) -> float:
         """The most bytes held while `micro_batch` rows padded to `length` tokens go through the model."""
-        return self.base_bytes + self.bytes_per_place * micro_batch * length
+        return max(self.least_bytes, self.base_bytes + self.bytes_per_place * micro_batch * length)
 
     def most_rows(self, *, limit_bytes: float, length: int, margin: float = 0.1) -> int:
         """The most rows of `length` tokens within `limit_bytes` less the `margin` (a part of it); 0 if none fits."""
-        room = limit_bytes * (1 - margin) - self.base_bytes
-        return max(0, int(room // (self.bytes_per_place * length)))
+        allowed = limit_bytes * (1 - margin)
+        room = allowed - self.base_bytes
+        return max(0, int(room // (self.bytes_per_place * length))) if self.least_bytes <= allowed else 0
+
+
+def guess(
+    trial: TrialSpec, *, vocabulary_size: int, outputs: int, features_width: int = 0, length: int = 1
+) -> MemoryModel:
+    """A worker's memory by the sizes of its model, before anything is measured: good to a third or so.
+
+    `features_width` is that of rows of numbers, which have no embedding; `length` the longest row's, padded. What a
+    model of one's own holds is not known: it is taken for the built-in one with its default numbers.
+    """
+    model, item = trial.model, BYTES_OF[trial.dtype]
+    directions = 2 if model.bidirectional else 1
+    width = features_width or model.embedding_units
+    inputs = [width, *[directions * model.lstm_units] * (model.layers - 1)]
+    recurrent = sum(directions * 4 * model.lstm_units * (size + model.lstm_units + 1) for size in inputs)
+    embedding = 0 if features_width else vocabulary_size * model.embedding_units
+    weights = embedding + recurrent + (directions * model.lstm_units + 1) * outputs
+    cells = directions * model.layers * model.lstm_units
+    logits = outputs if trial.task == "language_model" else 0
+    copies = COPIES + 2 * SLOTS[trial.optimizer]
+    base = PROCESS_BYTES + copies * weights * item
+    place = (2 * width + TRAINING_UNITS * cells + TRAINING_OUTPUTS * logits) * item
+    forward = (width + FORWARD_UNITS * cells + FORWARD_OUTPUTS * logits) * item
+    evaluated = EVALUATION_ROWS // (LANGUAGE_PARTS if logits else 1)
+    return MemoryModel(
+        base_bytes=base, bytes_per_place=place, measured=False, least_bytes=base + forward * evaluated * length
+    )

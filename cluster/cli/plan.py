@@ -1,0 +1,40 @@
+"""`batchscope plan`: what fits, how long it takes and what it costs, before anything is trained."""
+
+import json
+
+import click
+
+from cluster.cli.reaching import format_option
+
+
+@click.command()
+@click.argument("study_file", metavar="STUDY.yaml", type=click.Path())
+@click.option("--address", metavar="A", help="Plan for a Ray cluster (auto, or host:port) instead of this machine.")
+@click.option("--no-calibration", is_flag=True, help="Guess by arithmetic alone, at once: right to a factor of two.")
+@format_option
+def command(study_file: str, address: str | None, no_calibration: bool, form: str) -> int:
+    """Say of each trial how it is split, what it takes in memory, minutes and dollars, and the sum of all.
+
+    Nothing is trained and nothing written. The seconds are of a calibration of half a minute on this machine, or of
+    the last `batchscope probe` of this study. What cannot fit is refused as `batchscope run` refuses it.
+    """
+    from cluster import machines
+    from cluster.plan import shown
+    from cluster.plan.planned import planned
+    from cluster.preflight import examine
+    from cluster.prepare.progress import bar
+    from cluster.study.spec import load
+
+    spec = load(study_file)
+    if address is None:
+        capacity = machines.this_machine(with_gpus=spec.resources.gpus_per_worker > 0)
+    else:
+        capacity = machines.cluster(address)
+    study = examine(spec, capacity)
+    with bar() as progress:
+        found = planned(study, calibrated=not no_calibration, tell=lambda share: progress("calibrating", share))
+    if form == "json":
+        click.echo(json.dumps(shown.to_json(found), indent=2))
+    else:
+        click.echo(shown.to_text(found, width=shown.terminal_width()), nl=False)
+    return 0

@@ -1,0 +1,90 @@
+"""What a worker's work costs: seconds as sums over micro-batches, bytes as a line; measured, or guessed by arithmetic.
+
+An update costs a fixed part, and each of its micro-batches a fixed part, a part for each of its tokens (the loop of the
+recurrence, whatever the rows) and one for each of its places. `low` and `high` are factors of the expected seconds.
+"""
+
+from dataclasses import dataclass
+
+from cluster.plan.cuts import Cuts
+from cluster.study.memory import MemoryModel
+from trainer.trial import TrialSpec
+
+# The guess: a core at an eighth of what a matrix product reaches on it (157 GFLOP/s), as lanes share cores; the cost
+# of TensorFlow's and XLA's operations on one core of a Xeon with AVX-512 (2026-11).
+GUESSED_FLOPS = 2e10
+GUESSED_TOKEN_SECONDS, GUESSED_MICRO_BATCH_SECONDS, GUESSED_UPDATE_SECONDS = 6e-5, 3e-3, 4e-3
+GUESSED_WEIGHT_SECONDS = 2e-8
+GUESSED_TRACING_SECONDS, GUESSED_COMPILE_SECONDS, GUESSED_IMPORT_SECONDS = 6.0, 1.5, 5.0
+GUESS_LOW, GUESS_HIGH = 0.4, 2.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """Seconds of some micro-batches: for each, for each token of its padded length, for each place."""
+
+    each: float
+    token: float
+    place: float
+
+    def seconds(self, cuts: Cuts) -> float:
+        """The sum over all of them."""
+        return self.each * cuts.count + self.token * cuts.tokens + self.place * cuts.places
+
+
+@dataclass(frozen=True, kw_only=True)
+class Costs:
+    """The costs of one kind of trial (workers, optimizer, dtype) on one kind of worker.
+
+    `seconds_tracing` is for building, tracing and proving it once in a process, without what is compiled meanwhile:
+    `seconds_compiling` for each shape it trains in, `seconds_compiling_forward` for each that it only evaluates in.
+    """
+
+    seconds_per_update: float
+    training: Line
+    evaluation: Line
+    seconds_tracing: float
+    seconds_compiling: float
+    seconds_compiling_forward: float
+    seconds_importing: float
+    low: float
+    high: float
+    memory: MemoryModel
+    measured: bool
+
+    def update(self, cuts: Cuts) -> float:
+        """Seconds of an update of these micro-batches."""
+        return self.seconds_per_update + self.training.seconds(cuts)
+
+
+def guess(trial: TrialSpec, *, vocabulary_size: int, outputs: int, memory: MemoryModel, features_width: int) -> Costs:
+    """Costs by arithmetic alone: right to a factor of two or so on a CPU, and for nothing else."""
+    model = trial.model
+    directions = 2 if model.bidirectional else 1
+    inputs = [features_width or model.embedding_units, *[directions * model.lstm_units] * (model.layers - 1)]
+    weights = sum(directions * 4 * model.lstm_units * (size + model.lstm_units) for size in inputs)
+    head = directions * model.lstm_units * outputs
+    flops = 2 * (weights + (head if trial.task == "language_model" else 0)) * (2 if trial.dtype == "float64" else 1)
+    loops = directions * model.layers
+    everything = weights + head + (0 if features_width else vocabulary_size * model.embedding_units)
+
+    def line(passes: int) -> Line:
+        return Line(
+            each=GUESSED_MICRO_BATCH_SECONDS * passes / 3,
+            token=GUESSED_TOKEN_SECONDS * loops * passes / 3,
+            place=flops * passes / GUESSED_FLOPS,
+        )
+
+    return Costs(
+        seconds_per_update=GUESSED_UPDATE_SECONDS + everything * GUESSED_WEIGHT_SECONDS,
+        training=line(3),
+        evaluation=line(1),
+        seconds_tracing=GUESSED_TRACING_SECONDS * (1 + loops) / 2,
+        seconds_compiling=GUESSED_COMPILE_SECONDS,
+        seconds_compiling_forward=GUESSED_COMPILE_SECONDS / 2,
+        seconds_importing=GUESSED_IMPORT_SECONDS,
+        low=GUESS_LOW,
+        high=GUESS_HIGH,
+        memory=memory,
+        measured=False,
+    )

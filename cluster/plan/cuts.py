@@ -1,0 +1,129 @@
+"""The micro-batches of an update or an evaluation as numbers: how many, how long, how many places, in which shapes.
+
+Pure. What an update costs is told by these, whatever the words in its rows. XLA compiles the recurrence once for each
+shape that a process meets, for seconds each, so the shapes are counted too.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from trainer import plan
+from trainer.order import rows_at
+from trainer.trial import TrialSpec
+
+Ints = npt.NDArray[np.int64]
+Shape = tuple[int, int]
+
+# Those of `trainer.recurrence`, `trainer.rows`, `trainer.noise`, `trainer.proof` and `trainer.evaluate`, most of which
+# import TensorFlow; a test compares them.
+ROWS_MULTIPLE, TOKENS_AT_LEAST, LENGTH_MULTIPLE = 8, 32, 8
+NOISE_EVERY, NOISE_PARTS = 100, 8
+PROOF_ROWS, PROOF_SMALL, PROOF_PIECE = 64, 5, 7
+EVALUATION_ROWS, EVALUATION_RUN, LANGUAGE_PARTS = 256, 8192, 8
+# So many updates of a trial tell the mean of all, and nearly all shapes.
+UPDATES_LOOKED_AT = 200
+# Of a large global batch fewer are looked at.
+ROWS_LOOKED_AT = 200_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cuts:
+    """Some micro-batches: their number, their padded lengths summed, rows x padded length summed, and their shapes."""
+
+    count: float
+    tokens: float
+    places: float
+    shapes: frozenset[Shape] = frozenset()
+
+    def times(self, factor: float) -> "Cuts":
+        """As many times so many; the shapes are the same."""
+        return Cuts(
+            count=self.count * factor, tokens=self.tokens * factor, places=self.places * factor, shapes=self.shapes
+        )
+
+
+def of_chunks(chunks: Iterable[Ints]) -> Cuts:
+    """The cuts of micro-batches, each given by the lengths of its rows."""
+    sizes = [(len(chunk), -(-int(chunk.max(initial=1)) // LENGTH_MULTIPLE) * LENGTH_MULTIPLE) for chunk in chunks]
+    return Cuts(
+        count=len(sizes),
+        tokens=sum(length for _, length in sizes),
+        places=sum(rows * length for rows, length in sizes),
+        shapes=frozenset(compiled(*size) for size in sizes if size[0]),
+    )
+
+
+def compiled(rows: int, length: int) -> Shape:
+    """The shape that the recurrence of so many rows of such a padded length is compiled for."""
+    return -(-rows // ROWS_MULTIPLE) * ROWS_MULTIPLE, max(TOKENS_AT_LEAST, 1 << (length - 1).bit_length())
+
+
+def of_updates(trial: TrialSpec, lengths: Ints, *, workers: int, micro_batch: int, total: int) -> Cuts:
+    """The mean cuts of an update in the worker that has most to do, and all shapes of any worker.
+
+    `lengths` are the tokens of the train split's rows, or of some of them. Spread over the trial's `total` updates, at
+    most UPDATES_LOOKED_AT are looked at.
+    """
+    at_most = max(3, min(UPDATES_LOOKED_AT, ROWS_LOOKED_AT // trial.global_batch))
+    numbers = np.unique(np.linspace(0, total - 1, min(at_most, total)).astype(int)).tolist()
+    most = []
+    shapes: set[Shape] = set()
+    for update in numbers:
+        shares = [_share(trial, lengths, update, rank, workers, micro_batch) for rank in range(workers)]
+        most.append(max(shares, key=lambda share: share.places))
+        shapes.update(*(share.shapes for share in shares))
+    if total >= NOISE_EVERY:
+        shapes |= _share(trial, lengths, NOISE_EVERY - 1, 0, workers, micro_batch, measured=True).shapes
+    return Cuts(
+        count=float(np.mean([share.count for share in most])),
+        tokens=float(np.mean([share.tokens for share in most])),
+        places=float(np.mean([share.places for share in most])),
+        shapes=frozenset(shapes),
+    )
+
+
+def of_evaluation(lengths: Ints, *, task: str, workers: int) -> Cuts:
+    """The cuts of one evaluation of rows of these lengths in one of the workers, which share it evenly."""
+    parts = LANGUAGE_PARTS if task == "language_model" else 1
+    return of_chunks(_evaluated(lengths, EVALUATION_ROWS // parts)).times(1 / workers)
+
+
+def of_proof(trial: TrialSpec, lengths: Ints, held_out: Ints, *, micro_batch: int) -> frozenset[Shape]:
+    """The shapes that the proof before the first trial of a kind compiles (`trainer.proof`)."""
+    batch = min(trial.global_batch, PROOF_ROWS)
+    found = _lengths(trial, lengths, range(batch))
+    held = held_out[:PROOF_ROWS]
+    pieces = [held, *(held[start : start + PROOF_PIECE] for start in range(0, len(held), PROOF_PIECE))]
+    part = min(micro_batch, max(1, batch // NOISE_PARTS))
+    cut = [chunk for rows in (batch, PROOF_SMALL, micro_batch) for chunk in _cut(found, found, rows)]
+    return of_chunks([*cut, *_cut(np.zeros_like(found), found, part), *pieces]).shapes
+
+
+def _share(
+    trial: TrialSpec, lengths: Ints, update: int, rank: int, workers: int, micro_batch: int, *, measured: bool = False
+) -> Cuts:
+    positions = plan.share(plan.positions_of(update, trial.global_batch), rank=rank, workers=workers)
+    found = _lengths(trial, lengths, positions)
+    if measured:
+        part = min(micro_batch, max(1, trial.global_batch // NOISE_PARTS))
+        return of_chunks(_cut(np.zeros_like(found), found, part))
+    return of_chunks(_cut(found, found, micro_batch))
+
+
+def _cut(sorted_by: Ints, lengths: Ints, micro_batch: int) -> list[Ints]:
+    return [lengths[chunk] for chunk in plan.micro_batches(sorted_by, micro_batch=micro_batch)]
+
+
+def _lengths(trial: TrialSpec, lengths: Ints, positions: range) -> Ints:
+    window = trial.window_rows if trial.window_rows and trial.window_rows < len(lengths) else None
+    found: Ints = lengths[rows_at(positions, rows=len(lengths), seed=trial.seed, window_rows=window)]
+    return found
+
+
+def _evaluated(lengths: Ints, rows: int) -> Iterator[Ints]:
+    for start in range(0, len(lengths), EVALUATION_RUN):
+        run = lengths[start : start + EVALUATION_RUN]
+        yield from _cut(run, run, rows)

@@ -1,0 +1,208 @@
+"""A study's trials on its lanes, on paper: each trial's work and seconds, and when the last lane is done. Pure.
+
+Lanes take the next trial when they are free, as they do under Tune, and each traces and compiles for itself what it
+meets first. The three outlooks differ in the costs (`Costs.low`, `.high`) and in what a protocol may leave out or add.
+"""
+
+import heapq
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from cluster.plan import cuts, work
+from cluster.plan.costs import Costs
+from cluster.plan.cuts import Cuts, Ints
+from cluster.plan.phases import EXTENSION, Phase
+from trainer import plan
+from trainer.trial import TrialSpec
+
+# Beside the trials, on two virtual cores (2026-11-25): from the command's start until Ray's workers begin to import
+# TensorFlow; from the last trial's end to the command's; between two trials, as tests/benchmarks/lane_turnaround.py
+# has it ("beside work": 0.18 s with one worker, 0.24 with two).
+SECONDS_BEFORE_IMPORT, SECONDS_AFTER_LAST = 17.0, 5.0
+SECONDS_BETWEEN_TRIALS = 0.2
+# Ray's part of a worker's memory: its core worker and what a running Train session holds.
+RAY_BYTES = 60 * 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """Trials that differ in rate and seed only, which no cost depends on: one trial's work, seconds and bytes.
+
+    `seconds_training` and `seconds_evaluating` are of one trial without what is traced and compiled once in a lane.
+    `timed` says that the budget is in seconds, which no slower machine lengthens.
+    """
+
+    trial: TrialSpec
+    workers: int
+    micro_batch: int
+    updates: int
+    epochs: float
+    evaluations: int
+    seconds_training: float
+    seconds_evaluating: float
+    memory_bytes: float
+    timed: bool
+    costs: Costs = field(repr=False)
+    proof_shapes: frozenset[cuts.Shape] = field(repr=False)
+    training_shapes: frozenset[cuts.Shape] = field(repr=False)
+    evaluation_shapes: frozenset[cuts.Shape] = field(repr=False)
+
+    @property
+    def seconds(self) -> float:
+        """A trial's seconds on a lane that has traced and compiled all of it before."""
+        return self.seconds_training + self.seconds_evaluating + SECONDS_BETWEEN_TRIALS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlook:
+    """A study from the command's start to its end: `seconds` in all, of which `seconds_starting` before any trial.
+
+    `lane_seconds` are those of all lanes' trials together, of which `seconds_compiling` went into tracing and
+    compiling; `trials` is how many there are.
+    """
+
+    seconds: float
+    seconds_starting: float
+    lane_seconds: float
+    seconds_compiling: float
+    trials: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lengths:
+    """The tokens of each row of (some of) each split, and how many rows the splits have in all."""
+
+    train: Ints
+    validation: Ints
+    test: Ints
+    rows: Mapping[str, int]
+
+    @property
+    def longest(self) -> int:
+        """The longest row's padded length."""
+        return int(-(-self.train.max() // cuts.LENGTH_MULTIPLE) * cuts.LENGTH_MULTIPLE)
+
+
+def point(trial: TrialSpec, lengths: Lengths, costs: Costs, *, workers: int, micro_batch: int) -> Point:
+    """What one trial takes."""
+    rows = lengths.rows["train"]
+    total = plan.total_updates(trial.budget, global_batch=trial.global_batch, rows=rows)
+    cut = cuts.of_updates(trial, lengths.train, workers=workers, micro_batch=micro_batch, total=total or 100)
+    update = costs.update(cut)
+    updates = total or max(1, round(trial.budget.amount / update))
+    seconds_training = trial.budget.amount if total is None else updates * update
+    evaluated = {
+        name: cuts.of_evaluation(split, task=trial.task, workers=workers).times(lengths.rows[name] / len(split))
+        for name, split in (("validation", lengths.validation), ("test", lengths.test))
+    }
+    evaluations = work.evaluations(trial, updates=updates, rows=rows, seconds_training=seconds_training)
+    seconds_evaluating = evaluations * costs.evaluation.seconds(evaluated["validation"])
+    seconds_evaluating += costs.evaluation.seconds(evaluated["test"])
+    return Point(
+        trial=trial,
+        workers=workers,
+        micro_batch=micro_batch,
+        updates=updates,
+        epochs=updates * trial.global_batch / rows,
+        evaluations=evaluations,
+        seconds_training=seconds_training,
+        seconds_evaluating=seconds_evaluating,
+        memory_bytes=costs.memory.bytes_at(micro_batch=micro_batch, length=lengths.longest),
+        timed=total is None,
+        costs=costs,
+        proof_shapes=cuts.of_proof(trial, lengths.train, lengths.validation, micro_batch=micro_batch),
+        training_shapes=cut.shapes,
+        evaluation_shapes=evaluated["validation"].shapes | evaluated["test"].shapes,
+    )
+
+
+@dataclass
+class _Lane:
+    """A lane on paper: what its workers have traced and compiled."""
+
+    workers: int = 0
+    kinds: set[tuple[str, str]] = field(default_factory=set)
+    shapes: set[tuple[str, cuts.Shape]] = field(default_factory=set)
+    forward: set[tuple[str, cuts.Shape]] = field(default_factory=set)
+
+    def first_time(self, point: Point) -> float:
+        """Seconds for what this lane meets first in such a trial, and remembers."""
+        trial, costs = point.trial, point.costs
+        seconds = 0.0
+        if self.workers not in (0, point.workers):
+            # Another number of workers is another group of processes.
+            self.kinds, self.shapes, self.forward = set(), set(), set()
+            seconds += costs.seconds_importing
+        self.workers = point.workers
+        training = {(trial.dtype, shape) for shape in point.training_shapes}
+        forward = {(trial.dtype, shape) for shape in point.evaluation_shapes}
+        if (trial.optimizer, trial.dtype) not in self.kinds:
+            self.kinds.add((trial.optimizer, trial.dtype))
+            training |= {(trial.dtype, shape) for shape in point.proof_shapes}
+            seconds += costs.seconds_tracing
+        seconds += costs.seconds_compiling * len(training - self.shapes)
+        self.shapes |= training
+        forward -= self.shapes
+        seconds += costs.seconds_compiling_forward * len(forward - self.forward)
+        self.forward |= forward
+        return seconds
+
+
+def outlook(
+    phases: Sequence[Phase],
+    point_of: Callable[[TrialSpec], Point],
+    *,
+    lanes: int,
+    factor: Callable[[Costs], float] = lambda costs: 1.0,
+    part: Callable[[Phase], float] = lambda phase: 1.0,
+) -> Outlook:
+    """The study on `lanes`; `factor` scales the costs, `part` the trials of a phase (0: the phase does not come)."""
+    free = [(0.0, number) for number in range(lanes)]
+    state = [_Lane() for _ in range(lanes)]
+    lane_seconds = compiling = 0.0
+    trials, importing = 0, 0.0
+    for phase in phases:
+        share = part(phase)
+        if not share:
+            continue
+        begins = max(time for time, _ in free)
+        free = [(begins, number) for _, number in free]
+        for trial in phase.trials:
+            one = point_of(trial)
+            scale = factor(one.costs)
+            time, number = heapq.heappop(free)
+            first = state[number].first_time(one) * scale
+            training = one.seconds_training * (1 if one.timed else scale)
+            seconds = first + (training + one.seconds_evaluating * scale) * share + SECONDS_BETWEEN_TRIALS * scale
+            heapq.heappush(free, (time + seconds, number))
+            lane_seconds, compiling, trials = lane_seconds + seconds, compiling + first, trials + 1
+            importing = max(importing, one.costs.seconds_importing * scale)
+    starting = SECONDS_BEFORE_IMPORT + importing
+    return Outlook(
+        seconds=starting + max(time for time, _ in free) + SECONDS_AFTER_LAST,
+        seconds_starting=starting,
+        lane_seconds=lane_seconds,
+        seconds_compiling=compiling,
+        trials=trials,
+    )
+
+
+def without_extensions(phase: Phase) -> float:
+    """The part of a phase that is expected: no best rate is at an edge."""
+    return 0.0 if phase.name == EXTENSION else 1.0
+
+
+def spread_of(histogram: Sequence[int], *, rows: int, tokens: int, longest: int, at_most: int = 20_000) -> Ints:
+    """Lengths of at most so many rows by a manifest's histogram, in no order; all the mean where there is none."""
+    if not any(histogram):
+        return np.full(min(rows, at_most), max(1, round(tokens / rows)), np.int64)
+    share = min(1.0, at_most / sum(histogram))
+    bins = [
+        np.linspace(2**power, min(2 ** (power + 1) - 1, longest), max(1, round(count * share)))
+        for power, count in enumerate(histogram)
+        if count
+    ]
+    found: Ints = np.random.default_rng(0).permutation(np.concatenate(bins)).round().astype(np.int64)
+    return found

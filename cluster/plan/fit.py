@@ -1,0 +1,102 @@
+"""From what a calibration saw to costs: sums of non-negative parts, fitted to relative differences. Pure.
+
+All workers of a calibration ran side by side, as a study's do; what each of them saw counts alike. Non-negative least
+squares (scipy.optimize.nnls), because a part that is below zero would make some other study's trial free.
+"""
+
+from collections.abc import Sequence
+from itertools import chain
+
+import numpy as np
+from scipy.optimize import nnls
+
+from cluster.plan.costs import Costs, Line
+from cluster.plan.seen import Kind, Seen, Timed
+from cluster.study.memory import MemoryModel
+from trainer.trial import TrialSpec
+
+# The range of a measured figure is at least this: what machines of one kind, or one machine at two times, differ by.
+LEAST_SPREAD = 0.1
+
+
+def costs(seen: Sequence[Seen], kind: int, guessed: MemoryModel) -> Costs:
+    """The costs of kind number `kind`, of which every worker saw the same; `guessed` stands in where nothing grew."""
+    kinds = [worker.kinds[kind] for worker in seen]
+    updates = list(chain.from_iterable(one.updates for one in kinds))
+    chunks = list(chain.from_iterable(one.evaluations for one in kinds))
+    per_update, training = _fitted(updates, with_fixed=True)
+    _, evaluation = _fitted(chunks, with_fixed=False)
+    compiling = _compiling(updates, per_update, training)
+    forward = _compiling(chunks, 0.0, evaluation)
+    tracing = np.mean([one.seconds_tracing - one.shapes_traced * compiling for one in kinds])
+    spread = max(LEAST_SPREAD, *(_spread(one.updates, per_update, training) for one in kinds))
+    return Costs(
+        seconds_per_update=per_update,
+        training=training,
+        evaluation=evaluation,
+        seconds_tracing=max(0.0, float(tracing)),
+        seconds_compiling=compiling,
+        seconds_compiling_forward=forward,
+        seconds_importing=float(np.mean([worker.seconds_importing for worker in seen])),
+        low=1 / (1 + spread),
+        high=1 + spread,
+        memory=memory(kinds, guessed),
+        measured=True,
+    )
+
+
+def memory(kinds: Sequence[Kind], guessed: MemoryModel) -> MemoryModel:
+    """The line through the peaks of the worker that took most."""
+    most = max(kinds, key=lambda kind: kind.peaks[-1][1])
+    (few, small), (many, large) = most.peaks[0], most.peaks[-1]
+    slope = guessed.bytes_per_place
+    # A peak under an earlier one's leaves no trace: then no slope was seen.
+    if many > few and large > most.evaluated_bytes:
+        slope = (large - small) / ((many - few) * most.longest)
+    return MemoryModel(
+        base_bytes=max(0.0, small - slope * few * most.longest),
+        bytes_per_place=slope,
+        measured=True,
+        least_bytes=float(most.evaluated_bytes if most.evaluated_bytes > small else 0),
+    )
+
+
+def same_kind(trial: TrialSpec) -> tuple[str, str]:
+    """What trials must agree on to have the same costs; model and data are a study's."""
+    return trial.optimizer, trial.dtype
+
+
+def _fitted(timed: Sequence[Timed], *, with_fixed: bool) -> tuple[float, Line]:
+    """The fixed seconds (0 without) and the line of micro-batches, from what met no new shape if there is enough."""
+    steady = [one for one in timed if not one.new_shapes] or list(timed)
+    rows = np.array([_features(one, with_fixed) for one in steady], np.float64)
+    seconds = np.array([one.seconds for one in steady])
+    # Relative differences: an update of 5 ms counts as much as one of 5 s.
+    rows /= seconds[:, None]
+    scale = np.where((size := rows.max(axis=0)) > 0, size, 1)
+    found = nnls(rows / scale, np.ones(len(rows)))[0] / scale
+    return float(found[0]), Line(each=float(found[1]), token=float(found[2]), place=float(found[3]))
+
+
+def _features(one: Timed, with_fixed: bool) -> tuple[float, ...]:
+    return float(with_fixed), one.count, one.tokens, one.places
+
+
+def _seconds(one: Timed, fixed: float, line: Line) -> float:
+    return fixed + line.each * one.count + line.token * one.tokens + line.place * one.places
+
+
+def _compiling(timed: Sequence[Timed], fixed: float, line: Line) -> float:
+    """Seconds for each new shape: what those that met one took over what the fit says."""
+    new = [one for one in timed if one.new_shapes]
+    over = sum(one.seconds - _seconds(one, fixed, line) for one in new)
+    return max(0.0, over / sum(one.new_shapes for one in new)) if new else 0.0
+
+
+def _spread(timed: Sequence[Timed], fixed: float, line: Line) -> float:
+    """How far one worker's steady updates are from the fit, all in all."""
+    steady = [one for one in timed if not one.new_shapes]
+    if not steady:
+        return 0.0
+    ratio = sum(one.seconds for one in steady) / sum(_seconds(one, fixed, line) for one in steady)
+    return max(ratio, 1 / ratio) - 1

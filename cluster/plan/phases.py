@@ -1,0 +1,62 @@
+"""The trials of a study in the order in which they can run: those of a phase side by side, one phase after the other.
+
+A plain grid is one phase. A protocol screens, adds a rate to every cell while a best one is at an edge, and confirms;
+which rates win is not known before, but a rate changes no cost.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cluster.study import protocol
+from cluster.study.protocol import CONFIRM, GRID, SCREEN, Cell
+from cluster.study.rules import Protocol
+from trainer.trial import TrialSpec
+
+EXTENSION = "extension"
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Trials that wait for none of each other. An EXTENSION may not come."""
+
+    name: str
+    trials: tuple[TrialSpec, ...]
+
+
+def phases(grid: Sequence[TrialSpec], rules: Protocol | None) -> list[Phase]:
+    """Every phase that may come, in order."""
+    if rules is None:
+        return [Phase(GRID, tuple(grid))]
+    seeds = {trial.seed for trial in grid}
+    wanted = protocol.expected(grid, rules)
+    screen = tuple(trial for trial in wanted if trial.seed not in seeds)
+    confirm = tuple(trial for trial in wanted if trial.seed in seeds)
+    extensions = [Phase(EXTENSION, _one_rate(screen))] * rules.extensions
+    return [Phase(SCREEN, screen), *extensions, Phase(CONFIRM, confirm)]
+
+
+def least_part(phase: Phase, rules: Protocol | None) -> float:
+    """The part of a phase's examples that is used at least, if early stopping ends all it can (`lanes.early`).
+
+    Of the rates of a cell half go on at a quarter of the budget, and half of those at half of it.
+    """
+    if rules is None or not rules.stop_early or phase.name not in (SCREEN, EXTENSION):
+        return 1.0
+    if phase.name == EXTENSION:
+        return 1 / 4
+    cells: dict[tuple[Cell, int], int] = {}
+    for trial in phase.trials:
+        cells[protocol.cell_of(trial), trial.seed] = cells.get((protocol.cell_of(trial), trial.seed), 0) + 1
+    rates = max(cells.values())
+    half = math.ceil(rates / 2)
+    quarter = math.ceil(half / 2)
+    return ((rates - half) / 4 + (half - quarter) / 2 + quarter) / rates
+
+
+def _one_rate(screen: Sequence[TrialSpec]) -> tuple[TrialSpec, ...]:
+    """The trials of one rate of each cell."""
+    lowest: dict[Cell, float] = {}
+    for trial in screen:
+        lowest[protocol.cell_of(trial)] = min(trial.learning_rate, lowest.get(protocol.cell_of(trial), math.inf))
+    return tuple(trial for trial in screen if trial.learning_rate == lowest[protocol.cell_of(trial)])

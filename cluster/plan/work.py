@@ -1,0 +1,71 @@
+"""The work of a trial as arithmetic: its updates, epochs, evaluations, and the split of a global batch. Pure."""
+
+import math
+from itertools import groupby
+
+from trainer import plan
+from trainer.trial import Duration, TrialSpec
+
+WORKER_COUNTS = range(2, 9)
+# A hint is for a global batch that at most so many of WORKER_COUNTS divide, and names one that at least so many do.
+FEW, MANY = 1, 4
+
+
+def evaluations(trial: TrialSpec, *, updates: int, rows: int, seconds_training: float) -> int:
+    """The evaluations of a trial of so many updates: one at each that falls due, and one after the last update."""
+    every = trial.evaluate_every
+    if every.unit == "seconds":
+        return int(seconds_training // every.amount) + 1
+    last = plan.is_due(every, update=updates, global_batch=trial.global_batch, rows=rows)
+    return _due(every, updates=updates, global_batch=trial.global_batch, rows=rows) + (not last)
+
+
+def _due(every: Duration, *, updates: int, global_batch: int, rows: int) -> int:
+    """How many of the updates an evaluation falls due after; none does twice."""
+    per = {"updates": 1.0, "examples": global_batch, "epochs": global_batch / rows}[every.unit] / every.amount
+    return updates if per >= 1 else math.floor(updates * per * (1 + 1e-9))
+
+
+def split(global_batch: int, *, workers: int, micro_batch: int) -> list[list[int]]:
+    """The rows of each micro-batch of each worker's share."""
+    shares = [len(plan.share(range(global_batch), rank=rank, workers=workers)) for rank in range(workers)]
+    return [_parts(share, micro_batch) for share in shares]
+
+
+def _parts(share: int, micro_batch: int) -> list[int]:
+    count = math.ceil(share / micro_batch)
+    return [share * (part + 1) // count - share * part // count for part in range(count)]
+
+
+def said(shares: list[list[int]]) -> str:
+    """A split for people: `2 x (13+12)`, `(9) + (8)` for uneven shares, `16 x 32` on one worker."""
+    if len(shares) == 1:
+        return _said_share(shares[0])
+    runs = [(text, len(list(same))) for text, same in groupby(_said_share(share) for share in sorted(shares)[::-1])]
+    return " + ".join(f"{count} x ({text})" if count > 1 else f"({text})" for text, count in runs)
+
+
+def _said_share(parts: list[int]) -> str:
+    runs = [(size, len(list(same))) for size, same in groupby(sorted(parts)[::-1])]
+    if len(parts) <= 3 and len(runs) > 1:
+        return "+".join(str(part) for part in sorted(parts)[::-1])
+    return " + ".join(f"{count} x {size}" if count > 1 else str(size) for size, count in runs) or "none"
+
+
+def easily_shared(global_batch: int, *, at_most: int) -> list[int]:
+    """The nearest sizes below and above that many worker counts divide, if few divide this one; up to `at_most`."""
+    if _divisors(global_batch) > FEW or global_batch < WORKER_COUNTS[-1]:
+        return []
+    near = [size for size in range(global_batch // 2, global_batch * 2 + 1) if _divisors(size) >= MANY]
+    below = [size for size in near if size < global_batch][-1:]
+    above = [size for size in near if global_batch < size <= at_most][:1]
+    return below + above
+
+
+def divides(global_batch: int) -> list[int]:
+    """The numbers of workers that share a global batch evenly."""
+    return [count for count in WORKER_COUNTS if global_batch % count == 0]
+
+
+def _divisors(size: int) -> int:
+    return len(divides(size))

@@ -1,0 +1,240 @@
+"""A worker of a calibration: the learner of the real layout, timed on real rows in a process that is thrown away.
+
+Reading, computing and summing over workers go as in `trainer.loop`, with the same functions. Nothing is written.
+"""
+
+import json
+import os
+import resource
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cluster.plan import cuts
+from cluster.plan.seen import Ints, Kind, Seen, Timed
+from cluster.stores import store_of
+from trainer.trial import TrialSpec
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+    from trainer.journey import Data
+    from trainer.manifest import Manifest
+    from trainer.update import Learner
+
+# Rows of a split that are looked at, at most: some shards of a large data set, not all of it.
+SAMPLE_ROWS = 100_000
+# An update of more rows is cut: its cost is a sum over its micro-batches.
+ROWS_AT_MOST = 1024
+SECONDS_EVALUATING = 3.0
+MANY = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a worker is to measure. `trials` are one of each kind, `batches` the global batches to time.
+
+    `micro_batches` are those of all global batches of the study; `addresses` those of all workers of its group, of
+    which it is number `rank`; `started` is the Unix time at which its process was started.
+    """
+
+    data: str
+    trials: tuple[TrialSpec, ...]
+    batches: tuple[int, ...]
+    micro_batches: dict[int, int]
+    threads: int
+    rank: int
+    addresses: tuple[str, ...]
+    seconds_a_batch: float
+    started: float
+
+
+def run(task: Task, answer: "Connection") -> None:
+    """The whole of the process: what was seen, or in words why nothing was, and progress (0 to 1) before it."""
+    # Ctrl-C reaches every process of the terminal: the one that started this ends it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    if len(task.addresses) > 1:
+        place = {"type": "worker", "index": task.rank}
+        os.environ["TF_CONFIG"] = json.dumps({"cluster": {"worker": list(task.addresses)}, "task": place})
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    try:
+        answer.send(_seen(task, answer.send))
+    except Exception as problem:  # noqa: BLE001 - said by the process that started this one
+        answer.send(f"{type(problem).__name__}: {problem}".split("\n", 1)[0][:500])
+
+
+def _seen(task: Task, tell: Callable[[float], None]) -> Seen:
+    import tensorflow as tf
+
+    from trainer.collective import Collective, World
+
+    tf.config.threading.set_intra_op_parallelism_threads(task.threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)
+    collective = Collective(World(task.rank, len(task.addresses)))
+    seconds_importing = time.time() - task.started
+    manifest, data = _sample(task.data)
+    lengths = {name: rows.lengths(np.arange(len(rows))) for name, rows in vars(data).items()}
+    parts = len(task.trials) * (2 + len(task.batches))
+
+    def told() -> Callable[[], None]:
+        done = iter(range(1, parts + 1))
+        return lambda: tell(0.2 + 0.8 * next(done) / parts)
+
+    advance = told()
+    tell(0.2)
+    kinds = [_kind(task, trial, manifest, data, lengths, collective, advance) for trial in task.trials]
+    return Seen(seconds_importing=seconds_importing, kinds=kinds, lengths=lengths)
+
+
+def _sample(uri: str) -> tuple["Manifest", "Data"]:
+    """The manifest, and the first rows of each split."""
+    from trainer.journey import Data
+    from trainer.manifest import SPLITS, read
+    from trainer.rows import open_rows
+
+    store = store_of(uri)
+    manifest = read(store)
+    found = []
+    for name in SPLITS:
+        shards = manifest.splits[name].shards
+        before = np.cumsum([0, *(shard.rows for shard in shards)])[:-1]
+        first = tuple(shard for shard, rows in zip(shards, before, strict=True) if rows < SAMPLE_ROWS)
+        found.append(open_rows(store, replace(manifest.splits[name], shards=first), manifest.inputs))
+    return manifest, Data(*found)
+
+
+def _kind(
+    task: Task,
+    trial: TrialSpec,
+    manifest: "Manifest",
+    data: "Data",
+    lengths: dict[str, Ints],
+    collective: Any,
+    advance: Callable[[], None],
+) -> Kind:
+    from cluster.lanes.worker import shape_of
+    from trainer.proof import prove
+    from trainer.update import Learner
+
+    started = time.monotonic()
+    learner = Learner(shape_of(trial, manifest), collective)
+    micro_batch = task.micro_batches[trial.global_batch]
+    prove(trial, learner, data, micro_batch=micro_batch)
+    learner.start(trial)
+    seconds_tracing = time.monotonic() - started
+    met = set(cuts.of_proof(trial, lengths["train"], lengths["validation"], micro_batch=micro_batch))
+    shapes_traced = len(met)
+    advance()
+    longest = int(-(-lengths["train"].max() // cuts.LENGTH_MULTIPLE) * cuts.LENGTH_MULTIPLE)
+    rows = max(task.micro_batches.values())
+    peaks = [_peak(learner, trial, data, lengths["train"], rows, met)]
+    evaluations = _evaluations(learner, data, met)
+    evaluated_bytes = _peak_bytes()
+    peaks.append(_peak(learner, trial, data, lengths["train"], rows * MANY, met))
+    advance()
+    updates: list[Timed] = []
+    for batch in task.batches:
+        sized = replace(trial, global_batch=min(batch, ROWS_AT_MOST, len(data.train)))
+        updates += _updates(task, learner, sized, data, task.micro_batches[batch], met)
+        advance()
+    return Kind(
+        trial=trial,
+        seconds_tracing=seconds_tracing,
+        shapes_traced=shapes_traced,
+        updates=updates,
+        evaluations=evaluations,
+        peaks=peaks,
+        evaluated_bytes=evaluated_bytes,
+        longest=longest,
+    )
+
+
+def _peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _peak(
+    learner: "Learner", trial: TrialSpec, data: "Data", lengths: Ints, rows: int, met: set[cuts.Shape]
+) -> tuple[int, int]:
+    """The peak so far after a micro-batch of the longest rows, and how many those were."""
+    import tensorflow as tf
+
+    from trainer.share import read_arrays
+    from trainer.update import MicroBatch
+
+    numbers = np.resize(np.argsort(-lengths, kind="stable")[:rows], rows)
+    tokens, labels = map(tf.constant, read_arrays(trial.task, data.train, numbers))
+    learner.add(MicroBatch(tokens=tokens, labels=labels, positions=tf.range(rows, dtype=tf.int64)))
+    met |= cuts.of_chunks([lengths[numbers]]).shapes
+    return rows, _peak_bytes()
+
+
+def _updates(
+    task: Task, learner: "Learner", trial: TrialSpec, data: "Data", micro_batch: int, met: set[cuts.Shape]
+) -> list[Timed]:
+    """Updates for about `seconds_a_batch` of those that meet no new shape; all workers stop after the same one."""
+    from trainer.rows import read_ahead
+    from trainer.share import shares_of
+
+    learner.start(trial)
+    found: list[Timed] = []
+    steady, began, before = 0.0, time.monotonic(), time.monotonic()
+    for share in read_ahead(shares_of(trial, data.train, learner.collective.world, micro_batch, 0)):
+        enough = steady >= task.seconds_a_batch or time.monotonic() - began >= MANY * task.seconds_a_batch
+        for one in share.micro_batches:
+            (learner.add_measured if share.measured else learner.add)(one)
+        updated = learner.update(global_batch=trial.global_batch, extras=(float(enough and task.rank == 0),))
+        now = time.monotonic()
+        sizes = [tuple(one.tokens.shape[:2]) for one in share.micro_batches]
+        new = {cuts.compiled(*size) for size in sizes} - met
+        met |= new
+        if not share.measured:
+            found.append(_timed(sizes, len(new), now - before))
+            steady += 0 if new else now - before
+        before = now
+        if updated.extras[0] or not updated.finite:
+            break
+    return found
+
+
+def _evaluations(learner: "Learner", data: "Data", met: set[cuts.Shape]) -> list[Timed]:
+    """Chunks of the validation split, the longest first, each twice: the first time may compile."""
+    from trainer.evaluate import PARTS, chunks
+    from trainer.share import read_arrays
+
+    task, rows = learner.shape.task, data.validation
+    every = sorted(chunks(rows, PARTS[task]), key=lambda chunk: -int(rows.lengths(chunk).max()))
+    order = np.random.default_rng(0).permutation(len(every) - 1) + 1
+    found: list[Timed] = []
+    began = time.monotonic()
+    for chunk in (every[number] for number in (0, *order.tolist())):
+        for _ in range(2):
+            before = time.monotonic()
+            tokens, labels = read_arrays(task, rows, chunk)
+            learner.evaluate(tokens, labels)
+            size = tuple(tokens.shape[:2])
+            new = {cuts.compiled(*size)} - met
+            met |= new
+            found.append(_timed([size], len(new), time.monotonic() - before))
+        if time.monotonic() - began > SECONDS_EVALUATING:
+            break
+    return found
+
+
+def _timed(sizes: Sequence[Any], new_shapes: int, seconds: float) -> Timed:
+    return Timed(
+        count=len(sizes),
+        tokens=sum(length for _, length in sizes),
+        places=sum(rows * length for rows, length in sizes),
+        new_shapes=new_shapes,
+        seconds=seconds,
+    )
