@@ -25,12 +25,16 @@ AUTOSCALER_FILE = "~/ray_bootstrap_config.yaml"
 
 @dataclass(frozen=True, kw_only=True)
 class Capacity:
-    """What there is at most, once all machines that may come have come; `grows` says that some may."""
+    """What there is at most, once all machines that may come have come; `grows` says that some may.
+
+    `memory_bytes` is one machine's main memory, None where it is not known.
+    """
 
     cpus: float
     gpus: float
     where: str = "this machine"
     grows: bool = False
+    memory_bytes: int | None = None
 
 
 def this_machine(*, with_gpus: bool) -> Capacity:
@@ -40,7 +44,7 @@ def this_machine(*, with_gpus: bool) -> Capacity:
         from ray._private.accelerators import NvidiaGPUAcceleratorManager
 
         gpus = float(NvidiaGPUAcceleratorManager.get_current_node_num_accelerators())
-    return Capacity(cpus=cpus, gpus=gpus)
+    return Capacity(cpus=cpus, gpus=gpus, memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 
 
 def cluster(address: str) -> Capacity:

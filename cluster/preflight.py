@@ -9,7 +9,7 @@ from pathlib import Path
 from cluster.machines import Capacity
 from cluster.quiet import import_tensorflow
 from cluster.stores import store_of
-from cluster.study import axes, placement, protocol
+from cluster.study import axes, fitting, memory, placement, protocol
 from cluster.study.spec import StudySpec
 from trainer import manifest as prepared
 from trainer.errors import InputError
@@ -71,6 +71,7 @@ def examine(spec: StudySpec, capacity: Capacity) -> Study:
     planned = protocol.expected(trials, spec.protocol)
     placed = placement.place(spec.resources, planned, cpus=capacity.cpus, gpus=capacity.gpus, where=capacity.where)
     study = Study(spec=spec, manifest=manifest, trials=trials, placed=placed, capacity=capacity)
+    refuse_what_cannot_fit(study, lambda trial: memory.guess(trial, **sizes_of(trial, manifest)))
     if isinstance(data, Folder):
         _check_shards(spec, manifest)
     else:
@@ -78,6 +79,49 @@ def examine(spec: StudySpec, capacity: Capacity) -> Study:
     if trials[0].model.factory is not None or manifest.kind != TOKENS:
         _check_model(study.trials[0], manifest)
     return study
+
+
+def refuse_what_cannot_fit(study: Study, model_of: fitting.ModelOf) -> None:
+    """What a worker's memory cannot hold is refused, in the same words for whoever asks.
+
+    Raises:
+        InputError: a trial cannot fit.
+    """
+    limit = _limit(study)
+    if limit is None:
+        return
+    batches = study.micro_batches
+    if study.spec.resources.micro_batch == "auto":
+        # It shrinks as far as it must.
+        batches = dict.fromkeys(batches, 1)
+    fitting.check(study.trials, batches, model_of, limit, length=study.manifest.longest)
+
+
+def _limit(study: Study) -> fitting.Limit | None:
+    """A worker's memory; None where it is not known, as that of a GPU or of a cluster's machines."""
+    resources, placed = study.spec.resources, study.placed
+    if resources.memory_gib is not None:
+        said = f"resources.memory_gib is {resources.memory_gib:g}"
+        return fitting.Limit(resources.memory_gib * fitting.GIB, said, "set resources.memory_gib: {gib}")
+    if study.capacity.memory_bytes is None or resources.gpus_per_worker:
+        return None
+    workers = placed.lanes * placed.workers
+    said = f"this machine has {study.capacity.memory_bytes / fitting.GIB:.1f} GiB"
+    fewer = "set resources.lanes: 1" if placed.lanes > 1 else "use a machine with more memory"
+    each = f" for {workers} workers at once" if workers > 1 else ""
+    return fitting.Limit(study.capacity.memory_bytes / workers, said + each, fewer)
+
+
+def sizes_of(trial: TrialSpec, manifest: Manifest) -> dict[str, int]:
+    """The sizes of a trial's model and rows that tell its memory (`cluster.study.memory.guess`)."""
+    text = manifest.kind == TOKENS
+    outputs = manifest.vocabulary_size if trial.task == LANGUAGE_MODEL else max(1, len(manifest.label_names))
+    return {
+        "vocabulary_size": manifest.vocabulary_size if text else 0,
+        "outputs": outputs,
+        "features_width": 0 if text else manifest.features_width,
+        "length": manifest.longest,
+    }
 
 
 def _check_task(spec: StudySpec, manifest: Manifest) -> None:

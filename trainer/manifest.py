@@ -86,6 +86,12 @@ class Manifest:
         """What a row is to the model."""
         return Inputs(self.kind, self.features_width)
 
+    @property
+    def longest(self) -> int:
+        """No row of the train split has more tokens."""
+        bins = len(self.splits["train"].length_histogram)
+        return min(self.max_tokens, 2**bins - 1) if bins else self.max_tokens
+
     def baseline_loss(self) -> float | None:
         """The validation loss of a guess by the labels' frequencies in the train split, in nats; None without labels.
 

@@ -137,8 +137,10 @@ def _take(pipe: Connection, number: int, answers: dict[int, Seen], progress: dic
     except EOFError:
         raise CannotCalibrateError("a worker's process was ended, as the kernel does where memory is short") from None
     if isinstance(heard, str):
-        raise InputError(heard.removeprefix("InputError: ")) if heard.startswith("InputError") else (
-            CannotCalibrateError(heard)
+        raise (
+            InputError(heard.removeprefix("InputError: "))
+            if heard.startswith("InputError")
+            else (CannotCalibrateError(heard))
         )
     if isinstance(heard, Seen):
         answers[number] = heard

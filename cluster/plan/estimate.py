@@ -12,7 +12,7 @@ import numpy as np
 
 from cluster.plan import cuts, work
 from cluster.plan.costs import Costs
-from cluster.plan.cuts import Cuts, Ints
+from cluster.plan.cuts import Ints
 from cluster.plan.phases import EXTENSION, Phase
 from trainer import plan
 from trainer.trial import TrialSpec

@@ -6,7 +6,7 @@ from itertools import groupby
 from trainer import plan
 from trainer.trial import Duration, TrialSpec
 
-WORKER_COUNTS = range(2, 9)
+WORKER_COUNTS = (2, 3, 4, 5, 6, 8)
 # A hint is for a global batch that at most so many of WORKER_COUNTS divide, and names one that at least so many do.
 FEW, MANY = 1, 4
 

@@ -5,7 +5,6 @@ Reading, computing and summing over workers go as in `trainer.loop`, with the sa
 
 import json
 import os
-import resource
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -122,6 +121,7 @@ def _kind(
     advance: Callable[[], None],
 ) -> Kind:
     from cluster.lanes.worker import shape_of
+    from trainer.memory import peak_bytes
     from trainer.proof import prove
     from trainer.update import Learner
 
@@ -138,7 +138,7 @@ def _kind(
     rows = max(task.micro_batches.values())
     peaks = [_peak(learner, trial, data, lengths["train"], rows, met)]
     evaluations = _evaluations(learner, data, met)
-    evaluated_bytes = _peak_bytes()
+    evaluated_bytes = peak_bytes()
     peaks.append(_peak(learner, trial, data, lengths["train"], rows * MANY, met))
     advance()
     updates: list[Timed] = []
@@ -158,16 +158,13 @@ def _kind(
     )
 
 
-def _peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
 def _peak(
     learner: "Learner", trial: TrialSpec, data: "Data", lengths: Ints, rows: int, met: set[cuts.Shape]
 ) -> tuple[int, int]:
     """The peak so far after a micro-batch of the longest rows, and how many those were."""
     import tensorflow as tf
 
+    from trainer.memory import peak_bytes
     from trainer.share import read_arrays
     from trainer.update import MicroBatch
 
@@ -175,7 +172,7 @@ def _peak(
     tokens, labels = map(tf.constant, read_arrays(trial.task, data.train, numbers))
     learner.add(MicroBatch(tokens=tokens, labels=labels, positions=tf.range(rows, dtype=tf.int64)))
     met |= cuts.of_chunks([lengths[numbers]]).shapes
-    return rows, _peak_bytes()
+    return rows, peak_bytes()
 
 
 def _updates(

@@ -4,7 +4,7 @@ Pure. A guess is refused only where it is far over the limit: what is near it ma
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from cluster.study.memory import MemoryModel
 from trainer.errors import InputError
@@ -13,21 +13,25 @@ from trainer.trial import TrialSpec
 GIB = 2**30
 # A guess may be too high by this part of it.
 GUESS_OFF = 1 / 3
+# What is given should be more than what is needed.
+ROOM = 1.12
 SMALLEST_UNITS = 8
+ModelOf = Callable[[TrialSpec], MemoryModel]
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What a worker has, in bytes; what says so; and how it gets more, with `{gib}` for how much it needs."""
+
+    bytes: float
+    said: str
+    more: str
 
 
 def check(
-    trials: Sequence[TrialSpec],
-    micro_batches: Mapping[int, int],
-    model_of: Callable[[TrialSpec], MemoryModel],
-    *,
-    limit_gib: float,
-    limit_said: str,
-    length: int,
+    trials: Sequence[TrialSpec], micro_batches: Mapping[int, int], model_of: ModelOf, limit: Limit, *, length: int
 ) -> None:
     """Refuse the first trial whose micro-batch of rows of `length` tokens needs more than a worker has.
-
-    `limit_said` is what limits a worker, such as `resources.memory_gib is 2`.
 
     Raises:
         InputError: what does not fit, and the nearest thing that does.
@@ -35,46 +39,37 @@ def check(
     for trial in {(one.global_batch, one.optimizer, one.dtype): one for one in trials}.values():
         model, rows = model_of(trial), micro_batches[trial.global_batch]
         surely = 1.0 if model.measured else 1 - GUESS_OFF
-        needed = model.bytes_at(micro_batch=rows, length=length)
-        if needed * surely > limit_gib * GIB:
-            raise InputError(_said(trial, model, model_of, rows, needed, limit_gib, limit_said, length))
+        if _line(model, rows, length) * surely > limit.bytes:
+            raise InputError(_said(trial, model_of, rows, limit, length))
 
 
-def _said(
-    trial: TrialSpec,
-    model: MemoryModel,
-    model_of: Callable[[TrialSpec], MemoryModel],
-    rows: int,
-    needed: float,
-    limit_gib: float,
-    limit_said: str,
-    length: int,
-) -> str:
-    how = "measured" if model.measured else "guessed"
+def _line(model: MemoryModel, rows: int, length: int) -> float:
+    """Bytes of a micro-batch: evaluations take fewer rows where memory is short."""
+    return replace(model, least_bytes=0.0).bytes_at(micro_batch=rows, length=length)
+
+
+def _said(trial: TrialSpec, model_of: ModelOf, rows: int, limit: Limit, length: int) -> str:
+    model = model_of(trial)
+    needed = _line(model, rows, length)
     nearest = []
-    if most := min(rows, model.most_rows(limit_bytes=limit_gib * GIB, length=length)):
-        nearest.append(f"set resources.micro_batch: {most}")
-    elif (units := _fewer_units(trial, model_of, rows, limit_gib, length)) is not None:
+    if most := min(rows - 1, model.most_rows(limit_bytes=limit.bytes, length=length)):
+        nearest.append(f"set resources.micro_batch: {most} (or auto)")
+    elif (units := _fewer_units(trial, model_of, rows, limit, length)) is not None:
         nearest.append(f"set model.lstm_units: {units}")
-    least = model.bytes_at(micro_batch=1, length=length) / GIB * 1.12
-    nearest.append(f"give each worker {max(needed / GIB * 1.12, least):.1f} GiB")
+    nearest.append(limit.more.format(gib=f"{needed * ROOM / GIB:.1f}"))
     return (
-        f"global batch {trial.global_batch}, {trial.optimizer}, {trial.dtype}: a worker with a micro-batch of {rows} "
-        f"row{'s' * (rows != 1)} of {length} tokens needs about {needed / GIB:.1f} GiB ({how}), {limit_said}: "
-        f"{', or '.join(nearest)}"
+        f"global batch {trial.global_batch} ({trial.optimizer}, {trial.dtype}): a worker with a micro-batch of {rows} "
+        f"row{'s' * (rows != 1)} of {length} tokens needs about {needed / GIB:.1f} GiB "
+        f"({'measured' if model.measured else 'a guess'}), {limit.said}: {', or '.join(nearest)}"
     )
 
 
-def _fewer_units(
-    trial: TrialSpec, model_of: Callable[[TrialSpec], MemoryModel], rows: int, limit_gib: float, length: int
-) -> int | None:
+def _fewer_units(trial: TrialSpec, model_of: ModelOf, rows: int, limit: Limit, length: int) -> int | None:
     """The largest half, quarter, ... of the LSTM's units with which it fits."""
-    if trial.model.factory is not None:
-        return None
-    units = trial.model.lstm_units // 2
+    units = trial.model.lstm_units // 2 if trial.model.factory is None else 0
     while units >= SMALLEST_UNITS:
         smaller = replace(trial, model=replace(trial.model, lstm_units=units))
-        if model_of(smaller).bytes_at(micro_batch=rows, length=length) <= limit_gib * GIB * 0.9:
+        if _line(model_of(smaller), rows, length) * ROOM <= limit.bytes:
             return units
         units //= 2
     return None

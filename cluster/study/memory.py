@@ -4,7 +4,7 @@ Pure. A model of memory is guessed from a study's numbers or fitted to a probe's
 An evaluation takes rows by numbers of its own (`trainer.evaluate`), so that its bytes are a floor under the line.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trainer.trial import TrialSpec
 
@@ -27,8 +27,8 @@ EVALUATION_ROWS, LANGUAGE_PARTS = 256, 8
 class MemoryModel:
     """What one worker's process needs: `base_bytes` before any row, `bytes_per_place` for each place of a micro-batch.
 
-    A place is one token of one row, padding included. `least_bytes` is what evaluations need, whatever the
-    micro-batch. `measured` is False for a guess.
+    A place is one token of one row, padding included. `least_bytes` is what evaluations take, whatever the micro-batch,
+    where nothing limits them; under a limit they take as few rows as micro-batches. `measured` is False for a guess.
     """
 
     base_bytes: float
@@ -42,9 +42,13 @@ class MemoryModel:
 
     def most_rows(self, *, limit_bytes: float, length: int, margin: float = 0.1) -> int:
         """The most rows of `length` tokens within `limit_bytes` less the `margin` (a part of it); 0 if none fits."""
-        allowed = limit_bytes * (1 - margin)
-        room = allowed - self.base_bytes
-        return max(0, int(room // (self.bytes_per_place * length))) if self.least_bytes <= allowed else 0
+        room = limit_bytes * (1 - margin) - self.base_bytes
+        return max(0, int(room // (self.bytes_per_place * length)))
+
+    def above(self, more_bytes: float) -> "MemoryModel":
+        """The same in a process that holds so many bytes besides."""
+        least = self.least_bytes + more_bytes if self.least_bytes else 0.0
+        return replace(self, base_bytes=self.base_bytes + more_bytes, least_bytes=least)
 
 
 def guess(

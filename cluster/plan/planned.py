@@ -1,0 +1,165 @@
+"""The plan of a study: its points, its outlooks and its price, from a calibration, the last probe, or a guess."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from cluster import prices
+from cluster.plan import costs, phases
+from cluster.plan.estimate import Lengths, Outlook, Point, outlook, point, spread_of, without_extensions
+from cluster.plan.phases import Phase
+from cluster.study import memory
+from cluster.study.memory import MemoryModel
+from trainer.manifest import SPLITS
+from trainer.trial import TrialSpec
+
+if TYPE_CHECKING:
+    from cluster.plan.costs import Costs
+    from cluster.plan.seen import Seen
+    from cluster.preflight import Study
+
+# Of trials that early stopping may end, this part is expected to be trained: halfway between all and what it needs.
+HALFWAY = 0.5
+Kind = tuple[int, str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a study takes. `source` is `calibration` or `guess`; `why_guessed` says why nothing was measured.
+
+    `machines` are at work at once, `usd_per_hour` is one's price; both None where they are not known.
+    """
+
+    study: "Study"
+    points: list[Point]
+    phases: list[Phase]
+    expected: Outlook
+    low: Outlook
+    high: Outlook
+    source: str
+    why_guessed: str | None
+    price: prices.Price
+    machines: int | None
+
+    def usd(self, outlook: Outlook) -> float | None:
+        """What the machines cost from the command's start to its end."""
+        if self.machines is None:
+            return None
+        return prices.cost_usd(self.price, seconds=outlook.seconds, share=self.machines)
+
+
+def planned(study: "Study", *, calibrated: bool, tell: Callable[[float], None]) -> Plan:
+    """The plan of `study`; `tell` hears how far its calibration is, from 0 to 1.
+
+    Raises:
+        InputError: the calibration shows that it cannot fit or work.
+    """
+    from cluster.plan.calibrate import CannotCalibrateError
+
+    guessed, why = _guess(study), None
+    lengths, costs_of = guessed
+    if calibrated:
+        try:
+            lengths, costs_of = _calibrated(study, guessed, tell)
+        except CannotCalibrateError as problem:
+            why = f"the calibration failed ({problem})"
+    found = _points(study, lengths, costs_of)
+    return _with_outlooks(study, list(found.values()), lambda trial: found[_kind_of(trial)], why=why)
+
+
+def _with_outlooks(
+    study: "Study", points: list[Point], point_of: Callable[[TrialSpec], Point], why: str | None
+) -> Plan:
+    rules = study.spec.protocol
+    wanted = phases.phases(study.trials, rules)
+    lanes = min(study.placed.lanes, len(study.expected()))
+
+    def least(phase: Phase) -> float:
+        return without_extensions(phase) * phases.least_part(phase, rules)
+
+    def usual(phase: Phase) -> float:
+        return without_extensions(phase) * (1 - HALFWAY * (1 - phases.least_part(phase, rules)))
+
+    here = study.capacity.where == "this machine"
+    instance = prices.this_instance()
+    return Plan(
+        study=study,
+        points=points,
+        phases=wanted,
+        expected=outlook(wanted, point_of, lanes=lanes, part=usual),
+        low=outlook(wanted, point_of, lanes=lanes, factor=lambda one: one.low, part=least),
+        high=outlook(wanted, point_of, lanes=lanes, factor=lambda one: one.high),
+        source="calibration" if all(one.costs.measured for one in points) else "guess",
+        why_guessed=why,
+        price=prices.hourly(instance.instance_type, market=instance.market, region=instance.region),
+        machines=1 if here else None,
+    )
+
+
+def _kind_of(trial: TrialSpec) -> Kind:
+    return trial.global_batch, trial.optimizer, trial.dtype
+
+
+def _points(study: "Study", lengths: Lengths, costs_of: "Callable[[TrialSpec], Costs]") -> dict[Kind, Point]:
+    found: dict[Kind, Point] = {}
+    for trial in study.trials:
+        if (kind := _kind_of(trial)) not in found:
+            workers, micro_batch = study.workers[trial.global_batch], study.micro_batches[trial.global_batch]
+            found[kind] = point(trial, lengths, costs_of(trial), workers=workers, micro_batch=micro_batch)
+    return found
+
+
+def guessed_memory(study: "Study", trial: TrialSpec) -> MemoryModel:
+    """A worker's memory by arithmetic."""
+    from cluster.preflight import sizes_of
+
+    return memory.guess(trial, **sizes_of(trial, study.manifest))
+
+
+def _guess(study: "Study") -> "tuple[Lengths, Callable[[TrialSpec], Costs]]":
+    manifest = study.manifest
+    split = manifest.splits
+    drawn = {
+        name: spread_of(
+            split[name].length_histogram,
+            rows=split[name].rows,
+            tokens=split[name].tokens,
+            longest=manifest.max_tokens,
+        )
+        for name in SPLITS
+    }
+    lengths = Lengths(**drawn, rows={name: split[name].rows for name in SPLITS})
+
+    def costs_of(trial: TrialSpec) -> "Costs":
+        from cluster.preflight import sizes_of
+
+        sizes = sizes_of(trial, manifest)
+        del sizes["length"]
+        return costs.guess(trial, **sizes, memory=guessed_memory(study, trial))
+
+    return lengths, costs_of
+
+
+def _calibrated(
+    study: "Study", guessed: "tuple[Lengths, Callable[[TrialSpec], Costs]]", tell: Callable[[float], None]
+) -> "tuple[Lengths, Callable[[TrialSpec], Costs]]":
+    from cluster.plan import fit
+    from cluster.plan.calibrate import calibrate, kinds
+    from cluster.plan.estimate import RAY_BYTES
+
+    found: dict[tuple[int, str, str], Costs] = {}
+    numbers = sorted(set(study.workers.values()))
+    seen: list[Seen] = []
+    for workers in numbers:
+
+        def told(share: float, before: int = numbers.index(workers)) -> None:
+            tell((before + share) / len(numbers))
+
+        seen = calibrate(study, workers=workers, tell=told)
+        of_these = [trial for trial in study.trials if study.workers[trial.global_batch] == workers]
+        for number, (kind, trial) in enumerate(kinds(of_these).items()):
+            fitted = fit.costs(seen, number, guessed_memory(study, trial))
+            found[workers, *kind] = replace(fitted, memory=fitted.memory.above(RAY_BYTES))
+    split = study.manifest.splits
+    lengths = Lengths(**seen[0].lengths, rows={name: split[name].rows for name in SPLITS})
+    return lengths, lambda trial: found[study.workers[trial.global_batch], trial.optimizer, trial.dtype]

@@ -1,0 +1,244 @@
+"""A plan as text for a person, and as JSON for a program."""
+
+import shutil
+import textwrap
+from collections import Counter
+from typing import Any
+
+import pyarrow as pa
+
+from cluster.plan import work
+from cluster.plan.estimate import Outlook, Point
+from cluster.plan.phases import EXTENSION
+from cluster.plan.planned import Plan
+from cluster.report import table
+from cluster.report.table import Column
+
+SCHEMA_VERSION = 1
+GIB = 2**30
+_COLUMNS = [
+    Column("global_batch", ("global batch", "rows")),
+    Column("optimizer", ("", "optimizer")),
+    Column("dtype", ("", "dtype")),
+    Column("trials", ("", "trials")),
+    Column("split", ("workers x micro-", "batches, rows")),
+    Column("updates", ("", "updates")),
+    Column("epochs", ("", "epochs"), decimals=2),
+    Column("memory", ("a worker", "GiB"), decimals=2),
+    Column("seconds", ("a trial", "")),
+    Column("range", ("from - to", "")),
+]
+
+
+def terminal_width() -> int:
+    """The columns of the terminal; 80 where there is none."""
+    return shutil.get_terminal_size().columns
+
+
+def to_text(plan: Plan, *, width: int) -> str:
+    """The plan for a terminal of so many columns."""
+    rows = [_row(plan, point) for point in plan.points]
+    kinds = {name: pa.string() for name in ("optimizer", "dtype", "split", "seconds", "range")}
+    schema = pa.schema([(one.name, kinds.get(one.name, _number(one.name))) for one in _COLUMNS])
+    columns = [
+        one for one in _COLUMNS if one.name not in ("optimizer", "dtype") or len({row[one.name] for row in rows}) > 1
+    ]
+    lines = [*_head(plan), "", table.to_text(pa.Table.from_pylist(rows, schema=schema), columns).rstrip("\n"), ""]
+    lines += _totals(plan)
+    said = [line for text in lines for line in _wrapped(text, width)]
+    return "\n".join(said) + "\n"
+
+
+def _number(name: str) -> pa.DataType:
+    return pa.float64() if name in ("epochs", "memory") else pa.int64()
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """A sentence in lines of at most `width`; a table keeps its own."""
+    if "\n" in text or len(text) <= width:
+        return [text]
+    return textwrap.wrap(text, width, subsequent_indent="  ")
+
+
+def _row(plan: Plan, point: Point) -> dict[str, Any]:
+    trial = point.trial
+    return {
+        "global_batch": trial.global_batch,
+        "optimizer": trial.optimizer,
+        "dtype": trial.dtype,
+        "trials": _trials(plan, point),
+        "split": work.said(work.split(trial.global_batch, workers=point.workers, micro_batch=point.micro_batch)),
+        "updates": point.updates,
+        "epochs": point.epochs,
+        "memory": point.memory_bytes / GIB,
+        "seconds": _time(point.seconds),
+        "range": f"{_time(_low(point))} - {_time(_high(point))}",
+    }
+
+
+def _trials(plan: Plan, point: Point) -> int:
+    """The expected trials of a point."""
+    kinds = Counter(
+        (trial.global_batch, trial.optimizer, trial.dtype)
+        for phase in plan.phases
+        if phase.name != EXTENSION
+        for trial in phase.trials
+    )
+    return kinds[point.trial.global_batch, point.trial.optimizer, point.trial.dtype]
+
+
+def _low(point: Point) -> float:
+    return point.seconds if point.timed else point.seconds * point.costs.low
+
+
+def _high(point: Point) -> float:
+    return point.seconds if point.timed else point.seconds * point.costs.high
+
+
+def _time(seconds: float) -> str:
+    """Seconds, minutes or hours, with two or three digits that count."""
+    if seconds < 90:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _head(plan: Plan) -> list[str]:
+    study, placed = plan.study, plan.study.placed
+    numbers = sorted(set(study.workers.values()))
+    workers = f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else str(numbers[0])
+    where = f"{study.capacity.where} ({study.capacity.cpus:g} CPUs"
+    where += f", {study.capacity.gpus:g} GPUs)" if study.capacity.gpus else ")"
+    lines = [
+        f"plan of study {study.spec.study}: {plan.expected.trials} trials; {placed.lanes} "
+        f"lane{'s' * (placed.lanes != 1)} at once, each of {workers} worker{'s' * (workers != '1')} with "
+        f"{placed.threads_per_worker} thread{'s' * (placed.threads_per_worker != 1)}, on {where}"
+    ]
+    if plan.source == "guess":
+        why = plan.why_guessed or "nothing was measured"
+        lines.append(f"ALL FIGURES OF TIME AND MEMORY ARE GUESSES: {why}; right to a factor of two or so")
+    elif study.capacity.where != "this machine":
+        lines.append("measured on this machine: the cluster's may be faster or slower")
+    return lines + ([placed.note] if placed.note else [])
+
+
+def _totals(plan: Plan) -> list[str]:
+    guess = " (guess)" if plan.source == "guess" else ""
+    one = plan.expected
+    lines = [
+        f"in all: {_time(one.seconds)}, from {_time(plan.low.seconds)} to {_time(plan.high.seconds)}{guess}; "
+        f"{_money(plan)}",
+        f"of it {_time(one.seconds_starting)} until the first lane works; the lanes' trials take "
+        f"{_time(one.lane_seconds)} together, of which {_time(one.seconds_compiling)} trace and compile",
+    ]
+    return lines + _protocol(plan) + _hints(plan)
+
+
+def _money(plan: Plan) -> str:
+    price = plan.price
+    if plan.machines is None:
+        return "no price: the cluster's machines are not known"
+    expected, low, high = (plan.usd(outlook) for outlook in (plan.expected, plan.low, plan.high))
+    if expected is None or low is None or high is None:
+        return f"no price: {price.source}"
+    source = f"{price.source} {price.as_of}".strip()
+    return (
+        f"{expected:.2f} usd, from {low:.2f} to {high:.2f} ({plan.machines} machine at {price.usd_per_hour:g} usd an "
+        f"hour, {source})"
+    )
+
+
+def _protocol(plan: Plan) -> list[str]:
+    rules = plan.study.spec.protocol
+    if rules is None:
+        return []
+    parts = []
+    extensions = [phase for phase in plan.phases if phase.name == EXTENSION]
+    if extensions:
+        parts.append(
+            f"the upper end has {sum(len(phase.trials) for phase in extensions)} more trials, should best rates be at "
+            f"an edge {len(extensions)} times"
+        )
+    if rules.stop_early:
+        parts.append("early stopping is taken to save half of what it can, at the lower end all of it")
+    if rules.stop_at_target:
+        parts.append("confirmations that reach the target end earlier, which is not counted")
+    return [f"protocol: {'; '.join(parts)}"] if parts else []
+
+
+def _hints(plan: Plan) -> list[str]:
+    rows = plan.study.manifest.splits["train"].rows
+    lines = []
+    for batch in sorted({point.trial.global_batch for point in plan.points if point.trial.global_batch != rows}):
+        sizes = work.easily_shared(batch, at_most=rows)
+        if sizes:
+            even = " and ".join(f"{size} ({_counted(work.divides(size))} workers)" for size in sizes)
+            lines.append(f"hint: few worker counts divide {batch}; many divide {even}")
+    return lines
+
+
+def _counted(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def to_json(plan: Plan) -> dict[str, Any]:
+    """The plan as plain values; `schema_version` counts changes of meaning, keys are only added."""
+    study = plan.study
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "study": study.spec.study,
+        "source": plan.source,
+        "why_guessed": plan.why_guessed,
+        "lanes": study.placed.lanes,
+        "workers": study.placed.workers,
+        "threads_per_worker": study.placed.threads_per_worker,
+        "machines": plan.machines,
+        "cpus": study.placed.cpus,
+        "gpus": study.placed.gpus,
+        "price": {
+            "usd_per_hour": plan.price.usd_per_hour,
+            "source": plan.price.source,
+            "as_of": plan.price.as_of,
+        },
+        "expected": _outlook(plan, plan.expected),
+        "low": _outlook(plan, plan.low),
+        "high": _outlook(plan, plan.high),
+        "phases": [{"phase": phase.name, "trials": len(phase.trials)} for phase in plan.phases],
+        "points": [_point(plan, point) for point in plan.points],
+    }
+
+
+def _outlook(plan: Plan, outlook: Outlook) -> dict[str, Any]:
+    return {
+        "seconds": outlook.seconds,
+        "minutes": outlook.seconds / 60,
+        "usd": plan.usd(outlook),
+        "trials": outlook.trials,
+        "seconds_starting": outlook.seconds_starting,
+        "lane_seconds": outlook.lane_seconds,
+        "seconds_compiling": outlook.seconds_compiling,
+    }
+
+
+def _point(plan: Plan, point: Point) -> dict[str, Any]:
+    trial = point.trial
+    return {
+        "global_batch": trial.global_batch,
+        "optimizer": trial.optimizer,
+        "dtype": trial.dtype,
+        "trials": _trials(plan, point),
+        "workers": point.workers,
+        "micro_batch": point.micro_batch,
+        "split": work.split(trial.global_batch, workers=point.workers, micro_batch=point.micro_batch),
+        "updates": point.updates,
+        "epochs": point.epochs,
+        "evaluations": point.evaluations,
+        "memory_bytes": point.memory_bytes,
+        "seconds_training": point.seconds_training,
+        "seconds_evaluating": point.seconds_evaluating,
+        "seconds": point.seconds,
+        "seconds_low": _low(point),
+        "seconds_high": _high(point),
+        "evenly_shared_sizes": work.easily_shared(trial.global_batch, at_most=trial.global_batch * 2),
+    }
