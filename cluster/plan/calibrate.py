@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cluster.preflight import Study
 
 BATCHES_AT_MOST = 4
-SECONDS_OF_UPDATES = 8.0
+SECONDS_OF_UPDATES = 5.0
 # A worker that is silent for so long hangs.
 SECONDS_OF_SILENCE = 300.0
 

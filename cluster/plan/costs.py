@@ -16,6 +16,7 @@ GUESSED_FLOPS = 2e10
 GUESSED_TOKEN_SECONDS, GUESSED_MICRO_BATCH_SECONDS, GUESSED_UPDATE_SECONDS = 6e-5, 3e-3, 4e-3
 GUESSED_WEIGHT_SECONDS = 2e-8
 GUESSED_TRACING_SECONDS, GUESSED_COMPILE_SECONDS, GUESSED_IMPORT_SECONDS = 6.0, 1.5, 5.0
+GUESSED_SHAPE_BYTES = 15 * 2**20
 GUESS_LOW, GUESS_HIGH = 0.4, 2.5
 
 
@@ -38,6 +39,7 @@ class Costs:
 
     `seconds_tracing` is for building, tracing and proving it once in a process, without what is compiled meanwhile:
     `seconds_compiling` for each shape it trains in, `seconds_compiling_forward` for each that it only evaluates in.
+    `memory` is with one shape compiled, `bytes_per_shape` what each further one keeps.
     """
 
     seconds_per_update: float
@@ -50,6 +52,7 @@ class Costs:
     low: float
     high: float
     memory: MemoryModel
+    bytes_per_shape: float
     measured: bool
 
     def update(self, cuts: Cuts) -> float:
@@ -86,5 +89,6 @@ def guess(trial: TrialSpec, *, vocabulary_size: int, outputs: int, memory: Memor
         low=GUESS_LOW,
         high=GUESS_HIGH,
         memory=memory,
+        bytes_per_shape=GUESSED_SHAPE_BYTES,
         measured=False,
     )

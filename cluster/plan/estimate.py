@@ -100,6 +100,9 @@ def point(trial: TrialSpec, lengths: Lengths, costs: Costs, *, workers: int, mic
     evaluations = work.evaluations(trial, updates=updates, rows=rows, seconds_training=seconds_training)
     seconds_evaluating = evaluations * costs.evaluation.seconds(evaluated["validation"])
     seconds_evaluating += costs.evaluation.seconds(evaluated["test"])
+    proof_shapes = cuts.of_proof(trial, lengths.train, lengths.validation, micro_batch=micro_batch)
+    evaluation_shapes = evaluated["validation"].shapes | evaluated["test"].shapes
+    shapes = proof_shapes | cut.shapes | evaluation_shapes
     return Point(
         trial=trial,
         workers=workers,
@@ -109,13 +112,19 @@ def point(trial: TrialSpec, lengths: Lengths, costs: Costs, *, workers: int, mic
         evaluations=evaluations,
         seconds_training=seconds_training,
         seconds_evaluating=seconds_evaluating,
-        memory_bytes=costs.memory.bytes_at(micro_batch=micro_batch, length=lengths.longest),
+        memory_bytes=_memory(trial, costs, micro_batch, lengths.longest, len(shapes)),
         timed=total is None,
         costs=costs,
-        proof_shapes=cuts.of_proof(trial, lengths.train, lengths.validation, micro_batch=micro_batch),
+        proof_shapes=proof_shapes,
         training_shapes=cut.shapes,
-        evaluation_shapes=evaluated["validation"].shapes | evaluated["test"].shapes,
+        evaluation_shapes=evaluation_shapes,
     )
+
+
+def _memory(trial: TrialSpec, costs: Costs, micro_batch: int, length: int, shapes: int) -> float:
+    """The peak of a worker: of the proof before the first trial, whose rows go through the model whole, or after it."""
+    rows = max(micro_batch, min(trial.global_batch, cuts.PROOF_ROWS))
+    return costs.memory.bytes_at(micro_batch=rows, length=length) + costs.bytes_per_shape * max(0, shapes - 1)
 
 
 @dataclass

@@ -13,7 +13,6 @@ from scipy.optimize import nnls
 from cluster.plan.costs import Costs, Line
 from cluster.plan.seen import Kind, Seen, Timed
 from cluster.study.memory import MemoryModel
-from trainer.trial import TrialSpec
 
 # The range of a measured figure is at least this: what machines of one kind, or one machine at two times, differ by.
 LEAST_SPREAD = 0.1
@@ -28,8 +27,9 @@ def costs(seen: Sequence[Seen], kind: int, guessed: MemoryModel) -> Costs:
     _, evaluation = _fitted(chunks, with_fixed=False)
     compiling = _compiling(updates, per_update, training)
     forward = _compiling(chunks, 0.0, evaluation)
-    tracing = np.mean([one.seconds_tracing - one.shapes_traced * compiling for one in kinds])
+    tracing = np.mean([one.seconds_tracing - compiling for one in kinds])
     spread = max(LEAST_SPREAD, *(_spread(one.updates, per_update, training) for one in kinds))
+    idle = min(1.0, float(np.mean([worker.seconds_of_cores / worker.seconds for worker in seen])))
     return Costs(
         seconds_per_update=per_update,
         training=training,
@@ -38,32 +38,42 @@ def costs(seen: Sequence[Seen], kind: int, guessed: MemoryModel) -> Costs:
         seconds_compiling=compiling,
         seconds_compiling_forward=forward,
         seconds_importing=float(np.mean([worker.seconds_importing for worker in seen])),
-        low=1 / (1 + spread),
+        low=min(idle, 1 / (1 + spread)),
         high=1 + spread,
         memory=memory(kinds, guessed),
+        bytes_per_shape=bytes_per_shape(kinds),
         measured=True,
     )
 
 
 def memory(kinds: Sequence[Kind], guessed: MemoryModel) -> MemoryModel:
-    """The line through the peaks of the worker that took most."""
-    most = max(kinds, key=lambda kind: kind.peaks[-1][1])
-    (few, small), (many, large) = most.peaks[0], most.peaks[-1]
-    slope = guessed.bytes_per_place
-    # A peak under an earlier one's leaves no trace: then no slope was seen.
-    if many > few and large > most.evaluated_bytes:
-        slope = (large - small) / ((many - few) * most.longest)
+    """The line through the peaks of the worker that took most, with one shape compiled."""
+    most = max(kinds, key=lambda kind: kind.many_bytes)
+    # What stays under an earlier peak leaves no trace: the many rows took no less than they added to the last one, and
+    # no more than to that of the few. The guess is between, or the nearer of the two.
+    places = (most.many_rows - most.rows) * most.length
+    least_slope, most_slope = (
+        (most.many_bytes - before) / places for before in (most.trained_bytes, most.traced_bytes)
+    )
+    slope = min(max(guessed.bytes_per_place, least_slope), most_slope)
+    compiled = bytes_per_shape(kinds) * _new_shapes(most.evaluations)
+    least = most.evaluated_bytes - compiled
     return MemoryModel(
-        base_bytes=max(0.0, small - slope * few * most.longest),
+        base_bytes=max(0.0, most.traced_bytes - slope * most.rows * most.length),
         bytes_per_place=slope,
         measured=True,
-        least_bytes=float(most.evaluated_bytes if most.evaluated_bytes > small else 0),
+        least_bytes=least if least > most.traced_bytes else 0.0,
     )
 
 
-def same_kind(trial: TrialSpec) -> tuple[str, str]:
-    """What trials must agree on to have the same costs; model and data are a study's."""
-    return trial.optimizer, trial.dtype
+def bytes_per_shape(kinds: Sequence[Kind]) -> float:
+    """What a process keeps of each shape that it compiled, the mean over all workers."""
+    grown = sum(kind.trained_bytes - kind.evaluated_bytes for kind in kinds)
+    return grown / max(1, sum(_new_shapes(kind.updates) for kind in kinds))
+
+
+def _new_shapes(timed: Sequence[Timed]) -> int:
+    return sum(one.new_shapes for one in timed)
 
 
 def _fitted(timed: Sequence[Timed], *, with_fixed: bool) -> tuple[float, Line]:

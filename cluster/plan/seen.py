@@ -23,26 +23,35 @@ class Timed:
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """What was seen of one kind of trial. `peaks` are (rows, bytes) after micro-batches of the longest rows.
+    """What was seen of one kind of trial, in the order of its fields; `..._bytes` are the process's peak so far.
 
-    `evaluated_bytes` is the peak after an evaluation of the longest rows, which came after the first of `peaks`.
-    `seconds_tracing` includes the `shapes_traced` that were compiled meanwhile.
+    It was traced on a micro-batch of the `rows` longest rows, padded to `length` tokens; one shape was compiled then.
+    Last came a micro-batch of the `many_rows` longest rows, without an update.
     """
 
     trial: TrialSpec
+    rows: int
+    length: int
+    many_rows: int
     seconds_tracing: float
-    shapes_traced: int
-    updates: list[Timed]
+    traced_bytes: int
     evaluations: list[Timed]
-    peaks: list[tuple[int, int]]
     evaluated_bytes: int
-    longest: int
+    updates: list[Timed]
+    trained_bytes: int
+    many_bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """What one worker saw: `lengths` are the tokens of each row of (some of) each split."""
+    """What one worker saw: `lengths` are the tokens of each row of (some of) each split.
+
+    Its process took `seconds` in all, in which cores worked for it for `seconds_of_cores`: fewer, where other work had
+    them.
+    """
 
     seconds_importing: float
+    seconds: float
+    seconds_of_cores: float
     kinds: list[Kind]
     lengths: dict[str, Ints] = field(default_factory=dict)

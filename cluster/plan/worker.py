@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from trainer.journey import Data
     from trainer.manifest import Manifest
-    from trainer.update import Learner
+    from trainer.update import Learner, MicroBatch
 
 # Rows of a split that are looked at, at most: some shards of a large data set, not all of it.
 SAMPLE_ROWS = 100_000
@@ -31,6 +31,8 @@ SAMPLE_ROWS = 100_000
 ROWS_AT_MOST = 1024
 SECONDS_EVALUATING = 3.0
 MANY = 4
+# The noise of the hundredth would be measured.
+UPDATES_AT_MOST = 98
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +93,13 @@ def _seen(task: Task, tell: Callable[[float], None]) -> Seen:
     advance = told()
     tell(0.2)
     kinds = [_kind(task, trial, manifest, data, lengths, collective, advance) for trial in task.trials]
-    return Seen(seconds_importing=seconds_importing, kinds=kinds, lengths=lengths)
+    return Seen(
+        seconds_importing=seconds_importing,
+        seconds=time.time() - task.started,
+        seconds_of_cores=time.process_time(),
+        kinds=kinds,
+        lengths=lengths,
+    )
 
 
 def _sample(uri: str) -> tuple["Manifest", "Data"]:
@@ -122,57 +130,61 @@ def _kind(
 ) -> Kind:
     from cluster.lanes.worker import shape_of
     from trainer.memory import peak_bytes
-    from trainer.proof import prove
     from trainer.update import Learner
 
     started = time.monotonic()
     learner = Learner(shape_of(trial, manifest), collective)
-    micro_batch = task.micro_batches[trial.global_batch]
-    prove(trial, learner, data, micro_batch=micro_batch)
-    learner.start(trial)
-    seconds_tracing = time.monotonic() - started
-    met = set(cuts.of_proof(trial, lengths["train"], lengths["validation"], micro_batch=micro_batch))
-    shapes_traced = len(met)
-    advance()
-    longest = int(-(-lengths["train"].max() // cuts.LENGTH_MULTIPLE) * cuts.LENGTH_MULTIPLE)
     rows = max(task.micro_batches.values())
-    peaks = [_peak(learner, trial, data, lengths["train"], rows, met)]
+    longest = _longest(trial, data, lengths["train"], rows)
+    _trace(learner, trial, longest)
+    met = {cuts.compiled(*longest.tokens.shape[:2])}
+    seconds_tracing = time.monotonic() - started
+    advance()
+    traced_bytes = peak_bytes()
     evaluations = _evaluations(learner, data, met)
     evaluated_bytes = peak_bytes()
-    peaks.append(_peak(learner, trial, data, lengths["train"], rows * MANY, met))
     advance()
     updates: list[Timed] = []
     for batch in task.batches:
         sized = replace(trial, global_batch=min(batch, ROWS_AT_MOST, len(data.train)))
         updates += _updates(task, learner, sized, data, task.micro_batches[batch], met)
         advance()
+    trained_bytes = peak_bytes()
+    learner.add(_longest(trial, data, lengths["train"], rows * MANY))
     return Kind(
         trial=trial,
         seconds_tracing=seconds_tracing,
-        shapes_traced=shapes_traced,
         updates=updates,
         evaluations=evaluations,
-        peaks=peaks,
+        rows=rows,
+        many_rows=rows * MANY,
+        length=int(longest.tokens.shape[1]),
+        traced_bytes=traced_bytes,
         evaluated_bytes=evaluated_bytes,
-        longest=longest,
+        trained_bytes=trained_bytes,
+        many_bytes=peak_bytes(),
     )
 
 
-def _peak(
-    learner: "Learner", trial: TrialSpec, data: "Data", lengths: Ints, rows: int, met: set[cuts.Shape]
-) -> tuple[int, int]:
-    """The peak so far after a micro-batch of the longest rows, and how many those were."""
+def _longest(trial: TrialSpec, data: "Data", lengths: Ints, rows: int) -> "MicroBatch":
+    """A micro-batch of so many of the longest rows, again and again if there are not as many."""
     import tensorflow as tf
 
-    from trainer.memory import peak_bytes
     from trainer.share import read_arrays
     from trainer.update import MicroBatch
 
     numbers = np.resize(np.argsort(-lengths, kind="stable")[:rows], rows)
     tokens, labels = map(tf.constant, read_arrays(trial.task, data.train, numbers))
-    learner.add(MicroBatch(tokens=tokens, labels=labels, positions=tf.range(rows, dtype=tf.int64)))
-    met |= cuts.of_chunks([lengths[numbers]]).shapes
-    return rows, peak_bytes()
+    return MicroBatch(tokens=tokens, labels=labels, positions=tf.range(rows, dtype=tf.int64))
+
+
+def _trace(learner: "Learner", trial: TrialSpec, longest: "MicroBatch") -> None:
+    """Everything that a lane traces before its first trial of a kind."""
+    learner.start(trial)
+    learner.add(longest)
+    learner.add_measured(longest)
+    learner.update(global_batch=len(longest.labels), extras=(0.0,))
+    learner.evaluate(longest.tokens, longest.labels)
 
 
 def _updates(
@@ -186,17 +198,17 @@ def _updates(
     found: list[Timed] = []
     steady, began, before = 0.0, time.monotonic(), time.monotonic()
     for share in read_ahead(shares_of(trial, data.train, learner.collective.world, micro_batch, 0)):
-        enough = steady >= task.seconds_a_batch or time.monotonic() - began >= MANY * task.seconds_a_batch
+        waited = time.monotonic() - began >= MANY * task.seconds_a_batch
+        enough = waited or steady >= task.seconds_a_batch or len(found) >= UPDATES_AT_MOST
         for one in share.micro_batches:
-            (learner.add_measured if share.measured else learner.add)(one)
+            learner.add(one)
         updated = learner.update(global_batch=trial.global_batch, extras=(float(enough and task.rank == 0),))
         now = time.monotonic()
         sizes = [tuple(one.tokens.shape[:2]) for one in share.micro_batches]
         new = {cuts.compiled(*size) for size in sizes} - met
         met |= new
-        if not share.measured:
-            found.append(_timed(sizes, len(new), now - before))
-            steady += 0 if new else now - before
+        found.append(_timed(sizes, len(new), now - before))
+        steady += 0 if new else now - before
         before = now
         if updated.extras[0] or not updated.finite:
             break
