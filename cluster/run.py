@@ -9,24 +9,29 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cluster.preflight import Study
+from cluster.preflight import Study, sizes_of
 from cluster.stores import store_of
-from cluster.study import identity, placement
+from cluster.study import identity, memory, placement
+from cluster.study.at_once import RowsAtOnce
 from cluster.study.protocol import Plan
 from cluster.study.spec import ValidationLoss
 from cluster.summary import lease, query
-from cluster.summary.answers import answers, micro_batches
+from cluster.summary.answers import answers, memory_model, micro_batches
 from cluster.summary.store import Summary, check_writable
 from trainer.errors import InputError
 from trainer.report import State
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from cluster.lanes.schedule import Event, Schedule
 
 # How long a lane that lost a machine waits for another before it goes on with fewer workers: a spot machine comes
 # back in minutes or not for hours; where no machine can come, only the dead workers' resources are waited for.
 SECONDS_FOR_MACHINES = 300.0
 SECONDS_FOR_WORKERS = 15.0
+# TensorFlow's allocator asks for regions of memory of twice the size each time: under a limit about half is used.
+HELD_FOR_USED = 2
 
 
 @contextlib.contextmanager
@@ -104,7 +109,7 @@ def training(
             gpus_per_worker=spec.resources.gpus_per_worker,
             threads=placed.threads_per_worker,
             micro_batches=study.micro_batches,
-            rows_at_once={dtype: placement.rows_at_once(spec.resources) for dtype in spec.axes.dtype},
+            rows_at_once=rows_at_once(study, query.probes(summary, spec.study)),
             memory_bytes=study.memory_bytes,
             seconds_for_workers=SECONDS_FOR_MACHINES if study.capacity.grows else SECONDS_FOR_WORKERS,
             facts={
@@ -124,6 +129,19 @@ def training(
         )
         schedule.start()
         yield schedule
+
+
+def rows_at_once(study: Study, probes: "pa.Table") -> dict[str, RowsAtOnce]:
+    """The rows with which a worker begins, for each dtype: by the last of `probes`, or by a guess of its memory."""
+    most: dict[str, int] = {}
+    for trial in study.trials:
+        if study.memory_bytes is None:
+            break
+        known = memory_model(probes, trial) or memory.guess(trial, **sizes_of(trial, study.manifest))
+        rows = known.most_rows(limit_bytes=study.memory_bytes, length=study.manifest.longest) // HELD_FOR_USED
+        most[trial.dtype] = min(rows, most.get(trial.dtype, rows))
+    resources = study.spec.resources
+    return {dtype: placement.rows_at_once(resources, most.get(dtype)) for dtype in study.spec.axes.dtype}
 
 
 def _write_lost(summary: Summary, study: str, error: str) -> None:

@@ -5,10 +5,12 @@ import math
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cluster.study.memory import MemoryModel
 from cluster.study.protocol import NO_LOSS
 from cluster.summary import query
 from cluster.summary.store import Summary
 from cluster.summary.tables import COMPLETED, OUT_OF_MEMORY
+from trainer.trial import TrialSpec
 
 
 def answers(summary: Summary, study: str, spec_hash: str) -> dict[str, float]:
@@ -27,6 +29,16 @@ def micro_batches(summary: Summary, study: str, spec_hash: str) -> dict[str, int
     told = trials.filter(pc.field("micro_batch_next").is_valid() & (pc.field("spec_hash") == spec_hash))
     smallest = told.group_by("dtype").aggregate([("micro_batch_next", "min")])
     return dict(zip(smallest["dtype"].to_pylist(), smallest["micro_batch_next_min"].to_pylist(), strict=True))
+
+
+def memory_model(probes: pa.Table, trial: TrialSpec) -> MemoryModel | None:
+    """The memory of a worker with trials like this one, as the last of its study's `probes` that measured it tells."""
+    of_kind = (pc.field("kind") == "memory") & (pc.field("dtype") == trial.dtype)
+    rows = probes.filter(of_kind & (pc.field("optimizer") == trial.optimizer) & pc.field("fit_base_bytes").is_valid())
+    if not rows.num_rows:
+        return None
+    last = rows.take(pc.sort_indices(rows, sort_keys=[("probed_at", "descending")])[:1]).to_pylist()[0]
+    return MemoryModel(base_bytes=last["fit_base_bytes"], bytes_per_place=last["fit_bytes_per_place"], measured=True)
 
 
 def losses(trials: pa.Table) -> dict[str, float]:
