@@ -15,6 +15,7 @@ from pathlib import Path
 SIGNS = (
     "RESOURCE_EXHAUSTED",
     "ResourceExhausted",
+    "MemoryError",
     "OOM when allocating",
     "Out of memory",
     "out of memory",

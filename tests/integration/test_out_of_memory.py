@@ -59,8 +59,8 @@ def ran(folder: Path, summary: str, **environment: str) -> Summary:
         "task": "classification",
         "model": {"factory": "short:build"},
         "axes": {"global_batch": ["full"], "learning_rate": 0.01, "seeds": 1},
-        "budget": {"updates": 400},
-        "evaluate_every": {"updates": 100},
+        "budget": {"updates": 40},
+        "evaluate_every": {"updates": 10},
         "checkpoint_every_seconds": 0.3,
         "resources": {"workers": 2, "lanes": 1, "cpus_per_worker": 0.5, "memory_gib": 4},
     }
@@ -68,7 +68,7 @@ def ran(folder: Path, summary: str, **environment: str) -> Summary:
     (folder / "short.py").write_text(SHORT)
     command = [str(Path(sys.executable).with_name("batchscope")), "run", "study.yaml"]
     environ = {**os.environ, **environment}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, cwd=folder, env=environ)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False, cwd=folder, env=environ)
     assert done.returncode == 0, done.stderr
     if environment:
         assert "2 out of memory and resumed in smaller micro-batches" in done.stderr
@@ -92,15 +92,14 @@ def test_whoever_runs_out_of_memory_all_go_on_in_half_the_rows_from_the_checkpoi
     assert told == [(1, "OUT_OF_MEMORY", 26, 16), (2, "OUT_OF_MEMORY", 16, 8), (3, "COMPLETED", 8, None)]
     assert [row["trial_id"] for row in rows] == [whole["trial_id"]] * 3
     assert "not so many rows" in rows[0]["error"]
-    assert 0 < rows[0]["updates"] < 400
+    assert 0 < rows[0]["updates"] < 40
     assert "std::bad_alloc" in rows[1]["error"]
     assert rows[2]["seconds_resumed"] > 0
     assert all(row["peak_memory_bytes"] < 4 * 2**30 for row in (rows[0], rows[2]))
 
     found, expected = curve(short), curve(undisturbed)
-    assert (
-        [update for update, _ in found] == [update for update, _ in expected] == [0, 100, 200, 300, 400][-len(found) :]
-    )
+    assert [update for update, _ in found] == [update for update, _ in expected]
+    assert found[-1][0] == 40
     assert [loss for _, loss in found] == pytest.approx([loss for _, loss in expected], rel=1e-4)
     counted = query.states(query.trials(short))
     assert (counted["trials"], counted["completed"], counted["out_of_memory"]) == (1, 1, 0)
