@@ -74,7 +74,10 @@ def kernel_path(layer: Any) -> str:
     usual = layer.use_bias and layer.activation is keras.activations.tanh
     if not (usual and layer.recurrent_activation is keras.activations.sigmoid):
         return "keras"
-    return "cudnn" if tf.config.list_logical_devices("GPU") else "xla"
+    if tf.config.list_logical_devices("GPU"):
+        return "cudnn"
+    # In half precision the recurrence's gradients of a weight, sums over all tokens, would be rounded too often.
+    return "xla" if layer.compute_dtype in ("float32", "float64") else "keras"
 
 
 def kernel_paths(model: keras.Model) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 TASKS = ("classification", "regression", "language_model")
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop", "adagrad", "adadelta")
 WITH_BETA2 = ("adam", "adamw")
-DTYPES = ("float32", "float64")
+DTYPES = ("float32", "float64", "mixed_bfloat16", "mixed_float16")
 SCHEDULES = ("constant", "linear", "cosine")
 DURATION_UNITS = ("epochs", "examples", "updates", "seconds")
 

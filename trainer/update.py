@@ -19,6 +19,7 @@ from trainer.beta2 import Beta2
 from trainer.collective import Collective
 from trainer.dropout import row_keys
 from trainer.inputs import TEXT, Inputs
+from trainer.scaling import LossScale
 from trainer.trial import WITH_BETA2, ModelSpec, TrialSpec
 
 OPTIMIZERS: dict[str, Any] = {
@@ -46,6 +47,11 @@ class Shape:
     optimizer: str
     dtype: str
     inputs: Inputs = TEXT
+
+    @property
+    def weights_dtype(self) -> str:
+        """That of weights, losses, sums and the optimiser's state, also where the model computes in half precision."""
+        return "float64" if self.dtype == "float64" else "float32"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,14 +92,15 @@ class Learner:
         self.model = model.training_twin(self._plain(seed=0))
         self.variables = [variable.value for variable in self.model.trainable_variables]
         self.optimizer = OPTIMIZERS[shape.optimizer]()
-        self._beta2 = Beta2(shape.dtype) if shape.optimizer in WITH_BETA2 else None
+        self._beta2 = Beta2(shape.weights_dtype) if shape.optimizer in WITH_BETA2 else None
         if self._beta2:
             self.optimizer.beta_2 = self._beta2
         self.optimizer.build(self.model.trainable_variables)
         self._optimizer_start = [variable.numpy() for variable in self.optimizer.variables]
         self._seed = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self._clip_norm = tf.Variable(np.inf, dtype=shape.dtype, trainable=False)
+        self._clip_norm = tf.Variable(np.inf, dtype=shape.weights_dtype, trainable=False)
         self._sums = [tf.Variable(tf.zeros_like(variable), trainable=False) for variable in self.variables]
+        self._scale = LossScale(shape.dtype)
         self._loss_sum = tf.Variable(0, dtype=tf.float64, trainable=False)
         self._targets = tf.Variable(0, dtype=tf.float64, trainable=False)
         self._trace()
@@ -107,6 +114,7 @@ class Learner:
         if self._beta2:
             self._beta2.assign(trial.beta2)
         self._seed.assign(trial.seed)
+        self._scale.start()
         self._clip_norm.assign(np.inf if trial.clip_norm is None else trial.clip_norm)
         self._clear()
 
@@ -116,11 +124,18 @@ class Learner:
 
     def add(self, micro_batch: MicroBatch) -> None:
         """Add a micro-batch's gradients and losses, summed over its rows, to this worker's share."""
-        self._add(micro_batch.tokens, micro_batch.labels, micro_batch.positions)
+        added = False
+        while not added:
+            done = self._add(micro_batch.tokens, micro_batch.labels, micro_batch.positions)
+            # Nothing waits for the answer where there can be but one.
+            added = not self._scale.used or bool(done)
 
     def add_measured(self, micro_batch: MicroBatch) -> float:
         """`add`, and the squared norm of the micro-batch's own sum of gradients (`trainer.noise`)."""
-        return float(self._add_measured(micro_batch.tokens, micro_batch.labels, micro_batch.positions))
+        while True:
+            squared, added = self._add_measured(micro_batch.tokens, micro_batch.labels, micro_batch.positions)
+            if not self._scale.used or added:
+                return float(squared)
 
     def update(self, *, global_batch: int, extras: tuple[float, ...] = ()) -> Updated:
         """Sum over the workers, divide by the global batch (or its targets), and change the weights once.
@@ -194,17 +209,23 @@ class Learner:
             self._update_once, input_signature=[tf.TensorSpec([], tf.float64), tf.TensorSpec([None], tf.float64)]
         )
 
-    def _add_rows(self, tokens: Any, labels: Any, positions: Any) -> None:
-        self._added(tokens, labels, positions)
+    def _add_rows(self, tokens: Any, labels: Any, positions: Any) -> Any:
+        return self._added(tokens, labels, positions)[1]
 
-    def _add_measured_rows(self, tokens: Any, labels: Any, positions: Any) -> Any:
-        return noise.squared_norm(self._added(tokens, labels, positions))
+    def _add_measured_rows(self, tokens: Any, labels: Any, positions: Any) -> tuple[Any, Any]:
+        gradients, added = self._added(tokens, labels, positions)
+        return noise.squared_norm(gradients), added
 
-    def _added(self, tokens: Any, labels: Any, positions: Any) -> list[Any]:
+    def _added(self, tokens: Any, labels: Any, positions: Any) -> tuple[list[Any], Any]:
+        """The gradients of some rows, and whether they were added, or must be computed again (`trainer.scaling`)."""
         with tf.GradientTape() as tape, row_keys(self._seed, positions):
-            logits = self.model(tokens, training=True)
+            logits = tf.cast(self.model(tokens, training=True), self.shape.weights_dtype)
             total = tf.reduce_sum(loss.per_row(self.shape.task, labels, logits))
-        gradients = tape.gradient(total, self.variables)
+            scaled = self._scale.scaled(total)
+        gradients = self._scale.unscaled(tape.gradient(scaled, self.variables))
+        return gradients, self._scale.use(gradients, lambda: self._take(gradients, total, labels))
+
+    def _take(self, gradients: list[Any], total: Any, labels: Any) -> None:
         for sums, gradient in zip(self._sums, gradients, strict=True):
             if isinstance(gradient, tf.IndexedSlices):
                 sums.scatter_add(gradient)
@@ -212,10 +233,9 @@ class Learner:
                 sums.assign_add(gradient)
         self._loss_sum.assign_add(tf.cast(total, tf.float64))
         self._targets.assign_add(tf.reduce_sum(loss.targets(self.shape.task, labels)))
-        return list(gradients)
 
     def _evaluate_rows(self, tokens: Any, labels: Any) -> tuple[Any, Any, Any]:
-        logits = self.model(tokens, training=False)
+        logits = tf.cast(self.model(tokens, training=False), self.shape.weights_dtype)
         losses = tf.cast(loss.per_row(self.shape.task, labels, logits), tf.float64)
         right, targets = loss.right(self.shape.task, labels, logits), loss.targets(self.shape.task, labels)
         return tf.reduce_sum(losses), tf.reduce_sum(right), tf.reduce_sum(targets)
@@ -233,12 +253,12 @@ class Learner:
         if self.shape.task != "language_model":
             targets = global_batch
         divisor = tf.maximum(targets, 1)
-        count = tf.cast(divisor, self.shape.dtype)
+        count = tf.cast(divisor, self.shape.weights_dtype)
         return loss_sum / divisor, [total / count for total in totals], targets, extras
 
     def _sum_over_workers(self, head: Any, totals: list[Any]) -> tuple[Any, list[Any]]:
         """One all-reduce of one vector: some numbers and every gradient."""
-        head = tf.cast(head, self.shape.dtype)
+        head = tf.cast(head, self.shape.weights_dtype)
         flat = tf.concat([head, *(tf.reshape(total, [-1]) for total in totals)], 0)
         sizes = [tf.size(head), *(tf.size(total) for total in totals)]
         head, *parts = tf.split(self.collective.sum(flat), sizes)

@@ -35,16 +35,14 @@ def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
-def one_of(known: Iterable[str], *, later: Iterable[str] = ()) -> Callable[[object], str]:
-    """A check for one of the names `known`; those in `later` are refused as not built yet."""
-    names, not_yet = list(known), list(later)
+def one_of(known: Iterable[str]) -> Callable[[object], str]:
+    """A check for one of the names `known`."""
+    names = list(known)
 
     def check(value: object) -> str:
         if isinstance(value, str) and value in names:
             return value
         remedy = f"use one of {', '.join(names)}"
-        if value in not_yet:
-            raise ValueError(f"it comes in a later release, {remedy}")
         raise ValueError(f"{remedy}{nearest(str(value), names)}")
 
     return check

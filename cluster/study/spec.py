@@ -36,7 +36,7 @@ _FEWEST_RATES = 3
 
 Task = Annotated[str, BeforeValidator(forms.one_of(TASKS))]
 Optimizer = Annotated[str, BeforeValidator(forms.one_of(OPTIMIZERS))]
-Dtype = Annotated[str, BeforeValidator(forms.one_of(DTYPES, later=["mixed_bfloat16", "mixed_float16"]))]
+Dtype = Annotated[str, BeforeValidator(forms.one_of(DTYPES))]
 GlobalBatch = Annotated[int | str, BeforeValidator(forms.global_batch)]
 MicroBatch = Annotated[int | str, BeforeValidator(forms.micro_batch)]
 Seed = Annotated[int, Field(ge=0, le=_LARGEST_SEED)]

@@ -185,7 +185,7 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     ),
     ({"axes.optimizer": "adamm"}, ["axes.optimizer is", '"adamm"', "did you mean 'adam'"]),
     ({"axes.optimizer": ["adam", "adam"]}, ["axes.optimizer", "adam stands twice", "remove one"]),
-    ({"axes.dtype": ["mixed_float16"]}, ["axes.dtype[0]", '"mixed_float16"', "later release", "float32, float64"]),
+    ({"axes.dtype": ["mixed_float8"]}, ["axes.dtype[0]", '"mixed_float8"', "float32, float64", "'mixed_float16'"]),
     ({"axes.seeds": 0}, ["axes.seeds", "0", "at least 1"]),
     ({"axes.seeds": 2024}, ["axes.seeds", "2024", "write [2024]"]),
     ({"axes.seeds": [-1]}, ["axes.seeds[0]", "-1", "from 0 to 2147483647"]),
