@@ -33,7 +33,14 @@ class RightPaddedLSTM(keras.layers.LSTM):  # type: ignore[misc]
         lengths = tf.reduce_sum(tf.cast(mask, tf.int32), axis=1)
         if self.go_backwards:
             sequences = tf.reverse_sequence(sequences, lengths, seq_axis=1)
-        states = self._all_states(sequences, training)
+        if kernel_path(self) == "xla":
+            weights = self.cell.kernel.value, self.cell.bias.value, self.cell.recurrent_kernel.value
+            every = self.return_sequences
+            states = recurrence.states(sequences, lengths, *weights, every_token=every, strands=recurrence.strands())
+            if not every:
+                return states
+        else:
+            states = self._all_states(sequences, training)
         if not self.return_sequences:
             return tf.gather(states, lengths - 1, axis=1, batch_dims=1)
         if self.go_backwards:
@@ -47,9 +54,6 @@ class RightPaddedLSTM(keras.layers.LSTM):  # type: ignore[misc]
 
     def _all_states(self, sequences: Any, training: bool) -> Any:
         """The unmasked forward layer's output at every token, whatever this layer's own flags are."""
-        if kernel_path(self) == "xla":
-            z_TBG = tf.tensordot(tf.transpose(sequences, [1, 0, 2]), self.cell.kernel.value, 1) + self.cell.bias.value
-            return tf.transpose(recurrence.states(z_TBG, self.cell.recurrent_kernel.value), [1, 0, 2])
         flags = self.return_sequences, self.go_backwards
         self.return_sequences, self.go_backwards = True, False
         try:

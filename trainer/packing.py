@@ -1,0 +1,99 @@
+"""Packing: right-padded rows laid out token by token with hardly any of their padding, for a loop of fixed shapes.
+
+The rows of a micro-batch, longest first, are dealt to strands, row i to strand i % S: each strand is computed on its
+own, by another thread, and all have the same shapes. A strand goes through PHASES phases, each with fewer rows than the
+one before: a row whose tokens are over drops out at the end of a phase. The places of a strand are the rows of token 0,
+of token 1, and so on. Of the places of random batches of package descriptions (up to 200 tokens, 67 in the mean) 80 %
+are tokens at 16 rows and 86 % at 64 in micro-batches of 32, where padding each to its longest row made it 41 % and 53 %.
+
+Shapes: B rows of T tokens; S strands of N rows and P places. N is a multiple of ROWS_MULTIPLE (the loop takes 13 us a
+token for 4 rows of 128 units and 10 for 2).
+"""
+
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+PHASES = 4
+ROWS_MULTIPLE = 4
+TOKENS_AT_LEAST = 32
+
+
+class Packing(NamedTuple):
+    """Where everything is. Of a strand all but `source_SP` and `real_SP` is the same in every strand.
+
+    `rows` is N; `ends` the number of tokens after which each phase is over; `room` the places to be computed with, of
+    which only few numbers occur; `source_SP` what stands at a place, in rows laid end to end [B * T], and `real_SP`
+    whether it is a token and no padding; `before` the place of the token before, for all places that follow the first
+    `first` ones, which have none; `place_BT` the place of a row's token in strands laid end to end, [B, T].
+    """
+
+    rows: Any
+    ends: Any
+    room: Any
+    source_SP: Any
+    real_SP: Any
+    before: Any
+    first: Any
+    place_BT: Any
+
+
+def widths(rows: Any) -> list[Any]:
+    """The rows of each phase, of a strand of `rows`: numbers or tensors."""
+    return [_up(-(-rows * (PHASES - phase) // PHASES), ROWS_MULTIPLE) for phase in range(PHASES)]
+
+
+def pack(lengths: Any, tokens: Any, strands: int) -> Packing:
+    """The packing of rows of these `lengths` (int32 [B], at most `tokens`)."""
+    batch = tf.shape(lengths)[0]
+    order = tf.argsort(lengths, direction="DESCENDING", stable=True)
+    rows = _up(-(-batch // strands), ROWS_MULTIPLE)
+    missing = rows * strands - batch
+    dealt_NS = tf.reshape(tf.pad(order, [[0, missing]]), [rows, strands])
+    lengths_NS = tf.reshape(tf.pad(tf.gather(lengths, order), [[0, missing]]), [rows, strands])
+    width = tf.stack(widths(rows))
+    # The longest row that the next phase does not have: rows are in order, and no strand's are longer than the first's.
+    ends = tf.gather(tf.pad(lengths_NS[:, 0], [[0, 1]]), tf.concat([width[1:], [0]], 0))
+    starts = tf.pad(ends[:-1], [[1, 0]])
+    stops = tf.cumsum((ends - starts) * width)
+    # A token's place is `token * width + row` beside something that its phase says.
+    shift = stops - ends * width
+    places = tf.range(stops[-1])
+    phase = tf.searchsorted(stops, places, side="right")
+    flat, wide = places - tf.gather(shift, phase), tf.gather(width, phase)
+    token, row = flat // wide, flat % wide
+    first = tf.reduce_sum(tf.cast(token == 0, tf.int32))
+    token_of, row_of = token[first:] - 1, row[first:]
+    rank = tf.math.invert_permutation(order)[:, None]
+    own = tf.range(tokens)[None, :]
+    source_SP, real_SP = [], []
+    for strand in range(strands):
+        source_SP.append(tf.gather(dealt_NS[:, strand], row) * tokens + token)
+        real_SP.append(token < tf.gather(lengths_NS[:, strand], row))
+    return Packing(
+        rows=rows,
+        ends=ends,
+        room=rows * _power_of_two(tf.maximum(TOKENS_AT_LEAST, -(-stops[-1] // rows))),
+        source_SP=source_SP,
+        real_SP=real_SP,
+        before=_place(token_of, row_of, ends, shift, width),
+        first=first,
+        place_BT=tf.minimum(_place(own, rank // strands, ends, shift, width), stops[-1] - 1) + rank % strands * stops[-1],
+    )
+
+
+def _place(token: Any, row: Any, ends: Any, shift: Any, width: Any) -> Any:
+    """The place in its strand; what is no token of a row has some place or none."""
+    phase = tf.searchsorted(ends, tf.reshape(token, [-1]), side="right")
+    phase = tf.reshape(tf.minimum(phase, PHASES - 1), tf.shape(token))
+    return tf.gather(shift, phase) + token * tf.gather(width, phase) + row
+
+
+def _up(number: Any, multiple: int) -> Any:
+    return -(-number // multiple) * multiple
+
+
+def _power_of_two(number: Any) -> Any:
+    """The least that is not below a positive int32."""
+    bits = tf.reduce_sum(tf.cast(tf.bitwise.right_shift(number - 1, tf.range(31)) > 0, tf.int32))
+    return tf.bitwise.left_shift(1, bits)
