@@ -1,0 +1,80 @@
+"""Packed rows: every token has one place, hardly any place is padding, and XLA sees few shapes."""
+
+import numpy as np
+import pytest
+
+tf = pytest.importorskip("tensorflow")
+
+from trainer import packing, recurrence  # noqa: E402
+
+pytestmark = pytest.mark.tf
+TOKENS = 200
+
+
+def lengths_of(rows: int, seed: int) -> np.ndarray:
+    """Lengths as those of package descriptions: 67 tokens in the mean, a few long ones, cut at 200; some are equal."""
+    drawn = np.random.default_rng(seed).lognormal(4.0, 0.65, rows)
+    return np.clip(drawn, 1, TOKENS).astype("int32")
+
+
+@pytest.mark.parametrize("strands", [1, 2, 3])
+@pytest.mark.parametrize("rows", [1, 4, 5, 16, 33])
+def test_every_token_has_one_place_and_knows_the_one_before(rows: int, strands: int) -> None:
+    for seed in range(3):
+        lengths = lengths_of(rows, seed)
+        tokens = int(lengths.max()) + seed
+        found = packing.pack(tf.constant(lengths), tokens, strands)
+        source, real = np.concatenate(found.source_SP), np.concatenate(found.real_SP)
+        row, token = source // tokens, source % tokens
+        places = len(found.source_SP[0])
+        # A row that fills up a strand says of no token that it is real.
+        assert sorted(source[real]) == [r * tokens + t for r in range(rows) for t in range(lengths[r])]
+        at = found.place_BT.numpy()[row[real], token[real]]
+        np.testing.assert_array_equal(at, np.flatnonzero(real))
+        assert found.place_BT.numpy().max() < len(source)
+        assert int(found.first) + len(found.before) == places <= int(found.room)
+        for strand in range(strands):
+            here = slice(strand * places + int(found.first), (strand + 1) * places)
+            before = strand * places + found.before.numpy()
+            follows = real[here]
+            np.testing.assert_array_equal(source[here][follows] - 1, source[before][follows])
+            assert (token[strand * places : here.start] == 0).all()
+
+
+@pytest.mark.parametrize(("rows", "strands", "least"), [(8, 1, 0.65), (16, 1, 0.75), (16, 2, 0.55), (32, 1, 0.65)])
+def test_hardly_any_place_is_padding_and_shapes_are_few(rows: int, strands: int, least: float) -> None:
+    real, places, shapes = 0, 0, set()
+    for seed in range(60):
+        lengths = lengths_of(rows, seed)
+        found = packing.pack(tf.constant(lengths), TOKENS, strands)
+        real, places = real + int(lengths.sum()), places + sum(map(len, found.source_SP))
+        shapes.add((int(found.rows), int(found.room)))
+    assert real / places >= least
+    # XLA compiles once for each: no more than lengths up to 200, doubling from 32, can be.
+    assert len(shapes) <= 4
+    assert len({number for number, _ in shapes}) == 1
+
+
+@pytest.mark.parametrize("every_token", [False, True])
+def test_strands_change_nothing_beyond_rounding(every_token: bool) -> None:
+    random = np.random.default_rng(7)
+    rows, tokens, inputs, units = 23, 21, 3, 4
+    # Ties, so that phases are over as soon as they begin, and a row of nothing.
+    lengths = tf.constant(random.choice([1, 5, 5, 21, 0], rows), tf.int32)
+    sizes = [(rows, tokens, inputs), (inputs, 4 * units), (4 * units,), (units, 4 * units)]
+    x, kernel, bias, recurrent = (tf.constant(random.normal(size=size)) for size in sizes)
+    weighed = random.normal(size=(rows, tokens, units) if every_token else (rows, units))
+
+    @tf.function
+    def computed(strands: int) -> list:
+        with tf.GradientTape() as tape:
+            tape.watch([x, kernel, bias, recurrent])
+            found = recurrence.states(x, lengths, kernel, bias, recurrent, every_token=every_token, strands=strands)
+            total = tf.reduce_sum(found * weighed)
+        return [found, *tape.gradient(total, [x, kernel, bias, recurrent])]
+
+    alone = computed(1)
+    assert not alone[0].numpy()[lengths == 0].any()
+    for strands in (2, 3):
+        for one, other in zip(computed(strands), alone, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-13)
