@@ -39,7 +39,8 @@ class Costs:
 
     `seconds_tracing` is for building, tracing and proving it once in a process, without what is compiled meanwhile:
     `seconds_compiling` for each shape it trains in, `seconds_compiling_forward` for each that it only evaluates in.
-    `memory` is with one shape compiled, `bytes_per_shape` what each further one keeps.
+    `memory` is with one shape compiled, `bytes_per_shape` what each further one keeps. `idle`
+    is the part of the measured seconds in which the machine worked for it and not for others.
     """
 
     seconds_per_update: float
@@ -53,6 +54,7 @@ class Costs:
     high: float
     memory: MemoryModel
     bytes_per_shape: float
+    idle: float
     measured: bool
 
     def update(self, cuts: Cuts) -> float:
@@ -90,5 +92,6 @@ def guess(trial: TrialSpec, *, vocabulary_size: int, outputs: int, memory: Memor
         high=GUESS_HIGH,
         memory=memory,
         bytes_per_shape=GUESSED_SHAPE_BYTES,
+        idle=1.0,
         measured=False,
     )

@@ -18,8 +18,11 @@ from cluster.study.memory import MemoryModel
 LEAST_SPREAD = 0.1
 
 
-def costs(seen: Sequence[Seen], kind: int, guessed: MemoryModel) -> Costs:
-    """The costs of kind number `kind`, of which every worker saw the same; `guessed` stands in where nothing grew."""
+def costs(seen: Sequence[Seen], kind: int, guessed: MemoryModel, *, together: bool) -> Costs:
+    """The costs of kind number `kind`, of which every worker saw the same; `guessed` stands in where nothing grew.
+
+    `together` says that workers waited for each other, so that what cores did for them says nothing of other work.
+    """
     kinds = [worker.kinds[kind] for worker in seen]
     updates = list(chain.from_iterable(one.updates for one in kinds))
     chunks = list(chain.from_iterable(one.evaluations for one in kinds))
@@ -28,8 +31,8 @@ def costs(seen: Sequence[Seen], kind: int, guessed: MemoryModel) -> Costs:
     compiling = _compiling(updates, per_update, training)
     forward = _compiling(chunks, 0.0, evaluation)
     tracing = np.mean([one.seconds_tracing - compiling for one in kinds])
+    alone = 1.0 if together else idle(seen)
     spread = max(LEAST_SPREAD, *(_spread(one.updates, per_update, training) for one in kinds))
-    idle = min(1.0, float(np.mean([worker.seconds_of_cores / worker.seconds for worker in seen])))
     return Costs(
         seconds_per_update=per_update,
         training=training,
@@ -38,12 +41,18 @@ def costs(seen: Sequence[Seen], kind: int, guessed: MemoryModel) -> Costs:
         seconds_compiling=compiling,
         seconds_compiling_forward=forward,
         seconds_importing=float(np.mean([worker.seconds_importing for worker in seen])),
-        low=min(idle, 1 / (1 + spread)),
+        low=min(alone, 1 / (1 + spread)),
         high=1 + spread,
         memory=memory(kinds, guessed),
         bytes_per_shape=bytes_per_shape(kinds),
+        idle=alone,
         measured=True,
     )
+
+
+def idle(seen: Sequence[Seen]) -> float:
+    """The part of its time in which cores worked for a worker: what is missing to 1 went to other work."""
+    return min(1.0, sum(one.seconds_of_cores for one in seen) / sum(one.seconds for one in seen))
 
 
 def memory(kinds: Sequence[Kind], guessed: MemoryModel) -> MemoryModel:

@@ -41,6 +41,11 @@ class Plan:
     price: prices.Price
     machines: int | None
 
+    @property
+    def busy(self) -> float:
+        """The part of the workers' time that other work of the machine had during the calibration."""
+        return 1 - min(one.costs.idle for one in self.points)
+
     def usd(self, outlook: Outlook) -> float | None:
         """What the machines cost from the command's start to its end."""
         if self.machines is None:
@@ -158,7 +163,7 @@ def _calibrated(
         seen = calibrate(study, workers=workers, tell=told)
         of_these = [trial for trial in study.trials if study.workers[trial.global_batch] == workers]
         for number, (kind, trial) in enumerate(kinds(of_these).items()):
-            fitted = fit.costs(seen, number, guessed_memory(study, trial))
+            fitted = fit.costs(seen, number, guessed_memory(study, trial), together=workers > 1)
             found[workers, *kind] = replace(fitted, memory=fitted.memory.above(RAY_BYTES))
     split = study.manifest.splits
     lengths = Lengths(**seen[0].lengths, rows={name: split[name].rows for name in SPLITS})

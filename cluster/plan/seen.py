@@ -46,8 +46,8 @@ class Kind:
 class Seen:
     """What one worker saw: `lengths` are the tokens of each row of (some of) each split.
 
-    Its process took `seconds` in all, in which cores worked for it for `seconds_of_cores`: fewer, where other work had
-    them.
+    The kinds took `seconds`, in which cores worked for it for `seconds_of_cores`: fewer, where other work had them or
+    where it waited for other workers of its lane.
     """
 
     seconds_importing: float

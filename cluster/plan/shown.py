@@ -16,6 +16,8 @@ from cluster.report.table import Column
 
 SCHEMA_VERSION = 1
 GIB = 2**30
+# Below it, other work is not worth a word.
+BUSY = 0.2
 _COLUMNS = [
     Column("global_batch", ("global batch", "rows")),
     Column("optimizer", ("", "optimizer")),
@@ -118,6 +120,11 @@ def _head(plan: Plan) -> list[str]:
     if plan.source == "guess":
         why = plan.why_guessed or "nothing was measured"
         lines.append(f"ALL FIGURES OF TIME AND MEMORY ARE GUESSES: {why}; right to a factor of two or so")
+    elif plan.busy > BUSY:
+        lines.append(
+            f"other work had {plan.busy:.0%} of this machine's time during the calibration: left "
+            "alone, it comes nearer to the lower ends"
+        )
     elif study.capacity.where != "this machine":
         lines.append("measured on this machine: the cluster's may be faster or slower")
     return lines + ([placed.note] if placed.note else [])
@@ -190,6 +197,7 @@ def to_json(plan: Plan) -> dict[str, Any]:
         "study": study.spec.study,
         "source": plan.source,
         "why_guessed": plan.why_guessed,
+        "busy": plan.busy,
         "lanes": study.placed.lanes,
         "workers": study.placed.workers,
         "threads_per_worker": study.placed.threads_per_worker,

@@ -92,11 +92,12 @@ def _seen(task: Task, tell: Callable[[float], None]) -> Seen:
 
     advance = told()
     tell(0.2)
+    began, cores = time.monotonic(), time.process_time()
     kinds = [_kind(task, trial, manifest, data, lengths, collective, advance) for trial in task.trials]
     return Seen(
         seconds_importing=seconds_importing,
-        seconds=time.time() - task.started,
-        seconds_of_cores=time.process_time(),
+        seconds=time.monotonic() - began,
+        seconds_of_cores=time.process_time() - cores,
         kinds=kinds,
         lengths=lengths,
     )
