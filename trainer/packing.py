@@ -78,7 +78,8 @@ def pack(lengths: Any, tokens: Any, strands: int) -> Packing:
         real_SP=real_SP,
         before=_place(token_of, row_of, ends, shift, width),
         first=first,
-        place_BT=tf.minimum(_place(own, rank // strands, ends, shift, width), stops[-1] - 1) + rank % strands * stops[-1],
+        place_BT=tf.minimum(_place(own, rank // strands, ends, shift, width), stops[-1] - 1)
+        + rank % strands * stops[-1],
     )
 
 

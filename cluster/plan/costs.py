@@ -1,7 +1,8 @@
 """What a worker's work costs: seconds as sums over micro-batches, bytes as a line; measured, or guessed by arithmetic.
 
-An update costs a fixed part, and each of its micro-batches a fixed part, a part for each of its tokens (the loop of the
-recurrence, whatever the rows) and one for each of its places. `low` and `high` are factors of the expected seconds.
+An update costs a fixed part, and each of its micro-batches a fixed part, a part for each token of its longest row (the
+loop of the recurrence, whatever the rows), one for each of its places (what is computed of padding too) and one for
+each that is packed (the recurrence). `low` and `high` are factors of the expected seconds.
 """
 
 from dataclasses import dataclass
@@ -22,15 +23,17 @@ GUESS_LOW, GUESS_HIGH = 0.4, 2.5
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """Seconds of some micro-batches: for each, for each token of its padded length, for each place."""
+    """Seconds of some micro-batches: for each, for each token of its longest row, for each place and packed place."""
 
     each: float
     token: float
     place: float
+    packed: float
 
     def seconds(self, cuts: Cuts) -> float:
         """The sum over all of them."""
-        return self.each * cuts.count + self.token * cuts.tokens + self.place * cuts.places
+        several = self.each * cuts.count + self.token * cuts.tokens
+        return several + self.place * cuts.places + self.packed * cuts.packed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +80,8 @@ def guess(trial: TrialSpec, *, vocabulary_size: int, outputs: int, memory: Memor
         return Line(
             each=GUESSED_MICRO_BATCH_SECONDS * passes / 3,
             token=GUESSED_TOKEN_SECONDS * loops * passes / 3,
-            place=flops * passes / GUESSED_FLOPS,
+            place=0.0,
+            packed=flops * passes / GUESSED_FLOPS,
         )
 
     return Costs(

@@ -17,9 +17,9 @@ from trainer.trial import TrialSpec
 Ints = npt.NDArray[np.int64]
 Shape = tuple[int, int]
 
-# Those of `trainer.recurrence`, `trainer.rows`, `trainer.noise`, `trainer.proof` and `trainer.evaluate`, most of which
+# Those of `trainer.packing`, `trainer.rows`, `trainer.noise`, `trainer.proof` and `trainer.evaluate`, most of which
 # import TensorFlow; a test compares them.
-ROWS_MULTIPLE, TOKENS_AT_LEAST, LENGTH_MULTIPLE = 8, 32, 8
+PHASES, ROWS_MULTIPLE, TOKENS_AT_LEAST, LENGTH_MULTIPLE = 4, 4, 32, 8
 NOISE_EVERY, NOISE_PARTS = 100, 8
 PROOF_ROWS, PROOF_SMALL, PROOF_PIECE = 64, 5, 7
 EVALUATION_ROWS, EVALUATION_RUN, LANGUAGE_PARTS = 256, 8192, 8
@@ -31,34 +31,62 @@ ROWS_LOOKED_AT = 200_000
 
 @dataclass(frozen=True, kw_only=True)
 class Cuts:
-    """Some micro-batches: their number, their padded lengths summed, rows x padded length summed, and their shapes."""
+    """Some micro-batches: their number, the longest rows' tokens summed, places and packed places, and their shapes.
+
+    A place is a token of a row, padding included; of the packed ones hardly any is padding (`trainer.packing`).
+    """
 
     count: float
     tokens: float
     places: float
+    packed: float
     shapes: frozenset[Shape] = frozenset()
 
     def times(self, factor: float) -> "Cuts":
         """As many times so many; the shapes are the same."""
         return Cuts(
-            count=self.count * factor, tokens=self.tokens * factor, places=self.places * factor, shapes=self.shapes
+            count=self.count * factor,
+            tokens=self.tokens * factor,
+            places=self.places * factor,
+            packed=self.packed * factor,
+            shapes=self.shapes,
         )
 
 
 def of_chunks(chunks: Iterable[Ints]) -> Cuts:
     """The cuts of micro-batches, each given by the lengths of its rows."""
-    sizes = [(len(chunk), -(-int(chunk.max(initial=1)) // LENGTH_MULTIPLE) * LENGTH_MULTIPLE) for chunk in chunks]
+    every = [chunk for chunk in chunks if len(chunk)]
+    longest = [int(chunk.max()) for chunk in every]
+    packed = [_packed(chunk) for chunk in every]
     return Cuts(
-        count=len(sizes),
-        tokens=sum(length for _, length in sizes),
-        places=sum(rows * length for rows, length in sizes),
-        shapes=frozenset(compiled(*size) for size in sizes if size[0]),
+        count=len(every),
+        tokens=sum(longest),
+        places=sum(len(chunk) * padded(length) for chunk, length in zip(every, longest, strict=True)),
+        packed=sum(places for _, places in packed),
+        shapes=frozenset(_compiled(rows, places) for rows, places in packed),
     )
 
 
-def compiled(rows: int, length: int) -> Shape:
-    """The shape that the recurrence of so many rows of such a padded length is compiled for."""
-    return -(-rows // ROWS_MULTIPLE) * ROWS_MULTIPLE, max(TOKENS_AT_LEAST, 1 << (length - 1).bit_length())
+def padded(length: int) -> int:
+    """The tokens to which rows are padded whose longest has `length`."""
+    return -(-length // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
+
+
+def _packed(lengths: Ints) -> tuple[int, int]:
+    """The rows and the places of a micro-batch as it is packed into one strand (`trainer.packing.pack`)."""
+    rows = -(-len(lengths) // ROWS_MULTIPLE) * ROWS_MULTIPLE
+    falling = np.zeros(rows + 1, np.int64)
+    falling[: len(lengths)] = -np.sort(-lengths)
+    parts = [-(-rows * (PHASES - phase) // PHASES) for phase in range(PHASES)]
+    widths = [-(-part // ROWS_MULTIPLE) * ROWS_MULTIPLE for part in parts]
+    ends = falling[[*widths[1:], 0]]
+    return rows, int(np.diff(ends, prepend=0) @ widths)
+
+
+def _compiled(rows: int, places: int) -> Shape:
+    """The shape that the recurrence of so many packed rows and places is compiled for."""
+    tokens = max(TOKENS_AT_LEAST, -(-places // rows))
+    return rows, rows << (tokens - 1).bit_length()
 
 
 def of_updates(trial: TrialSpec, lengths: Ints, *, workers: int, micro_batch: int, total: int) -> Cuts:
@@ -73,7 +101,7 @@ def of_updates(trial: TrialSpec, lengths: Ints, *, workers: int, micro_batch: in
     shapes: set[Shape] = set()
     for update in numbers:
         shares = [_share(trial, lengths, update, rank, workers, micro_batch) for rank in range(workers)]
-        most.append(max(shares, key=lambda share: share.places))
+        most.append(max(shares, key=lambda share: share.packed))
         shapes.update(*(share.shapes for share in shares))
     if total >= NOISE_EVERY:
         shapes |= _share(trial, lengths, NOISE_EVERY - 1, 0, workers, micro_batch, measured=True).shapes
@@ -81,6 +109,7 @@ def of_updates(trial: TrialSpec, lengths: Ints, *, workers: int, micro_batch: in
         count=float(np.mean([share.count for share in most])),
         tokens=float(np.mean([share.tokens for share in most])),
         places=float(np.mean([share.places for share in most])),
+        packed=float(np.mean([share.packed for share in most])),
         shapes=frozenset(shapes),
     )
 

@@ -94,21 +94,18 @@ def _fitted(timed: Sequence[Timed], *, with_fixed: bool) -> tuple[float, Line]:
     rows /= seconds[:, None]
     scale = np.where((size := rows.max(axis=0)) > 0, size, 1)
     found = nnls(rows / scale, np.ones(len(rows)))[0] / scale
-    return float(found[0]), Line(each=float(found[1]), token=float(found[2]), place=float(found[3]))
+    fixed, each, token, place, packed = found.tolist()
+    return fixed, Line(each=each, token=token, place=place, packed=packed)
 
 
 def _features(one: Timed, with_fixed: bool) -> tuple[float, ...]:
-    return float(with_fixed), one.count, one.tokens, one.places
-
-
-def _seconds(one: Timed, fixed: float, line: Line) -> float:
-    return fixed + line.each * one.count + line.token * one.tokens + line.place * one.places
+    return float(with_fixed), one.cuts.count, one.cuts.tokens, one.cuts.places, one.cuts.packed
 
 
 def _compiling(timed: Sequence[Timed], fixed: float, line: Line) -> float:
     """Seconds for each new shape: what those that met one took over what the fit says."""
     new = [one for one in timed if one.new_shapes]
-    over = sum(one.seconds - _seconds(one, fixed, line) for one in new)
+    over = sum(one.seconds - (fixed + line.seconds(one.cuts)) for one in new)
     return max(0.0, over / sum(one.new_shapes for one in new)) if new else 0.0
 
 
@@ -117,5 +114,5 @@ def _spread(timed: Sequence[Timed], fixed: float, line: Line) -> float:
     steady = [one for one in timed if not one.new_shapes]
     if not steady:
         return 0.0
-    ratio = sum(one.seconds for one in steady) / sum(_seconds(one, fixed, line) for one in steady)
+    ratio = sum(one.seconds for one in steady) / sum((fixed + line.seconds(one.cuts)) for one in steady)
     return max(ratio, 1 / ratio) - 1

@@ -2,21 +2,15 @@
 
 from dataclasses import dataclass, field
 
-import numpy as np
-import numpy.typing as npt
-
+from cluster.plan.cuts import Cuts, Ints
 from trainer.trial import TrialSpec
-
-Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timed:
-    """One update or one chunk of an evaluation: its micro-batches (`cuts.Cuts`), and the new shapes among them."""
+    """One update or one chunk of an evaluation: its micro-batches, and how many shapes were new among them."""
 
-    count: int
-    tokens: int
-    places: int
+    cuts: Cuts
     new_shapes: int
     seconds: float
 

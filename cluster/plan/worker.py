@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cluster.plan import cuts
-from cluster.plan.seen import Ints, Kind, Seen, Timed
+from cluster.plan.cuts import Ints
+from cluster.plan.seen import Kind, Seen, Timed
 from cluster.stores import store_of
 from trainer.trial import TrialSpec
 
@@ -138,7 +139,7 @@ def _kind(
     rows = max(task.micro_batches.values())
     longest = _longest(trial, data, lengths["train"], rows)
     _trace(learner, trial, longest)
-    met = {cuts.compiled(*longest.tokens.shape[:2])}
+    met = set(cuts.of_chunks([_lengths(longest)]).shapes)
     seconds_tracing = time.monotonic() - started
     advance()
     traced_bytes = peak_bytes()
@@ -205,12 +206,10 @@ def _updates(
             learner.add(one)
         updated = learner.update(global_batch=trial.global_batch, extras=(float(enough and task.rank == 0),))
         now = time.monotonic()
-        sizes = [tuple(one.tokens.shape[:2]) for one in share.micro_batches]
-        new = {cuts.compiled(*size) for size in sizes} - met
-        met |= new
-        found.append(_timed(sizes, len(new), now - before))
-        steady += 0 if new else now - before
-        before = now
+        found.append(_timed([_lengths(one) for one in share.micro_batches], met, now - before))
+        steady += 0 if found[-1].new_shapes else now - before
+        # What is worked out of it here is not part of the next one.
+        before = time.monotonic()
         if updated.extras[0] or not updated.finite:
             break
     return found
@@ -231,20 +230,24 @@ def _evaluations(learner: "Learner", data: "Data", met: set[cuts.Shape]) -> list
             before = time.monotonic()
             tokens, labels = read_arrays(task, rows, chunk)
             learner.evaluate(tokens, labels)
-            size = tuple(tokens.shape[:2])
-            new = {cuts.compiled(*size)} - met
-            met |= new
-            found.append(_timed([size], len(new), time.monotonic() - before))
+            found.append(_timed([rows.lengths(chunk)], met, time.monotonic() - before))
         if time.monotonic() - began > SECONDS_EVALUATING:
             break
     return found
 
 
-def _timed(sizes: Sequence[Any], new_shapes: int, seconds: float) -> Timed:
-    return Timed(
-        count=len(sizes),
-        tokens=sum(length for _, length in sizes),
-        places=sum(rows * length for rows, length in sizes),
-        new_shapes=new_shapes,
-        seconds=seconds,
-    )
+def _lengths(micro_batch: "MicroBatch") -> Ints:
+    """The tokens of each row, or the padded length where rows are numbers."""
+    tokens = micro_batch.tokens.numpy()
+    if tokens.ndim == 2 and tokens.dtype.kind == "i":
+        lengths: Ints = np.count_nonzero(tokens, axis=1)
+        return lengths
+    return np.full(len(tokens), tokens.shape[1], np.int64)
+
+
+def _timed(chunks: Sequence[Ints], met: set[cuts.Shape], seconds: float) -> Timed:
+    """What was timed; the shapes that were not `met` before are now."""
+    cut = cuts.of_chunks(chunks)
+    new = cut.shapes - met
+    met |= new
+    return Timed(cuts=cut, new_shapes=len(new), seconds=seconds)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from cluster.plan import fit
 from cluster.plan.costs import Costs, Line, guess
+from cluster.plan.cuts import of_chunks
 from cluster.plan.estimate import (
     SECONDS_AFTER_LAST,
     SECONDS_BETWEEN_TRIALS,
@@ -165,10 +166,8 @@ def seen_by(true: Line, fixed: float, compiling: float, trial: TrialSpec, slope:
     random = np.random.default_rng(0)
 
     def timed(count: int, base: float, new: int) -> Timed:
-        rows, lengths = random.integers(1, 33, count), random.integers(1, 26, count) * 8
-        sums = count, int(lengths.sum()), int((rows * lengths).sum())
-        seconds = base + true.each * sums[0] + true.token * sums[1] + true.place * sums[2] + compiling * new
-        return Timed(count=sums[0], tokens=sums[1], places=sums[2], new_shapes=new, seconds=seconds)
+        cut = of_chunks([random.integers(1, 200, random.integers(1, 33)) for _ in range(count)])
+        return Timed(cuts=cut, new_shapes=new, seconds=base + true.seconds(cut) + compiling * new)
 
     base = 800 * MIB
     kind = Kind(
@@ -188,12 +187,12 @@ def seen_by(true: Line, fixed: float, compiling: float, trial: TrialSpec, slope:
 
 
 def test_costs_are_those_behind_what_was_seen() -> None:
-    true = Line(each=2e-3, token=3e-5, place=4e-6)
+    true = Line(each=2e-3, token=3e-5, place=1e-6, packed=4e-6)
     guessed = memory.guess(trial_of(), vocabulary_size=40, outputs=3, length=200)
     found = fit.costs([seen_by(true, 5e-3, 1.5, trial_of(), 6000.0)] * 2, 0, guessed, together=False)
     assert found.seconds_per_update == pytest.approx(5e-3, rel=1e-6)
-    assert [found.training.each, found.training.token, found.training.place] == pytest.approx([2e-3, 3e-5, 4e-6])
-    assert found.evaluation.place == pytest.approx(4e-6)
+    assert vars(found.training) == pytest.approx(vars(true))
+    assert vars(found.evaluation) == pytest.approx(vars(true))
     assert (found.seconds_compiling, found.seconds_compiling_forward) == pytest.approx((1.5, 1.5))
     assert found.seconds_tracing == pytest.approx(5.0)
     assert found.memory.bytes_per_place == pytest.approx(6000, rel=1e-6)

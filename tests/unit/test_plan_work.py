@@ -104,7 +104,7 @@ def test_the_cuts_of_an_update_are_those_of_its_largest_share(
     assert found.count <= math.ceil(share / micro_batch)
     assert found.tokens <= found.places <= share * 304
     assert found.places >= share // 2 * min(lengths)
-    assert all(rows % cuts.ROWS_MULTIPLE == 0 and room & (room - 1) == 0 for rows, room in found.shapes)
+    assert found.packed <= (share + found.count * cuts.ROWS_MULTIPLE) * max(lengths)
 
 
 def test_an_evaluation_shared_by_two_workers_is_half_of_it_for_each() -> None:
@@ -115,10 +115,22 @@ def test_an_evaluation_shared_by_two_workers_is_half_of_it_for_each() -> None:
     assert cuts.of_evaluation(lengths, task="language_model", workers=1).count == 16
 
 
-def test_the_numbers_are_those_of_the_trainer() -> None:
-    from trainer import evaluate, noise, proof, recurrence, rows
+@pytest.mark.parametrize("rows", [1, 5, 16, 31, 32, 256])
+def test_the_shape_of_a_micro_batch_is_the_one_that_is_compiled(rows: int) -> None:
+    import tensorflow as tf
 
-    assert (cuts.ROWS_MULTIPLE, cuts.TOKENS_AT_LEAST) == (recurrence.ROWS_MULTIPLE, recurrence.TOKENS_AT_LEAST)
+    from trainer.packing import pack
+
+    lengths = np.random.default_rng(rows).integers(1, 200, rows)
+    packing = pack(tf.constant(lengths, tf.int32), int(lengths.max()), 1)
+    found = cuts.of_chunks([lengths])
+    assert found.shapes == {(int(packing.rows), int(packing.room))}
+    assert found.packed == len(packing.source_SP[0])
+
+
+def test_the_numbers_are_those_of_the_trainer() -> None:
+    from trainer import evaluate, noise, proof, rows
+
     assert rows.LENGTH_MULTIPLE == cuts.LENGTH_MULTIPLE
     assert (noise.EVERY, noise.PARTS) == (cuts.NOISE_EVERY, cuts.NOISE_PARTS)
     assert (proof.ROWS_AT_MOST, proof.SMALL_MICRO_BATCH) == (cuts.PROOF_ROWS, cuts.PROOF_SMALL)
