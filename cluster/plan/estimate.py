@@ -17,13 +17,15 @@ from cluster.plan.phases import EXTENSION, Phase
 from trainer import plan
 from trainer.trial import TrialSpec
 
-# Beside the trials, on two virtual cores (2026-11-25): from the command's start until Ray's workers begin to import
-# TensorFlow; from the last trial's end to the command's; between two trials, as tests/benchmarks/lane_turnaround.py
-# has it ("beside work": 0.18 s with one worker, 0.24 with two).
-SECONDS_BEFORE_IMPORT, SECONDS_AFTER_LAST = 17.0, 5.0
+# Beside the trials, as multiples of what TensorFlow's import takes a worker, since both are processes that start and
+# Python that is imported: from the command's start until the workers of the lanes begin to import TensorFlow, and from
+# the last trial's end to the command's (10 s and 3 s where the import took 4 s: two lanes on two virtual cores).
+IMPORTS_BEFORE, IMPORTS_AFTER = 2.5, 0.75
+# From one trial's end to the next one's beside its work: 0.18 s with one worker, 0.24 s with two
+# (tests/benchmarks/lane_turnaround.py).
 SECONDS_BETWEEN_TRIALS = 0.2
-# Ray's part of a worker's memory: its core worker and what a running Train session holds.
-RAY_BYTES = 60 * 2**20
+# Ray's part of a worker's memory, beside its Python modules: what a running Train session holds.
+RAY_BYTES = 25 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,14 +59,15 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class Outlook:
-    """A study from the command's start to its end: `seconds` in all, of which `seconds_starting` before any trial.
+    """A study from the command's start to its end: `seconds` in all.
 
-    `lane_seconds` are those of all lanes' trials together, of which `seconds_compiling` went into tracing and
-    compiling; `trials` is how many there are.
+    Of it `seconds_starting` pass before any trial, and `seconds_ending` after the last. `lane_seconds` are those of all
+    lanes' trials together, of which `seconds_compiling` went into tracing and compiling; `trials` are how many.
     """
 
     seconds: float
     seconds_starting: float
+    seconds_ending: float
     lane_seconds: float
     seconds_compiling: float
     trials: int
@@ -188,10 +191,11 @@ def outlook(
             heapq.heappush(free, (time + seconds, number))
             lane_seconds, compiling, trials = lane_seconds + seconds, compiling + first, trials + 1
             importing = max(importing, one.costs.seconds_importing * scale)
-    starting = SECONDS_BEFORE_IMPORT + importing
+    starting = (1 + IMPORTS_BEFORE) * importing
     return Outlook(
-        seconds=starting + max(time for time, _ in free) + SECONDS_AFTER_LAST,
+        seconds=starting + max(time for time, _ in free) + IMPORTS_AFTER * importing,
         seconds_starting=starting,
+        seconds_ending=IMPORTS_AFTER * importing,
         lane_seconds=lane_seconds,
         seconds_compiling=compiling,
         trials=trials,

@@ -5,9 +5,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cluster import prices
-from cluster.plan import costs, phases
+from cluster.plan import costs, phases, probed
 from cluster.plan.estimate import Lengths, Outlook, Point, outlook, point, spread_of, without_extensions
 from cluster.plan.phases import Phase
+from cluster.plan.probed import Kind, kind_of
+from cluster.preflight import refuse_what_cannot_fit, sizes_of
 from cluster.study import memory
 from cluster.study.memory import MemoryModel
 from trainer.manifest import SPLITS
@@ -20,12 +22,11 @@ if TYPE_CHECKING:
 
 # Of trials that early stopping may end, this part is expected to be trained: halfway between all and what it needs.
 HALFWAY = 0.5
-Kind = tuple[int, str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a study takes. `source` is `calibration` or `guess`; `why_guessed` says why nothing was measured.
+    """What a study takes. `source` is `probe`, `calibration` or `guess`; `why_guessed` says why nothing was measured.
 
     `machines` are at work at once, `usd_per_hour` is one's price; both None where they are not known.
     """
@@ -61,19 +62,25 @@ def planned(study: "Study", *, calibrated: bool, tell: Callable[[float], None]) 
     """
     from cluster.plan.calibrate import CannotCalibrateError
 
-    guessed, why = _guess(study), None
-    lengths, costs_of = guessed
-    if calibrated:
+    (lengths, costs_of), source, why = _guess(study), "guess", None
+    if probe := probed.rows_of(study):
+        points = _points(study, lengths, costs_of).values()
+        shapes = frozenset().union(*(one.training_shapes | one.evaluation_shapes for one in points))
+        source, costs_of = "probe", probed.costs_of(probe, study, costs_of, len(shapes))
+    elif calibrated:
         try:
-            lengths, costs_of = _calibrated(study, guessed, tell)
+            lengths, costs_of = _calibrated(study, tell)
+            source = "calibration"
         except CannotCalibrateError as problem:
             why = f"the calibration failed ({problem})"
     found = _points(study, lengths, costs_of)
-    return _with_outlooks(study, list(found.values()), lambda trial: found[_kind_of(trial)], why=why)
+    if source != "guess":
+        refuse_what_cannot_fit(study, lambda trial: costs_of(trial).memory)
+    return _with_outlooks(study, list(found.values()), lambda trial: found[kind_of(trial)], source=source, why=why)
 
 
 def _with_outlooks(
-    study: "Study", points: list[Point], point_of: Callable[[TrialSpec], Point], why: str | None
+    study: "Study", points: list[Point], point_of: Callable[[TrialSpec], Point], *, source: str, why: str | None
 ) -> Plan:
     rules = study.spec.protocol
     wanted = phases.phases(study.trials, rules)
@@ -94,21 +101,17 @@ def _with_outlooks(
         expected=outlook(wanted, point_of, lanes=lanes, part=usual),
         low=outlook(wanted, point_of, lanes=lanes, factor=lambda one: one.low, part=least),
         high=outlook(wanted, point_of, lanes=lanes, factor=lambda one: one.high),
-        source="calibration" if all(one.costs.measured for one in points) else "guess",
+        source=source,
         why_guessed=why,
         price=prices.hourly(instance.instance_type, market=instance.market, region=instance.region),
         machines=1 if here else None,
     )
 
 
-def _kind_of(trial: TrialSpec) -> Kind:
-    return trial.global_batch, trial.optimizer, trial.dtype
-
-
 def _points(study: "Study", lengths: Lengths, costs_of: "Callable[[TrialSpec], Costs]") -> dict[Kind, Point]:
     found: dict[Kind, Point] = {}
     for trial in study.trials:
-        if (kind := _kind_of(trial)) not in found:
+        if (kind := kind_of(trial)) not in found:
             workers, micro_batch = study.workers[trial.global_batch], study.micro_batches[trial.global_batch]
             found[kind] = point(trial, lengths, costs_of(trial), workers=workers, micro_batch=micro_batch)
     return found
@@ -116,8 +119,6 @@ def _points(study: "Study", lengths: Lengths, costs_of: "Callable[[TrialSpec], C
 
 def guessed_memory(study: "Study", trial: TrialSpec) -> MemoryModel:
     """A worker's memory by arithmetic."""
-    from cluster.preflight import sizes_of
-
     return memory.guess(trial, **sizes_of(trial, study.manifest))
 
 
@@ -136,8 +137,6 @@ def _guess(study: "Study") -> "tuple[Lengths, Callable[[TrialSpec], Costs]]":
     lengths = Lengths(**drawn, rows={name: split[name].rows for name in SPLITS})
 
     def costs_of(trial: TrialSpec) -> "Costs":
-        from cluster.preflight import sizes_of
-
         sizes = sizes_of(trial, manifest)
         del sizes["length"]
         return costs.guess(trial, **sizes, memory=guessed_memory(study, trial))
@@ -145,9 +144,7 @@ def _guess(study: "Study") -> "tuple[Lengths, Callable[[TrialSpec], Costs]]":
     return lengths, costs_of
 
 
-def _calibrated(
-    study: "Study", guessed: "tuple[Lengths, Callable[[TrialSpec], Costs]]", tell: Callable[[float], None]
-) -> "tuple[Lengths, Callable[[TrialSpec], Costs]]":
+def _calibrated(study: "Study", tell: Callable[[float], None]) -> "tuple[Lengths, Callable[[TrialSpec], Costs]]":
     from cluster.plan import fit
     from cluster.plan.calibrate import calibrate, kinds
     from cluster.plan.estimate import RAY_BYTES

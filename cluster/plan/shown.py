@@ -224,6 +224,7 @@ def _outlook(plan: Plan, outlook: Outlook) -> dict[str, Any]:
         "usd": plan.usd(outlook),
         "trials": outlook.trials,
         "seconds_starting": outlook.seconds_starting,
+        "seconds_ending": outlook.seconds_ending,
         "lane_seconds": outlook.lane_seconds,
         "seconds_compiling": outlook.seconds_compiling,
     }

@@ -73,7 +73,7 @@ def data_folder(options: argparse.Namespace, home: Path) -> str:
 
     source = articles.path()
     if options.rows:
-        source = _some_of(source, options.rows, home / "articles.parquet")
+        source = some_of(source, options.rows, home / "articles.parquet")
     prepare([str(source)], str(home / "data"), text="text", label="label")
     return str(home / "data")
 
@@ -146,7 +146,8 @@ def end(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _some_of(source: Path, rows: int, target: Path) -> Path:
+def some_of(source: Path, rows: int, target: Path) -> Path:
+    """So many of the articles in `source`, picked at random, written to `target`."""
     import numpy as np
     import pyarrow.parquet as pq
 

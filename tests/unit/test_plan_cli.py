@@ -83,8 +83,10 @@ def test_the_json_has_its_keys(study: Write) -> None:
         *("machines", "cpus", "gpus", "price", "expected", "low", "high", "phases", "points"),
     ]
     for outlook in ("expected", "low", "high"):
-        keys = ["seconds", "minutes", "usd", "trials", "seconds_starting", "lane_seconds", "seconds_compiling"]
-        assert list(found[outlook]) == keys
+        assert list(found[outlook]) == [
+            *("seconds", "minutes", "usd", "trials", "seconds_starting", "seconds_ending", "lane_seconds"),
+            "seconds_compiling",
+        ]
     assert [point["global_batch"] for point in found["points"]] == [4, 17, 51]
     assert list(found["points"][0]) == [
         *("global_batch", "optimizer", "dtype", "trials", "workers", "micro_batch", "split", "updates", "epochs"),

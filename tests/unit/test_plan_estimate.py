@@ -12,7 +12,6 @@ from cluster.plan import fit
 from cluster.plan.costs import Costs, Line, guess
 from cluster.plan.cuts import of_chunks
 from cluster.plan.estimate import (
-    SECONDS_AFTER_LAST,
     SECONDS_BETWEEN_TRIALS,
     Lengths,
     Point,
@@ -88,7 +87,7 @@ def test_the_lanes_share_the_sum_of_all_trials(batches: list[int], seeds: int, l
     found = outlook([Phase(GRID, trials)], lambda trial: points[trial.global_batch], lanes=lanes)
     steady = sum(points[trial.global_batch].seconds for trial in trials)
     assert found.lane_seconds == pytest.approx(steady + found.seconds_compiling)
-    working = found.seconds - found.seconds_starting - SECONDS_AFTER_LAST
+    working = found.seconds - found.seconds_starting - found.seconds_ending
     assert found.lane_seconds / lanes <= working * (1 + 1e-9)
     assert working <= found.lane_seconds * (1 + 1e-9)
     assert found.trials == len(trials)
