@@ -27,7 +27,7 @@ AUTOSCALER_FILE = "~/ray_bootstrap_config.yaml"
 class Capacity:
     """What there is at most, once all machines that may come have come; `grows` says that some may.
 
-    `memory_bytes` is one machine's main memory, None where it is not known.
+    `memory_bytes` is one machine's main memory, `fleet` a growing cluster's configuration; None where not known.
     """
 
     cpus: float
@@ -35,6 +35,7 @@ class Capacity:
     where: str = "this machine"
     grows: bool = False
     memory_bytes: int | None = None
+    fleet: Mapping[str, Any] | None = None
 
 
 def this_machine(*, with_gpus: bool) -> Capacity:
@@ -61,7 +62,7 @@ def cluster(address: str) -> Capacity:
     file = Path(AUTOSCALER_FILE).expanduser()
     config = yaml.safe_load(file.read_text()) if file.exists() else None
     held = {name: max(at_most(config, name) if config else 0.0, now.get(name, 0.0)) for name in ("CPU", "GPU")}
-    return Capacity(cpus=held["CPU"], gpus=held["GPU"], where="the cluster", grows=config is not None)
+    return Capacity(cpus=held["CPU"], gpus=held["GPU"], where="the cluster", grows=config is not None, fleet=config)
 
 
 def at_most(config: Mapping[str, Any], resource: str) -> float:

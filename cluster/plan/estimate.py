@@ -21,6 +21,8 @@ from trainer.trial import TrialSpec
 # Python that is imported: from the command's start until the workers of the lanes begin to import TensorFlow, and from
 # the last trial's end to the command's (10 s and 3 s where the import took 4 s: two lanes on two virtual cores).
 IMPORTS_BEFORE, IMPORTS_AFTER = 2.5, 0.75
+# A lane whose next trial has another number of workers ends its processes, starts others, and imports.
+IMPORTS_REGROUP = 2.5
 # From one trial's end to the next one's beside its work: 0.18 s with one worker, 0.24 s with two
 # (tests/benchmarks/lane_turnaround.py).
 SECONDS_BETWEEN_TRIALS = 0.2
@@ -146,7 +148,7 @@ class _Lane:
         if self.workers not in (0, point.workers):
             # Another number of workers is another group of processes.
             self.kinds, self.shapes, self.forward = set(), set(), set()
-            seconds += costs.seconds_importing
+            seconds += IMPORTS_REGROUP * costs.seconds_importing
         self.workers = point.workers
         training = {(trial.dtype, shape) for shape in point.training_shapes}
         forward = {(trial.dtype, shape) for shape in point.evaluation_shapes}

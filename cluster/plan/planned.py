@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from cluster import prices
-from cluster.plan import costs, phases, probed
+from cluster.plan import bill, costs, phases, probed
+from cluster.plan.bill import Machines
 from cluster.plan.estimate import Lengths, Outlook, Point, outlook, point, spread_of, without_extensions
 from cluster.plan.phases import Phase
 from cluster.plan.probed import Kind, kind_of
@@ -28,19 +28,19 @@ HALFWAY = 0.5
 class Plan:
     """What a study takes. `source` is `probe`, `calibration` or `guess`; `why_guessed` says why nothing was measured.
 
-    `machines` are at work at once, `usd_per_hour` is one's price; both None where they are not known.
+    `machines` are those at work at once, none where they are not known.
     """
 
     study: "Study"
     points: list[Point]
+    longest: int
     phases: list[Phase]
     expected: Outlook
     low: Outlook
     high: Outlook
     source: str
     why_guessed: str | None
-    price: prices.Price
-    machines: int | None
+    machines: list[Machines]
 
     @property
     def busy(self) -> float:
@@ -49,9 +49,7 @@ class Plan:
 
     def usd(self, outlook: Outlook) -> float | None:
         """What the machines cost from the command's start to its end."""
-        if self.machines is None:
-            return None
-        return prices.cost_usd(self.price, seconds=outlook.seconds, share=self.machines)
+        return bill.usd(self.machines, seconds=outlook.seconds)
 
 
 def planned(study: "Study", *, calibrated: bool, tell: Callable[[float], None]) -> Plan:
@@ -76,11 +74,24 @@ def planned(study: "Study", *, calibrated: bool, tell: Callable[[float], None]) 
     found = _points(study, lengths, costs_of)
     if source != "guess":
         refuse_what_cannot_fit(study, lambda trial: costs_of(trial).memory)
-    return _with_outlooks(study, list(found.values()), lambda trial: found[kind_of(trial)], source=source, why=why)
+    return _with_outlooks(
+        study,
+        list(found.values()),
+        lambda trial: found[kind_of(trial)],
+        longest=lengths.longest,
+        source=source,
+        why=why,
+    )
 
 
 def _with_outlooks(
-    study: "Study", points: list[Point], point_of: Callable[[TrialSpec], Point], *, source: str, why: str | None
+    study: "Study",
+    points: list[Point],
+    point_of: Callable[[TrialSpec], Point],
+    *,
+    longest: int,
+    source: str,
+    why: str | None,
 ) -> Plan:
     rules = study.spec.protocol
     wanted = phases.phases(study.trials, rules)
@@ -92,19 +103,17 @@ def _with_outlooks(
     def usual(phase: Phase) -> float:
         return without_extensions(phase) * (1 - HALFWAY * (1 - phases.least_part(phase, rules)))
 
-    here = study.capacity.where == "this machine"
-    instance = prices.this_instance()
     return Plan(
         study=study,
         points=points,
+        longest=longest,
         phases=wanted,
         expected=outlook(wanted, point_of, lanes=lanes, part=usual),
         low=outlook(wanted, point_of, lanes=lanes, factor=lambda one: one.low, part=least),
         high=outlook(wanted, point_of, lanes=lanes, factor=lambda one: one.high),
         source=source,
         why_guessed=why,
-        price=prices.hourly(instance.instance_type, market=instance.market, region=instance.region),
-        machines=1 if here else None,
+        machines=bill.machines(study.capacity, study.placed, study.spec.resources),
     )
 
 

@@ -23,13 +23,14 @@ _COLUMNS = [
     Column("optimizer", ("", "optimizer")),
     Column("dtype", ("", "dtype")),
     Column("trials", ("", "trials")),
-    Column("split", ("workers x micro-", "batches, rows")),
+    Column("split", ("micro-batches", "(of workers)")),
     Column("updates", ("", "updates")),
     Column("epochs", ("", "epochs"), decimals=2),
-    Column("memory", ("a worker", "GiB"), decimals=2),
-    Column("seconds", ("a trial", "")),
-    Column("range", ("from - to", "")),
+    Column("memory", ("worker", "GiB"), decimals=2),
+    Column("time", ("a trial takes", "(from - to)")),
 ]
+# What gives way first in a narrow terminal.
+_FIRST_TO_GO = ("epochs", "updates")
 
 
 def terminal_width() -> int:
@@ -40,25 +41,31 @@ def terminal_width() -> int:
 def to_text(plan: Plan, *, width: int) -> str:
     """The plan for a terminal of so many columns."""
     rows = [_row(plan, point) for point in plan.points]
-    kinds = {name: pa.string() for name in ("optimizer", "dtype", "split", "seconds", "range")}
-    schema = pa.schema([(one.name, kinds.get(one.name, _number(one.name))) for one in _COLUMNS])
-    columns = [
-        one for one in _COLUMNS if one.name not in ("optimizer", "dtype") or len({row[one.name] for row in rows}) > 1
-    ]
-    lines = [*_head(plan), "", table.to_text(pa.Table.from_pylist(rows, schema=schema), columns).rstrip("\n"), ""]
-    lines += _totals(plan)
-    said = [line for text in lines for line in _wrapped(text, width)]
-    return "\n".join(said) + "\n"
+    head, totals = ([line for text in said for line in _wrapped(text, width)] for said in (_head(plan), _totals(plan)))
+    return "\n".join([*head, "", *_table(rows, width), "", *totals]) + "\n"
 
 
-def _number(name: str) -> pa.DataType:
-    return pa.float64() if name in ("epochs", "memory") else pa.int64()
+def _table(rows: list[dict[str, Any]], width: int) -> list[str]:
+    kinds = {"epochs": pa.float64(), "memory": pa.float64(), "split": pa.string(), "time": pa.string()}
+    kinds |= {"optimizer": pa.string(), "dtype": pa.string()}
+    found = pa.Table.from_pylist(
+        rows, schema=pa.schema([(one.name, kinds.get(one.name, pa.int64())) for one in _COLUMNS])
+    )
+    usual = ("optimizer", "dtype")
+    columns = [one for one in _COLUMNS if one.name not in usual or len({row[one.name] for row in rows}) > 1]
+    lines = table.to_text(found, columns).splitlines()
+    for gone in _FIRST_TO_GO:
+        if max(map(len, lines)) > width:
+            columns = [one for one in columns if one.name != gone]
+            lines = [
+                *table.to_text(found, columns).splitlines(),
+                f"({gone} in a wider terminal, or with --format json)",
+            ]
+    return lines
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """A sentence in lines of at most `width`; a table keeps its own."""
-    if "\n" in text or len(text) <= width:
-        return [text]
+    """A sentence in lines of at most `width`."""
     return textwrap.wrap(text, width, subsequent_indent="  ")
 
 
@@ -72,9 +79,8 @@ def _row(plan: Plan, point: Point) -> dict[str, Any]:
         "split": work.said(work.split(trial.global_batch, workers=point.workers, micro_batch=point.micro_batch)),
         "updates": point.updates,
         "epochs": point.epochs,
-        "memory": point.memory_bytes / GIB,
-        "seconds": _time(point.seconds),
-        "range": f"{_time(_low(point))} - {_time(_high(point))}",
+        "memory": _held(plan, point) / GIB,
+        "time": f"{_time(point.seconds)} ({_time(_low(point))} - {_time(_high(point))})",
     }
 
 
@@ -87,6 +93,12 @@ def _trials(plan: Plan, point: Point) -> int:
         for trial in phase.trials
     )
     return kinds[point.trial.global_batch, point.trial.optimizer, point.trial.dtype]
+
+
+def _held(plan: Plan, point: Point) -> float:
+    """The bytes of a worker, which a limit keeps down."""
+    gib = plan.study.spec.resources.memory_gib
+    return point.memory_bytes if gib is None else min(point.memory_bytes, gib * GIB)
 
 
 def _low(point: Point) -> float:
@@ -127,7 +139,22 @@ def _head(plan: Plan) -> list[str]:
         )
     elif study.capacity.where != "this machine":
         lines.append("measured on this machine: the cluster's may be faster or slower")
-    return lines + ([placed.note] if placed.note else [])
+    return lines + ([placed.note] if placed.note else []) + _memory(plan)
+
+
+def _memory(plan: Plan) -> list[str]:
+    """Under a limit, what is the most that fits."""
+    gib = plan.study.spec.resources.memory_gib
+    if gib is None:
+        return []
+    most = min(plan.points, key=lambda one: one.costs.memory.most_rows(limit_bytes=gib * GIB, length=plan.longest))
+    rows = most.costs.memory.most_rows(limit_bytes=gib * GIB, length=plan.longest)
+    kind = f"{most.trial.optimizer}, {most.trial.dtype}"
+    how = "measured" if most.costs.memory.measured else "a guess"
+    return [
+        f"within resources.memory_gib {gib:g} the largest micro-batch has {rows} row{'s' * (rows != 1)} of "
+        f"{plan.longest} tokens ({kind}; {how}); evaluations take as few rows as they must"
+    ]
 
 
 def _totals(plan: Plan) -> list[str]:
@@ -143,17 +170,19 @@ def _totals(plan: Plan) -> list[str]:
 
 
 def _money(plan: Plan) -> str:
-    price = plan.price
-    if plan.machines is None:
+    if not plan.machines:
         return "no price: the cluster's machines are not known"
     expected, low, high = (plan.usd(outlook) for outlook in (plan.expected, plan.low, plan.high))
     if expected is None or low is None or high is None:
-        return f"no price: {price.source}"
-    source = f"{price.source} {price.as_of}".strip()
-    return (
-        f"{expected:.2f} usd, from {low:.2f} to {high:.2f} ({plan.machines} machine at {price.usd_per_hour:g} usd an "
-        f"hour, {source})"
+        return (
+            f"no price: {', '.join(sorted({one.price.source for one in plan.machines if not one.price.usd_per_hour}))}"
+        )
+    each = ", ".join(
+        f"{one.count} x {one.instance.instance_type} {one.instance.market} at {one.price.usd_per_hour:g} usd an hour "
+        f"({one.price.source} {one.price.as_of})"
+        for one in plan.machines
     )
+    return f"{expected:.2f} usd, from {low:.2f} to {high:.2f}: {each}"
 
 
 def _protocol(plan: Plan) -> list[str]:
@@ -201,14 +230,13 @@ def to_json(plan: Plan) -> dict[str, Any]:
         "lanes": study.placed.lanes,
         "workers": study.placed.workers,
         "threads_per_worker": study.placed.threads_per_worker,
-        "machines": plan.machines,
         "cpus": study.placed.cpus,
         "gpus": study.placed.gpus,
-        "price": {
-            "usd_per_hour": plan.price.usd_per_hour,
-            "source": plan.price.source,
-            "as_of": plan.price.as_of,
-        },
+        "machines": [
+            {**vars(one.instance), "count": one.count, "usd_per_hour": one.price.usd_per_hour}
+            | {"price_source": one.price.source, "price_as_of": one.price.as_of}
+            for one in plan.machines
+        ],
         "expected": _outlook(plan, plan.expected),
         "low": _outlook(plan, plan.low),
         "high": _outlook(plan, plan.high),
@@ -243,7 +271,7 @@ def _point(plan: Plan, point: Point) -> dict[str, Any]:
         "updates": point.updates,
         "epochs": point.epochs,
         "evaluations": point.evaluations,
-        "memory_bytes": point.memory_bytes,
+        "memory_bytes": _held(plan, point),
         "seconds_training": point.seconds_training,
         "seconds_evaluating": point.seconds_evaluating,
         "seconds": point.seconds,

@@ -38,7 +38,10 @@ def _parts(share: int, micro_batch: int) -> list[int]:
 
 
 def said(shares: list[list[int]]) -> str:
-    """A split for people: `2 x (13+12)`, `(9) + (8)` for uneven shares, `16 x 32` on one worker."""
+    """A split for people: `2 x (13+12)`, `(9) + (8)` for uneven shares, `16 x 32` on one worker.
+
+    Where more than three micro-batches differ by a row, as 52 of 32 rows and 24 of 31: `76 x 31-32`.
+    """
     if len(shares) == 1:
         return _said_share(shares[0])
     runs = [(text, len(list(same))) for text, same in groupby(_said_share(share) for share in sorted(shares)[::-1])]
@@ -49,7 +52,9 @@ def _said_share(parts: list[int]) -> str:
     runs = [(size, len(list(same))) for size, same in groupby(sorted(parts)[::-1])]
     if len(parts) <= 3 and len(runs) > 1:
         return "+".join(str(part) for part in sorted(parts)[::-1])
-    return " + ".join(f"{count} x {size}" if count > 1 else str(size) for size, count in runs) or "none"
+    if len(runs) > 1:
+        return f"{len(parts)} x {min(parts)}-{max(parts)}"
+    return "".join(f"{count} x {size}" if count > 1 else str(size) for size, count in runs) or "none"
 
 
 def easily_shared(global_batch: int, *, at_most: int) -> list[int]:

@@ -80,7 +80,7 @@ def test_the_json_has_its_keys(study: Write) -> None:
     found = as_json(study(resources={"lanes": 1, "workers": {1: 1, 17: 2}, "cpus_per_worker": 0.5}), "--no-calibration")
     assert list(found) == [
         *("schema_version", "study", "source", "why_guessed", "busy", "lanes", "workers", "threads_per_worker"),
-        *("machines", "cpus", "gpus", "price", "expected", "low", "high", "phases", "points"),
+        *("cpus", "gpus", "machines", "expected", "low", "high", "phases", "points"),
     ]
     for outlook in ("expected", "low", "high"):
         assert list(found[outlook]) == [
@@ -111,7 +111,7 @@ def test_a_price_is_for_the_whole_machine_from_start_to_end(study: Write, monkey
     found = as_json(study(), "--no-calibration")
     assert found["expected"]["usd"] == pytest.approx(found["expected"]["seconds"] * 0.001)
     assert found["low"]["usd"] < found["expected"]["usd"] < found["high"]["usd"]
-    assert "(1 machine at 3.6 usd an hour, pinned table 2026-11)" in text_of(study())
+    assert "1 x g5.xlarge on-demand at 3.6 usd an hour (pinned table 2026-11)" in text_of(study())
 
 
 @pytest.mark.parametrize(
