@@ -11,6 +11,7 @@ from cluster.plan.phases import Phase
 from cluster.plan.probed import Kind, kind_of
 from cluster.preflight import refuse_what_cannot_fit, sizes_of
 from cluster.study import memory
+from cluster.study.fitting import GIB
 from cluster.study.memory import MemoryModel
 from trainer.manifest import SPLITS
 from trainer.trial import TrialSpec
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 # Of trials that early stopping may end, this part is expected to be trained: halfway between all and what it needs.
 HALFWAY = 0.5
+# As `run` counts: TensorFlow's allocator asks for regions of memory of twice the size each time.
+HELD_FOR_USED = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,9 +124,20 @@ def _points(study: "Study", lengths: Lengths, costs_of: "Callable[[TrialSpec], C
     found: dict[Kind, Point] = {}
     for trial in study.trials:
         if (kind := kind_of(trial)) not in found:
-            workers, micro_batch = study.workers[trial.global_batch], study.micro_batches[trial.global_batch]
-            found[kind] = point(trial, lengths, costs_of(trial), workers=workers, micro_batch=micro_batch)
+            one, workers = costs_of(trial), study.workers[trial.global_batch]
+            found[kind] = point(
+                trial, lengths, one, workers=workers, micro_batch=_micro_batch(study, trial, one.memory)
+            )
     return found
+
+
+def _micro_batch(study: "Study", trial: TrialSpec, known: MemoryModel) -> int:
+    """The rows with which a worker begins: under a limit, `auto` goes by what is known of its memory."""
+    resources, rows = study.spec.resources, study.micro_batches[trial.global_batch]
+    if resources.micro_batch != "auto" or resources.memory_gib is None:
+        return rows
+    most = known.most_rows(limit_bytes=resources.memory_gib * GIB, length=study.manifest.longest)
+    return max(1, min(rows, most // HELD_FOR_USED))
 
 
 def guessed_memory(study: "Study", trial: TrialSpec) -> MemoryModel:

@@ -147,12 +147,16 @@ def _memory(plan: Plan) -> list[str]:
     gib = plan.study.spec.resources.memory_gib
     if gib is None:
         return []
-    most = min(plan.points, key=lambda one: one.costs.memory.most_rows(limit_bytes=gib * GIB, length=plan.longest))
-    rows = most.costs.memory.most_rows(limit_bytes=gib * GIB, length=plan.longest)
-    kind = f"{most.trial.optimizer}, {most.trial.dtype}"
-    how = "measured" if most.costs.memory.measured else "a guess"
+
+    def most(point: Point) -> int:
+        return point.costs.memory.most_rows(limit_bytes=gib * GIB, length=plan.longest)
+
+    least = min(plan.points, key=most)
+    rows = min(most(least), plan.study.manifest.splits["train"].rows)
+    kind = f"{least.trial.optimizer}, {least.trial.dtype}"
+    how = "measured" if least.costs.memory.measured else "a guess"
     return [
-        f"within resources.memory_gib {gib:g} the largest micro-batch has {rows} row{'s' * (rows != 1)} of "
+        f"within resources.memory_gib {gib:g} the largest micro-batch has {rows:,} row{'s' * (rows != 1)} of "
         f"{plan.longest} tokens ({kind}; {how}); evaluations take as few rows as they must"
     ]
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from cluster.cli import plan, run
+from cluster.summary.store import Summary
 from tests.conftest import write_prepared
 from tests.unit.test_architecture import imported_by
 from trainer.errors import InputError
@@ -147,6 +149,90 @@ def test_the_largest_micro_batch_that_fits_is_named_and_fits(study: Write, tmp_p
     assert 1 <= most < 1500
     found = as_json(study(axes=axes, model=model, resources=resources(most)), "--no-calibration")
     assert found["points"][0]["micro_batch"] == most
+
+
+def test_the_last_probe_of_the_same_layout_is_taken(study: Write, tmp_path: Path) -> None:
+    from cluster.machines import this_machine
+    from cluster.preflight import examine
+    from cluster.study import identity
+    from cluster.study.spec import load
+
+    one = examine(load(study()), this_machine(with_gpus=False))
+    common = {
+        "study": "tiny",
+        "spec_hash": identity.spec_hash(one.spec),
+        "data_hash": one.manifest.data_hash,
+        "state": "COMPLETED",
+        "optimizer": "adam",
+        "dtype": "float32",
+        "lanes": 1,
+        "workers": 1,
+        "threads": 1,
+    }
+    speed = {"kind": "throughput", "with_reading": 1, "seconds_starting": 4.0, "seconds_tracing": 6.0}
+    held = {"kind": "memory", "fit_base_bytes": 5e8, "fit_bytes_per_place": 1e4, "micro_batch": 8, "length": 16}
+
+    def probe(day: int, factor: float, lanes: int) -> None:
+        rows = [
+            speed
+            | {"global_batch": batch, "seconds_per_update": factor * batch, "lanes": lanes}
+            | {"seconds_per_update_low": 0.8 * factor * batch, "seconds_per_update_high": 1.5 * factor * batch}
+            for batch in (4, 17, 51)
+        ]
+        at = {"probed_at": datetime(2026, 1, day, tzinfo=UTC)}
+        Summary(str(tmp_path / "summary")).write_probe([common | row | at for row in (*rows, held)])
+
+    probe(1, 9.0, 1)
+    probe(2, 0.01, 1)
+    found = as_json(study())
+    assert found["source"] == "probe"
+    assert [point["seconds_training"] for point in found["points"]] == pytest.approx([26 * 0.04, 6 * 0.17, 2 * 0.51])
+    assert found["points"][0]["seconds_high"] == pytest.approx(1.5 * found["points"][0]["seconds"])
+    assert found["points"][0]["memory_bytes"] == pytest.approx(5e8 + 1e4 * 8 * 16, rel=0.1)
+    # Of two lanes at once: not how it would run now.
+    probe(3, 0.01, 2)
+    assert as_json(study(), "--no-calibration")["source"] == "guess"
+
+
+def test_a_growing_cluster_is_the_head_and_as_many_workers_as_the_lanes_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    from cluster import prices
+    from cluster.machines import Capacity
+    from cluster.plan import bill
+    from cluster.study.placement import Placement
+    from cluster.study.spec import Resources
+
+    cost = {"t3.large": 0.1, "g5.xlarge": 1.0}
+    monkeypatch.setattr(prices, "hourly", lambda name, **_: prices.Price(cost.get(name), "pinned table", "2026-11"))
+    spot = {"InstanceType": "g5.xlarge", "InstanceMarketOptions": {"MarketType": "spot"}}
+    types = {
+        "head": {"resources": {"CPU": 0}, "node_config": {"InstanceType": "t3.large"}},
+        "worker": {"resources": {"CPU": 4, "GPU": 1}, "node_config": spot},
+    }
+    fleet = {"head_node_type": "head", "available_node_types": types, "provider": {"region": "eu-west-1"}}
+    capacity = Capacity(cpus=16, gpus=4, where="the cluster", grows=True, fleet=fleet)
+    placed = Placement(lanes=5, workers=1, cpus=5, gpus=2.5, threads_per_worker=1, note=None)
+    found = bill.machines(capacity, placed, Resources(gpus_per_worker=0.5))
+    assert [(one.instance.instance_type, one.instance.market, one.count) for one in found] == [
+        ("t3.large", "on-demand", 1),
+        ("g5.xlarge", "spot", 3),
+    ]
+    assert bill.usd(found, seconds=3600) == pytest.approx(3.1)
+    cost.pop("t3.large")
+    assert bill.usd(bill.machines(capacity, placed, Resources(gpus_per_worker=0.5)), seconds=3600) is None
+    joined = Capacity(cpus=4, gpus=0, where="the cluster")
+    assert bill.machines(joined, placed, Resources()) == []
+
+
+def test_a_narrow_terminal_has_whole_lines(study: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    axes = {"global_batch": [17, "full"], "learning_rate": 0.01, "seeds": 1, "optimizer": ["adam", "sgd"]}
+    resources = {"lanes": 1, "workers": 2, "cpus_per_worker": 0.5, "memory_gib": 2}
+    for width in (60, 80, 140):
+        monkeypatch.setenv("COLUMNS", str(width))
+        text = planned(study(axes=axes, resources=resources), "--no-calibration").stdout
+        assert max(map(len, text.splitlines())) <= max(width, 80)
+        assert "(26) + (25)" in text
+        assert ("in a wider terminal" in text) == (width < 140)
+    assert "within resources.memory_gib 2 the largest micro-batch has 51 rows of 8 tokens" in text
 
 
 @pytest.mark.tf
