@@ -41,7 +41,7 @@ class Costs:
     """The costs of one kind of trial (workers, optimizer, dtype) on one kind of worker.
 
     `seconds_tracing` is for building, tracing and proving it once in a process, without what is compiled meanwhile:
-    `seconds_compiling` for each shape it trains in, `seconds_compiling_forward` for each that it only evaluates in.
+    `seconds_compiling` for each shape it trains in, `seconds_compiling_forward` for each it evaluates in.
     `memory` is with one shape compiled, `bytes_per_shape` what each further one keeps. `idle`
     is the part of the measured seconds in which the machine worked for it and not for others.
     """

@@ -53,11 +53,14 @@ class Cuts:
         )
 
 
-def of_chunks(chunks: Iterable[Ints]) -> Cuts:
-    """The cuts of micro-batches, each given by the lengths of its rows."""
+def of_chunks(chunks: Iterable[Ints], *, strands: int = 1) -> Cuts:
+    """The cuts of micro-batches, each given by the lengths of its rows; `packed` is of one of the strands.
+
+    There are as many strands as threads, and all go through the recurrence at once.
+    """
     every = [chunk for chunk in chunks if len(chunk)]
     longest = [int(chunk.max()) for chunk in every]
-    packed = [_packed(chunk) for chunk in every]
+    packed = [_packed(chunk, strands) for chunk in every]
     return Cuts(
         count=len(every),
         tokens=sum(longest),
@@ -72,11 +75,11 @@ def padded(length: int) -> int:
     return -(-length // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
 
 
-def _packed(lengths: Ints) -> tuple[int, int]:
-    """The rows and the places of a micro-batch as it is packed into one strand (`trainer.packing.pack`)."""
-    rows = -(-len(lengths) // ROWS_MULTIPLE) * ROWS_MULTIPLE
-    falling = np.zeros(rows + 1, np.int64)
-    falling[: len(lengths)] = -np.sort(-lengths)
+def _packed(lengths: Ints, strands: int) -> tuple[int, int]:
+    """The rows and the places of a micro-batch in each strand as it is packed (`trainer.packing.pack`)."""
+    rows = -(-len(lengths) // (strands * ROWS_MULTIPLE)) * ROWS_MULTIPLE
+    falling, longest = np.zeros(rows + 1, np.int64), -np.sort(-lengths)[::strands]
+    falling[: len(longest)] = longest
     parts = [-(-rows * (PHASES - phase) // PHASES) for phase in range(PHASES)]
     widths = [-(-part // ROWS_MULTIPLE) * ROWS_MULTIPLE for part in parts]
     ends = falling[[*widths[1:], 0]]
@@ -89,7 +92,9 @@ def _compiled(rows: int, places: int) -> Shape:
     return rows, rows << (tokens - 1).bit_length()
 
 
-def of_updates(trial: TrialSpec, lengths: Ints, *, workers: int, micro_batch: int, total: int) -> Cuts:
+def of_updates(
+    trial: TrialSpec, lengths: Ints, *, workers: int, micro_batch: int, total: int, strands: int = 1
+) -> Cuts:
     """The mean cuts of an update in the worker that has most to do, and all shapes of any worker.
 
     `lengths` are the tokens of the train split's rows, or of some of them. Spread over the trial's `total` updates, at
@@ -100,11 +105,13 @@ def of_updates(trial: TrialSpec, lengths: Ints, *, workers: int, micro_batch: in
     most = []
     shapes: set[Shape] = set()
     for update in numbers:
-        shares = [_share(trial, lengths, update, rank, workers, micro_batch) for rank in range(workers)]
+        parts = (_share(trial, lengths, update, rank, workers, micro_batch) for rank in range(workers))
+        shares = [of_chunks(part, strands=strands) for part in parts]
         most.append(max(shares, key=lambda share: share.packed))
         shapes.update(*(share.shapes for share in shares))
     if total >= NOISE_EVERY:
-        shapes |= _share(trial, lengths, NOISE_EVERY - 1, 0, workers, micro_batch, measured=True).shapes
+        measured = _share(trial, lengths, NOISE_EVERY - 1, 0, workers, micro_batch, measured=True)
+        shapes |= of_chunks(measured, strands=strands).shapes
     return Cuts(
         count=float(np.mean([share.count for share in most])),
         tokens=float(np.mean([share.tokens for share in most])),
@@ -114,32 +121,35 @@ def of_updates(trial: TrialSpec, lengths: Ints, *, workers: int, micro_batch: in
     )
 
 
-def of_evaluation(lengths: Ints, *, task: str, workers: int) -> Cuts:
+def of_evaluation(lengths: Ints, *, task: str, workers: int, strands: int = 1) -> Cuts:
     """The cuts of one evaluation of rows of these lengths in one of the workers, which share it evenly."""
     parts = LANGUAGE_PARTS if task == "language_model" else 1
-    return of_chunks(_evaluated(lengths, EVALUATION_ROWS // parts)).times(1 / workers)
+    return of_chunks(_evaluated(lengths, EVALUATION_ROWS // parts), strands=strands).times(1 / workers)
 
 
-def of_proof(trial: TrialSpec, lengths: Ints, held_out: Ints, *, micro_batch: int) -> frozenset[Shape]:
-    """The shapes that the proof before the first trial of a kind compiles (`trainer.proof`)."""
+def of_proof(
+    trial: TrialSpec, lengths: Ints, held_out: Ints, *, micro_batch: int, strands: int = 1
+) -> tuple[frozenset[Shape], frozenset[Shape]]:
+    """The shapes that the proof before the first trial of a kind trains and evaluates in (`trainer.proof`)."""
     batch = min(trial.global_batch, PROOF_ROWS)
     found = _lengths(trial, lengths, range(batch))
     held = held_out[:PROOF_ROWS]
     pieces = [held, *(held[start : start + PROOF_PIECE] for start in range(0, len(held), PROOF_PIECE))]
     part = min(micro_batch, max(1, batch // NOISE_PARTS))
     cut = [chunk for rows in (batch, PROOF_SMALL, micro_batch) for chunk in _cut(found, found, rows)]
-    return of_chunks([*cut, *_cut(np.zeros_like(found), found, part), *pieces]).shapes
+    cut += _cut(np.zeros_like(found), found, part)
+    return of_chunks(cut, strands=strands).shapes, of_chunks(pieces, strands=strands).shapes
 
 
 def _share(
     trial: TrialSpec, lengths: Ints, update: int, rank: int, workers: int, micro_batch: int, *, measured: bool = False
-) -> Cuts:
+) -> list[Ints]:
     positions = plan.share(plan.positions_of(update, trial.global_batch), rank=rank, workers=workers)
     found = _lengths(trial, lengths, positions)
     if measured:
         part = min(micro_batch, max(1, trial.global_batch // NOISE_PARTS))
-        return of_chunks(_cut(np.zeros_like(found), found, part))
-    return of_chunks(_cut(found, found, micro_batch))
+        return _cut(np.zeros_like(found), found, part)
+    return _cut(found, found, micro_batch)
 
 
 def _cut(sorted_by: Ints, lengths: Ints, micro_batch: int) -> list[Ints]:

@@ -35,6 +35,7 @@ class Point:
     """Trials that differ in rate and seed only, which no cost depends on: one trial's work, seconds and bytes.
 
     `seconds_training` and `seconds_evaluating` are of one trial without what is traced and compiled once in a lane.
+    `proof_shapes` are those of the proof that come before the first trial of a kind, trained in and evaluated in.
     `timed` says that the budget is in seconds, which no slower machine lengthens.
     """
 
@@ -49,7 +50,7 @@ class Point:
     memory_bytes: float
     timed: bool
     costs: Costs = field(repr=False)
-    proof_shapes: frozenset[cuts.Shape] = field(repr=False)
+    proof_shapes: tuple[frozenset[cuts.Shape], frozenset[cuts.Shape]] = field(repr=False)
     training_shapes: frozenset[cuts.Shape] = field(repr=False)
     evaluation_shapes: frozenset[cuts.Shape] = field(repr=False)
 
@@ -90,24 +91,29 @@ class Lengths:
         return int(-(-self.train.max() // cuts.LENGTH_MULTIPLE) * cuts.LENGTH_MULTIPLE)
 
 
-def point(trial: TrialSpec, lengths: Lengths, costs: Costs, *, workers: int, micro_batch: int) -> Point:
+def point(
+    trial: TrialSpec, lengths: Lengths, costs: Costs, *, workers: int, micro_batch: int, threads: int = 1
+) -> Point:
     """What one trial takes."""
     rows = lengths.rows["train"]
     total = plan.total_updates(trial.budget, global_batch=trial.global_batch, rows=rows)
-    cut = cuts.of_updates(trial, lengths.train, workers=workers, micro_batch=micro_batch, total=total or 100)
+    layout = {"workers": workers, "micro_batch": micro_batch, "strands": threads}
+    cut = cuts.of_updates(trial, lengths.train, total=total or 100, **layout)
     update = costs.update(cut)
     updates = total or max(1, round(trial.budget.amount / update))
     seconds_training = trial.budget.amount if total is None else updates * update
     evaluated = {
-        name: cuts.of_evaluation(split, task=trial.task, workers=workers).times(lengths.rows[name] / len(split))
+        name: cuts.of_evaluation(split, task=trial.task, workers=workers, strands=threads).times(
+            lengths.rows[name] / len(split)
+        )
         for name, split in (("validation", lengths.validation), ("test", lengths.test))
     }
     evaluations = work.evaluations(trial, updates=updates, rows=rows, seconds_training=seconds_training)
     seconds_evaluating = evaluations * costs.evaluation.seconds(evaluated["validation"])
     seconds_evaluating += costs.evaluation.seconds(evaluated["test"])
-    proof_shapes = cuts.of_proof(trial, lengths.train, lengths.validation, micro_batch=micro_batch)
+    proved = cuts.of_proof(trial, lengths.train, lengths.validation, micro_batch=micro_batch, strands=threads)
     evaluation_shapes = evaluated["validation"].shapes | evaluated["test"].shapes
-    shapes = proof_shapes | cut.shapes | evaluation_shapes
+    shapes = len(cut.shapes | proved[0]) + len(evaluation_shapes | proved[1])
     return Point(
         trial=trial,
         workers=workers,
@@ -117,10 +123,10 @@ def point(trial: TrialSpec, lengths: Lengths, costs: Costs, *, workers: int, mic
         evaluations=evaluations,
         seconds_training=seconds_training,
         seconds_evaluating=seconds_evaluating,
-        memory_bytes=_memory(trial, costs, micro_batch, lengths.longest, len(shapes)),
+        memory_bytes=_memory(trial, costs, micro_batch, lengths.longest, shapes),
         timed=total is None,
         costs=costs,
-        proof_shapes=proof_shapes,
+        proof_shapes=proved,
         training_shapes=cut.shapes,
         evaluation_shapes=evaluation_shapes,
     )
@@ -154,11 +160,11 @@ class _Lane:
         forward = {(trial.dtype, shape) for shape in point.evaluation_shapes}
         if (trial.optimizer, trial.dtype) not in self.kinds:
             self.kinds.add((trial.optimizer, trial.dtype))
-            training |= {(trial.dtype, shape) for shape in point.proof_shapes}
+            training |= {(trial.dtype, shape) for shape in point.proof_shapes[0]}
+            forward |= {(trial.dtype, shape) for shape in point.proof_shapes[1]}
             seconds += costs.seconds_tracing
         seconds += costs.seconds_compiling * len(training - self.shapes)
         self.shapes |= training
-        forward -= self.shapes
         seconds += costs.seconds_compiling_forward * len(forward - self.forward)
         self.forward |= forward
         return seconds

@@ -30,7 +30,7 @@ def costs(seen: Sequence[Seen], kind: int, guessed: MemoryModel, *, together: bo
     _, evaluation = _fitted(chunks, with_fixed=False)
     compiling = _compiling(updates, per_update, training)
     forward = _compiling(chunks, 0.0, evaluation)
-    tracing = np.mean([one.seconds_tracing - compiling for one in kinds])
+    tracing = np.mean([one.seconds_tracing - compiling - forward for one in kinds])
     alone = 1.0 if together else idle(seen)
     spread = max(LEAST_SPREAD, *(_spread(one.updates, per_update, training) for one in kinds))
     return Costs(

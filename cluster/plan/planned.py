@@ -125,9 +125,8 @@ def _points(study: "Study", lengths: Lengths, costs_of: "Callable[[TrialSpec], C
     for trial in study.trials:
         if (kind := kind_of(trial)) not in found:
             one, workers = costs_of(trial), study.workers[trial.global_batch]
-            found[kind] = point(
-                trial, lengths, one, workers=workers, micro_batch=_micro_batch(study, trial, one.memory)
-            )
+            rows, threads = _micro_batch(study, trial, one.memory), study.placed.threads_per_worker
+            found[kind] = point(trial, lengths, one, workers=workers, micro_batch=rows, threads=threads)
     return found
 
 

@@ -78,7 +78,7 @@ def _seen(task: Task, tell: Callable[[float], None]) -> Seen:
     from trainer.collective import Collective, World
 
     tf.config.threading.set_intra_op_parallelism_threads(task.threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(task.threads)
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
     collective = Collective(World(task.rank, len(task.addresses)))
@@ -139,11 +139,12 @@ def _kind(
     rows = max(task.micro_batches.values())
     longest = _longest(trial, data, lengths["train"], rows)
     _trace(learner, trial, longest)
-    met = set(cuts.of_chunks([_lengths(longest)]).shapes)
+    # What was traced is compiled for training and, apart from it, for evaluating.
+    met, met_evaluating = (set(cuts.of_chunks([_lengths(longest)], strands=task.threads).shapes) for _ in range(2))
     seconds_tracing = time.monotonic() - started
     advance()
     traced_bytes = peak_bytes()
-    evaluations = _evaluations(learner, data, met)
+    evaluations = _evaluations(task, learner, data, met_evaluating)
     evaluated_bytes = peak_bytes()
     advance()
     updates: list[Timed] = []
@@ -206,7 +207,7 @@ def _updates(
             learner.add(one)
         updated = learner.update(global_batch=trial.global_batch, extras=(float(enough and task.rank == 0),))
         now = time.monotonic()
-        found.append(_timed([_lengths(one) for one in share.micro_batches], met, now - before))
+        found.append(_timed(task, [_lengths(one) for one in share.micro_batches], met, now - before))
         steady += 0 if found[-1].new_shapes else now - before
         # What is worked out of it here is not part of the next one.
         before = time.monotonic()
@@ -215,22 +216,22 @@ def _updates(
     return found
 
 
-def _evaluations(learner: "Learner", data: "Data", met: set[cuts.Shape]) -> list[Timed]:
+def _evaluations(task: Task, learner: "Learner", data: "Data", met: set[cuts.Shape]) -> list[Timed]:
     """Chunks of the validation split, the longest first, each twice: the first time may compile."""
     from trainer.evaluate import PARTS, chunks
     from trainer.share import read_arrays
 
-    task, rows = learner.shape.task, data.validation
-    every = sorted(chunks(rows, PARTS[task]), key=lambda chunk: -int(rows.lengths(chunk).max()))
+    kind, rows = learner.shape.task, data.validation
+    every = sorted(chunks(rows, PARTS[kind]), key=lambda chunk: -int(rows.lengths(chunk).max()))
     order = np.random.default_rng(0).permutation(len(every) - 1) + 1
     found: list[Timed] = []
     began = time.monotonic()
     for chunk in (every[number] for number in (0, *order.tolist())):
         for _ in range(2):
             before = time.monotonic()
-            tokens, labels = read_arrays(task, rows, chunk)
+            tokens, labels = read_arrays(kind, rows, chunk)
             learner.evaluate(tokens, labels)
-            found.append(_timed([rows.lengths(chunk)], met, time.monotonic() - before))
+            found.append(_timed(task, [rows.lengths(chunk)], met, time.monotonic() - before))
         if time.monotonic() - began > SECONDS_EVALUATING:
             break
     return found
@@ -245,9 +246,9 @@ def _lengths(micro_batch: "MicroBatch") -> Ints:
     return np.full(len(tokens), tokens.shape[1], np.int64)
 
 
-def _timed(chunks: Sequence[Ints], met: set[cuts.Shape], seconds: float) -> Timed:
+def _timed(task: Task, chunks: Sequence[Ints], met: set[cuts.Shape], seconds: float) -> Timed:
     """What was timed; the shapes that were not `met` before are now."""
-    cut = cuts.of_chunks(chunks)
+    cut = cuts.of_chunks(chunks, strands=task.threads)
     new = cut.shapes - met
     met |= new
     return Timed(cuts=cut, new_shapes=len(new), seconds=seconds)

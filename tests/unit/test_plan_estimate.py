@@ -174,7 +174,7 @@ def seen_by(true: Line, fixed: float, compiling: float, trial: TrialSpec, slope:
         rows=32,
         length=200,
         many_rows=128,
-        seconds_tracing=5.0 + compiling,
+        seconds_tracing=5.0 + 2 * compiling,
         traced_bytes=int(base + slope * 32 * 200),
         evaluations=[timed(1, 0.0, new) for new in (1, 0, 1, 0, 0, 0, 0)],
         evaluated_bytes=int(base + slope * 32 * 200),

@@ -116,15 +116,15 @@ def test_an_evaluation_shared_by_two_workers_is_half_of_it_for_each() -> None:
     assert cuts.of_evaluation(lengths, task="language_model", workers=1).count == 16
 
 
-@pytest.mark.parametrize("rows", [1, 5, 16, 31, 32, 256])
-def test_the_shape_of_a_micro_batch_is_the_one_that_is_compiled(rows: int) -> None:
+@pytest.mark.parametrize(("rows", "strands"), [(1, 1), (5, 1), (16, 1), (31, 1), (32, 2), (33, 2), (256, 1)])
+def test_the_shape_of_a_micro_batch_is_the_one_that_is_compiled(rows: int, strands: int) -> None:
     import tensorflow as tf
 
     from trainer.packing import pack
 
     lengths = np.random.default_rng(rows).integers(1, 200, rows)
-    packing = pack(tf.constant(lengths, tf.int32), int(lengths.max()), 1)
-    found = cuts.of_chunks([lengths])
+    packing = pack(tf.constant(lengths, tf.int32), int(lengths.max()), strands)
+    found = cuts.of_chunks([lengths], strands=strands)
     assert found.shapes == {(int(packing.rows), int(packing.room))}
     assert found.packed == len(packing.source_SP[0])
 
