@@ -17,6 +17,7 @@ COMMANDS = {
     "prepare": "articles (Parquet, JSONL, CSV) -> a prepared data set",
     "plan": "what fits, how long it takes and what it costs, before anything is trained",
     "check": "prove on one real batch that every layout gives the same update",
+    "probe": "measure what fits and how fast, batch by batch",
     "run": "run a study here, with progress; Ctrl-C stops cleanly; run again = resume",
     "submit": "hand a study to a cluster, which runs it without this machine",
     "status": "how far the studies on a cluster are",

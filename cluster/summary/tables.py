@@ -98,9 +98,10 @@ PROBES = _schema(
     ("peak_memory_bytes memory_limit_bytes", WHOLE),
     ("fit_base_bytes fit_bytes_per_place fit_error", REAL),
     ("held_out", WHOLE),
-    # speed: the median over `blocks` of `updates` and their quartiles; with_reading 1: rows were read meanwhile
+    # speed: the median over `blocks` of `updates`, their quartiles and coefficient of variation; with_reading 1: rows
+    # were read meanwhile
     ("blocks updates", WHOLE),
-    ("seconds_per_update seconds_per_update_low seconds_per_update_high", REAL),
+    ("seconds_per_update seconds_per_update_low seconds_per_update_high seconds_per_update_variation", REAL),
     ("with_reading", WHOLE),
     ("examples_per_second tokens_per_second padding_fraction", REAL),
     # before any of it: imports and opening the data; building, tracing and warming up

@@ -1,0 +1,72 @@
+"""`batchscope probe`: what fits and how fast, measured on this machine, batch by batch."""
+
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from cluster.cli import EXIT_FAILED_TRIALS, EXIT_SIGNAL
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+
+@click.command()
+@click.argument("study_file", metavar="STUDY.yaml", type=click.Path())
+@click.option("--global-batch", "global_batches", metavar="B[,B]", help="Time these instead of the study's.")
+@click.option("--micro-batch", "micro_batches", metavar="M[,M]", help="Measure the memory of these only.")
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def command(study_file: str, global_batches: str | None, micro_batches: str | None, form: str) -> int:
+    """Measure the memory of micro-batches and the speed of global batches, in the study's own layout of workers.
+
+    Running out of memory is a result. The measurements go to the summary's table `probes`.
+    """
+    from cluster import machines
+    from cluster.preflight import examine
+    from cluster.probe.probing import probe
+    from cluster.report import probed, table
+    from cluster.study.spec import load
+    from cluster.summary.store import Summary, check_writable
+    from cluster.summary.tables import FAILED, table_of
+
+    spec = load(study_file)
+    study = examine(spec, machines.this_machine(with_gpus=spec.resources.gpus_per_worker > 0))
+    rows = study.manifest.splits["train"].rows
+    batches = _sizes("--global-batch", global_batches, rows)
+    micros = _sizes("--micro-batch", micro_batches, rows)
+    check_writable(study.spec.summary)
+    signal.signal(signal.SIGTERM, _terminated)
+    click.echo(probed.headline(study.placed.lanes, study.workers, study.placed.threads_per_worker), err=True)
+    found = probe(study, global_batches=batches, micro_batches=micros, say=lambda line: click.echo(line, err=True))
+    Summary(study.spec.summary).write_probe(found)
+    if form == "json":
+        click.echo(table.to_json(table_of("probes", found), name="probes"), nl=False)
+    else:
+        click.echo(probed.text(found), nl=False)
+    return EXIT_FAILED_TRIALS if any(row["state"] == FAILED for row in found) else 0
+
+
+def _sizes(option: str, text: str | None, rows: int) -> list[int] | None:
+    """The whole numbers in an option.
+
+    Raises:
+        InputError: it has another thing, or more rows than there are.
+    """
+    from trainer.errors import InputError
+
+    if text is None:
+        return None
+    try:
+        sizes = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"{option} {text}: give whole numbers with commas between, such as 16,17,32") from None
+    for size in sizes:
+        if not 1 <= size <= rows:
+            raise InputError(f"{option} {size}: give from 1 to the {rows} rows of the train split")
+    return sizes
+
+
+def _terminated(number: int, frame: "FrameType | None") -> None:
+    # As an exception, so that no process stays.
+    sys.exit(EXIT_SIGNAL + number)
