@@ -80,7 +80,7 @@ def measure(
     return Memory(measured=tuple(sorted(found, key=lambda one: one.micro_batch)), evaluating=evaluating, model=model)
 
 
-def _fresh(layout: Layout) -> Generator[Lane]:
+def _fresh(layout: Layout) -> Generator[Lane, None, None]:
     """Lanes without end, each in processes of its own; the next starts while one works."""
     with contextlib.ExitStack() as ended:
         upcoming = contextlib.ExitStack()
