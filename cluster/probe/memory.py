@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from cluster.probe import fit, points
 from cluster.probe.fit import Peak
 from cluster.probe.processes import FailedError, Lane, lanes
-from cluster.probe.worker import Held, Layout
+from cluster.probe.worker import Held, LaneLayout
 from cluster.study.memory import MemoryModel
 from trainer.report import State
 from trainer.trial import TrialSpec
@@ -49,7 +49,7 @@ class Memory:
 
 
 def measure(
-    layout: Layout,
+    layout: LaneLayout,
     trial: TrialSpec,
     *,
     sizes: Sequence[int] | None,
@@ -80,7 +80,7 @@ def measure(
     return Memory(measured=tuple(sorted(found, key=lambda one: one.micro_batch)), evaluating=evaluating, model=model)
 
 
-def _fresh(layout: Layout) -> Generator[Lane, None, None]:
+def _fresh(layout: LaneLayout) -> Generator[Lane, None, None]:
     """Lanes without end, each in processes of its own; the next starts while one works."""
     with contextlib.ExitStack() as ended:
         upcoming = contextlib.ExitStack()

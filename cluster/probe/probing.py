@@ -10,7 +10,7 @@ from cluster.preflight import Study
 from cluster.probe import fit, memory, throughput
 from cluster.probe.memory import Memory
 from cluster.probe.throughput import Speed
-from cluster.probe.worker import Cell, Held, Layout, Machine
+from cluster.probe.worker import Cell, Held, LaneLayout, Machine
 from cluster.study import identity
 from trainer.report import State
 from trainer.trial import TrialSpec
@@ -146,8 +146,8 @@ def _speed_columns(speed: Speed, with_reading: bool) -> Row:
     }
 
 
-def _layout(study: Study, workers: int) -> Layout:
-    return Layout(
+def _layout(study: Study, workers: int) -> LaneLayout:
+    return LaneLayout(
         data=study.spec.data,
         folder="",
         workers=workers,

@@ -21,7 +21,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from cluster.probe.worker import Layout, Worker
+from cluster.probe.worker import LaneLayout, Worker
 from trainer import memory
 from trainer.report import State
 
@@ -47,7 +47,7 @@ class _Failure:
 class Lane:
     """The processes of one lane. `say` each a question with `ask`, take the answers with `answers`."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: LaneLayout) -> None:
         self._workers: list[tuple[BaseProcess, Connection, Path]] = []
         self.started_at = time.perf_counter()
         addresses = [f"127.0.0.1:{port}" for port in _free_ports(layout.workers)] if layout.workers > 1 else []
@@ -115,7 +115,7 @@ class Lane:
 
 
 @contextlib.contextmanager
-def lanes(layout: Layout, count: int = 1) -> Iterator[list[Lane]]:
+def lanes(layout: LaneLayout, count: int = 1) -> Iterator[list[Lane]]:
     """So many lanes of processes, started and perhaps not yet ready; gone when the context ends."""
     with tempfile.TemporaryDirectory(prefix="batchscope-probe-", ignore_cleanup_errors=True) as folder:
         started: list[Lane] = []
@@ -151,7 +151,7 @@ def _ended(exit_code: int, said: str) -> _Failure:
     return _Failure(state, f"a worker {how}" + (f": {last}" if last else ""))
 
 
-def _serve(layout: Layout, rank: int, addresses: list[str], pipe: Connection, said: str) -> None:
+def _serve(layout: LaneLayout, rank: int, addresses: list[str], pipe: Connection, said: str) -> None:
     """The body of a process: an answer for each question, until its parent is gone."""
     os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT), sys.stderr.fileno())
     # Ctrl-C reaches the whole terminal: the parent ends this process.

@@ -15,7 +15,7 @@ from typing import Any
 from cluster.probe import points
 from cluster.probe.processes import FailedError, Lane, ask_all, lanes
 from cluster.probe.timing import Timing, timing
-from cluster.probe.worker import Block, Cell, Layout, Machine, Warm
+from cluster.probe.worker import Block, Cell, LaneLayout, Machine, Warm
 from trainer.report import State
 
 BLOCKS = 5
@@ -66,7 +66,7 @@ def seconds_of(blocks: Sequence[Block]) -> float:
 
 
 def measure(
-    layouts: Mapping[int, Layout], cells: Mapping[Cell, int], *, lanes_at_once: int, say: Callable[[str], None]
+    layouts: Mapping[int, LaneLayout], cells: Mapping[Cell, int], *, lanes_at_once: int, say: Callable[[str], None]
 ) -> list[Speed]:
     """Measure the cells, each with its number of workers, for which `layouts` has the layout.
 
@@ -86,7 +86,7 @@ def measure(
 
 
 def _measure(
-    layouts: Mapping[int, Layout], speeds: list[Speed], lanes_at_once: int, say: Callable[[str], None]
+    layouts: Mapping[int, LaneLayout], speeds: list[Speed], lanes_at_once: int, say: Callable[[str], None]
 ) -> None:
     with contextlib.ExitStack() as ended:
         started = {

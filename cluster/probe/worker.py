@@ -25,7 +25,7 @@ EVALUATION_CHUNKS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
+class LaneLayout:
     """How the workers of a lane (from 0) are laid out here, on what data, and with which folder for their checkpoints.
 
     `limit_bytes` bounds each worker's memory.
@@ -90,7 +90,7 @@ class Block:
 class Worker:
     """A worker process' TensorFlow, data and learners. Every worker of a lane is asked the same in the same order."""
 
-    def __init__(self, layout: Layout, rank: int) -> None:
+    def __init__(self, layout: LaneLayout, rank: int) -> None:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
         _choose_gpus(layout.gpus_per_worker, layout.lane * layout.workers + rank)
         import tensorflow as tf
