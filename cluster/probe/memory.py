@@ -14,6 +14,8 @@ from trainer.trial import TrialSpec
 
 # A micro-batch that would take an update longer than this is not measured, unless it was asked for.
 SECONDS_AT_MOST = 5.0
+# The most checks of the line after it (`_checks`).
+CHECKS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +63,7 @@ def measure(
     rising = sorted(set(sizes)) if sizes else points.micro_batches(largest_share, rows)
     found: list[Measured] = []
     evaluating: Held | None = None
-    with contextlib.closing(_fresh(layout)) as fresh:
+    with contextlib.closing(_fresh(layout, len(rising) if sizes else len(rising) + CHECKS)) as fresh:
         for size in rising:
             if sizes is None and _takes_too_long(found, size):
                 break
@@ -80,19 +82,21 @@ def measure(
     return Memory(measured=tuple(sorted(found, key=lambda one: one.micro_batch)), evaluating=evaluating, model=model)
 
 
-def _fresh(layout: LaneLayout) -> Generator[Lane, None, None]:
-    """Lanes without end, each in processes of its own; the next starts while one works."""
+def _fresh(layout: LaneLayout, count: int) -> Generator[Lane, None, None]:
+    """At most `count` lanes, each in processes of its own; the next starts while one works."""
     with contextlib.ExitStack() as ended:
-        upcoming = contextlib.ExitStack()
-        ended.push(upcoming)
-        [following] = upcoming.enter_context(lanes(layout))
-        while True:
-            current, lane = upcoming, following
-            with current:
-                upcoming = contextlib.ExitStack()
-                ended.push(upcoming)
-                [following] = upcoming.enter_context(lanes(layout))
-                yield lane
+
+        def start() -> tuple[contextlib.ExitStack, Lane]:
+            stack = ended.enter_context(contextlib.ExitStack())
+            return stack, stack.enter_context(lanes(layout))[0]
+
+        upcoming = start()
+        for left in reversed(range(count)):
+            stack, lane = upcoming
+            if left:
+                upcoming = start()
+            yield lane
+            stack.close()
 
 
 def _hold(lane: Lane, trial: TrialSpec, size: int, workers: int) -> Measured:

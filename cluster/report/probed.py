@@ -114,12 +114,12 @@ def _speed_words(timed: Mapping[int, Row], unread: Mapping[int, Row]) -> list[st
         f"left out: {max(timed[batch]['seconds_starting'] for batch in batches):.1f} s to start, "
         f"{sum(tracing):.1f} s to trace, compile and warm up all of these"
     )
-    for batch in batches:
-        if (variation := timed[batch]["seconds_per_update_variation"]) > VARIATION_AT_MOST:
-            lines.append(
-                f"NOTE: the blocks of global batch {batch} vary by {variation:.0%} (over {VARIATION_AT_MOST:.0%}): the "
-                "machine was busy with other things, measure again before small differences are believed"
-            )
+    variations = {batch: timed[batch]["seconds_per_update_variation"] for batch in batches}
+    if uneven := [f"{batch} by {part:.0%}" for batch, part in variations.items() if part > VARIATION_AT_MOST]:
+        lines.append(
+            f"NOTE: blocks of one global batch vary by more than {VARIATION_AT_MOST:.0%} ({', '.join(uneven)}): the "
+            "machine was busy with other things, measure again before small differences are believed"
+        )
     return lines
 
 
