@@ -49,6 +49,13 @@ class Memory:
     evaluating: Held | None
     model: MemoryModel | None
 
+    def most_rows(self, limit_bytes: int | None) -> int | None:
+        """The most of the longest rows that fit a worker at once; None where there is no limit, or no line."""
+        lengths = [one.held.length for one in self.measured if one.held]
+        if limit_bytes is None or self.model is None or not self.model.bytes_per_place:
+            return None
+        return max(1, self.model.most_rows(limit_bytes=limit_bytes, length=max(lengths)))
+
 
 def measure(
     layout: LaneLayout,

@@ -12,6 +12,7 @@ from cluster.probe.memory import Memory
 from cluster.probe.throughput import Speed
 from cluster.probe.worker import Cell, Held, LaneLayout, Machine
 from cluster.study import identity
+from cluster.study.placement import micro_batch_rows
 from trainer.report import State
 from trainer.trial import TrialSpec
 
@@ -31,12 +32,18 @@ def probe(
     """
     common = _common(study)
     rows: list[Row] = []
+    cells: dict[Cell, int] = {}
     for trial in _shapes(study):
         found = _memory(study, trial, micro_batches, say)
         rows += [common | row for row in _memory_rows(study, trial, found)]
-    cells = _cells(study, global_batches)
-    layouts = {workers: _layout(study, workers) for workers in set(cells.values())}
-    for speed in throughput.measure(layouts, cells, lanes_at_once=study.placed.lanes, say=say):
+        cells |= _cells(study, trial, found, global_batches)
+    for speed in throughput.measure(
+        {workers: _layout(study, workers) for workers in set(cells.values())},
+        cells,
+        lanes_at_once=study.placed.lanes,
+        shrinks=study.spec.resources.micro_batch == "auto",
+        say=say,
+    ):
         rows += [common | row for row in _speed_rows(study, speed)]
     return rows
 
@@ -167,18 +174,15 @@ def _shapes(study: Study) -> list[TrialSpec]:
     return list({(trial.dtype, trial.optimizer): trial for trial in reversed(study.trials)}.values())[::-1]
 
 
-def _cells(study: Study, global_batches: Sequence[int] | None) -> dict[Cell, int]:
-    """What speed is measured of: each global batch with each dtype and optimizer; and its workers."""
-    from cluster.study.placement import micro_batch_rows
-
+def _cells(study: Study, trial: TrialSpec, memory: Memory, global_batches: Sequence[int] | None) -> dict[Cell, int]:
+    """What speed is measured of, with trials like this one: each global batch; and its workers."""
     resources = study.spec.resources
-    batches = sorted(set(global_batches or study.workers))
+    most = memory.most_rows(_limit_bytes(study)) if resources.micro_batch == "auto" else None
     return {
         # The rate changes no speed, and so small a one diverges nowhere.
         Cell(
             trial=replace(trial, global_batch=batch, learning_rate=1e-6),
-            micro_batch=micro_batch_rows(resources, batch),
+            micro_batch=min(micro_batch_rows(resources, batch), most or batch),
         ): resources.workers_at(batch)
-        for trial in _shapes(study)
-        for batch in batches
+        for batch in sorted(set(global_batches or study.workers))
     }

@@ -28,6 +28,7 @@ from trainer.report import State
 # For an answer; and for the other workers' words, once one has failed.
 SECONDS_TO_ANSWER = 900.0
 SECONDS_FOR_THE_OTHERS = 2.0
+LONGEST_ERROR = 500
 
 
 class FailedError(Exception):
@@ -145,10 +146,14 @@ def _ended(exit_code: int, said: str) -> _Failure:
     """What it means that a process ended without an answer."""
     how = f"ended by {signal.Signals(-exit_code).name}" if exit_code < 0 else f"ended with exit code {exit_code}"
     exhausted = memory.ended_exhausted(exit_code, said)
-    signs = [line.strip() for line in said.splitlines() if memory.is_exhausted(line)] or [""]
-    last = (signs if exhausted else said.strip().splitlines() or [""])[-1][:400]
     state = State.OUT_OF_MEMORY if exhausted else State.FAILED
-    return _Failure(state, f"a worker {how}" + (f": {last}" if last else ""))
+    last = _sign(said) if exhausted else (said.strip().splitlines() or [""])[-1]
+    return _Failure(state, f"a worker {how}" + (f": {last}" if last else "")[:LONGEST_ERROR])
+
+
+def _sign(said: str) -> str:
+    """The line that says that memory ran out; nothing if none does."""
+    return next((line.strip() for line in said.splitlines() if memory.is_exhausted(line)), "")
 
 
 def _serve(layout: LaneLayout, rank: int, addresses: list[str], pipe: Connection, said: str) -> None:
@@ -182,7 +187,8 @@ def _answered(pipe: Connection, question: Callable[..., Any], *arguments: Any) -
         # To say so takes memory too.
         memory.lift_limit()
         state = State.OUT_OF_MEMORY if memory.is_exhausted(problem) else State.FAILED
-        pipe.send(_Failure(state, f"{type(problem).__name__}: {problem}".split("\n", 1)[0][:500]))
+        said = _sign(str(problem)) or str(problem).split("\n", 1)[0]
+        pipe.send(_Failure(state, f"{type(problem).__name__}: {said}"[:LONGEST_ERROR]))
         return False
     pipe.send(answer)
     return True

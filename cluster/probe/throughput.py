@@ -9,7 +9,7 @@ import contextlib
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cluster.probe import points
@@ -66,11 +66,17 @@ def seconds_of(blocks: Sequence[Block]) -> float:
 
 
 def measure(
-    layouts: Mapping[int, LaneLayout], cells: Mapping[Cell, int], *, lanes_at_once: int, say: Callable[[str], None]
+    layouts: Mapping[int, LaneLayout],
+    cells: Mapping[Cell, int],
+    *,
+    lanes_at_once: int,
+    shrinks: bool,
+    say: Callable[[str], None],
 ) -> list[Speed]:
     """Measure the cells, each with its number of workers, for which `layouts` has the layout.
 
-    A cell that fails is a result; the others go on in new processes.
+    A cell that fails is a result; the others go on in new processes. If `shrinks`, a cell that ran out of memory is
+    tried again with half the micro-batch, as the lanes do.
     """
     speeds = [Speed(cell=cell, workers=cells[cell]) for cell in sorted(cells, key=_size)]
     while left := [speed for speed in speeds if speed.state is State.COMPLETED]:
@@ -79,6 +85,9 @@ def measure(
         except _FailedError as problem:
             for speed in problem.speeds:
                 speed.state, speed.error = problem.failed.state, problem.failed.error
+                if shrinks and speed.state is State.OUT_OF_MEMORY and speed.cell.micro_batch > 1:
+                    half = replace(speed.cell, micro_batch=speed.cell.micro_batch // 2)
+                    speeds.insert(speeds.index(speed) + 1, Speed(cell=half, workers=speed.workers))
                 say(f"speed: global batch {speed.cell.trial.global_batch}: {speed.error}")
         else:
             break

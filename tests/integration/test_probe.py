@@ -24,8 +24,8 @@ axes: {{global_batch: [16, 17], learning_rate: 0.01, seeds: 1}}
 budget: {{epochs: 1}}
 resources: {{workers: 2, cpus_per_worker: 0.5, lanes: 1, memory_gib: 1.4}}
 """
-# 256 rows of 2000 tokens take about 1 GiB more than 8 of them.
-LONGEST, ROWS = 2000, 256
+# So many rows take over 1 GiB more than 8 of them.
+LONGEST, ROWS = 500, 1200
 
 
 @pytest.fixture(scope="module")
@@ -43,22 +43,17 @@ def command(study_file: Path, *options: str) -> list[str]:
 
 @pytest.mark.tf
 def test_memory_and_speed_of_two_workers_and_what_does_not_fit(study_file: Path) -> None:
-    options = ("--micro-batch", "8,16,256", "--global-batch", "17", "--format", "json")
+    options = ("--micro-batch", f"8,{ROWS}", "--global-batch", "17", "--format", "json")
     done = subprocess.run(command(study_file, *options), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)["rows"]
     memory = [row for row in rows if row["kind"] == "memory"]
-    assert [(row["micro_batch"], row["state"]) for row in memory] == [
-        (8, "COMPLETED"),
-        (16, "COMPLETED"),
-        (256, "OUT_OF_MEMORY"),
-    ]
+    assert [(row["micro_batch"], row["state"]) for row in memory] == [(8, "COMPLETED"), (ROWS, "OUT_OF_MEMORY")]
     limit = int(1.4 * 2**30)
     assert {row["memory_limit_bytes"] for row in rows} == {limit}
-    assert all(300 * 2**20 < row["peak_memory_bytes"] <= limit for row in memory[:2])
-    assert all(row["length"] >= LONGEST * 0.9 for row in memory[:2])
-    assert memory[2]["error"]
-    assert memory[0]["fit_base_bytes"] > 0
+    assert 300 * 2**20 < memory[0]["peak_memory_bytes"] <= limit
+    assert memory[0]["length"] >= LONGEST * 0.9
+    assert memory[1]["error"]
     reading, unread = (row for row in rows if row["kind"] == "throughput")
     assert (reading["with_reading"], unread["with_reading"]) == (1, 0)
     assert (reading["global_batch"], reading["micro_batch"], reading["workers"]) == (17, 9, 2)
