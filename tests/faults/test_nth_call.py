@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from cluster.stores.bucket import Bucket
+from cluster.summary import compact as compaction
 from cluster.summary import query
 from cluster.summary.store import Summary
 from tests.contracts.test_summary import EVALUATION, NOW, TRIAL
@@ -79,3 +80,21 @@ def test_the_rows_of_a_trial(proxy: Proxy, store: Bucket, mode: str) -> None:
         assert query.evaluations(summary, "wiki").to_pylist() == evaluations
 
     assert run_until_clean(proxy, store, mode, run) > 10
+
+
+@pytest.mark.parametrize("mode", [faults.LOST_ANSWER])
+def test_compaction(proxy: Proxy, store: Bucket, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compaction, "AT_ONCE", 1)
+    trials = [{**TRIAL, "trial_id": name} for name in ("00aa", "00ff")]
+
+    def run(place: Store) -> None:
+        summary = Summary(place.uri)
+        for trial in trials:
+            summary.write_trial(trial)
+            summary.write_evaluations([{**EVALUATION, "trial_id": trial["trial_id"]}], part=0)
+        compaction.compact(summary, "wiki")
+        assert query.trials(summary, "wiki").to_pylist() == trials
+        assert len(query.evaluations(summary, "wiki")) == 2
+        assert len(place.names("trials/")) == len(place.names("evaluations/")) == 1
+
+    assert run_until_clean(proxy, store, mode, run) > 15

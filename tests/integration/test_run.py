@@ -107,6 +107,9 @@ def test_a_study_runs_once_and_is_there_to_be_asked(study: Callable[..., Path]) 
         assert row["test_loss"] > 0
         assert row["peak_memory_bytes"] > 10**8
     assert len(curve(file)) == 8
+    uri = yaml.safe_load(file.read_text())["summary"]
+    for table in ("trials", "evaluations"):
+        assert [path.name for path in Path(uri, table, "study=tiny").iterdir()] == ["whole.000000001.parquet"]
 
     started = time.monotonic()
     again = run(file)
@@ -115,7 +118,6 @@ def test_a_study_runs_once_and_is_there_to_be_asked(study: Callable[..., Path]) 
     assert len(rows(file)) == 4
     assert again.stdout == first.stdout
 
-    uri = yaml.safe_load(file.read_text())["summary"]
     asked = subprocess.run(
         [*COMMAND, "results", "tiny", "--summary", uri, "--format", "json"], capture_output=True, text=True, check=True
     )
