@@ -136,14 +136,18 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=500, help="of each study")
     parser.add_argument("--evaluations", type=int, default=100, help="of each trial")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--keep", metavar="FOLDER", help="write the summaries here, and use those that are there")
     parser.add_argument("--before", action="store_true", help="also ask before compaction")
     options = parser.parse_args()
     print(setting.machine_line(), flush=True)
     with setting.temporary_home() as home:
-        large, many = str(home / "large"), str(home / "many")
+        kept = Path(options.keep) if options.keep else home
+        large, many = str(kept / "large"), str(kept / "many")
         began = time.monotonic()
-        write(large, studies=options.studies, count=options.trials, each=options.evaluations)
-        write(many, studies=100, count=10, each=0)
+        if not Path(large).exists():
+            write(large, studies=options.studies, count=options.trials, each=options.evaluations)
+        if not Path(many).exists():
+            write(many, studies=100, count=10, each=0)
         counted = options.studies * options.trials
         print(
             f"summary: {counted:,} trials and {counted * options.evaluations:,} evaluations in {options.studies} "

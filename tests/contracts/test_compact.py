@@ -253,6 +253,26 @@ def test_the_command_leaves_a_study_that_runs(summary: Summary, monkeypatch: pyt
     assert "did you mean 'wiki'" in str(run("wikki").exception)
 
 
+def test_a_run_that_cannot_compact_says_so_and_ends_as_it_would(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from cluster.cli.run import _compact
+
+    summary = Summary(str(tmp_path))
+    write(summary, *TRIALS)
+
+    def refuse(*_: object) -> None:
+        raise InputError("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(compaction, "_publish", refuse)
+        _compact(summary, "wiki")
+    assert capsys.readouterr().err == "the study's rows are not compacted: no room\n"
+    assert len(summary.store.names("trials/")) == 3
+    _compact(summary, "wiki")
+    assert len(summary.store.names("trials/")) == 1
+
+
 class History:
     """What a folder holds after each change that two compactions make, the second of them with new rows."""
 
