@@ -22,9 +22,7 @@ FORMATS = ("table", "json", "csv", "parquet")
 @click.option("--where", "condition", help="Only trials for which this is true: 'global_batch in (16, 64)'.")
 @click.option("--verdict", "with_verdict", is_flag=True, help="What the study shows, and what it cannot.")
 @click.option("--by", metavar="AXIS[,AXIS]", help="One row for each point of these axes only.")
-@click.option(
-    "--sql", "text", metavar="Q", help="One SELECT on studies, trials, evaluations, ..., points; it only reads."
-)
+@click.option("--sql", "text", metavar="Q", help="One SELECT on studies, trials, evaluations, points.")
 @click.option("--columns", metavar="A[,B]", help="These columns, in this order.")
 @click.option("--sort", metavar="COL[,-COL]", help="By these columns; '-' before one: the highest first.")
 @click.option("--limit", metavar="N", type=click.IntRange(min=1), help="The first N rows.")

@@ -1,7 +1,7 @@
 """Reading the central summary: its four tables as pyarrow Tables, and what follows from them without a judgement.
 
-A table is one listing and one scan; columns that a file lacks are null. What was written while it is read may or may
-not be there, but never half of it.
+Columns that a file lacks are null. What is written while it is read may or may not be there, but never half of it, and
+what is compacted meanwhile is there once.
 """
 
 import functools

@@ -113,7 +113,7 @@ def _rows(name: str, study: str | None, source: str | pa.BufferReader, schema: p
     """The rows of one object, with the columns of `schema`; `study` is of its name."""
     try:
         file = pq.ParquetFile(source)
-        known = [column for column in file.schema_arrow.names if column in schema.names]
+        known = [name for name in file.schema_arrow.names if name in schema.names and name != "study"]
         rows = file.read(columns=known, use_threads=file.metadata.num_rows > FEW_ROWS)
         if "study" in schema.names:
             rows = rows.add_column(0, schema.field("study"), pa.repeat(pa.scalar(study, pa.string()), len(rows)))
