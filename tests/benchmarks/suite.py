@@ -25,6 +25,7 @@ SUITE: dict[str, tuple[str, ...]] = {
     "cold_cache": (),
     "warm_reading": (),
     "reading_memory": (),
+    "summary_at_scale": (),
     "false_alarms": (),
     "protocol_overhead": ("--pairs", "3"),
     "protocol_twice": (),
