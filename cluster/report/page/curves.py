@@ -66,7 +66,7 @@ def chart(facts: Facts, group: Group, clock: Clock, size: str = "wide") -> Chart
 
 def _size(size: str, batches: int) -> tuple[int, int]:
     """Width and height: the wide one is as tall as the rankings beside it, within reason."""
-    return (360, 330) if size == "narrow" else (700, min(max(400, 215 + 49 * batches), 710))
+    return (360, 330) if size == "narrow" else (700, min(max(400, 240 + 54 * batches), 760))
 
 
 def _drawn(

@@ -59,7 +59,7 @@ def results(facts: Facts) -> Markup:
     parts: list[str] = [
         columned(verdict, columns, "Batch sizes: the runs that speak for each, and what they took"),
         _folded(
-            f"All {trials.num_rows:,} trials", columned(trials, _TRIALS, "Each trial's latest attempt", most_rows=5000)
+            f"All {trials.num_rows:,} trials", columned(trials, _TRIALS, "Each trial's latest attempt", most_rows=1000)
         ),
     ]
     rows = facts.trials.filter(pc.not_equal(facts.trials["state"], COMPLETED))
@@ -88,12 +88,12 @@ def _folded(summary: str, inner: Markup) -> Markup:
 
 
 def _evaluations(facts: Facts) -> Markup:
-    """All of them, or as many as a page can carry: of each trial the best, the last, and every so-manieth."""
+    """All of them, or as many as a page can carry: of each trial the best, the last, and one in so many."""
     name, rows = f"{facts.study}-evaluations.csv", facts.evaluations
     every = -(-rows.num_rows // _MOST_EVALUATIONS)
     if every < 2:
         return csv_link(rows, name, "all evaluations (CSV)")
-    text = f"evaluations, every {every}th and each trial's best and last (CSV; `batchscope results --sql` has all)"
+    text = f"evaluations, one in {every} and each trial's best and last (CSV; `batchscope results --sql` has all)"
     return csv_link(_thinned(query.curves(rows), every), name, text)
 
 

@@ -13,7 +13,7 @@ from cluster.report.page.markup import Markup, join, tag
 from cluster.report.page.scales import value_text
 from cluster.report.table import Column
 
-# A table that is longer tells every so-manieth row: the file has them all.
+# Of a longer table one row in so many is shown: the file has them all.
 _MOST_ROWS = 600
 _MOST_PLAIN_BYTES = 40_000
 
@@ -29,7 +29,7 @@ def html_table(
     """A table whose columns a reader can sort by; numbers carry their whole value beside what is shown of it."""
     every = -(-rows.num_rows // most_rows) or 1
     shown = rows.take(list(range(0, rows.num_rows, every))).to_pylist() if every > 1 else rows.to_pylist()
-    told = f" (every {every}th of {rows.num_rows:,} rows; the CSV has all)" if every > 1 else ""
+    told = f" (one in {every} of {rows.num_rows:,} rows; the CSV has all)" if every > 1 else ""
     numbers = {field.name: not pa.types.is_string(field.type) for field in rows.schema}
     head = tag("tr", *(_head(name, (heads or {}).get(name), number=numbers[name]) for name in rows.column_names))
     body = (
