@@ -164,13 +164,17 @@ def main() -> None:
             print(f"pair {pair + 1}: alone {alone[-1]:.1f} s, watched {watched[-1]:.1f} s", flush=True)
         print(f"alone   {setting.median_range(alone, 1)} s")
         print(f"watched {setting.median_range(watched, 1)} s")
-        print(f"watched / alone, pair by pair: {setting.median_range(ratios, 3)}")
+        setting.figure(
+            f"wall time of a study, with {options.readers} readers / alone", setting.median_range(ratios, 3), "<= 1.03"
+        )
         print(f"load average at the end {os.getloadavg()[0]:.1f}")
 
 
 def describe(met: dict[str, Any]) -> None:
-    """One line on what the readers of one run met, and what serving them took."""
+    """What the readers of one run met, and what serving them took."""
     seconds = met["seconds"] or [0.0]
+    errors = sum(count for status, count in met["statuses"].items() if status != "200")
+    setting.figure("answers to the readers that were errors", f"{errors} of {sum(met['statuses'].values())}", "0")
     print(
         f"readers: answers {met['statuses']}; seconds each {statistics.median(seconds):.2f} (at most "
         f"{max(seconds):.2f}); {met['received'] / 1e6:.0f} MB; serve used {met['serve_cpu_seconds']:.1f} s of "

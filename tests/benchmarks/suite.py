@@ -28,6 +28,7 @@ SUITE: dict[str, tuple[str, ...]] = {
     "summary_at_scale": (),
     "false_alarms": (),
     "protocol_overhead": ("--pairs", "3"),
+    "serve_readers": (),
     "protocol_twice": (),
 }
 README = Path(__file__).with_name("README.md")

@@ -117,6 +117,7 @@ ADDRESSES = (
     "/api/studies/wiki/points",
     "/api/studies/wiki/trials",
     "/api/studies/wiki/evaluations",
+    "/api/studies/wiki/probes",
     "/api/openapi.json",
 )
 

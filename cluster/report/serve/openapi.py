@@ -9,13 +9,13 @@ import pyarrow as pa
 
 from cluster.report.table import SCHEMA_VERSION
 from cluster.summary import query
-from cluster.summary.tables import AXES, EVALUATIONS, STATES, TRIALS
+from cluster.summary.tables import AXES, EVALUATIONS, PROBES, STATES, TRIALS
 from cluster.summary.tables import STUDIES as SPECS
 
 INDEX, PAGE = "/", "/studies/{study}"
 DOCUMENT, STUDIES, STUDY = "/api/openapi.json", "/api/studies", "/api/studies/{study}"
 VERDICT = f"{STUDY}/verdict"
-TABLES = {name: f"{STUDY}/{name}" for name in ("points", "trials", "evaluations")}
+TABLES = {name: f"{STUDY}/{name}" for name in ("points", "trials", "evaluations", "probes")}
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,7 @@ def _schemas() -> dict[str, Any]:
         "Points": _table("points", points),
         "Trials": _table("trials", TRIALS),
         "Evaluations": _table("evaluations", EVALUATIONS),
+        "Probes": _table("probes", PROBES),
         "Verdict": {
             "type": "object",
             "required": ["schema_version", "study", "declared", "groups", "sentences"],

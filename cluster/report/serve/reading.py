@@ -17,7 +17,7 @@ from cluster.summary.store import Summary
 from cluster.summary.tables import EVALUATIONS, is_study_name
 
 # The folders of a summary from which a study is shown, and those from which the list is.
-OF_STUDY = ("studies", "trials", "evaluations", "attempts")
+OF_STUDY = ("studies", "trials", "evaluations", "probes", "attempts")
 OF_LIST = ("studies", "trials", "attempts")
 
 
@@ -81,6 +81,7 @@ def study_tables(summary: Summary, study: str) -> StudyTables:
             "points": query.points(trials),
             "trials": trials.sort_by(order[:2]),
             "evaluations": evaluations.sort_by(order),
+            "probes": query.probes(summary, study),
         },
     )
 
