@@ -24,9 +24,9 @@ def command(uri: str, host: str, port: int, token: str | None) -> None:
 
     The same as JSON is under /api, described by /api/openapi.json. Nothing is written.
     """
-    # Everything else on this machine goes first: a study that is being watched must not feel its readers. Before any
-    # thread is there, since each keeps what it began with.
-    os.nice(19)
+    # Everything else on this machine goes first: a study that is being watched must not feel its readers. Not 19, with
+    # which a page would wait for a minute beside busy cores. Before any thread is there: each keeps what it began with.
+    os.nice(10)
 
     from cluster.report.page.page import page
     from cluster.report.serve.listen import listen, serve
