@@ -1,5 +1,6 @@
 """`serve`: who is answered and who is not, what stays text, and that nothing is written."""
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +14,8 @@ from starlette.types import ASGIApp
 
 from cluster.report.serve.app import application
 from cluster.report.serve.guard import Rules, host_headers
+from cluster.study.identity import canonical_json
+from cluster.study.spec import parse
 from cluster.summary.store import Summary
 
 START = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
@@ -20,6 +23,16 @@ SCRIPT = "<script>alert(1)</script>"
 URL = "http://127.0.0.1:8700"
 RULES = Rules(hosts=host_headers(["127.0.0.1", "localhost", "::1"], 8700))
 TOKEN = "a-token-of-32-characters-or-more"
+SPEC = {
+    "study": "wiki",
+    "data": "prepared",
+    "task": "classification",
+    "model": {},
+    "axes": {"global_batch": [16, "full"], "learning_rate": 0.001, "seeds": 4},
+    "budget": {"epochs": 3},
+    "evaluate_every": {"epochs": 1},
+}
+SPEC_JSON = canonical_json(parse(json.dumps(SPEC), where="here"))
 PAGE = (
     "<!doctype html><html><head>"
     """<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'sha256-abc='">"""
@@ -61,7 +74,7 @@ def trial(trial_id: str, **fields: Any) -> dict[str, Any]:
 
 def write_wiki(summary: Summary) -> None:
     """Of 8 trials 2 completed, one failed, one was lost; `other` has nothing yet."""
-    spec = {"spec_hash": "a1", "trials": 8, "task": SCRIPT, "data": "s3://bucket/data", "spec_json": "{}"}
+    spec = {"spec_hash": "a1", "trials": 8, "task": SCRIPT, "data": "s3://bucket/data", "spec_json": SPEC_JSON}
     for study in ("wiki", "other"):
         summary.write_study({**spec, "study": study, "started_at": START, "train_rows": 1600})
     summary.write_trial(trial("1"))

@@ -1,6 +1,5 @@
 """How far a study is said to be, against a study written by hand."""
 
-import json
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,22 +8,10 @@ import pytest
 from cluster.report.serve import reading
 from cluster.report.serve.progress import progress
 from cluster.report.serve.shown import counted, money, under_way
-from cluster.study.identity import canonical_json
-from cluster.study.spec import parse
 from cluster.summary import query
 from cluster.summary.store import Summary
 from cluster.summary.tables import EVALUATIONS
-from tests.unit.test_serve import START, trial
-
-SPEC = {
-    "study": "wiki",
-    "data": "prepared",
-    "task": "classification",
-    "model": {},
-    "axes": {"global_batch": [16, "full"], "learning_rate": 0.001, "seeds": 4},
-    "budget": {"epochs": 3},
-    "evaluate_every": {"epochs": 1},
-}
+from tests.unit.test_serve import SPEC_JSON, START, trial
 
 
 @pytest.fixture
@@ -32,7 +19,7 @@ def summary(tmp_path: Path) -> Summary:
     """Of 8 trials, with 1,600 rows: two completed, one lost and resumed, one begun, one cancelled."""
     found = Summary(str(tmp_path))
     row = {"study": "wiki", "spec_hash": "a1", "trials": 8, "started_at": START, "train_rows": 1600}
-    found.write_study({**row, "spec_json": canonical_json(parse(json.dumps(SPEC), where="here"))})
+    found.write_study({**row, "spec_json": SPEC_JSON})
     found.write_trial(trial("1"))
     found.write_trial(trial("2", started_at=START - timedelta(seconds=5), seconds_waiting=5.0))
     found.write_trial(trial("3", state="LOST", cost_usd=0.02))
