@@ -59,7 +59,7 @@ def run(data: str, folder: Path, epochs: int, readers: int) -> tuple[float, dict
         seconds = setting.timed(command, log=folder / "log")
         used = server.cpu_times()
         memory = server.memory_info().rss / 2**20
-    return seconds, {**met, "serve_cpu_seconds": used.user + used.system, "serve_mebibytes": memory}
+    return seconds, {**met, "serve_cpu_seconds": used.user + used.system, "serve_mebibytes": memory, "seconds": seconds}
 
 
 @contextmanager
@@ -128,7 +128,7 @@ async def read(url: str, readers: int, stop: Path) -> dict[str, Any]:
     seconds.clear()
     received = 0
     await asyncio.gather(*map(watch, range(readers)))
-    return {"statuses": dict(statuses), "seconds": seconds, "received": received}
+    return {"statuses": dict(statuses), "waits": seconds, "received": received}
 
 
 def main() -> None:
@@ -172,12 +172,14 @@ def main() -> None:
 
 def describe(met: dict[str, Any]) -> None:
     """What the readers of one run met, and what serving them took."""
-    seconds = met["seconds"] or [0.0]
+    waits = met["waits"] or [0.0]
     errors = sum(count for status, count in met["statuses"].items() if status != "200")
+    part = met["serve_cpu_seconds"] / met["seconds"] / len(os.sched_getaffinity(0))
+    setting.figure("processor time of serve, of all that the machine has", f"{part:.1%}", "<= 3 %")
     setting.figure("answers to the readers that were errors", f"{errors} of {sum(met['statuses'].values())}", "0")
     print(
-        f"readers: answers {met['statuses']}; seconds each {statistics.median(seconds):.2f} (at most "
-        f"{max(seconds):.2f}); {met['received'] / 1e6:.0f} MB; serve used {met['serve_cpu_seconds']:.1f} s of "
+        f"readers: answers {met['statuses']}; seconds each {statistics.median(waits):.2f} (at most "
+        f"{max(waits):.2f}); {met['received'] / 1e6:.0f} MB; serve used {met['serve_cpu_seconds']:.1f} s of "
         f"processor and {met['serve_mebibytes']:.0f} MiB"
     )
 

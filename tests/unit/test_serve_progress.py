@@ -78,6 +78,13 @@ def test_a_finished_study_does_not_go_on(summary: Summary) -> None:
     assert (found.done, found.running, found.waiting, found.going_on) == (8, [], 0, False)
 
 
+def test_what_ran_out_of_memory_is_done_only_where_it_cannot_go_on_in_smaller_parts(summary: Summary) -> None:
+    summary.write_trial(trial("6", state="OUT_OF_MEMORY", micro_batch_next=4))
+    summary.write_trial(trial("7", state="OUT_OF_MEMORY"))
+    found = reading.study_progress(summary, "wiki")
+    assert (found.done, found.waiting, found.states["OUT_OF_MEMORY"]) == (3, 3, 2)
+
+
 def test_a_spec_of_another_version_plans_nothing(summary: Summary) -> None:
     row = {"study": "wiki", "spec_hash": "a2", "trials": 9, "train_rows": 1600, "started_at": START + timedelta(days=1)}
     summary.write_study({**row, "spec_json": '{"study": "wiki", "of_tomorrow": 1}'})

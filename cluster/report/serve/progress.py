@@ -45,22 +45,20 @@ class Running:
 class Progress:
     """A study's trials: `asked` is None without a spec; `states` counts, by state, the trials that do not run.
 
+    `done` need no further attempt, or failed.
+
     `cost_usd` is of all attempts that ended, `running_usd` an estimate for those that run, at what a worker's second
     has cost so far; None where no attempt has a known price. `unpriced` attempts are in neither.
     """
 
     study: str
     asked: int | None
+    done: int
     states: Mapping[str, int]
     running: Sequence[Running]
     cost_usd: float | None
     running_usd: float | None
     unpriced: int
-
-    @property
-    def done(self) -> int:
-        """Trials that need no further attempt, or failed."""
-        return sum(count for state, count in self.states.items() if state not in LEFT)
 
     @property
     def waiting(self) -> int | None:
@@ -87,8 +85,9 @@ def progress(
     """
     newest = specs.to_pylist()[-1] if specs.num_rows else None
     runs = {row["trial_id"] for row in begun}
-    latest = query.latest(trials).select(["trial_id", "state"]).to_pylist()
-    counts = Counter(row["state"] for row in latest if row["trial_id"] not in runs)
+    latest = query.latest(trials).select(["trial_id", "state", "micro_batch_next"]).to_pylist()
+    still = [row for row in latest if row["trial_id"] not in runs]
+    counts = Counter(row["state"] for row in still)
     last = _last_evaluations(evaluations, runs)
     spec = _spec(newest)
     costs = trials.select(["cost_usd", "workers", "started_at", "ended_at", "seconds_waiting"]).to_pylist()
@@ -96,6 +95,8 @@ def progress(
     return Progress(
         study=study,
         asked=newest["trials"] if newest else None,
+        # One that ran out of memory goes on in smaller micro-batches, where there are any.
+        done=sum(row["state"] not in LEFT and row["micro_batch_next"] is None for row in still),
         states={state: counts[state] for state in STATES},
         running=[
             _running(row, last.get(row["trial_id"], {}), _planned(spec, newest, row["global_batch"]))
