@@ -125,7 +125,16 @@ def sizes_of(trial: TrialSpec, manifest: Manifest) -> dict[str, int]:
 
 
 def _check_task(spec: StudySpec, manifest: Manifest) -> None:
-    """A language model needs text with something to predict, and no labels; any other task needs its own."""
+    """A language model needs text with something to predict, and no labels; any other task needs its own.
+
+    What stands after the end of a sequence of vectors is the least float32, which half precision does not hold.
+    """
+    half = [dtype for dtype in spec.axes.dtype if dtype.endswith("float16")]
+    if half and manifest.kind == SEQUENCES:
+        raise InputError(
+            f"axes.dtype has {half[0]}, in which the padding of sequences of vectors, as in {spec.data}, is infinite: "
+            "use float32"
+        )
     if spec.task != LANGUAGE_MODEL:
         if manifest.task != spec.task:
             raise InputError(f"{spec.data} was prepared for {manifest.task}, but the study says task: {spec.task}")

@@ -1,15 +1,22 @@
 """Half precision: weights and sums in float32, its gradient but for rounding, and a loss scale that is exact."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
 from cluster.lanes.worker import open_data, shape_of
-from trainer import plan, scaling
+from cluster.preflight import _check_task
+from tests.conftest import write_prepared
+from tests.unit.test_spec import spec_with
+from trainer import model, plan, scaling
 from trainer.collective import Collective, World
+from trainer.errors import InputError
+from trainer.inputs import SEQUENCES
 from trainer.lstm import kernel_paths
 from trainer.proof import TOLERANCES
 from trainer.share import read_share
@@ -46,7 +53,7 @@ def learners(prepared: Path) -> Half:
 
 
 def with_dtype(dtype: str) -> TrialSpec:
-    return TrialSpec(**{**TRIAL.__dict__, "dtype": dtype})
+    return replace(TRIAL, dtype=dtype)
 
 
 def added(learner: Learner, prepared: Path, *, measured: bool = False) -> None:
@@ -105,6 +112,26 @@ def test_what_is_not_finite_without_a_scale_is_no_update(learners: Half, prepare
     learner.add(one)
     assert float(learner._scale._scale) == scaling.LEAST
     assert not learner.update(global_batch=34).finite
+
+
+def gated(*, vocabulary_size: int, outputs: int) -> keras.Model:
+    tokens = keras.Input((None,), dtype="int32")
+    hidden = keras.layers.GRU(8)(keras.layers.Embedding(vocabulary_size, 8, mask_zero=True)(tokens))
+    return keras.Model(tokens, keras.layers.Dense(outputs)(hidden))
+
+
+@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
+def test_a_model_of_ones_own_is_not_refused_for_its_rounding(dtype: str) -> None:
+    own = ModelSpec(factory="tests.parity.test_half:gated")
+    built = model.build(own, vocabulary_size=9, outputs=3, task="classification", dtype=dtype, seed=0)
+    assert model.training_twin(built).layers[-1].compute_dtype == dtype.removeprefix("mixed_")
+
+
+def test_the_padding_of_sequences_of_vectors_is_refused(tmp_path: Path) -> None:
+    manifest = replace(write_prepared(tmp_path), kind=SEQUENCES)
+    with pytest.raises(InputError, match=r"axes.dtype has mixed_bfloat16, .* is infinite: use float32"):
+        _check_task(spec_with(axes__dtype=["float32", "mixed_bfloat16"]), manifest)
+    _check_task(spec_with(axes__dtype="float32"), manifest)
 
 
 def test_it_learns(learners: Half, prepared: Path) -> None:
