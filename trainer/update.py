@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from trainer import loss, model, noise
+from trainer import adam, loss, model, noise
 from trainer.beta2 import Beta2
 from trainer.collective import Collective
 from trainer.dropout import row_keys
@@ -276,4 +276,8 @@ class Learner:
     def _change(self, gradients: list[Any], norm: Any) -> None:
         scale = tf.minimum(tf.ones_like(norm), self._clip_norm / norm)
         scale = tf.where(tf.math.is_inf(self._clip_norm) | tf.equal(norm, 0), tf.ones_like(norm), scale)
-        self.optimizer.apply([gradient * scale for gradient in gradients], self.model.trainable_variables)
+        variables = self.model.trainable_variables
+        if adam.can_apply(self.optimizer, self.shape.dtype):
+            adam.apply(self.optimizer, gradients, variables, scale)
+        else:
+            self.optimizer.apply([gradient * scale for gradient in gradients], variables)
