@@ -33,16 +33,9 @@ class RightPaddedLSTM(keras.layers.LSTM):  # type: ignore[misc]
         lengths = tf.reduce_sum(tf.cast(mask, tf.int32), axis=1)
         if self.go_backwards:
             sequences = tf.reverse_sequence(sequences, lengths, seq_axis=1)
-        if kernel_path(self) == "xla":
-            weights = self.cell.kernel.value, self.cell.bias.value, self.cell.recurrent_kernel.value
-            every = self.return_sequences
-            states = recurrence.states(sequences, lengths, *weights, every_token=every, strands=recurrence.strands())
-            if not every:
-                return states
-        else:
-            states = self._all_states(sequences, training)
+        states = self._states(sequences, lengths, training)
         if not self.return_sequences:
-            return tf.gather(states, lengths - 1, axis=1, batch_dims=1)
+            return states
         if self.go_backwards:
             # Keras returns a backward layer's outputs in the order in which it read them: last token first.
             return tf.reverse(_zero_padding(tf.reverse_sequence(states, lengths, seq_axis=1), mask), [1])
@@ -52,14 +45,26 @@ class RightPaddedLSTM(keras.layers.LSTM):  # type: ignore[misc]
         places = tf.minimum(tf.range(tf.shape(states)[1])[None, :], lengths[:, None] - 1)
         return tf.gather(states, places, axis=1, batch_dims=1)
 
-    def _all_states(self, sequences: Any, training: bool) -> Any:
-        """The unmasked forward layer's output at every token, whatever this layer's own flags are."""
+    def _states(self, sequences: Any, lengths: Any, training: bool) -> Any:
+        """The forward layer's state after each row's last token, or with `return_sequences` after every token."""
+        if kernel_path(self) == "xla":
+            return recurrence.states(
+                sequences,
+                lengths,
+                self.cell.kernel.value,
+                self.cell.bias.value,
+                self.cell.recurrent_kernel.value,
+                every_token=self.return_sequences,
+                strands=recurrence.strands(),
+                training=bool(training),
+            )
         flags = self.return_sequences, self.go_backwards
         self.return_sequences, self.go_backwards = True, False
         try:
-            return super().call(sequences, mask=None, training=training)
+            states = super().call(sequences, mask=None, training=training)
         finally:
             self.return_sequences, self.go_backwards = flags
+        return states if self.return_sequences else tf.gather(states, lengths - 1, axis=1, batch_dims=1)
 
 
 def can_replace(layer: Any) -> bool:

@@ -22,23 +22,36 @@ from trainer.packing import Packing, pack, widths
 
 def strands() -> int:
     """How many loops run at once: one for each thread between operations."""
-    return max(1, tf.config.threading.get_inter_op_parallelism_threads())
+    return max(1, int(tf.config.threading.get_inter_op_parallelism_threads()))
 
 
-def states(x_BTE: Any, lengths: Any, kernel: Any, bias: Any, u_HG: Any, *, every_token: bool, strands: int) -> Any:
+def states(
+    x_BTE: Any,
+    lengths: Any,
+    kernel: Any,
+    bias: Any,
+    u_HG: Any,
+    *,
+    every_token: bool,
+    strands: int,
+    training: bool = True,
+) -> Any:
     """The state after a row's last token, [B, H], or with `every_token` after each, [B, T, H], zeros after the last.
 
-    `lengths` are the tokens of each row; from a zero state.
+    `lengths` are the tokens of each row; from a zero state. Not `training`, nothing is kept for a gradient, which then
+    takes longer.
     """
     packing = pack(lengths, tf.shape(x_BTE)[1], strands)
     last = tf.maximum(lengths - 1, 0)
     place = packing.place_BT if every_token else tf.gather(packing.place_BT, last, axis=1, batch_dims=1)
     real = tf.sequence_mask(lengths, tf.shape(x_BTE)[1])
-    found = _states(x_BTE, kernel, bias, u_HG, packing, place, real)
+    found = _states(x_BTE, kernel, bias, u_HG, packing, place, real, training)
     return _where(real if every_token else lengths > 0, found)
 
 
-def _states(x_BTE: Any, kernel: Any, bias: Any, u_HG: Any, packing: Packing, place: Any, real_BT: Any) -> Any:
+def _states(
+    x_BTE: Any, kernel: Any, bias: Any, u_HG: Any, packing: Packing, place: Any, real_BT: Any, training: bool
+) -> Any:
     """The state at each of `place`; of those that are no token's, anything."""
 
     @tf.custom_gradient  # type: ignore[untyped-decorator]
@@ -47,8 +60,12 @@ def _states(x_BTE: Any, kernel: Any, bias: Any, u_HG: Any, packing: Packing, pla
         more = [[0, packing.room - places], [0, 0]]
         flat = tf.reshape(x_BTE, [-1, x_BTE.shape[-1]])
         x_SPE = [tf.gather(flat, source) for source in packing.source_SP]
-        found = [_forward(tf.pad(x @ kernel + bias, more), u_HG, none_NH, packing.ends) for x in x_SPE]
-        h_SPH = [h_PH[:places] for h_PH, _, _ in found]
+
+        def passed(loop: Any) -> list[Any]:
+            return [loop(tf.pad(x @ kernel + bias, more), u_HG, none_NH, packing.ends) for x in x_SPE]
+
+        found = passed(_forward if training else _forward_states)
+        h_SPH = [kept[0][:places] for kept in found]
 
         def gradient(d_states: Any) -> tuple[Any, ...]:
             flat = tf.reshape(d_states, [-1, u_HG.shape[0]])
@@ -61,7 +78,7 @@ def _states(x_BTE: Any, kernel: Any, bias: Any, u_HG: Any, packing: Packing, pla
                 dh_SPH = tf.split(tf.scatter_nd(place[:, None], flat, [places * len(found), u_HG.shape[0]]), len(found))
             dz_SPG = [
                 _backward(tf.pad(dh, more), c_PH, gates_PG, u_HG, none_NH, packing.ends)[:places]
-                for dh, (_, c_PH, gates_PG) in zip(dh_SPH, found, strict=True)
+                for dh, (_, c_PH, gates_PG) in zip(dh_SPH, found if training else passed(_forward), strict=True)
             ]
             dx_PE = tf.concat([tf.matmul(dz, kernel, transpose_b=True) for dz in dz_SPG], 0)
             return (
@@ -111,6 +128,12 @@ def _forward(z_PG: Any, u_HG: Any, none_NH: Any, ends: Any) -> tuple[Any, Any, A
         end, start = ends[phase], (at, t, h[:rows], c[:rows], *buffers)
         at, t, h, c, *buffers = tf.while_loop(lambda at, t, *_, end=end: t < end, token, start, _free(start))
     return tuple(buffers)
+
+
+@tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
+def _forward_states(z_PG: Any, u_HG: Any, none_NH: Any, ends: Any) -> tuple[Any]:
+    """The states alone: XLA keeps no buffer that nobody asks for."""
+    return (_forward(z_PG, u_HG, none_NH, ends)[0],)
 
 
 @tf.function(jit_compile=True)  # type: ignore[untyped-decorator]

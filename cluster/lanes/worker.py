@@ -193,7 +193,8 @@ class _Trainer:
         from trainer.collective import Collective, World
 
         tf.config.threading.set_intra_op_parallelism_threads(settings.threads)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
+        # As many loops over tokens run at once (`trainer.recurrence`).
+        tf.config.threading.set_inter_op_parallelism_threads(settings.threads)
         _take_of_gpus(settings.memory_bytes)
         self.settings, self.rank = settings, rank
         self._collective = Collective(World(rank, workers))

@@ -9,7 +9,7 @@ import pytest
 keras = pytest.importorskip("keras")
 import tensorflow as tf  # noqa: E402
 
-from trainer import model  # noqa: E402
+from trainer import adam, model, recurrence  # noqa: E402
 from trainer.collective import Collective, World  # noqa: E402
 from trainer.trial import OPTIMIZERS, Duration, ModelSpec, TrialSpec  # noqa: E402
 from trainer.update import Learner, MicroBatch, Shape  # noqa: E402
@@ -315,11 +315,13 @@ def test_a_used_learner_starts_over_as_a_new_one_to_the_last_bit_without_tracing
         assert used.evaluate(tokens, labels)[0] == new.evaluate(tokens, labels)[0]
         after.append(state(used))
     assert after[0] != after[1]
+    compiled = compiled_traces()
     for cuts in ((), (1, 2, 3), (6,)):
         used.start(trial)
         train(used, 2, cuts=cuts)
     used.evaluate(np.tile(tokens, (3, 2)), np.tile(labels, 3))
     assert traces(used) == counts
+    assert compiled_traces() == compiled
 
 
 def test_the_seed_of_the_trial_is_the_seed_of_its_dropout() -> None:
@@ -338,6 +340,12 @@ def test_the_seed_of_the_trial_is_the_seed_of_its_dropout() -> None:
 def traces(learner: Learner) -> list[int]:
     """How often each function was traced."""
     return [one.experimental_get_tracing_count() for one in (learner._add, learner._update, learner._evaluate)]
+
+
+def compiled_traces() -> list[int]:
+    """How often each function that XLA compiles was traced, by all learners of this process."""
+    functions = (recurrence._forward, recurrence._forward_states, recurrence._backward, adam._change)
+    return [one.experimental_get_tracing_count() for one in functions]
 
 
 def test_a_restored_learner_goes_on_as_the_one_that_was_saved() -> None:
