@@ -1,14 +1,15 @@
-"""Rows per second of training: our learner against `keras.Model.fit` of the same model on the same rows.
+"""Rows per second of training: our learner against `keras.Model.fit`, and PyTorch, with the same model and rows.
 
-    python -m tests.benchmarks.rows_per_second [--data FOLDER] [--batches 16 64 256] [--threads 2] [--seconds 5]
+    python -m tests.benchmarks.rows_per_second [--data FOLDER | --articles debian_sections.parquet --max-tokens 200]
+        [--batches 8 16 64 256 512] [--threads 2] [--seconds 5] [--torch]
 
 What is measured. For each global batch B, blocks of the same N updates, over the same rows in the same (endless)
-order, alternate between the two sides; the side that goes first alternates too. N is chosen so that a block takes
+order, alternate between the sides; the side that goes first alternates too. N is chosen so that a block takes
 about `--seconds`. A ratio is one pair of blocks; printed are medians and, in brackets, the least and the most.
 
-Each side is a process of its own that waits while the other one computes, so that neither shares a thread pool, an
-allocator or a setting with the other. Both get `--threads` threads within an operation; ours one between operations,
-as in a lane's worker, Keras as many as `--threads` (or `--keras-inter-op`), because a `fit` may use them.
+Each side is a process of its own that waits while the others compute, so that none shares a thread pool, an
+allocator or a setting with another. All get `--threads` threads within an operation; ours and Keras as many between
+operations (or `--keras-inter-op`), as a lane's worker and a `fit` have.
 
 Ours is what `trainer.loop` does between two evaluations: shares read ahead by a thread, micro-batches grouped by
 length, `Journey.update`. The micro-batch is the one that `batchscope run` would take (or `--micro-batch`). XLA
@@ -20,6 +21,12 @@ are what Keras itself makes of a `PyDataset` (`tf.data` from a generator, prefet
 Keras guesses the signature from the first two batches, and fails later when these were equally long. Each batch is
 right-padded to its own longest row. The clock is read by a callback at the beginning and the end of the epoch, which
 leaves out what a `fit` does before its first batch (tracing, too, is done in a block of its own before).
+
+PyTorch (`--torch`, where it is installed) is `tests.benchmarks.plain_torch`, padded as Keras' side is.
+
+`limit` is the share of the processor's limit that ours reaches: the floating-point operations of the real tokens'
+LSTM, forward and backward, in a second, against those of a product of two 2048-square matrices by TensorFlow with the
+same threads, measured before and after the blocks.
 """
 
 import argparse
@@ -37,6 +44,7 @@ from typing import Any
 from tests.benchmarks import setting
 
 WARM_UPDATES = 12
+LIMIT_SIZE = 2048
 
 
 @dataclass(frozen=True)
@@ -101,7 +109,7 @@ class Ours:
     """Our side: the learner, driven as `trainer.loop` drives it."""
 
     def __init__(self, settings: Settings) -> None:
-        _set_threads(settings.threads, 1)
+        _set_threads(settings.threads, settings.threads)
         from cluster.lanes.worker import open_data, shape_of
         from trainer.checkpoint import Checkpoints
         from trainer.collective import Collective, World
@@ -116,11 +124,18 @@ class Ours:
             self.journey = Journey(self.trial, learner, self.data, Checkpoints(Folder(empty)), lambda evaluation: None)
 
     def warm(self, first: int, updates: int) -> Compiled:
-        """Compute once each shape of micro-batch that these updates hold, and change nothing."""
+        """Compute once each shape that these updates' micro-batches have for XLA, and change nothing."""
+        import numpy as np
+
+        from trainer.packing import pack
+        from trainer.recurrence import strands
+
         started, seen = time.perf_counter(), set()
         for share in self._shares(first, updates):
             for micro_batch in share.micro_batches:
-                shape = tuple(micro_batch.tokens.shape)
+                lengths = np.count_nonzero(micro_batch.tokens, axis=1).astype("int32")
+                packing = pack(lengths, micro_batch.tokens.shape[1], strands())
+                shape = int(packing.rows), int(packing.room)
                 if shape not in seen:
                     seen.add(shape)
                     self.journey.learner.add(micro_batch)
@@ -137,6 +152,17 @@ class Ours:
             self.journey.update(share, None)
             real, padded = real + share.real_tokens, padded + share.padded_tokens
         return Block(time.perf_counter() - started, real, padded)
+
+    def limit(self) -> float:
+        """Floating-point operations a second of a matrix product, the best of some."""
+        import tensorflow as tf
+
+        square, seconds = tf.random.normal([LIMIT_SIZE, LIMIT_SIZE]), []
+        for _ in range(10):
+            started = time.perf_counter()
+            tf.matmul(square, square)[0, 0].numpy()
+            seconds.append(time.perf_counter() - started)
+        return float(2 * LIMIT_SIZE**3 / min(seconds))
 
     def _shares(self, first: int, updates: int) -> Iterator[Any]:
         from trainer.share import shares_of
@@ -203,7 +229,7 @@ class Keras:
             yield tokens, self.rows.labels(numbers)
 
 
-def _serve(side: type[Ours] | type[Keras], settings: Settings, pipe: Any) -> None:
+def _serve(side: Any, settings: Settings, pipe: Any) -> None:
     """The body of a side's process: a block for each request, until there is none."""
     # TensorFlow's greetings, which no setting silences; what goes wrong here is sent.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
@@ -219,7 +245,7 @@ def _serve(side: type[Ours] | type[Keras], settings: Settings, pipe: Any) -> Non
 class Process:
     """A side in a process of its own."""
 
-    def __init__(self, side: type[Ours] | type[Keras], settings: Settings) -> None:
+    def __init__(self, side: Any, settings: Settings) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(side, settings, theirs), daemon=True)
@@ -233,6 +259,10 @@ class Process:
     def warm(self, first: int, updates: int) -> Compiled:
         """Warmed up for these updates."""
         return self._ask("warm", first, updates)
+
+    def limit(self) -> float:
+        """The processor's limit."""
+        return self._ask("limit")
 
     def _ask(self, *request: Any) -> Any:
         self._pipe.send(request)
@@ -252,49 +282,61 @@ class Process:
         self._process.join()
 
 
-def measure(settings: Settings, *, seconds: float, blocks: int) -> str:
+def measure(settings: Settings, *, others: list[Any], seconds: float, blocks: int) -> str:
     """The line of one global batch."""
-    ours, plain = Process(Ours, settings), Process(Keras, settings)
+    ours = Process(Ours, settings)
+    sides = [ours, *(Process(side, settings) for side in others)]
     try:
         warmed = ours.warm(0, WARM_UPDATES).seconds
-        warm = [side.block(0, WARM_UPDATES) for side in (ours, plain, ours, plain)][2:]
+        warm = [side.block(0, WARM_UPDATES) for side in (*sides, *sides)][len(sides) :]
         slowest = max(block.seconds for block in warm) / WARM_UPDATES
         # A whole number of calls of `steps_per_execution` updates.
         unit = settings.steps_per_execution
         updates = max(2, round(seconds / slowest / unit)) * unit
         warmed += ours.warm(WARM_UPDATES, blocks * updates).seconds
-        pairs = []
+        limits, rounds = [ours.limit()], []
         for number in range(blocks):
-            order = (ours, plain) if number % 2 == 0 else (plain, ours)
-            done = {side: side.block(WARM_UPDATES + number * updates, updates) for side in order}
-            pairs.append((done[ours], done[plain]))
+            done = {
+                side: side.block(WARM_UPDATES + number * updates, updates) for side in sides[:: 1 if number % 2 else -1]
+            }
+            rounds.append([done[side] for side in sides])
+        limits.append(ours.limit())
     finally:
-        ours.end()
-        plain.end()
-    return _line(settings, updates, pairs, warmed)
+        for side in sides:
+            side.end()
+    return _line(settings, updates, rounds, warmed, max(limits))
 
 
-def _line(settings: Settings, updates: int, pairs: list[tuple[Block, Block]], warmed: float) -> str:
+def _line(settings: Settings, updates: int, rounds: list[list[Block]], warmed: float, limit: float) -> str:
     rows = updates * settings.global_batch
-    speeds = [[rows / pair[side].seconds for pair in pairs] for side in (0, 1)]
-    ratios = [pair[1].seconds / pair[0].seconds for pair in pairs]
-    padding = [
-        1 - sum(pair[side].real_tokens for pair in pairs) / sum(pair[side].padded_tokens for pair in pairs)
-        for side in (0, 1)
+    by_side = list(zip(*rounds, strict=True))
+    speeds = [setting.median_range([rows / block.seconds for block in side], 0) for side in by_side]
+    ratios = [
+        setting.median_range([block.seconds / ours.seconds for ours, block in zip(by_side[0], side, strict=True)])
+        for side in by_side[1:]
     ]
-    seconds = statistics.median(block.seconds for pair in pairs for block in pair)
+    padding = [
+        1 - sum(block.real_tokens for block in side) / sum(block.padded_tokens for block in side)
+        for side in by_side[:2]
+    ]
+    # A token's gates take the inputs' and the state's products, and twice as much backward.
+    operations = 3 * 2 * 4 * settings.lstm_units * (settings.embedding_units + settings.lstm_units)
+    share = statistics.median(block.real_tokens * operations / block.seconds / limit for block in by_side[0])
+    seconds = statistics.median(block.seconds for side in by_side for block in side)
     return (
-        f"{settings.global_batch:>6}{settings.micro_batch:>6}{setting.median_range(speeds[0], 0):>22}"
-        f"{setting.median_range(speeds[1], 0):>22}{setting.median_range(ratios):>20}"
-        f"{padding[0]:>9.0%}{padding[1]:>9.0%}{len(pairs):>8}{updates:>9}{seconds:>8.1f}{warmed:>9.1f}"
+        f"{settings.global_batch:>6}{settings.micro_batch:>6}"
+        + "".join(f"{cell:>20}" for cell in (*speeds, *ratios))
+        + f"{padding[0]:>9.0%}{padding[1]:>9.0%}{share:>7.0%}{limit / 1e9:>9.0f}"
+        f"{len(rounds):>8}{updates:>9}{seconds:>8.1f}{warmed:>9.1f}"
     )
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     setting.add_data_options(parser)
-    parser.add_argument("--batches", type=int, nargs="+", default=[16, 64, 256], metavar="B")
+    parser.add_argument("--batches", type=int, nargs="+", default=[8, 16, 64, 256, 512], metavar="B")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--torch", action="store_true", help="PyTorch too")
     parser.add_argument("--keras-inter-op", type=int, help="Keras' threads between operations (default: --threads)")
     parser.add_argument("--steps-per-execution", type=int, default=1, help="Keras' option of `compile`")
     parser.add_argument("--micro-batch", type=int, help="ours (default: what `batchscope run` takes)")
@@ -321,13 +363,22 @@ def main() -> None:
         print(
             f"model: embedding {options.embedding_units}, LSTM {options.lstm_units}, dropout {options.dropout:g}, "
             f"{options.optimizer}, float32; threads within an operation {options.threads}, "
-            f"between: ours 1, Keras {inter_op}; steps_per_execution {options.steps_per_execution}"
+            f"between: ours {options.threads}, Keras {inter_op}; steps_per_execution {options.steps_per_execution}"
         )
+        names = ["fit", *(["torch"] if options.torch else [])]
         print(
-            f"\n{'B':>6}{'micro':>6}{'ours, rows/s':>22}{'fit, rows/s':>22}{'ours / fit':>20}"
-            f"{'padding':>9}{'fit':>9}{'blocks':>8}{'updates':>9}{'s each':>8}{'warm, s':>9}",
+            f"\n{'B':>6}{'micro':>6}"
+            + "".join(f"{f'{name}, rows/s':>20}" for name in ("ours", *names))
+            + "".join(f"{f'ours / {name}':>20}" for name in names)
+            + f"{'padding':>9}{'fit':>9}{'limit':>7}{'GFLOP/s':>9}"
+            f"{'blocks':>8}{'updates':>9}{'s each':>8}{'warm, s':>9}",
             flush=True,
         )
+        others: list[Any] = [Keras]
+        if options.torch:
+            from tests.benchmarks.plain_torch import Torch
+
+            others.append(Torch)
         for batch in options.batches:
             settings = Settings(
                 data=data,
@@ -341,7 +392,7 @@ def main() -> None:
                 optimizer=options.optimizer,
                 steps_per_execution=options.steps_per_execution,
             )
-            print(measure(settings, seconds=options.seconds, blocks=options.blocks), flush=True)
+            print(measure(settings, others=others, seconds=options.seconds, blocks=options.blocks), flush=True)
 
 
 if __name__ == "__main__":

@@ -41,8 +41,10 @@ def figure(what: str, measured: str, goal: str = "") -> None:
 
 
 def add_data_options(parser: argparse.ArgumentParser, *, rows: int | None = None) -> None:
-    """`--data`, and `--rows` for the articles that are prepared when it is not given."""
+    """`--data`, or what is to be prepared when it is not given."""
     parser.add_argument("--data", metavar="FOLDER", help="prepared data set; the bundled articles if it is left out")
+    parser.add_argument("--articles", metavar="FILE", help="without --data: these, not the bundled articles")
+    parser.add_argument("--max-tokens", type=int, default=200, help="without --data (default: %(default)s)")
     parser.add_argument(
         "--rows", type=int, default=rows, help="without --data: so many of the bundled articles (default: %(default)s)"
     )
@@ -71,10 +73,10 @@ def data_folder(options: argparse.Namespace, home: Path) -> str:
     from cluster import articles
     from cluster.prepare import prepare
 
-    source = articles.path()
+    source = Path(options.articles) if options.articles else articles.path()
     if options.rows:
         source = some_of(source, options.rows, home / "articles.parquet")
-    prepare([str(source)], str(home / "data"), text="text", label="label")
+    prepare([str(source)], str(home / "data"), text="text", label="label", max_tokens=options.max_tokens)
     return str(home / "data")
 
 
