@@ -5,6 +5,7 @@ squares (scipy.optimize.nnls), because a part that is below zero would make some
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain
 
 import numpy as np
@@ -18,12 +19,14 @@ from cluster.study.memory import MemoryModel
 LEAST_SPREAD = 0.1
 
 
-def costs(seen: Sequence[Seen], kind: int, guessed: MemoryModel, *, together: bool) -> Costs:
-    """The costs of kind number `kind`, of which every worker saw the same; `guessed` stands in where nothing grew.
+def costs(seen: Sequence[Seen], kind: int, guesses: Sequence[MemoryModel], *, together: bool) -> Costs:
+    """The costs of kind number `kind`, of which every worker saw the same; `guesses` are of each kind's memory.
 
     `together` says that workers waited for each other, so that what cores did for them says nothing of other work.
     """
     kinds = [worker.kinds[kind] for worker in seen]
+    # A process' peak is that of all its kinds so far: of the others it says nothing.
+    first = [worker.kinds[0] for worker in seen]
     updates = list(chain.from_iterable(one.updates for one in kinds))
     chunks = list(chain.from_iterable(one.evaluations for one in kinds))
     per_update, training = _fitted(updates, with_fixed=True)
@@ -43,8 +46,8 @@ def costs(seen: Sequence[Seen], kind: int, guessed: MemoryModel, *, together: bo
         seconds_importing=float(np.mean([worker.seconds_importing for worker in seen])),
         low=min(alone, 1 / (1 + spread)),
         high=1 + spread,
-        memory=memory(kinds, guessed),
-        bytes_per_shape=bytes_per_shape(kinds),
+        memory=_carried(memory(first, guesses[0]), guesses[0], guesses[kind]),
+        bytes_per_shape=bytes_per_shape(first),
         idle=alone,
         measured=True,
     )
@@ -72,6 +75,19 @@ def memory(kinds: Sequence[Kind], guessed: MemoryModel) -> MemoryModel:
         bytes_per_place=slope,
         measured=True,
         least_bytes=least if least > most.traced_bytes else 0.0,
+    )
+
+
+def _carried(found: MemoryModel, its_guess: MemoryModel, guess: MemoryModel) -> MemoryModel:
+    """What was found of one kind, carried over to another by the difference of their guesses."""
+    more = guess.base_bytes - its_guess.base_bytes
+    rate = guess.bytes_per_place / its_guess.bytes_per_place
+    evaluated = max(0.0, found.least_bytes - found.base_bytes) * rate
+    return replace(
+        found,
+        base_bytes=max(0.0, found.base_bytes + more),
+        bytes_per_place=found.bytes_per_place * rate,
+        least_bytes=found.base_bytes + more + evaluated if found.least_bytes else 0.0,
     )
 
 

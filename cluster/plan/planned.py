@@ -181,8 +181,10 @@ def _calibrated(study: "Study", tell: Callable[[float], None]) -> "tuple[Lengths
 
         seen = calibrate(study, workers=workers, tell=told)
         of_these = [trial for trial in study.trials if study.workers[trial.global_batch] == workers]
-        for number, (kind, trial) in enumerate(kinds(of_these).items()):
-            fitted = fit.costs(seen, number, guessed_memory(study, trial), together=workers > 1)
+        each = kinds(of_these)
+        guesses = [guessed_memory(study, trial) for trial in each.values()]
+        for number, kind in enumerate(each):
+            fitted = fit.costs(seen, number, guesses, together=workers > 1)
             found[workers, *kind] = replace(fitted, memory=fitted.memory.above(RAY_BYTES))
     split = study.manifest.splits
     lengths = Lengths(**seen[0].lengths, rows={name: split[name].rows for name in SPLITS})

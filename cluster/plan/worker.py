@@ -31,7 +31,7 @@ SAMPLE_ROWS = 100_000
 # An update of more rows is cut: its cost is a sum over its micro-batches.
 ROWS_AT_MOST = 1024
 SECONDS_EVALUATING = 3.0
-MANY = 4
+MANY, LARGE = 4, 128
 # The noise of the hundredth would be measured.
 UPDATES_AT_MOST = 98
 
@@ -136,7 +136,9 @@ def _kind(
 
     started = time.monotonic()
     learner = Learner(shape_of(trial, manifest), collective)
-    rows = max(task.micro_batches.values())
+    most = max(task.micro_batches.values())
+    # Of a large micro-batch a fourth is compared with it: four times as much may be more than there is.
+    rows, many_rows = (most, most * MANY) if most <= LARGE else (most // MANY, most)
     longest = _longest(trial, data, lengths["train"], rows)
     _trace(learner, trial, longest)
     # What was traced is compiled for training and, apart from it, for evaluating.
@@ -153,14 +155,14 @@ def _kind(
         updates += _updates(task, learner, sized, data, task.micro_batches[batch], met)
         advance()
     trained_bytes = peak_bytes()
-    learner.add(_longest(trial, data, lengths["train"], rows * MANY))
+    learner.add(_longest(trial, data, lengths["train"], many_rows))
     return Kind(
         trial=trial,
         seconds_tracing=seconds_tracing,
         updates=updates,
         evaluations=evaluations,
         rows=rows,
-        many_rows=rows * MANY,
+        many_rows=many_rows,
         length=int(longest.tokens.shape[1]),
         traced_bytes=traced_bytes,
         evaluated_bytes=evaluated_bytes,

@@ -188,7 +188,7 @@ def seen_by(true: Line, fixed: float, compiling: float, trial: TrialSpec, slope:
 def test_costs_are_those_behind_what_was_seen() -> None:
     true = Line(each=2e-3, token=3e-5, place=1e-6, packed=4e-6)
     guessed = memory.guess(trial_of(), vocabulary_size=40, outputs=3, length=200)
-    found = fit.costs([seen_by(true, 5e-3, 1.5, trial_of(), 6000.0)] * 2, 0, guessed, together=False)
+    found = fit.costs([seen_by(true, 5e-3, 1.5, trial_of(), 6000.0)] * 2, 0, [guessed], together=False)
     assert found.seconds_per_update == pytest.approx(5e-3, rel=1e-6)
     assert vars(found.training) == pytest.approx(vars(true))
     assert vars(found.evaluation) == pytest.approx(vars(true))
@@ -198,7 +198,19 @@ def test_costs_are_those_behind_what_was_seen() -> None:
     assert found.memory.bytes_at(micro_batch=8, length=100) == pytest.approx(800 * MIB + 6000 * 800, rel=1e-6)
     # Half of the time went to other work: without it, it would take half as long.
     assert found.low == 0.5
-    assert fit.costs([seen_by(true, 5e-3, 1.5, trial_of(), 6000.0)], 0, guessed, together=True).low > 0.9
+    assert fit.costs([seen_by(true, 5e-3, 1.5, trial_of(), 6000.0)], 0, [guessed], together=True).low > 0.9
+
+
+def test_the_memory_of_a_second_kind_is_the_first_ones_and_what_a_guess_says_they_differ_by() -> None:
+    kinds = [trial_of(dtype="float32"), trial_of(dtype="float64")]
+    guesses = [memory.guess(trial, vocabulary_size=40, outputs=3, length=200) for trial in kinds]
+    true = Line(each=2e-3, token=3e-5, place=1e-6, packed=4e-6)
+    one = seen_by(true, 5e-3, 1.5, kinds[0], 6000.0)
+    seen = replace(one, kinds=[*one.kinds, seen_by(true, 5e-3, 1.5, kinds[1], 0.0).kinds[0]])
+    found = [fit.costs([seen], number, guesses, together=False).memory for number in range(2)]
+    assert found[1].bytes_per_place == pytest.approx(2 * found[0].bytes_per_place)
+    more = guesses[1].base_bytes - guesses[0].base_bytes
+    assert found[1].base_bytes - found[0].base_bytes == pytest.approx(more)
 
 
 def test_a_guess_of_memory_grows_with_what_it_holds() -> None:
