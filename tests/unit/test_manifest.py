@@ -48,6 +48,13 @@ def test_a_manifest_survives_a_round_trip(manifest: Manifest, tmp_path: Path) ->
     assert read(store_of(tmp_path.as_uri())) == manifest
 
 
+def test_no_row_is_longer_than_its_bin_or_the_cut(manifest: Manifest) -> None:
+    assert manifest.longest == 7
+    assert replace(manifest, max_tokens=6).longest == 6
+    plain = {name: replace(split, length_histogram=()) for name, split in manifest.splits.items()}
+    assert replace(manifest, splits=plain).longest == manifest.max_tokens
+
+
 def test_what_older_versions_did_not_write_has_a_default(manifest: Manifest) -> None:
     old = fields(manifest)
     for name in ("group_by", "split_seed"):
