@@ -106,14 +106,18 @@ def _with_outlooks(
     def usual(phase: Phase) -> float:
         return without_extensions(phase) * (1 - HALFWAY * (1 - phases.least_part(phase, rules)))
 
+    expected = outlook(wanted, point_of, lanes=lanes, part=usual)
+    low = outlook(wanted, point_of, lanes=lanes, factor=lambda one: one.low, part=least)
+    high = outlook(wanted, point_of, lanes=lanes, factor=lambda one: one.high)
     return Plan(
         study=study,
         points=points,
         longest=longest,
         phases=wanted,
-        expected=outlook(wanted, point_of, lanes=lanes, part=usual),
-        low=outlook(wanted, point_of, lanes=lanes, factor=lambda one: one.low, part=least),
-        high=outlook(wanted, point_of, lanes=lanes, factor=lambda one: one.high),
+        expected=expected,
+        # Shorter trials can meet on lanes less well and end later (Graham 1969): not so in a range.
+        low=min(low, expected, key=lambda one: one.seconds),
+        high=max(high, expected, key=lambda one: one.seconds),
         source=source,
         why_guessed=why,
         machines=bill.machines(study.capacity, study.placed, study.spec.resources),
