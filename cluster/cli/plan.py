@@ -10,13 +10,17 @@ from cluster.cli.reaching import format_option
 @click.command()
 @click.argument("study_file", metavar="STUDY.yaml", type=click.Path())
 @click.option("--address", metavar="A", help="Plan for a Ray cluster (auto, or host:port) instead of this machine.")
-@click.option("--no-calibration", is_flag=True, help="Guess by arithmetic alone, at once: right to a factor of two.")
+@click.option(
+    "--no-calibration",
+    is_flag=True,
+    help="Measure nothing: the last probe, or a guess, right to a factor of two or so.",
+)
 @format_option
 def command(study_file: str, address: str | None, no_calibration: bool, form: str) -> int:
     """Say of each trial how it is split, what it takes in memory, minutes and dollars, and the sum of all.
 
-    Nothing is trained and nothing written. The seconds are of a calibration of half a minute on this machine, or of
-    the last `batchscope probe` of this study. What cannot fit is refused as `batchscope run` refuses it.
+    Nothing is trained to an end and nothing written. The seconds are of the last `batchscope probe` of this study, or
+    of a calibration of half a minute on this machine. What cannot fit is refused as `batchscope run` refuses it.
     """
     from cluster import machines
     from cluster.plan import shown

@@ -105,6 +105,18 @@ def test_a_plan_needs_neither_ray_nor_tensorflow_before_it_calibrates(study: Wri
     assert not {"ray", "tensorflow", "keras"} & imported_by(code)
 
 
+def test_a_calibration_that_fails_leaves_a_guess_that_says_why(study: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cluster.plan import calibrate
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise calibrate.CannotCalibrateError("a worker's process was ended")
+
+    monkeypatch.setattr(calibrate, "calibrate", fails)
+    found = as_json(study())
+    assert found["source"] == "guess"
+    assert found["why_guessed"] == "the calibration failed (a worker's process was ended)"
+
+
 def test_a_price_is_for_the_whole_machine_from_start_to_end(study: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     from cluster import prices
 
