@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from trainer.trial import TrialSpec
 
 MIB = 2**20
-# A worker before its model: Python with TensorFlow and Ray, measured at 690 MiB on Linux x86-64 (tensorflow 2.21).
-PROCESS_BYTES = 690 * MIB
+# A worker before its first row on Linux x86-64 (tensorflow 2.21): Python with TensorFlow and Ray hold 680 MiB; what was
+# traced and compiled for an LSTM of 64 units, 160 to 200 more.
+PROCESS_BYTES, TRACED_BYTES = 680 * MIB, 160 * MIB
 BYTES_OF = {"float32": 4, "float64": 8, "mixed_bfloat16": 4, "mixed_float16": 4}
 # Copies of every weight: in the twin and the plain model, the sums, two generations of gradients, the best so far.
 COPIES = 6
@@ -69,7 +70,7 @@ def guess(
     cells = directions * model.layers * model.lstm_units
     logits = outputs if trial.task == "language_model" else 0
     copies = COPIES + 2 * SLOTS[trial.optimizer]
-    base = PROCESS_BYTES + copies * weights * item
+    base = PROCESS_BYTES + TRACED_BYTES + copies * weights * item
     place = (2 * width + TRAINING_UNITS * cells + TRAINING_OUTPUTS * logits) * item
     forward = (width + FORWARD_UNITS * cells + FORWARD_OUTPUTS * logits) * item
     evaluated = EVALUATION_ROWS // (LANGUAGE_PARTS if logits else 1)
