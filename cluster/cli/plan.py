@@ -23,7 +23,7 @@ def command(study_file: str, address: str | None, no_calibration: bool, form: st
     of a calibration of half a minute on this machine. What cannot fit is refused as `batchscope run` refuses it.
     """
     from cluster import machines
-    from cluster.plan import shown
+    from cluster.plan import as_json, shown
     from cluster.plan.planned import planned
     from cluster.preflight import examine
     from cluster.prepare.progress import bar
@@ -38,7 +38,7 @@ def command(study_file: str, address: str | None, no_calibration: bool, form: st
     with bar() as progress:
         found = planned(study, calibrated=not no_calibration, tell=lambda share: progress("calibrating", share))
     if form == "json":
-        click.echo(json.dumps(shown.to_json(found), indent=2))
+        click.echo(json.dumps(as_json.to_json(found), indent=2))
     else:
         click.echo(shown.to_text(found, width=shown.terminal_width()), nl=False)
     return 0

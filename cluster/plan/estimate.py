@@ -59,6 +59,16 @@ class Point:
         """A trial's seconds on a lane that has traced and compiled all of it before."""
         return self.seconds_training + self.seconds_evaluating + SECONDS_BETWEEN_TRIALS
 
+    @property
+    def seconds_low(self) -> float:
+        """The lower end of `seconds`."""
+        return self.seconds if self.timed else self.seconds * self.costs.low
+
+    @property
+    def seconds_high(self) -> float:
+        """The upper end of `seconds`."""
+        return self.seconds if self.timed else self.seconds * self.costs.high
+
 
 @dataclass(frozen=True, kw_only=True)
 class Outlook:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from cluster.plan import bill, costs, phases, probed
@@ -49,6 +50,16 @@ class Plan:
     def busy(self) -> float:
         """The part of the workers' time that other work of the machine had during the calibration."""
         return 1 - min(one.costs.idle for one in self.points)
+
+    def trials(self, point: Point) -> int:
+        """The expected trials of a point."""
+        expected = chain.from_iterable(phase.trials for phase in self.phases if without_extensions(phase))
+        return sum(kind_of(trial) == kind_of(point.trial) for trial in expected)
+
+    def bytes_held(self, point: Point) -> float:
+        """The bytes of a worker, which a limit keeps down."""
+        gib = self.study.spec.resources.memory_gib
+        return point.memory_bytes if gib is None else min(point.memory_bytes, gib * GIB)
 
     def usd(self, outlook: Outlook) -> float | None:
         """What the machines cost from the command's start to its end."""

@@ -1,20 +1,18 @@
-"""A plan as text for a person, and as JSON for a program."""
+"""A plan as text for a person."""
 
 import shutil
 import textwrap
-from collections import Counter
 from typing import Any
 
 import pyarrow as pa
 
 from cluster.plan import work
-from cluster.plan.estimate import Outlook, Point
+from cluster.plan.estimate import Point
 from cluster.plan.phases import EXTENSION
 from cluster.plan.planned import Plan
 from cluster.report import table
 from cluster.report.table import Column
 
-SCHEMA_VERSION = 1
 GIB = 2**30
 # Below it, other work is not worth a word.
 BUSY = 0.2
@@ -75,38 +73,13 @@ def _row(plan: Plan, point: Point) -> dict[str, Any]:
         "global_batch": trial.global_batch,
         "optimizer": trial.optimizer,
         "dtype": trial.dtype,
-        "trials": _trials(plan, point),
+        "trials": plan.trials(point),
         "split": work.said(work.split(trial.global_batch, workers=point.workers, micro_batch=point.micro_batch)),
         "updates": point.updates,
         "epochs": point.epochs,
-        "memory": _held(plan, point) / GIB,
-        "time": f"{_time(point.seconds)} ({_time(_low(point))} - {_time(_high(point))})",
+        "memory": plan.bytes_held(point) / GIB,
+        "time": f"{_time(point.seconds)} ({_time(point.seconds_low)} - {_time(point.seconds_high)})",
     }
-
-
-def _trials(plan: Plan, point: Point) -> int:
-    """The expected trials of a point."""
-    kinds = Counter(
-        (trial.global_batch, trial.optimizer, trial.dtype)
-        for phase in plan.phases
-        if phase.name != EXTENSION
-        for trial in phase.trials
-    )
-    return kinds[point.trial.global_batch, point.trial.optimizer, point.trial.dtype]
-
-
-def _held(plan: Plan, point: Point) -> float:
-    """The bytes of a worker, which a limit keeps down."""
-    gib = plan.study.spec.resources.memory_gib
-    return point.memory_bytes if gib is None else min(point.memory_bytes, gib * GIB)
-
-
-def _low(point: Point) -> float:
-    return point.seconds if point.timed else point.seconds * point.costs.low
-
-
-def _high(point: Point) -> float:
-    return point.seconds if point.timed else point.seconds * point.costs.high
 
 
 def _time(seconds: float) -> str:
@@ -220,66 +193,3 @@ def _hints(plan: Plan) -> list[str]:
 
 def _counted(numbers: list[int]) -> str:
     return ", ".join(map(str, numbers))
-
-
-def to_json(plan: Plan) -> dict[str, Any]:
-    """The plan as plain values; `schema_version` counts changes of meaning, keys are only added."""
-    study = plan.study
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "study": study.spec.study,
-        "source": plan.source,
-        "why_guessed": plan.why_guessed,
-        "busy": plan.busy,
-        "lanes": study.placed.lanes,
-        "workers": study.placed.workers,
-        "threads_per_worker": study.placed.threads_per_worker,
-        "cpus": study.placed.cpus,
-        "gpus": study.placed.gpus,
-        "machines": [
-            {**vars(one.instance), "count": one.count, "usd_per_hour": one.price.usd_per_hour}
-            | {"price_source": one.price.source, "price_as_of": one.price.as_of}
-            for one in plan.machines
-        ],
-        "expected": _outlook(plan, plan.expected),
-        "low": _outlook(plan, plan.low),
-        "high": _outlook(plan, plan.high),
-        "phases": [{"phase": phase.name, "trials": len(phase.trials)} for phase in plan.phases],
-        "points": [_point(plan, point) for point in plan.points],
-    }
-
-
-def _outlook(plan: Plan, outlook: Outlook) -> dict[str, Any]:
-    return {
-        "seconds": outlook.seconds,
-        "minutes": outlook.seconds / 60,
-        "usd": plan.usd(outlook),
-        "trials": outlook.trials,
-        "seconds_starting": outlook.seconds_starting,
-        "seconds_ending": outlook.seconds_ending,
-        "lane_seconds": outlook.lane_seconds,
-        "seconds_compiling": outlook.seconds_compiling,
-    }
-
-
-def _point(plan: Plan, point: Point) -> dict[str, Any]:
-    trial = point.trial
-    return {
-        "global_batch": trial.global_batch,
-        "optimizer": trial.optimizer,
-        "dtype": trial.dtype,
-        "trials": _trials(plan, point),
-        "workers": point.workers,
-        "micro_batch": point.micro_batch,
-        "split": work.split(trial.global_batch, workers=point.workers, micro_batch=point.micro_batch),
-        "updates": point.updates,
-        "epochs": point.epochs,
-        "evaluations": point.evaluations,
-        "memory_bytes": _held(plan, point),
-        "seconds_training": point.seconds_training,
-        "seconds_evaluating": point.seconds_evaluating,
-        "seconds": point.seconds,
-        "seconds_low": _low(point),
-        "seconds_high": _high(point),
-        "evenly_shared_sizes": work.easily_shared(trial.global_batch, at_most=trial.global_batch * 2),
-    }
