@@ -1,5 +1,6 @@
 """`batchscope probe`: what fits and how fast, measured on this machine, batch by batch."""
 
+import contextlib
 import signal
 import sys
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ import click
 from cluster.cli import EXIT_FAILED_TRIALS, EXIT_SIGNAL
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
 
@@ -37,14 +39,25 @@ def command(study_file: str, global_batches: str | None, micro_batches: str | No
     micros = _sizes("--micro-batch", micro_batches, rows)
     check_writable(study.spec.summary)
     signal.signal(signal.SIGTERM, _terminated)
-    click.echo(probed.headline(study.placed.lanes, study.workers, study.placed.threads_per_worker), err=True)
-    found = probe(study, global_batches=batches, micro_batches=micros, say=lambda line: click.echo(line, err=True))
+    with _talk(probed.headline(study.placed.lanes, study.workers, study.placed.threads_per_worker)) as say:
+        found = probe(study, global_batches=batches, micro_batches=micros, say=say)
     Summary(study.spec.summary).write_probe(found)
     if form == "json":
         click.echo(table.to_json(table_of("probes", found), name="probes"), nl=False)
     else:
         click.echo(probed.text(found), nl=False)
     return EXIT_FAILED_TRIALS if any(row["state"] == FAILED for row in found) else 0
+
+
+@contextlib.contextmanager
+def _talk(headline: str) -> "Iterator[Callable[[str], None]]":
+    """A function that puts a line on stderr; on a terminal something turns below the last one meanwhile."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    console.print(headline, soft_wrap=True, highlight=False)
+    with console.status("measuring") if console.is_terminal else contextlib.nullcontext():
+        yield lambda line: console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 def _sizes(option: str, text: str | None, rows: int) -> list[int] | None:

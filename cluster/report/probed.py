@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from cluster.summary.tables import COMPLETED
+from cluster.summary.tables import COMPLETED, OUT_OF_MEMORY
 
 Row = Mapping[str, Any]
 # A held-out point further from the line than this is said.
@@ -64,12 +64,16 @@ def _memory_words(found: Sequence[Row]) -> list[str]:
         lines[0] += f"; points held out of the fit (*) are within {max(held_out):.1%}"
         if max(held_out) > ERROR_AT_MOST:
             lines.append(f"NOTE: that is more than {ERROR_AT_MOST:.0%}: do not plan by this line")
-    limit, lengths = found[0].get("memory_limit_bytes"), [row["length"] for row in found if row.get("length")]
-    if limit and slope and lengths:
-        most = int(max(0.0, limit * (1 - MARGIN) - base) // (slope * max(lengths)))
+    limit, fitting = found[0].get("memory_limit_bytes"), [row for row in found if row["state"] == COMPLETED]
+    if limit and slope and fitting:
+        length = max(row["length"] for row in fitting)
+        most = int(max(0.0, limit * (1 - MARGIN) - base) // (slope * length))
+        if failed := [row["micro_batch"] for row in found if row["state"] == OUT_OF_MEMORY]:
+            # What is asked for and not used counts against a limit too: then the line promises too much.
+            most = max([row["micro_batch"] for row in fitting]) if most >= min(failed) else most
         lines.append(
             f"under the limit of {limit / 2**30:g} GiB, less a margin of {MARGIN:.0%}, at most {_count(most, 'row')} "
-            f"of {max(lengths)} tokens go through the model at once; a larger share goes in several micro-batches"
+            f"of {length} tokens go through the model at once; a larger share goes in several micro-batches"
         )
     return lines
 

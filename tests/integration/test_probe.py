@@ -44,7 +44,7 @@ def command(study_file: Path, *options: str) -> list[str]:
 @pytest.mark.tf
 def test_memory_and_speed_of_two_workers_and_what_does_not_fit(study_file: Path) -> None:
     options = ("--micro-batch", f"8,{ROWS}", "--global-batch", "17", "--format", "json")
-    done = subprocess.run(command(study_file, *options), capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command(study_file, *options), capture_output=True, text=True, timeout=560)
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)["rows"]
     memory = [row for row in rows if row["kind"] == "memory"]

@@ -166,6 +166,11 @@ class TestWords:
         # (0.9 GiB - 100 MiB) / (20480 * 64)
         assert "under the limit of 1 GiB, less a margin of 10%, at most 657 rows of 64 tokens" in lines
 
+    def test_what_ran_out_of_memory_is_not_promised(self) -> None:
+        out = {**OUT, "micro_batch": 300}
+        lines = "\n".join(probed.memory_lines([_held(8, 110), _held(32, 140), out]))
+        assert "at most 32 rows of 64 tokens" in lines
+
     def test_the_whole_text_of_a_table_that_went_through_the_summary(self) -> None:
         rows = [_held(8, 110), OUT, *both(8, 0.01), {**OUT, "kind": "throughput", "global_batch": 64}]
         key = {"study": "s", "spec_hash": "5bec", "probed_at": datetime(2026, 1, 1, tzinfo=UTC)}
