@@ -191,10 +191,9 @@ class Worker:
         arrays = [read_arrays(trial.task, rows, chunk) for chunk in some]
         for shape in {tokens.shape: (tokens, labels) for tokens, labels in arrays}.values():
             learner.evaluate(*shape)
-        started = time.perf_counter()
+        sums, started = np.zeros(3), time.perf_counter()
         for chunk in some:
-            sums = learner.evaluate(*read_arrays(trial.task, rows, chunk))
-        _ = [total.numpy() for total in sums] if some else None
+            sums += learner.evaluate(*read_arrays(trial.task, rows, chunk))
         return Block(
             seconds=time.perf_counter() - started,
             rows=sum(map(len, some)),
