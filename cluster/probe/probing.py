@@ -127,6 +127,7 @@ def _speed_rows(study: Study, speed: Speed) -> list[Row]:
             | {
                 "kind": "evaluation",
                 "with_reading": 1,
+                "processors_used": evaluation.processor_seconds / seconds,
                 "examples_per_second": evaluation.rows / seconds,
                 "tokens_per_second": evaluation.real_tokens / seconds,
                 "padding_fraction": 1 - evaluation.real_tokens / evaluation.padded_tokens,
@@ -139,6 +140,7 @@ def _speed_columns(speed: Speed, with_reading: bool) -> Row:
     timing, (real, padded) = speed.timing(with_reading), speed.tokens
     return {
         "with_reading": int(with_reading),
+        "processors_used": speed.processors_used(with_reading),
         "blocks": len(speed.samples[with_reading]),
         "updates": speed.updates,
         "seconds_per_update": timing.median,

@@ -45,6 +45,11 @@ class Speed:
         """Seconds per update."""
         return timing([seconds_of(blocks) / self.updates for blocks in self.samples[with_reading]])
 
+    def processors_used(self, with_reading: bool) -> float:
+        """The processor seconds of a worker in a second."""
+        blocks = [block for together in self.samples[with_reading] for block in together]
+        return sum(block.processor_seconds for block in blocks) / sum(block.seconds for block in blocks)
+
     @property
     def tokens(self) -> tuple[int, int]:
         """The real and the padded tokens of one block, of all workers of a lane."""
@@ -159,6 +164,7 @@ def _together(blocks: list[Block], lanes_at_once: int) -> Block:
     """The rows of one lane's workers, in the time that the workers of all lanes took."""
     return Block(
         seconds=seconds_of(blocks),
+        processor_seconds=statistics.fmean(block.processor_seconds for block in blocks),
         rows=sum(one.rows for one in blocks) // lanes_at_once,
         real_tokens=sum(one.real_tokens for one in blocks) // lanes_at_once,
         padded_tokens=sum(one.padded_tokens for one in blocks) // lanes_at_once,

@@ -79,9 +79,13 @@ class Warm:
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """The seconds of some updates (or of some evaluated rows), and this worker's tokens in them."""
+    """The seconds of some updates (or of some evaluated rows), and this worker's tokens in them.
+
+    `processor_seconds` are those of all its threads.
+    """
 
     seconds: float
+    processor_seconds: float
     rows: int
     real_tokens: int
     padded_tokens: int
@@ -171,12 +175,17 @@ class Worker:
         shares = self._shares(cell, updates)
         pipeline: Any = shares if with_reading else list(shares)
         real = padded = 0
-        started = time.perf_counter()
+        started, processor_started = time.perf_counter(), time.process_time()
         for share in read_ahead(pipeline) if with_reading else pipeline:
             journey.update(share, None)
             real, padded = real + share.real_tokens, padded + share.padded_tokens
-        seconds = time.perf_counter() - started
-        return Block(seconds=seconds, rows=updates * cell.trial.global_batch, real_tokens=real, padded_tokens=padded)
+        return Block(
+            seconds=time.perf_counter() - started,
+            processor_seconds=time.process_time() - processor_started,
+            rows=updates * cell.trial.global_batch,
+            real_tokens=real,
+            padded_tokens=padded,
+        )
 
     def evaluation(self, trial: "TrialSpec") -> Block:
         """Some of the validation rows evaluated, as `trainer.evaluate` does, after each of their shapes once."""
@@ -191,11 +200,12 @@ class Worker:
         arrays = [read_arrays(trial.task, rows, chunk) for chunk in some]
         for shape in {tokens.shape: (tokens, labels) for tokens, labels in arrays}.values():
             learner.evaluate(*shape)
-        sums, started = np.zeros(3), time.perf_counter()
+        sums, started, processor_started = np.zeros(3), time.perf_counter(), time.process_time()
         for chunk in some:
             sums += learner.evaluate(*read_arrays(trial.task, rows, chunk))
         return Block(
             seconds=time.perf_counter() - started,
+            processor_seconds=time.process_time() - processor_started,
             rows=sum(map(len, some)),
             real_tokens=int(sum(rows.lengths(chunk).sum() for chunk in some)),
             padded_tokens=sum(int(np.prod(tokens.shape[:2])) for tokens, _ in arrays),

@@ -14,6 +14,8 @@ Row = Mapping[str, Any]
 ERROR_AT_MOST = 0.15
 # Above this coefficient of variation between blocks, the machine was too busy to trust a small difference.
 VARIATION_AT_MOST = 0.10
+# A lone worker that got less of a processor had to share it.
+USED_AT_LEAST = 0.9
 BAR = 24
 # Kept free under a limit: what else a worker may come to hold.
 MARGIN = 0.1
@@ -118,6 +120,12 @@ def _speed_words(timed: Mapping[int, Row], unread: Mapping[int, Row]) -> list[st
         f"left out: {max(timed[batch]['seconds_starting'] for batch in batches):.1f} s to start, "
         f"{sum(tracing):.1f} s to trace, compile and warm up all of these"
     )
+    busy = min(timed[batch]["processors_used"] for batch in batches)
+    # Workers that sum wait for each other, which is no sign of a busy machine.
+    if busy < USED_AT_LEAST and timed[batches[0]]["workers"] == 1 and timed[batches[0]]["device"] == "cpu":
+        lines.append(
+            f"NOTE: others kept the machine busy: a worker got {busy:.0%} of a processor: all times are too long"
+        )
     variations = {batch: timed[batch]["seconds_per_update_variation"] for batch in batches}
     if uneven := [f"{batch} by {part:.0%}" for batch, part in variations.items() if part > VARIATION_AT_MOST]:
         lines.append(

@@ -99,7 +99,8 @@ PROBES = _schema(
     ("fit_base_bytes fit_bytes_per_place fit_error", REAL),
     ("held_out", WHOLE),
     # speed: the median over `blocks` of `updates`, their quartiles and coefficient of variation; with_reading 1: rows
-    # were read meanwhile
+    # were read meanwhile; the processor seconds of a worker in a second, which others on the machine make fewer
+    ("processors_used", REAL),
     ("blocks updates", WHOLE),
     ("seconds_per_update seconds_per_update_low seconds_per_update_high seconds_per_update_variation", REAL),
     ("with_reading", WHOLE),

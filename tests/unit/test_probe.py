@@ -111,6 +111,9 @@ def speed(batch: int, seconds: float, *, spread: float = 0.01, with_reading: int
         "global_batch": batch,
         "micro_batch": min(batch, 32),
         "with_reading": with_reading,
+        "workers": 1,
+        "device": "cpu",
+        "processors_used": 1.0,
         "seconds_per_update": seconds,
         "seconds_per_update_low": seconds * (1 - spread),
         "seconds_per_update_high": seconds * (1 + spread),
@@ -155,6 +158,9 @@ class TestWords:
         lines = probed.speed_lines([*both(8, 0.01, seconds_per_update_variation=0.14)])
         assert any("vary by more than 10% (8 by 14%)" in line for line in lines)
         assert not any("NOTE" in line for line in probed.speed_lines(both(8, 0.01)))
+        shared = probed.speed_lines(both(8, 0.01, processors_used=0.4))
+        assert any("a worker got 40% of a processor" in line for line in shared)
+        assert not any("NOTE" in line for line in probed.speed_lines(both(8, 0.01, processors_used=0.4, workers=2)))
 
     def test_memory_its_line_and_what_did_not_fit(self) -> None:
         lines = "\n".join(probed.memory_lines([_held(8, 110), _held(32, 140, fit_error=0.2, held_out=1), OUT]))

@@ -52,10 +52,16 @@ class PlayedLane:
         return Warm(seconds=2.0, seconds_per_update=0.05, machine=MACHINE)
 
     def block(self, cell: Cell, updates: int, with_reading: bool) -> Block:
-        return Block(seconds=updates * 0.05, rows=cell.trial.global_batch, real_tokens=80, padded_tokens=100)
+        return Block(
+            seconds=updates * 0.05,
+            processor_seconds=0.1,
+            rows=cell.trial.global_batch,
+            real_tokens=80,
+            padded_tokens=100,
+        )
 
     def evaluation(self, trial: TrialSpec) -> Block:
-        return Block(seconds=1.0, rows=256, real_tokens=80, padded_tokens=100)
+        return Block(seconds=1.0, processor_seconds=0.9, rows=256, real_tokens=80, padded_tokens=100)
 
     def _check(self, micro_batch: int) -> None:
         if micro_batch > self.fits:
