@@ -113,7 +113,6 @@ class Worker:
         self._manifest, self._data = open_data(layout.data)
         self._learners: dict[Any, Any] = {}
         self._journeys: dict[Cell, Journey] = {}
-        self._warmed: set[tuple[Any, ...]] = set()
         if layout.limit_bytes and not tf.config.list_physical_devices("GPU"):
             memory.limit_memory(layout.limit_bytes)
 
@@ -150,15 +149,15 @@ class Worker:
         return self._held(learner, int(tokens.shape[1]), time.perf_counter() - started)
 
     def warm(self, cell: Cell, updates: int, warm_up: int) -> Warm:
-        """Compute each shape that the cell's first `updates` updates have, then make so many of them for warming up."""
+        """Compute the cell's first `updates` updates once without changing anything, then make so many for warming up.
+
+        What is compiled depends on the rows' lengths: so every micro-batch that a block has goes through before it.
+        """
         started = time.perf_counter()
         journey = self._journey(cell)
         shares = list(self._shares(cell, updates))
         for micro_batch in (one for share in shares for one in share.micro_batches):
-            shape = (id(journey.learner), *micro_batch.tokens.shape)
-            if shape not in self._warmed:
-                self._warmed.add(shape)
-                journey.learner.add(micro_batch)
+            journey.learner.add(micro_batch)
         journey.learner.gradient(global_batch=cell.trial.global_batch)
         for share in islice(cycle(shares), warm_up):
             last_started = time.perf_counter()
@@ -188,7 +187,7 @@ class Worker:
         )
 
     def evaluation(self, trial: "TrialSpec") -> Block:
-        """Some of the validation rows evaluated, as `trainer.evaluate` does, after each of their shapes once."""
+        """Some of the validation rows evaluated, as `trainer.evaluate` does, after all of them once."""
         from trainer.evaluate import PARTS, chunks
         from trainer.share import read_arrays
 
@@ -198,8 +197,8 @@ class Worker:
             islice(chunks(rows, PARTS[trial.task]), world.rank, EVALUATION_CHUNKS * world.workers, world.workers)
         )
         arrays = [read_arrays(trial.task, rows, chunk) for chunk in some]
-        for shape in {tokens.shape: (tokens, labels) for tokens, labels in arrays}.values():
-            learner.evaluate(*shape)
+        for tokens, labels in arrays:
+            learner.evaluate(tokens, labels)
         sums, started, processor_started = np.zeros(3), time.perf_counter(), time.process_time()
         for chunk in some:
             sums += learner.evaluate(*read_arrays(trial.task, rows, chunk))
