@@ -16,6 +16,7 @@ from cluster.lanes.lane import Lane
 from cluster.lanes.queue import Queue, trial_of
 from cluster.lanes.settings import LaneSettings
 from cluster.study.protocol import Plan
+from trainer.errors import NotReadyError
 from trainer.report import State
 from trainer.trial import TrialSpec
 
@@ -92,9 +93,25 @@ class Schedule:
         try:
             self._tuner.fit()
         except BaseException as problem:  # noqa: BLE001 - raised again by `wait`, in the caller's thread
-            self._problem = problem
+            self._problem = understood(problem)
         finally:
             self._over.set()
+
+
+def understood(problem: BaseException) -> BaseException:
+    """What Tune failed with; a machine out of memory, for which Ray ended a lane, in words for a person.
+
+    Ray's memory monitor kills processes of its own when the whole machine has hardly any memory left, whoever took it.
+    """
+    cause: BaseException | None = problem
+    while cause is not None:
+        if isinstance(cause, ray.exceptions.OutOfMemoryError):
+            return NotReadyError(
+                "a machine ran out of memory, and Ray ended processes of the study there: what is written is kept; end "
+                "other programs, or set resources.lanes: 1, and run the same command again to go on"
+            )
+        cause = cause.__cause__ or cause.__context__
+    return problem
 
 
 class _Watcher(tune.Callback):
