@@ -1,5 +1,6 @@
 """`batchscope report`, and the plots as files: whole, well-formed, and of the study asked for."""
 
+import math
 import re
 from pathlib import Path
 from xml.etree import ElementTree
@@ -8,10 +9,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cluster.cli.report import command
-from cluster.report.page.page import charts
+from cluster.report.page.page import charts, page
 from cluster.summary.store import Summary
-from tests.simulated import World, spec_of, study
-from tests.stored import store
+from tests.simulated import BATCHES, Tables, World, spec_of, study
+from tests.stored import changed, store
 from trainer.errors import InputError
 
 
@@ -58,3 +59,47 @@ def test_plots_are_files_of_their_own(summary: Summary) -> None:
         assert [child.tag.rpartition("}")[2] for child in root][:3] == ["title", "desc", "style"]
         assert "var(" not in text
         assert len(root.findall(".//{*}text")) > 5
+
+
+def odd(name: str) -> Tables:
+    """A study in which something that a chart counts on is not there."""
+    if name == "all diverged":
+        return study(spec_of(), World(diverging=frozenset(BATCHES)))
+    if name == "one batch size, one seed":
+        axes = {"global_batch": [32], "learning_rate": 0.01, "seeds": 1}
+        return study(spec_of(protocol=None, axes=axes), World(usd_per_second=None))
+    studies, trials, evaluations = study(spec_of(), World())
+    if name == "losses that are no numbers":
+        losses = [math.nan if n % 3 else loss for n, loss in enumerate(evaluations["validation_loss"].to_pylist())]
+        return studies, trials, changed(evaluations, validation_loss=losses)
+    if name == "evaluated before the first update":
+        first = [n == 0 or n % 7 == 0 for n in range(evaluations.num_rows)]
+        updates = [0 if begins else n for n, begins in zip(evaluations["update"].to_pylist(), first, strict=True)]
+        return studies, trials, changed(evaluations, update=updates)
+    if name == "no evaluation":
+        return studies, trials, evaluations.slice(0, 0)
+    if name == "nothing known of the machine":
+        names = ("examples_per_second", "cost_usd", "device", "node_type", "epochs", "test_accuracy")
+        return studies, changed(trials, **dict.fromkeys(names)), evaluations
+    return changed(studies, train_rows=None), trials.slice(0, 1), evaluations
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "all diverged",
+        "one batch size, one seed",
+        "losses that are no numbers",
+        "evaluated before the first update",
+        "no evaluation",
+        "nothing known of the machine",
+        "one trial",
+    ],
+)
+def test_odd_studies_have_a_page_and_well_formed_plots(tmp_path: Path, name: str) -> None:
+    summary = store(tmp_path, odd(name))
+    document = page(summary, "simulated")
+    assert '<p class="lead">' in document
+    for text in charts(summary, "simulated").values():
+        ElementTree.fromstring(text)
+        assert not re.search(r'="[^"]*\b(?:nan|inf)\b', text)
