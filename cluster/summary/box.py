@@ -7,6 +7,7 @@ credentials; it can write no file, and DuckDB is told to open none.
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ START = f"import sys; sys.path.insert(0, {ROOT!r}); from cluster.summary.boxed i
 KEPT = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL")
 # Arrow's own pool and an arena for each thread reserve much more address space than they use.
 ENVIRONMENT = {"TZ": "UTC", "ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "2"}
+CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 OUT_OF_MEMORY = ("OutOfMemoryException", "ArrowMemoryError", "MemoryError")
 
 
@@ -94,9 +96,9 @@ def _reason(status: int, said: bytes, talk: bytes) -> str:
         raise RuntimeError(f"the box for SQL ended with {status}: {talk.decode(errors='replace')[-2000:]}") from None
     if problem["kind"] in OUT_OF_MEMORY:
         return f"it needs more than the {_gib(MEMORY_BYTES)} of memory that it may take"
-    # The lines after the first show the place in the text.
+    # The lines after the first show the place in the text. A value that it quotes must not command a terminal.
     message: str = problem["message"].splitlines()[0] if problem["message"] else problem["kind"]
-    return message
+    return CONTROLS.sub(" ", message)
 
 
 def _gib(count: int) -> str:

@@ -203,6 +203,11 @@ def test_what_duckdb_says_meanwhile_is_no_answer(summary: Summary, monkeypatch: 
     assert query.sql(summary, "select 1 as one").to_pylist() == [{"one": 1}]
 
 
+def test_a_value_that_an_error_quotes_commands_no_terminal(summary: Summary) -> None:
+    said = refusal(summary, "select ('a' || chr(27) || '[31m' || chr(8238) || seed)::int from trials")
+    assert "Could not convert string 'a [31m 0'" in said or "Could not convert string 'a [31m 1'" in said
+
+
 def test_what_does_not_end_is_ended(summary: Summary) -> None:
     text = "select count(*) from range(1000000) a, range(1000000) b, trials where a.range * b.range % 7 = 8"
     assert "it took more than 3 s and was ended" in refusal(summary, text, seconds=3)
