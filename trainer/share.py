@@ -16,6 +16,8 @@ from trainer.trial import TrialSpec
 from trainer.update import MicroBatch
 from trainer.window import shards_needed
 
+ALONE = World()
+
 
 @dataclass(frozen=True)
 class Share:
@@ -36,16 +38,33 @@ def shares_of(trial: TrialSpec, rows: Rows, world: World, micro_batch: int, firs
     update = first_update
     while True:
         positions = plan.positions_of(update, trial.global_batch)
-        mine = plan.share(positions, rank=world.rank, workers=world.workers)
-        measured = noise.is_measured(update, global_batch=trial.global_batch)
-        yield read_share(trial, rows, mine, micro_batch, measured=measured)
+        if noise.is_measured(update, global_batch=trial.global_batch):
+            mine = plan.share(positions, rank=world.rank, workers=world.workers)
+            yield read_share(trial, rows, mine, micro_batch, measured=True)
+        else:
+            yield read_share(trial, rows, positions, micro_batch, world=world)
         update += 1
 
 
-def read_share(trial: TrialSpec, rows: Rows, positions: range, micro_batch: int, *, measured: bool = False) -> Share:
-    """The rows at `positions`, as micro-batches of about equal length; if `measured`, in order (`trainer.noise`)."""
+def read_share(
+    trial: TrialSpec,
+    rows: Rows,
+    positions: range,
+    micro_batch: int,
+    *,
+    measured: bool = False,
+    world: World = ALONE,
+) -> Share:
+    """The rows at `positions`, as micro-batches of about equal length; if `measured`, in order (`trainer.noise`).
+
+    With a `world`, only those that are dealt to this worker.
+    """
     numbers = rows_at(positions, rows=len(rows), seed=trial.seed, window_rows=trial.window_rows)
     lengths = rows.lengths(numbers)
+    mine = np.arange(len(numbers))
+    if world.workers > 1:
+        mine = plan.dealt(lengths, rank=world.rank, workers=world.workers)
+        numbers, lengths = numbers[mine], lengths[mine]
     sorted_by = lengths
     if measured:
         sorted_by, micro_batch = np.zeros_like(lengths), min(micro_batch, noise.part_rows(trial.global_batch))
@@ -53,7 +72,7 @@ def read_share(trial: TrialSpec, rows: Rows, positions: range, micro_batch: int,
     for chunk in plan.micro_batches(sorted_by, micro_batch=micro_batch):
         tokens, labels = map(tf.constant, read_arrays(trial.task, rows, numbers[chunk]))
         batches.append(
-            MicroBatch(tokens=tokens, labels=labels, positions=tf.constant(positions.start + chunk, tf.int64))
+            MicroBatch(tokens=tokens, labels=labels, positions=tf.constant(positions.start + mine[chunk], tf.int64))
         )
     padded = sum(int(np.prod(batch.tokens.shape[:2])) for batch in batches)
     return Share(batches, int(lengths.sum()), padded, measured)

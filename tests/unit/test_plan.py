@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.plan import is_due, micro_batches, positions_of, share, total_updates
+from trainer.plan import dealt, is_due, micro_batches, positions_of, share, total_updates
 from trainer.trial import Duration
 
 
@@ -19,6 +19,17 @@ def test_shares_take_each_position_once_and_differ_by_at_most_one(update: int, g
     assert shares[-1].stop == (update + 1) * global_batch
     assert all(one.stop == other.start for one, other in itertools.pairwise(shares))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+@given(lengths=st.lists(st.integers(1, 300), max_size=200), workers=st.integers(1, 9))
+def test_rows_are_dealt_once_and_no_worker_has_much_more_than_another(lengths: list[int], workers: int) -> None:
+    parts = [dealt(np.array(lengths, np.int64), rank=rank, workers=workers) for rank in range(workers)]
+    assert sorted(i for part in parts for i in part) == list(range(len(lengths)))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+    assert all((np.diff(part) > 0).all() for part in parts)
+    tokens = [sum(lengths[i] for i in part) for part in parts]
+    # In each round of dealing all get rows of about the same length: what they differ by adds up to one row.
+    assert max(tokens) - min(tokens) <= max(lengths, default=0)
 
 
 @given(lengths=st.lists(st.integers(1, 300), max_size=200), micro_batch=st.integers(1, 64))
