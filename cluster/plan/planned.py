@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from cluster.machines import this_machine
 from cluster.plan import bill, costs, phases, probed
 from cluster.plan.bill import Machines
 from cluster.plan.estimate import Lengths, Outlook, Point, outlook, point, spread_of, without_extensions
@@ -79,7 +80,7 @@ def planned(study: "Study", *, calibrated: bool, tell: Callable[[float], None]) 
         points = _points(study, lengths, costs_of).values()
         shapes = frozenset().union(*(one.training_shapes | one.evaluation_shapes for one in points))
         source, costs_of = "probe", probed.costs_of(probe, study, costs_of, len(shapes))
-    elif calibrated:
+    elif calibrated and (why := _no_place_to_calibrate(study)) is None:
         try:
             lengths, costs_of = _calibrated(study, tell)
             source = "calibration"
@@ -96,6 +97,13 @@ def planned(study: "Study", *, calibrated: bool, tell: Callable[[float], None]) 
         source=source,
         why=why,
     )
+
+
+def _no_place_to_calibrate(study: "Study") -> str | None:
+    """Why nothing can be measured here of what the study runs on."""
+    if study.spec.resources.gpus_per_worker and not this_machine(with_gpus=True).gpus:
+        return "this machine has no GPU to calibrate on, and these are a CPU's figures: a GPU is much faster"
+    return None
 
 
 def _with_outlooks(

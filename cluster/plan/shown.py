@@ -104,7 +104,8 @@ def _head(plan: Plan) -> list[str]:
     ]
     if plan.source == "guess":
         why = plan.why_guessed or "nothing was measured"
-        lines.append(f"ALL FIGURES OF TIME AND MEMORY ARE GUESSES: {why}; right to a factor of two or so")
+        good = "" if plan.study.spec.resources.gpus_per_worker else "; right to a factor of two or so"
+        lines.append(f"ALL FIGURES OF TIME AND MEMORY ARE GUESSES: {why}{good}")
     elif plan.busy > BUSY:
         lines.append(
             f"other work had {plan.busy:.0%} of this machine's time during the calibration: left "

@@ -235,6 +235,17 @@ def test_a_growing_cluster_is_the_head_and_as_many_workers_as_the_lanes_need(mon
     assert bill.machines(joined, placed, Resources()) == []
 
 
+def test_a_gpu_is_not_calibrated_where_there_is_none(study: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cluster import machines
+
+    there = machines.Capacity(cpus=8, gpus=2, where="the cluster")
+    monkeypatch.setattr(machines, "cluster", lambda address: there)
+    found = as_json(study(resources={"gpus_per_worker": 1}), "--address", "head:6379")
+    assert found["source"] == "guess"
+    assert "no GPU to calibrate on" in found["why_guessed"]
+    assert (found["lanes"], found["gpus"], found["machines"], found["expected"]["usd"]) == (2, 2.0, [], None)
+
+
 def test_a_narrow_terminal_has_whole_lines(study: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     axes = {"global_batch": [17, "full"], "learning_rate": 0.01, "seeds": 1, "optimizer": ["adam", "sgd"]}
     resources = {"lanes": 1, "workers": 2, "cpus_per_worker": 0.5, "memory_gib": 2}
