@@ -11,7 +11,7 @@ from itertools import chain
 import numpy as np
 from scipy.optimize import nnls
 
-from cluster.plan.costs import Costs, Line
+from cluster.plan.costs import GUESSED_COMPILE_SECONDS, Costs, Line
 from cluster.plan.seen import Kind, Seen, Timed
 from cluster.study.memory import MemoryModel
 
@@ -31,8 +31,10 @@ def costs(seen: Sequence[Seen], kind: int, guesses: Sequence[MemoryModel], *, to
     chunks = list(chain.from_iterable(one.evaluations for one in kinds))
     per_update, training = _fitted(updates, with_fixed=True)
     _, evaluation = _fitted(chunks, with_fixed=False)
-    compiling = _compiling(updates, per_update, training)
-    forward = _compiling(chunks, 0.0, evaluation)
+    both, forward = _compiling(updates, per_update, training), _compiling(chunks, 0.0, evaluation)
+    # Where no new shape was met, nothing was seen: there and back takes about twice as long to compile as there.
+    compiling = both if both is not None else GUESSED_COMPILE_SECONDS if forward is None else 2 * forward
+    forward = compiling / 2 if forward is None else forward
     tracing = np.mean([one.seconds_tracing - compiling - forward for one in kinds])
     alone = 1.0 if together else idle(seen)
     spread = max(LEAST_SPREAD, *(_spread(one.updates, per_update, training) for one in kinds))
@@ -118,11 +120,11 @@ def _features(one: Timed, with_fixed: bool) -> tuple[float, ...]:
     return float(with_fixed), one.cuts.count, one.cuts.tokens, one.cuts.places, one.cuts.packed
 
 
-def _compiling(timed: Sequence[Timed], fixed: float, line: Line) -> float:
-    """Seconds for each new shape: what those that met one took over what the fit says."""
+def _compiling(timed: Sequence[Timed], fixed: float, line: Line) -> float | None:
+    """Seconds for each new shape: what those that met one took over what the fit says; None if none was new."""
     new = [one for one in timed if one.new_shapes]
     over = sum(one.seconds - (fixed + line.seconds(one.cuts)) for one in new)
-    return max(0.0, over / sum(one.new_shapes for one in new)) if new else 0.0
+    return max(0.0, over / sum(one.new_shapes for one in new)) if new else None
 
 
 def _spread(timed: Sequence[Timed], fixed: float, line: Line) -> float:

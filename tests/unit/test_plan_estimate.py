@@ -201,6 +201,15 @@ def test_costs_are_those_behind_what_was_seen() -> None:
     assert fit.costs([seen_by(true, 5e-3, 1.5, trial_of(), 6000.0)], 0, [guessed], together=True).low > 0.9
 
 
+def test_what_was_never_compiled_is_taken_to_compile_as_the_other_does() -> None:
+    true = Line(each=2e-3, token=3e-5, place=1e-6, packed=4e-6)
+    seen = seen_by(true, 5e-3, 1.5, trial_of(), 6000.0)
+    steady = [one for one in seen.kinds[0].updates if not one.new_shapes]
+    guessed = memory.guess(trial_of(), vocabulary_size=40, outputs=3, length=200)
+    found = fit.costs([replace(seen, kinds=[replace(seen.kinds[0], updates=steady)])], 0, [guessed], together=False)
+    assert found.seconds_compiling == pytest.approx(2 * found.seconds_compiling_forward) == pytest.approx(3.0)
+
+
 def test_the_memory_of_a_second_kind_is_the_first_ones_and_what_a_guess_says_they_differ_by() -> None:
     kinds = [trial_of(dtype="float32"), trial_of(dtype="float64")]
     guesses = [memory.guess(trial, vocabulary_size=40, outputs=3, length=200) for trial in kinds]
