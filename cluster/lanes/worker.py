@@ -170,18 +170,6 @@ def shape_of(trial: TrialSpec, manifest: "Manifest") -> "Shape":
     )
 
 
-def _take_of_gpus(memory_bytes: int | None) -> None:
-    """Take so much of each GPU at once, or, since lanes may share it, memory as it is needed."""
-    import tensorflow as tf
-
-    for gpu in tf.config.list_physical_devices("GPU"):
-        if memory_bytes is None:
-            tf.config.experimental.set_memory_growth(gpu, True)
-        else:
-            part = tf.config.LogicalDeviceConfiguration(memory_limit=memory_bytes // 2**20)
-            tf.config.set_logical_device_configuration(gpu, [part])
-
-
 class _Trainer:
     """A worker's TensorFlow: the collective, the open data, and the learners traced so far."""
 
@@ -189,13 +177,10 @@ class _Trainer:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
         import tensorflow as tf
 
-        from trainer import memory
+        from trainer import device, memory
         from trainer.collective import Collective, World
 
-        tf.config.threading.set_intra_op_parallelism_threads(settings.threads)
-        # As many loops over tokens run at once (`trainer.recurrence`).
-        tf.config.threading.set_inter_op_parallelism_threads(settings.threads)
-        _take_of_gpus(settings.memory_bytes)
+        device.set_up(threads=settings.threads, memory_bytes=settings.memory_bytes)
         self.settings, self.rank = settings, rank
         self._collective = Collective(World(rank, workers))
         self._manifest, self._data = open_data(settings.data)

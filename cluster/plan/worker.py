@@ -73,14 +73,11 @@ def run(task: Task, answer: "Connection") -> None:
 
 
 def _seen(task: Task, tell: Callable[[float], None]) -> Seen:
-    import tensorflow as tf
 
+    from trainer import device
     from trainer.collective import Collective, World
 
-    tf.config.threading.set_intra_op_parallelism_threads(task.threads)
-    tf.config.threading.set_inter_op_parallelism_threads(task.threads)
-    for gpu in tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.set_memory_growth(gpu, True)
+    device.set_up(threads=task.threads)
     collective = Collective(World(task.rank, len(task.addresses)))
     seconds_importing = time.time() - task.started
     manifest, data = _sample(task.data)

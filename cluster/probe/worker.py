@@ -101,13 +101,10 @@ class Worker:
 
         # Ray and all that a lane's worker holds besides.
         from cluster.lanes.worker import open_data
-        from trainer import memory
+        from trainer import device, memory
         from trainer.collective import Collective, World
 
-        tf.config.threading.set_intra_op_parallelism_threads(layout.threads)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
-        for gpu in tf.config.list_physical_devices("GPU"):
-            _bound_gpu(gpu, layout.limit_bytes)
+        device.set_up(threads=layout.threads, memory_bytes=layout.limit_bytes)
         self._folder = layout.folder
         self._collective = Collective(World(rank, layout.workers))
         self._manifest, self._data = open_data(layout.data)
@@ -270,14 +267,3 @@ def _choose_gpus(each: float, place: int) -> None:
     first, count = (int(place * each), int(each)) if each >= 1 or not each else (place // int(1 / each), 1)
     known = given.split(",") if given else [str(number) for number in range(first + count)]
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(known[first : first + count])
-
-
-def _bound_gpu(gpu: Any, limit_bytes: int | None) -> None:
-    """Take a GPU's memory as it is needed, or no more than the limit."""
-    import tensorflow as tf
-
-    if limit_bytes is None:
-        tf.config.experimental.set_memory_growth(gpu, True)
-    else:
-        limit = tf.config.LogicalDeviceConfiguration(memory_limit=limit_bytes // 2**20)
-        tf.config.set_logical_device_configuration(gpu, [limit])
