@@ -208,7 +208,13 @@ class Lane(tune.Trainable):
         assert self._attempt is not None
         beats, board = self._beats(), self._settings.board
         self._reached = beats[-1] if beats else self._reached
-        half = self._rows_at_once.half() if failure.smaller_helps else None
+        began = beats[0].update if beats else self._began_at_update
+        rows = self._rows_at_once
+        half = rows.half() if failure.smaller_helps else None
+        if half is None and rows.shrinks and began > self._began_at_update:
+            # What was compiled for each shape stays in a process while it lives: the next one may hold the rest.
+            half = rows.micro_batch
+        self._began_at_update = began
         if half is not None:
             half = ray.get(board.shrink.remote(self._trial.dtype, half))
         self._attempt.broken(failure, *beats, micro_batch_next=half)

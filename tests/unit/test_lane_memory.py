@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cluster.lanes import lane as lanes
-from cluster.lanes.board import Board
+from cluster.lanes.board import Beat, Board
 from cluster.lanes.settings import LaneSettings
 from cluster.lanes.worker import Failure
 from cluster.study.at_once import RowsAtOnce
@@ -124,6 +124,15 @@ def test_all_workers_of_the_next_group_get_the_same_smaller_job(begun: Any) -> N
     assert jobs[0].trial == TRIAL
     assert (jobs[0].micro_batch, jobs[0].rows_at_once.evaluation) == (4, 32)
     assert jobs[0].checkpoints.endswith(TRIAL.trial_id)
+
+
+def test_in_single_rows_it_goes_on_as_long_as_each_attempt_begins_further_on(begun: Any) -> None:
+    lane = begun(RowsAtOnce(micro_batch=1, evaluation=8))
+    for update in (0, 40, 40):
+        lane._settings.board.beat.remote(lane._group.name, 1, Beat(update=update, seconds_training=1.0))
+        result = out_of_memory(lane)
+    assert result["done"]
+    assert [row["micro_batch_next"] for row in lane._settings.recorder.rows] == [1, 1, None]
 
 
 @pytest.mark.parametrize(
