@@ -144,11 +144,14 @@ def of_proof(
 def _share(
     trial: TrialSpec, lengths: Ints, update: int, rank: int, workers: int, micro_batch: int, *, measured: bool = False
 ) -> list[Ints]:
-    positions = plan.share(plan.positions_of(update, trial.global_batch), rank=rank, workers=workers)
-    found = _lengths(trial, lengths, positions)
+    """The lengths of the rows of each micro-batch of a worker's share (`trainer.share.shares_of`)."""
+    positions = plan.positions_of(update, trial.global_batch)
     if measured:
+        found = _lengths(trial, lengths, plan.share(positions, rank=rank, workers=workers))
         part = min(micro_batch, max(1, trial.global_batch // NOISE_PARTS))
         return _cut(np.zeros_like(found), found, part)
+    found = _lengths(trial, lengths, positions)
+    found = found[plan.dealt(found, rank=rank, workers=workers)]
     return _cut(found, found, micro_batch)
 
 

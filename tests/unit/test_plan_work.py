@@ -1,6 +1,7 @@
 """The arithmetic of a plan: updates, evaluations, splits, hints, and what is cut into which shapes."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.plan import cuts, work
+from tests.conftest import write_prepared
 from trainer import plan
 from trainer.trial import Duration, ModelSpec, TrialSpec
 
@@ -138,3 +140,21 @@ def test_the_numbers_are_those_of_the_trainer() -> None:
     assert proof.PIECE_ROWS == cuts.PROOF_PIECE
     assert (evaluate.EVALUATION_ROWS, evaluate.RUN_ROWS) == (cuts.EVALUATION_ROWS, cuts.EVALUATION_RUN)
     assert evaluate.PARTS["language_model"] == cuts.LANGUAGE_PARTS
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_the_cuts_are_those_of_the_shares_that_are_read(workers: int, tmp_path: Path) -> None:
+    from cluster.stores import store_of
+    from trainer.collective import World
+    from trainer.rows import open_rows
+    from trainer.share import shares_of
+
+    manifest = write_prepared(tmp_path / "data", longest=40)
+    rows = open_rows(store_of(str(tmp_path / "data")), manifest.splits["train"])
+    trial = trial_of(17, budget=Duration(unit="updates", amount=1), every=Duration(unit="epochs", amount=1))
+    found = cuts.of_updates(trial, rows.lengths(np.arange(len(rows))), workers=workers, micro_batch=4, total=1)
+    shares = [next(shares_of(trial, rows, World(rank, workers), 4, 0)) for rank in range(workers)]
+    read = [[np.count_nonzero(one.tokens, axis=1) for one in share.micro_batches] for share in shares]
+    assert found.packed == max(cuts.of_chunks(chunks).packed for chunks in read)
+    assert found.shapes == frozenset().union(*(cuts.of_chunks(chunks).shapes for chunks in read))
+    assert found.places in [sum(one.tokens.shape[0] * one.tokens.shape[1] for one in s.micro_batches) for s in shares]
