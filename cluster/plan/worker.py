@@ -73,7 +73,6 @@ def run(task: Task, answer: "Connection") -> None:
 
 
 def _seen(task: Task, tell: Callable[[float], None]) -> Seen:
-
     from trainer import device
     from trainer.collective import Collective, World
 
