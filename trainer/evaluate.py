@@ -6,6 +6,7 @@ divided once.
 
 Runs, because a chunk of the whole split by length would need all of its shards at once. On 100,000 rows as long as the
 bundled articles, 6.9 % of the computed tokens are padding; 3.9 % if all were cut by length at once, 55 % in file order.
+Nothing is kept for a gradient: with packed rows (`trainer.packing`), 1.5 times the rows in a second of a processor.
 """
 
 from collections.abc import Iterator

@@ -47,7 +47,7 @@ def pack(lengths: Any, tokens: Any, strands: int) -> Packing:
     """The packing of rows of these `lengths` (int32 [B], at most `tokens`)."""
     batch = tf.shape(lengths)[0]
     order = tf.argsort(lengths, direction="DESCENDING", stable=True)
-    rows = _up(-(-batch // strands), ROWS_MULTIPLE)
+    rows = _few(-(-batch // strands))
     missing = rows * strands - batch
     dealt_NS = tf.reshape(tf.pad(order, [[0, missing]]), [rows, strands])
     lengths_NS = tf.reshape(tf.pad(tf.gather(lengths, order), [[0, missing]]), [rows, strands])
@@ -87,6 +87,11 @@ def _place(token: Any, row: Any, ends: Any, shift: Any, width: Any) -> Any:
     phase = tf.searchsorted(ends, tf.reshape(token, [-1]), side="right")
     phase = tf.reshape(tf.minimum(phase, PHASES - 1), tf.shape(token))
     return tf.gather(shift, phase) + token * tf.gather(width, phase) + row
+
+
+def _few(rows: Any) -> Any:
+    """So many rows or some more, which drop out with the first phase: few numbers, so that XLA compiles seldom."""
+    return _up(rows, tf.where(rows <= ROWS_MULTIPLE, ROWS_MULTIPLE, tf.maximum(8, _power_of_two(rows + 1) // 8)))
 
 
 def _up(number: Any, multiple: int) -> Any:

@@ -21,7 +21,9 @@ ALONE = World()
 
 @dataclass(frozen=True)
 class Share:
-    """A worker's share of one update, and how many tokens of it are real and how many are computed.
+    """A worker's share of one update, and how many tokens of it are real and how many go into the model.
+
+    The LSTM on CPUs leaves most of the difference out (`trainer.packing`).
 
     `measured` says that the update's gradient noise is measured (`trainer.noise`), for which it is cut otherwise.
     """

@@ -55,6 +55,13 @@ def test_hardly_any_place_is_padding_and_shapes_are_few(rows: int, strands: int,
     assert len({number for number, _ in shapes}) == 1
 
 
+def test_micro_batches_of_about_the_same_rows_have_the_same_shape() -> None:
+    found = {rows: int(packing.pack(tf.ones(rows, tf.int32), 1, 1).rows) for rows in (*range(1, 34), *range(225, 257))}
+    assert all(rows <= number < rows * 1.5 for rows, number in found.items() if rows > 16)
+    assert sorted({found[rows] for rows in range(1, 34)}) == [4, 8, 16, 24, 32, 40]
+    assert {found[rows] for rows in range(225, 257)} == {256}
+
+
 @pytest.mark.parametrize("every_token", [False, True])
 def test_strands_change_nothing_beyond_rounding(every_token: bool) -> None:
     random = np.random.default_rng(7)
