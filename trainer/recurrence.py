@@ -15,7 +15,7 @@ candidate, output. XLA compiles once for each number of rows and room, for a sec
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.compiler.tf2xla.ops.gen_xla_ops import xla_dynamic_update_slice
+from tensorflow.compiler.tf2xla.ops.gen_xla_ops import xla_dynamic_slice, xla_dynamic_update_slice
 
 from trainer.packing import Packing, pack, widths
 
@@ -182,7 +182,8 @@ def _backward(dh_PH: Any, c_PH: Any, gates_PG: Any, u_HG: Any, none_NH: Any, end
 
 
 def _taken(places: Any, at: Any, rows: Any) -> Any:
-    return tf.slice(places, [at, 0], [rows, places.shape[1]])
+    # Not tf.slice: XLA would take its beginning for a constant where it can, and compile again for each of its values.
+    return xla_dynamic_slice(places, tf.stack([at, 0]), tf.stack([rows, places.shape[1]]))
 
 
 def _put(places: Any, values: Any, at: Any) -> Any:

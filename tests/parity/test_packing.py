@@ -1,5 +1,9 @@
 """Packed rows: every token has one place, hardly any place is padding, and XLA sees few shapes."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -85,3 +89,33 @@ def test_strands_change_nothing_beyond_rounding(every_token: bool) -> None:
     for strands in (2, 3):
         for one, other in zip(computed(strands), alone, strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-13)
+
+
+_BATCHES_OF_ONE_SHAPE = """
+import numpy as np
+import tensorflow as tf
+from trainer import recurrence
+
+rng = np.random.default_rng(0)
+kernel, recurrent = (tf.constant(rng.normal(size=(4, 16)), tf.float32) for _ in range(2))
+
+@tf.function
+def gradient(x, lengths):
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        found = recurrence.states(x, lengths, kernel, tf.zeros(16), recurrent, every_token=False, strands=1)
+    return tape.gradient(found, x)
+
+for _ in range(5):
+    lengths = tf.constant(rng.integers(33, 64, 8), tf.int32)
+    gradient(tf.constant(rng.normal(size=(8, 64, 4)), tf.float32), lengths)
+"""
+
+
+def test_xla_compiles_once_for_a_shape_whatever_the_lengths() -> None:
+    """Of five batches of one shape the second to fifth must find forward and backward compiled."""
+    told = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0", "TF_CPP_VMODULE": "device_compiler=2"}
+    command = [sys.executable, "-c", _BATCHES_OF_ONE_SHAPE]
+    said = subprocess.run(command, env=told, capture_output=True, text=True, check=True, timeout=300).stderr
+    assert said.count("nstantly compiling") == 2
+    assert said.count("Already Compiled") == 8
