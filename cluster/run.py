@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 # back in minutes or not for hours; where no machine can come, only the dead workers' resources are waited for.
 SECONDS_FOR_MACHINES = 300.0
 SECONDS_FOR_WORKERS = 15.0
-# TensorFlow's allocator asks for regions of memory of twice the size each time: under a limit about half is used.
-HELD_FOR_USED = 2
 
 
 @contextlib.contextmanager
@@ -138,7 +136,7 @@ def rows_at_once(study: Study, probes: "pa.Table") -> dict[str, RowsAtOnce]:
         if study.memory_bytes is None:
             break
         known = memory_model(probes, trial) or memory.guess(trial, **sizes_of(trial, study.manifest))
-        rows = known.most_rows(limit_bytes=study.memory_bytes, length=study.manifest.longest) // HELD_FOR_USED
+        rows = known.first_rows(limit_bytes=study.memory_bytes, length=study.manifest.longest)
         most[trial.dtype] = min(rows, most.get(trial.dtype, rows))
     resources = study.spec.resources
     return {dtype: placement.rows_at_once(resources, most.get(dtype)) for dtype in study.spec.axes.dtype}

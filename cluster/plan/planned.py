@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 # Of trials that early stopping may end, this part is expected to be trained: halfway between all and what it needs.
 HALFWAY = 0.5
-# As `run` counts: TensorFlow's allocator asks for regions of memory of twice the size each time.
-HELD_FOR_USED = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,8 +156,8 @@ def _micro_batch(study: "Study", trial: TrialSpec, known: MemoryModel) -> int:
     resources, rows = study.spec.resources, study.micro_batches[trial.global_batch]
     if resources.micro_batch != "auto" or resources.memory_gib is None:
         return rows
-    most = known.most_rows(limit_bytes=resources.memory_gib * GIB, length=study.manifest.longest)
-    return max(1, min(rows, most // HELD_FOR_USED))
+    first = known.first_rows(limit_bytes=resources.memory_gib * GIB, length=study.manifest.longest)
+    return max(1, min(rows, first))
 
 
 def guessed_memory(study: "Study", trial: TrialSpec) -> MemoryModel:

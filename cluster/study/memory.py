@@ -22,6 +22,8 @@ TRAINING_UNITS, FORWARD_UNITS = 22, 14
 # Of a language model's outputs: logits, their softmax, and the gradients of both; forward alone the first two.
 TRAINING_OUTPUTS, FORWARD_OUTPUTS = 4, 2
 EVALUATION_ROWS, LANGUAGE_PARTS = 256, 8
+# TensorFlow's allocator asks for regions of memory of twice the size each time: under a limit about half is used.
+HELD_FOR_USED = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +47,10 @@ class MemoryModel:
         """The most rows of `length` tokens within `limit_bytes` less the `margin` (a part of it); 0 if none fits."""
         room = limit_bytes * (1 - margin) - self.base_bytes
         return max(0, int(room // (self.bytes_per_place * length)))
+
+    def first_rows(self, *, limit_bytes: float, length: int) -> int:
+        """The rows with which a worker under a limit begins: `most_rows` of which all that is held is used."""
+        return self.most_rows(limit_bytes=limit_bytes, length=length) // HELD_FOR_USED
 
     def above(self, more_bytes: float) -> "MemoryModel":
         """The same in a process that holds so many bytes besides."""

@@ -13,8 +13,7 @@ from trainer.errors import InputError
 from trainer.trial import TrialSpec
 
 # What `micro_batch: auto` allows, until memory is measured: modest on a GPU; on a CPU, where a larger one is hardly
-# faster by the row, small enough that rows of like length meet (1.34x Keras' rows per second at a global batch of 64
-# in micro-batches of 32, 1.08x in one of 64: tests/benchmarks/rows_per_second.py).
+# faster by the row, small enough that rows of like length meet.
 _AUTO_MICRO_BATCH_GPU = 64
 _AUTO_MICRO_BATCH_CPU = 32
 
