@@ -12,6 +12,7 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 from cluster.report.page.page import page
+from tests.benchmarks import setting
 from tests.simulated import World, spec_of, study
 from tests.stored import store
 
@@ -21,6 +22,7 @@ BATCHES = [8, 16, 24, 32, 64, 96, 128, 256, 384, 512]
 
 def main() -> None:
     """Make the study and its page, measure, print, judge."""
+    print(setting.machine_line(), flush=True)
     rates = {"around": 0.01, "at": 32, "rule": "sqrt", "points": 5}
     axes = {"global_batch": BATCHES, "learning_rate": rates, "seeds": 20}
     spec = spec_of(axes=axes, evaluate_every={"examples": 256}, protocol={"screen_seeds": 6})
@@ -35,8 +37,9 @@ def main() -> None:
         seconds, faults = _opened(file)
     size = len(text.encode())
     print(f"{tables[1].num_rows} trials, {tables[2].num_rows:,} evaluations: written in {made:.1f} s")
-    print(f"page: {size / 1e6:.2f} MB (at most {MOST_BYTES / 1e6:g})")
-    print(f"opens in Chromium in {seconds:.2f} s (at most {MOST_SECONDS:g}); {len(faults)} errors and requests")
+    setting.figure("page of 500 trials", f"{size / 1e6:.2f} MB", f"<= {MOST_BYTES / 1e6:g} MB")
+    setting.figure("it opens in Chromium in", f"{seconds:.2f} s", f"<= {MOST_SECONDS:g} s")
+    setting.figure("its errors and requests", f"{len(faults)}", "0")
     sys.exit(size > MOST_BYTES or seconds > MOST_SECONDS or bool(faults))
 
 

@@ -137,10 +137,8 @@ def main() -> None:
     for what, number, allowed in (("minutes", 0, 0.2), ("memory", 1, 0.15)):
         values = [pair[number] for pair in ratios]
         off = max(abs(value - 1) for value in values)
-        print(
-            f"{what}: plan / took {setting.median_range(values)}; at most {off:.0%} off, allowed {allowed:.0%}: "
-            f"{'yes' if off <= allowed else 'NO'}"
-        )
+        measured = f"{setting.median_range(values)}, at most {off:.0%} off"
+        setting.figure(f"{what}, plan / took, {len(values)} studies", measured, f"within {allowed:.0%}")
     spread = statistics.fmean(abs(pair[0] - 1) for pair in ratios)
     print(f"minutes are {spread:.0%} off in the mean; no trial ran out of memory")
 

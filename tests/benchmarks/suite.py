@@ -17,7 +17,9 @@ from tests.benchmarks import setting
 
 SUITE: dict[str, tuple[str, ...]] = {
     "prepare_speed": (),
-    "rows_per_second": ("--threads", "2"),
+    "rows_per_second": ("--threads", "2", "--torch"),
+    "plan_accuracy": (),
+    "memory_limit": (),
     "whole_study": (),
     "lane_turnaround": (),
     "many_trials": (),
@@ -26,6 +28,7 @@ SUITE: dict[str, tuple[str, ...]] = {
     "warm_reading": (),
     "reading_memory": (),
     "summary_at_scale": (),
+    "page_size": (),
     "false_alarms": (),
     "protocol_overhead": ("--pairs", "3"),
     "serve_readers": (),
