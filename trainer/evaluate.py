@@ -35,8 +35,10 @@ class Score:
     accuracy: float | None
 
 
-def score(learner: Learner, rows: Rows, *, at_once: int = EVALUATION_ROWS) -> Score:
+def score(learner: Learner, rows: Rows, *, at_once: int | None = None) -> Score:
     """The learner's score on all of `rows`, at most `at_once` computed at once; every worker gets the same answer.
+
+    None: EVALUATION_ROWS.
 
     Every worker must call it.
 
@@ -53,11 +55,12 @@ def score(learner: Learner, rows: Rows, *, at_once: int = EVALUATION_ROWS) -> Sc
     return Score(loss=float(losses / count), accuracy=accuracy)
 
 
-def chunks(rows: Rows, parts: int = 1, *, at_once: int = EVALUATION_ROWS) -> Iterator[Ints]:
-    """The numbers of all `rows`, each once, in chunks of one of so many `parts` of `at_once` rows."""
+def chunks(rows: Rows, parts: int = 1, *, at_once: int | None = None) -> Iterator[Ints]:
+    """The numbers of all `rows`, each once, in chunks of one of so many `parts` of `at_once` rows, as in `score`."""
+    most = EVALUATION_ROWS if at_once is None else at_once
     for start in range(0, len(rows), RUN_ROWS):
         run = np.arange(start, min(start + RUN_ROWS, len(rows)))
-        for chunk in micro_batches(rows.lengths(run), micro_batch=max(1, at_once // parts)):
+        for chunk in micro_batches(rows.lengths(run), micro_batch=max(1, most // parts)):
             yield run[chunk]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from trainer import loss, noise, plan, schedule
 from trainer.checkpoint import Arrays, Checkpoints, Progress, Saved
 from trainer.errors import DivergedError
-from trainer.evaluate import EVALUATION_ROWS, Score, score
+from trainer.evaluate import Score, score
 from trainer.report import Evaluation, Outcome, State
 from trainer.rows import Rows
 from trainer.share import Share
@@ -40,7 +40,7 @@ class Journey:
         data: Data,
         checkpoints: Checkpoints,
         publish: Callable[[Evaluation], None],
-        evaluation_rows: int = EVALUATION_ROWS,
+        evaluation_rows: int | None = None,
     ) -> None:
         self.trial, self.learner, self.data, self.checkpoints, self.publish = trial, learner, data, checkpoints, publish
         self.evaluation_rows = evaluation_rows

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from trainer.checkpoint import Checkpoints, Progress
 from trainer.errors import DivergedError
-from trainer.evaluate import EVALUATION_ROWS
 from trainer.journey import Data, Journey
 from trainer.report import Evaluation, Outcome, State
 from trainer.rows import read_ahead
@@ -23,7 +22,7 @@ def train(
     checkpoint_every_seconds: float,
     publish: Callable[[Evaluation], None],
     heartbeat: Callable[[Progress], State | None],
-    evaluation_rows: int = EVALUATION_ROWS,
+    evaluation_rows: int | None = None,
 ) -> Outcome:
     """Train `trial` from where its checkpoints left it to its end, or until `heartbeat` names another state.
 

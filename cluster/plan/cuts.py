@@ -77,13 +77,19 @@ def padded(length: int) -> int:
 
 def _packed(lengths: Ints, strands: int) -> tuple[int, int]:
     """The rows and the places of a micro-batch in each strand as it is packed (`trainer.packing.pack`)."""
-    rows = -(-len(lengths) // (strands * ROWS_MULTIPLE)) * ROWS_MULTIPLE
+    rows = _few(-(-len(lengths) // strands))
     falling, longest = np.zeros(rows + 1, np.int64), -np.sort(-lengths)[::strands]
     falling[: len(longest)] = longest
     parts = [-(-rows * (PHASES - phase) // PHASES) for phase in range(PHASES)]
     widths = [-(-part // ROWS_MULTIPLE) * ROWS_MULTIPLE for part in parts]
     ends = falling[[*widths[1:], 0]]
     return rows, int(np.diff(ends, prepend=0) @ widths)
+
+
+def _few(rows: int) -> int:
+    """The rows of a strand for so many, of which only few numbers occur (`trainer.packing`)."""
+    multiple = ROWS_MULTIPLE if rows <= ROWS_MULTIPLE else max(8, (1 << rows.bit_length()) // 8)
+    return -(-rows // multiple) * multiple
 
 
 def _compiled(rows: int, places: int) -> Shape:
