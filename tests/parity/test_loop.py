@@ -269,7 +269,7 @@ def test_a_training_loss_far_above_a_guess_is_a_divergence_and_not_a_learnt_spli
     assert "nats is 3 above that of a guess at update" in outcome.error
     assert outcome.updates < 40
     # Its validation loss may rise as far as it likes.
-    monkeypatch.setattr(journey, "score", lambda learner, rows: evaluate.Score(loss=50.0, accuracy=0.1))
+    monkeypatch.setattr(journey, "score", lambda learner, rows, at_once: evaluate.Score(loss=50.0, accuracy=0.1))
     assert Run(trial(), data, tmp_path / "learnt").outcome.state is State.COMPLETED
 
 
