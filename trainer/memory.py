@@ -22,8 +22,9 @@ SIGNS = (
     "OUT_OF_MEMORY",
     "std::bad_alloc",
     "Cannot allocate memory",
-    # Of absl and LLVM, which then abort, and of oneDNN, whose status 1 it is.
+    # Of absl, TensorFlow and LLVM, which then abort, and of oneDNN, whose status 1 it is.
     "mmap error: 12",
+    "creation via pthread_create() failed",
     "pthread_create failed: Resource temporarily unavailable",
     "Status: 1, message: could not create a primitive",
     "ThenRnnForward",

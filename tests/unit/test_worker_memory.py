@@ -25,6 +25,7 @@ class ResourceExhaustedError(Exception):
         OSError(12, "Cannot allocate memory"),
         RuntimeError("Status: 1, message: could not create a primitive, in file tensorflow/core/kernels/mkl/x.cc:1"),
         "LLVM ERROR: pthread_create failed: Resource temporarily unavailable",
+        "Check failed: ret == 0 (11 vs. 0) Thread tf_async_compiler_threads creation via pthread_create() failed.",
         "[low_level_alloc.cc : 569] RAW: mmap error: 12",
         "terminate called after throwing an instance of 'std::bad_alloc'",
     ],
