@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import signal
 import socket
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -37,3 +38,8 @@ def _free_ports(count: int) -> list[int]:
     finally:
         for one in sockets:
             one.close()
+
+
+def heeding_ctrl_c() -> None:
+    """For `preexec_fn`: a process started from one that ignores Ctrl-C, as a background job does, heeds it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -13,6 +13,7 @@ import pytest
 from cluster.summary import query
 from cluster.summary.store import Summary
 from tests.conftest import write_prepared
+from tests.processes import heeding_ctrl_c
 
 STUDY = """\
 study: tiny
@@ -72,7 +73,9 @@ def test_memory_and_speed_of_two_workers_and_what_does_not_fit(study_file: Path)
 
 @pytest.mark.tf
 def test_ctrl_c_leaves_no_process_and_no_row(study_file: Path) -> None:
-    probe = subprocess.Popen(command(study_file), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    probe = subprocess.Popen(
+        command(study_file), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, preexec_fn=heeding_ctrl_c
+    )
     try:
         us = psutil.Process(probe.pid)
         deadline = time.monotonic() + 60

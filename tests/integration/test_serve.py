@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import pytest
 
 from cluster.summary.store import Summary
+from tests.processes import heeding_ctrl_c
 from tests.unit.test_serve import TOKEN, trial, write_wiki
 
 COMMAND = [sys.executable, "-m", "cluster.cli", "serve"]
@@ -24,7 +25,8 @@ Get = Callable[..., tuple[int, str]]
 def served(summary: Summary, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The process and the address that it printed; ended if the test did not."""
     command = [*COMMAND, "--summary", summary.uri, "--port", "0", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes, preexec_fn=heeding_ctrl_c) as process:
         try:
             assert process.stderr is not None
             line = process.stderr.readline()
