@@ -117,7 +117,7 @@ def persist(call: Call, work: Callable[[Try[Answer]], Answer]) -> Answer:
         NotReadyError: the store refuses, which no other try would change, or no try succeeded in time.
         FileNotFoundError: the object is not there.
     """
-    clock = _Clock(call)
+    clock, last = _Clock(call), ""
     for number in itertools.count():
         one = Try(work)
         if _ended(one, call, clock):
@@ -126,7 +126,7 @@ def persist(call: Call, work: Callable[[Try[Answer]], Answer]) -> Answer:
             if not may_pass(one.problem):
                 raise refusal(call.bucket, call.action, call.place, one.problem) from None
             last = _named(one.problem)
-        else:
+        elif not last or clock.left(one) > 0:  # One cut off by the clock tells less than the one before it.
             last = "too slow an answer" if one.bytes_moved else "silence"
         pause = random.uniform(0, min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2**number))
         if clock.left(one) <= pause:

@@ -51,9 +51,9 @@ def summary(tmp_path_factory: pytest.TempPathFactory) -> Summary:
     return Summary(str(folder))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Chromium, headless."""
+    """Chromium, headless. It ends with these tests: while Playwright runs, `asyncio.run` of any other test is refused."""
     with sync_playwright() as playwright:
         flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         running = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=flags)
