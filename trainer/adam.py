@@ -49,7 +49,7 @@ def apply(optimizer: Any, gradients: list[Any], variables: list[Any], scale: Any
     optimizer.iterations.assign_add(1)
 
 
-@tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
+@tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
 def _change(state: Any, gradients: Any, numbers: dict[str, Any]) -> None:
     def rounded(product: Any) -> Any:
         bits = tf.bitcast(product, numbers["zero"].dtype)

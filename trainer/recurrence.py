@@ -107,7 +107,7 @@ def _sum(parts: Any) -> Any:
     return first
 
 
-@tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
+@tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
 def _forward(z_PG: Any, u_HG: Any, none_NH: Any, ends: Any) -> tuple[Any, Any, Any]:
     """States, cells and gates of a strand's places from the gate inputs without the recurrent part."""
     room, units, dtype = tf.shape(z_PG)[0], u_HG.shape[0], z_PG.dtype
@@ -130,13 +130,13 @@ def _forward(z_PG: Any, u_HG: Any, none_NH: Any, ends: Any) -> tuple[Any, Any, A
     return tuple(buffers)
 
 
-@tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
+@tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
 def _forward_states(z_PG: Any, u_HG: Any, none_NH: Any, ends: Any) -> tuple[Any]:
     """The states alone: XLA keeps no buffer that nobody asks for."""
     return (_forward(z_PG, u_HG, none_NH, ends)[0],)
 
 
-@tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
+@tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
 def _backward(dh_PH: Any, c_PH: Any, gates_PG: Any, u_HG: Any, none_NH: Any, ends: Any) -> Any:
     """The gradient of a strand's gate inputs, from that of its states."""
     room, units, u_GH = tf.shape(dh_PH)[0], u_HG.shape[0], tf.transpose(u_HG)

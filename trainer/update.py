@@ -202,12 +202,13 @@ class Learner:
             "language_model": tokens,
         }[self.shape.task]
         rows = [tokens, labels, tf.TensorSpec([None], tf.int64)]
-        self._add = tf.function(self._add_rows, input_signature=rows)
-        self._add_measured = tf.function(self._add_measured_rows, input_signature=rows)
-        self._evaluate = tf.function(self._evaluate_rows, input_signature=[tokens, labels])
-        self._update = tf.function(
-            self._update_once, input_signature=[tf.TensorSpec([], tf.float64), tf.TensorSpec([None], tf.float64)]
-        )
+        numbers = [tf.TensorSpec([], tf.float64), tf.TensorSpec([None], tf.float64)]
+        # AutoGraph would go through all of it for no branch or loop of its own, which takes a worker 1.5 s of Python;
+        # Keras keeps it away from models' layers anyway.
+        self._add = tf.function(self._add_rows, rows, autograph=False)
+        self._add_measured = tf.function(self._add_measured_rows, rows, autograph=False)
+        self._evaluate = tf.function(self._evaluate_rows, [tokens, labels], autograph=False)
+        self._update = tf.function(self._update_once, numbers, autograph=False)
 
     def _add_rows(self, tokens: Any, labels: Any, positions: Any) -> Any:
         return self._added(tokens, labels, positions)[1]

@@ -53,7 +53,7 @@ def summary(tmp_path_factory: pytest.TempPathFactory) -> Summary:
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Chromium, headless. It ends with these tests: while Playwright runs, `asyncio.run` of any other test is refused."""
+    """Chromium, headless. It ends with these tests: beside it, `asyncio.run` of any other test would be refused."""
     with sync_playwright() as playwright:
         flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         running = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=flags)
