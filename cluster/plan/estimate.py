@@ -19,8 +19,8 @@ from trainer.trial import TrialSpec
 
 # Beside the trials, as multiples of what TensorFlow's import takes a worker, since both are processes that start and
 # Python that is imported: from the command's start until the workers of the lanes begin to import TensorFlow, and from
-# the last trial's end to the command's (10 s and 3 s where the import took 4 s: two lanes on two virtual cores).
-IMPORTS_BEFORE, IMPORTS_AFTER = 2.5, 0.75
+# the last trial's end to the command's (11 s and 3.8 s where the import took 2.9 s: two lanes on two virtual cores).
+IMPORTS_BEFORE, IMPORTS_AFTER = 4.0, 1.3
 # A lane whose next trial has another number of workers ends its processes, starts others, and imports.
 IMPORTS_REGROUP = 2.5
 # From one trial's end to the next one's beside its work: 0.18 s with one worker, 0.24 s with two

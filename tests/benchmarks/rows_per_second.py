@@ -114,16 +114,21 @@ class Ours:
         _set_threads(settings.threads, settings.threads)
         from cluster.lanes.worker import open_data, shape_of
         from trainer.checkpoint import Checkpoints
-        from trainer.collective import Collective, World
         from trainer.journey import Journey
         from trainer.store import Folder
         from trainer.update import Learner
 
         self.settings, self.trial = settings, _trial(settings)
         manifest, self.data = open_data(settings.data)
-        learner = Learner(shape_of(self.trial, manifest), Collective(World()))
+        learner = Learner(shape_of(self.trial, manifest), self.collective())
         with tempfile.TemporaryDirectory() as empty:
             self.journey = Journey(self.trial, learner, self.data, Checkpoints(Folder(empty)), lambda evaluation: None)
+
+    def collective(self) -> Any:
+        """The sum over this worker alone."""
+        from trainer.collective import Collective, World
+
+        return Collective(World())
 
     def warm(self, first: int, updates: int) -> Compiled:
         """Compute once each shape that these updates' micro-batches have for XLA, and change nothing."""
@@ -256,18 +261,25 @@ class Process:
 
     def block(self, first: int, updates: int) -> Block:
         """One block, waited for."""
-        return self._ask("block", first, updates)
+        self.send("block", first, updates)
+        return self.receive()
 
     def warm(self, first: int, updates: int) -> Compiled:
         """Warmed up for these updates."""
-        return self._ask("warm", first, updates)
+        self.send("warm", first, updates)
+        return self.receive()
 
     def limit(self) -> float:
         """The processor's limit."""
-        return self._ask("limit")
+        self.send("limit")
+        return self.receive()
 
-    def _ask(self, *request: Any) -> Any:
+    def send(self, *request: Any) -> None:
+        """Ask for something: the name of a method and its arguments."""
         self._pipe.send(request)
+
+    def receive(self) -> Any:
+        """The answer to what was asked."""
         answer = self._pipe.recv()
         if isinstance(answer, str):
             raise SystemExit(answer)

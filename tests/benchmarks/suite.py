@@ -18,6 +18,7 @@ from tests.benchmarks import setting
 SUITE: dict[str, tuple[str, ...]] = {
     "prepare_speed": (),
     "rows_per_second": ("--threads", "2", "--torch"),
+    "workers_waiting": (),
     "plan_accuracy": (),
     "memory_limit": (),
     "whole_study": (),
