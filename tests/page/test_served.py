@@ -14,7 +14,7 @@ from cluster.summary.store import Summary
 from tests.integration.test_serve import served
 from tests.page.conftest import Opened
 
-RELOADED_MS = 90_000
+RELOADED_MS = 60_000
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 # What was looked at is not looked at again for so long; and for so many times as long as the looking took.
-SECONDS = 5.0
-RESTS = 40.0
+SECONDS = 3.0
+RESTS = 20.0
 SECONDS_AT_MOST = 60.0
 # A reader waits so long for what is new before it gets what is there.
 PATIENCE_SECONDS = 2.0
