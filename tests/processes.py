@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 
 def run(body: Callable[..., Result], *, workers: int, arguments: tuple[Any, ...] = ()) -> list[Result]:
     """`body(world, *arguments)` in `workers` new processes; their results by rank. `body` is a module's function."""
-    addresses = [f"127.0.0.1:{port}" for port in _free_ports(workers)]
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(workers)]
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         futures = [pool.submit(_worker, body, rank, addresses, arguments) for rank in range(workers)]
         return [future.result(timeout=500) for future in futures]
@@ -29,7 +29,8 @@ def _worker(body: Callable[..., Result], rank: int, addresses: list[str], argume
     return body(World(rank, len(addresses)), *arguments)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """So many ports of the loopback address on which nobody listens."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for one in sockets:

@@ -261,18 +261,15 @@ class Process:
 
     def block(self, first: int, updates: int) -> Block:
         """One block, waited for."""
-        self.send("block", first, updates)
-        return self.receive()
+        return self._ask("block", first, updates)
 
     def warm(self, first: int, updates: int) -> Compiled:
         """Warmed up for these updates."""
-        self.send("warm", first, updates)
-        return self.receive()
+        return self._ask("warm", first, updates)
 
     def limit(self) -> float:
         """The processor's limit."""
-        self.send("limit")
-        return self.receive()
+        return self._ask("limit")
 
     def send(self, *request: Any) -> None:
         """Ask for something: the name of a method and its arguments."""
@@ -284,6 +281,10 @@ class Process:
         if isinstance(answer, str):
             raise SystemExit(answer)
         return answer
+
+    def _ask(self, *request: Any) -> Any:
+        self.send(*request)
+        return self.receive()
 
     def end(self) -> None:
         """End the process."""

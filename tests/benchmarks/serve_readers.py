@@ -5,7 +5,8 @@
 A study runs alone, and with `batchscope serve` on its summary and readers who each ask for its page and two tables
 every 5 s, as a browser with the page and a program beside it do. Each side is a command of its own, timed from its
 start to its exit; sides alternate, and so does which one goes first. The readers run on the same machine, at the lowest
-priority: elsewhere they would take nothing from it.
+priority. Where two processors share a core they slow the study all the same, and elsewhere they would not, so what
+they take themselves is printed too.
 """
 
 import argparse
@@ -128,7 +129,12 @@ async def read(url: str, readers: int, stop: Path) -> dict[str, Any]:
     seconds.clear()
     received = 0
     await asyncio.gather(*map(watch, range(readers)))
-    return {"statuses": dict(statuses), "waits": seconds, "received": received}
+    return {
+        "statuses": dict(statuses),
+        "waits": seconds,
+        "received": received,
+        "readers_cpu_seconds": time.process_time(),
+    }
 
 
 def main() -> None:
@@ -174,8 +180,10 @@ def describe(met: dict[str, Any]) -> None:
     """What the readers of one run met, and what serving them took."""
     waits = met["waits"] or [0.0]
     errors = sum(count for status, count in met["statuses"].items() if status != "200")
-    part = met["serve_cpu_seconds"] / met["seconds"] / len(os.sched_getaffinity(0))
+    machine_seconds = met["seconds"] * len(os.sched_getaffinity(0))
+    part, readers = met["serve_cpu_seconds"] / machine_seconds, met["readers_cpu_seconds"] / machine_seconds
     setting.figure("processor time of serve, of all that the machine has", f"{part:.1%}", "<= 3 %")
+    print(f"processor time of the readers themselves, of all that the machine has: {readers:.1%}")
     setting.figure("answers to the readers that were errors", f"{errors} of {sum(met['statuses'].values())}", "0")
     print(
         f"readers: answers {met['statuses']}; seconds each {statistics.median(waits):.2f} (at most "

@@ -1,25 +1,25 @@
 """Two workers on two cores: the share of an update that each spends in the all-reduce and in waiting for the other.
 
-    python -m tests.benchmarks.workers_waiting [--data FOLDER | --articles FILE] [--batches 128 256 512] [--seconds 4]
+    python -m tests.benchmarks.workers_waiting [--data FOLDER | --articles FILE] [--batches 32 128 ...] [--seconds 4]
 
 Both workers are processes with one thread, as a lane's are, and one worker alone is a third with two. Blocks of the
 same updates alternate between the two layouts. Of each update a worker measures what its share takes and what follows,
 which is the all-reduce and the optimiser; the latter is measured alone, in the same two processes at once, by a learner
-without other workers. What is left is the all-reduce and the waiting: for a share that takes the other worker longer,
-and for whatever else the machine does. Medians over blocks of the mean of both workers, with the least and the most.
+without other workers. What is left is the all-reduce, with the copies into one vector and out of it, and the waiting:
+for a share that takes the other worker longer, and for whatever else the machine does. Medians over blocks of the mean
+of both workers, with the least and the most.
 """
 
 import argparse
 import json
 import os
-import socket
 import time
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
 from tests.benchmarks import setting
 from tests.benchmarks.rows_per_second import WARM_UPDATES, Ours, Process, Settings
+from tests.processes import free_ports
 
 WORKERS = 2
 GOAL = 0.15
@@ -113,15 +113,6 @@ def ask_all(members: list[Process], *request: Any) -> list[Any]:
     for member in members:
         member.send(*request)
     return [member.receive() for member in members]
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of the loopback address that nobody listens on."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from cluster.stores import calls
 from cluster.stores.bucket import Bucket
@@ -175,6 +176,24 @@ def test_a_try_that_moves_is_waited_for_past_the_patience() -> None:
     call = calls.Call(action="s3:GetObject", bucket="b", place="s3://b/x", seconds=60)
     assert calls.persist(call, work) == 8
     assert arrived == list(range(8))
+
+
+def test_a_last_try_that_is_cut_off_does_not_hide_what_stopped_those_before() -> None:
+    """By "silence" somebody would look at the network, though S3 did answer."""
+    over, tries = threading.Event(), []
+
+    def work(one: calls.Try[None]) -> None:
+        tries.append(one)
+        if len(tries) > 1:
+            over.wait(30)
+            return
+        raise ClientError({"Error": {"Code": "SlowDown"}, "ResponseMetadata": {"HTTPStatusCode": 503}}, "GetObject")
+
+    call = calls.Call(action="s3:GetObject", bucket="b", place="s3://b/x", seconds=0.5)
+    with pytest.raises(NotReadyError, match=r"in 2 tries \(the last: SlowDown\)"):
+        calls.persist(call, work)
+    over.set()
+    assert tries[-1].ended(30)
 
 
 def test_what_was_given_up_touches_nothing_more() -> None:

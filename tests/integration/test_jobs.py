@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ import yaml
 from cluster.summary import query
 from cluster.summary.store import Summary
 from tests.conftest import write_prepared
+from tests.processes import free_ports
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 BIN = Path(sys.executable).parent
@@ -57,7 +57,7 @@ def ray_head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHead]:
     mark = str(token_file)
     # Sockets lie in it, and their paths may have 107 characters.
     with tempfile.TemporaryDirectory(prefix="jobs-", ignore_cleanup_errors=True) as folder:
-        port, dashboard, client = _free_ports(3)
+        port, dashboard, client = free_ports(3)
         words = f"--head --node-ip-address 127.0.0.1 --port {port} --dashboard-host 127.0.0.1 --num-cpus 2 --block"
         words += f" --dashboard-port {dashboard} --ray-client-server-port {client} --dashboard-agent-listen-port 0"
         words += f" --min-worker-port 0 --max-worker-port 0 --temp-dir {folder} --disable-usage-stats"
@@ -91,16 +91,6 @@ def _head_environment(token_file: Path) -> dict[str, str]:
         # Its name is of the systems on which it is the default: with 1, Ray would listen on every interface.
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     }
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports: list[int] = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 def _wait_for_agent(url: str, token_file: Path, process: subprocess.Popen[bytes]) -> None:
