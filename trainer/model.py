@@ -19,6 +19,7 @@ from trainer.errors import InputError
 from trainer.inputs import PADDING_NUMBER, SEQUENCES, TEXT, TOKENS, VECTORS, Inputs
 from trainer.lstm import RightPaddedLSTM, can_replace
 from trainer.manifest import Manifest
+from trainer.token_dense import TokenDense
 from trainer.trial import ModelSpec
 
 BIDIRECTIONAL = (
@@ -88,8 +89,8 @@ def training_twin(plain: keras.Model) -> keras.Model:
             return _swap_bidirectional(layer)
         if can_replace(layer):
             return RightPaddedLSTM.from_config(layer.get_config())
-        if layer is final and isinstance(layer, (keras.layers.Dense, keras.layers.Activation)):
-            return _without_softmax(layer)
+        if isinstance(layer, (keras.layers.Dense, keras.layers.Activation)):
+            return _swap_dense(layer, final=layer is final)
         if layer is final and isinstance(layer, keras.layers.Softmax):
             return Logits(name=layer.name, dtype=layer.dtype_policy)
         return layer.__class__.from_config(layer.get_config())
@@ -160,11 +161,12 @@ def _gives_logits_or_softmax(layer: Any) -> bool:
     return isinstance(layer, keras.layers.Softmax)
 
 
-def _without_softmax(layer: Any) -> Any:
+def _swap_dense(layer: Any, *, final: bool) -> Any:
+    """Gives logits where `layer` is the `final` one."""
     config = layer.get_config()
-    if config["activation"] == "softmax":
+    if final and config["activation"] == "softmax":
         config["activation"] = "linear"
-    return layer.__class__.from_config(config)
+    return (TokenDense if type(layer) is keras.layers.Dense else layer.__class__).from_config(config)
 
 
 def _refuse_dependent(plain: keras.Model, inputs: Inputs) -> None:

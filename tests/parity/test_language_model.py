@@ -20,7 +20,7 @@ from trainer.collective import Collective, World  # noqa: E402
 from trainer.errors import InputError  # noqa: E402
 from trainer.lstm import RightPaddedLSTM  # noqa: E402
 from trainer.trial import Duration, ModelSpec, TrialSpec  # noqa: E402
-from trainer.update import Learner, MicroBatch  # noqa: E402
+from trainer.update import Learner, MicroBatch, Shape  # noqa: E402
 
 pytestmark = pytest.mark.tf
 BATCHES = (1, 45, 48)
@@ -239,6 +239,26 @@ def test_a_right_layout_is_proven(folder: Path, dtype: str) -> None:
     found = proof.prove(trial, Learner(shape, Collective(World())), data, micro_batch=4)
     assert found.passed, found
     assert found.micro_batches > 0
+
+
+def test_many_tokens_are_summed_as_exactly_as_few() -> None:
+    """An untrained model gives every token the same part of every gradient, which a float32 sum rounds the same way."""
+    random = np.random.default_rng(0)
+    tokens = (random.zipf(1.3, [64, 60]) % 999 + 1).astype("int32")
+    gradients = []
+    for dtype, rows in (("float64", 64), ("float32", 64), ("float32", 5)):
+        many = Shape(model=LSTM, vocabulary_size=1000, outputs=1000, task=TRIAL.task, optimizer="sgd", dtype=dtype)
+        learner = Learner(many, Collective(World()))
+        learner.start(replace(TRIAL, dtype=dtype))
+        learner.restore([np.zeros_like(weight) for weight in learner.weights()])
+        for start in range(0, 64, rows):
+            part = tokens[start : start + rows]
+            learner.add(MicroBatch(tokens=part, labels=part, positions=np.arange(start, start + len(part))))
+        gradients.append(flat(learner.gradient(global_batch=64)[1]))
+    exact, whole, in_parts = gradients
+    assert np.linalg.norm(exact) > 0.1
+    assert error(whole, exact) <= 1e-6
+    assert error(in_parts, exact) <= 1e-6
 
 
 def two_ways(vocabulary_size: int, outputs: int) -> keras.Model:
