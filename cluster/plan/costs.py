@@ -5,7 +5,7 @@ loop of the recurrence, whatever the rows), one for each of its places (what is 
 each that is packed (the recurrence). `low` and `high` are factors of the expected seconds.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cluster.plan.cuts import Cuts
 from cluster.study.memory import MemoryModel
@@ -19,6 +19,9 @@ GUESSED_WEIGHT_SECONDS = 2e-8
 GUESSED_TRACING_SECONDS, GUESSED_COMPILE_SECONDS, GUESSED_IMPORT_SECONDS = 6.0, 1.5, 5.0
 GUESSED_SHAPE_BYTES = 5 * 2**20
 GUESS_LOW, GUESS_HIGH = 0.4, 2.5
+# Of a core, what Ray's own processes take while lanes train, and what they take more for each lane (two lanes on two
+# virtual cores, 2026-11).
+RAY_CORES, RAY_CORES_A_LANE = 0.09, 0.04
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +37,10 @@ class Line:
         """The sum over all of them."""
         several = self.each * cuts.count + self.token * cuts.tokens
         return several + self.place * cuts.places + self.packed * cuts.packed
+
+    def times(self, factor: float) -> "Line":
+        """As many times as long."""
+        return Line(**{name: value * factor for name, value in vars(self).items()})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +70,24 @@ class Costs:
     def update(self, cuts: Cuts) -> float:
         """Seconds of an update of these micro-batches."""
         return self.seconds_per_update + self.training.seconds(cuts)
+
+    def times(self, factor: float) -> "Costs":
+        """Everything that a lane does takes as many times as long."""
+        return replace(
+            self,
+            seconds_per_update=self.seconds_per_update * factor,
+            training=self.training.times(factor),
+            evaluation=self.evaluation.times(factor),
+            seconds_tracing=self.seconds_tracing * factor,
+            seconds_compiling=self.seconds_compiling * factor,
+            seconds_compiling_forward=self.seconds_compiling_forward * factor,
+        )
+
+
+def slowdown(*, lanes: int, cores_a_lane: float, cores: float) -> float:
+    """How many times as long lanes take beside Ray's processes: more than 1 where lanes leave these no cores."""
+    wanted = RAY_CORES + RAY_CORES_A_LANE * lanes
+    return max(1.0, (lanes * cores_a_lane + wanted) / cores)
 
 
 def guess(trial: TrialSpec, *, vocabulary_size: int, outputs: int, memory: MemoryModel, features_width: int) -> Costs:

@@ -135,16 +135,17 @@ def of_evaluation(lengths: Ints, *, task: str, workers: int, strands: int = 1) -
 
 def of_proof(
     trial: TrialSpec, lengths: Ints, held_out: Ints, *, micro_batch: int, strands: int = 1
-) -> tuple[frozenset[Shape], frozenset[Shape]]:
-    """The shapes that the proof before the first trial of a kind trains and evaluates in (`trainer.proof`)."""
+) -> tuple[Cuts, Cuts]:
+    """What the proof before the first trial of a kind trains on and evaluates (`trainer.proof`)."""
     batch = min(trial.global_batch, PROOF_ROWS)
     found = _lengths(trial, lengths, range(batch))
     held = held_out[:PROOF_ROWS]
     pieces = [held, *(held[start : start + PROOF_PIECE] for start in range(0, len(held), PROOF_PIECE))]
     part = min(micro_batch, max(1, batch // NOISE_PARTS))
-    cut = [chunk for rows in (batch, PROOF_SMALL, micro_batch) for chunk in _cut(found, found, rows)]
+    # What is measured is compared on all workers, the rest on one and on all.
+    cut = [chunk for rows in (batch, PROOF_SMALL, micro_batch, micro_batch) for chunk in _cut(found, found, rows)]
     cut += _cut(np.zeros_like(found), found, part)
-    return of_chunks(cut, strands=strands).shapes, of_chunks(pieces, strands=strands).shapes
+    return of_chunks(cut, strands=strands), of_chunks(pieces, strands=strands)
 
 
 def _share(

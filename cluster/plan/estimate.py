@@ -19,8 +19,9 @@ from trainer.trial import TrialSpec
 
 # Beside the trials, as multiples of what TensorFlow's import takes a worker, since both are processes that start and
 # Python that is imported: from the command's start until the workers of the lanes begin to import TensorFlow, and from
-# the last trial's end to the command's (11 s and 3.8 s where the import took 2.9 s: two lanes on two virtual cores).
-IMPORTS_BEFORE, IMPORTS_AFTER = 4.0, 1.3
+# the last trial's end to the command's (two lanes on two virtual cores: 11 s and 3.8 s where the import took 2.9 s, on
+# another day 15 s and 4.3 s where it took 2.7 s).
+IMPORTS_BEFORE, IMPORTS_AFTER = 4.8, 1.5
 # A lane whose next trial has another number of workers ends its processes, starts others, and imports.
 IMPORTS_REGROUP = 2.5
 # From one trial's end to the next one's beside its work: 0.18 s with one worker, 0.24 s with two
@@ -123,7 +124,7 @@ def point(
     seconds_evaluating += costs.evaluation.seconds(evaluated["test"])
     proved = cuts.of_proof(trial, lengths.train, lengths.validation, micro_batch=micro_batch, strands=threads)
     evaluation_shapes = evaluated["validation"].shapes | evaluated["test"].shapes
-    shapes = len(cut.shapes | proved[0]) + len(evaluation_shapes | proved[1])
+    shapes = len(cut.shapes | proved[0].shapes) + len(evaluation_shapes | proved[1].shapes)
     return Point(
         trial=trial,
         workers=workers,
@@ -136,7 +137,7 @@ def point(
         memory_bytes=_memory(trial, costs, micro_batch, lengths.longest, shapes),
         timed=total is None,
         costs=costs,
-        proof_shapes=proved,
+        proof_shapes=(proved[0].shapes, proved[1].shapes),
         training_shapes=cut.shapes,
         evaluation_shapes=evaluation_shapes,
     )

@@ -17,6 +17,8 @@ from cluster.study.memory import MemoryModel
 
 # The range of a measured figure is at least this: what machines of one kind, or one machine at two times, differ by.
 LEAST_SPREAD = 0.1
+# How much a guess weighs beside a shape that was compiled.
+HINT = 0.1
 
 
 def costs(seen: Sequence[Seen], kind: int, guesses: Sequence[MemoryModel], *, together: bool) -> Costs:
@@ -31,18 +33,21 @@ def costs(seen: Sequence[Seen], kind: int, guesses: Sequence[MemoryModel], *, to
     chunks = list(chain.from_iterable(one.evaluations for one in kinds))
     per_update, training = _fitted(updates, with_fixed=True)
     _, evaluation = _fitted(chunks, with_fixed=False)
-    both, forward = _compiling(updates, per_update, training), _compiling(chunks, 0.0, evaluation)
-    # Where no new shape was met, nothing was seen: there and back takes about twice as long to compile as there.
-    compiling = both if both is not None else GUESSED_COMPILE_SECONDS if forward is None else 2 * forward
-    forward = compiling / 2 if forward is None else forward
-    tracing = np.mean([one.seconds_tracing - compiling - forward for one in kinds])
+    compiling, forward = _compiling(seen, kinds[0].trial.dtype)
+    proof = training.seconds(kinds[0].proof_training) + evaluation.seconds(kinds[0].proof_evaluation)
+    tracing = np.mean(
+        [
+            one.traced.seconds - compiling * one.traced.new_shapes - forward * one.traced.new_forward_shapes
+            for one in kinds
+        ]
+    )
     alone = 1.0 if together else idle(seen)
     spread = max(LEAST_SPREAD, *(_spread(one.updates, per_update, training) for one in kinds))
     return Costs(
         seconds_per_update=per_update,
         training=training,
         evaluation=evaluation,
-        seconds_tracing=max(0.0, float(tracing)),
+        seconds_tracing=max(0.0, float(tracing)) + proof,
         seconds_compiling=compiling,
         seconds_compiling_forward=forward,
         seconds_importing=float(np.mean([worker.seconds_importing for worker in seen])),
@@ -120,11 +125,29 @@ def _features(one: Timed, with_fixed: bool) -> tuple[float, ...]:
     return float(with_fixed), one.cuts.count, one.cuts.tokens, one.cuts.places, one.cuts.packed
 
 
-def _compiling(timed: Sequence[Timed], fixed: float, line: Line) -> float | None:
-    """Seconds for each new shape: what those that met one took over what the fit says; None if none was new."""
-    new = [one for one in timed if one.new_shapes]
-    over = sum(one.seconds - (fixed + line.seconds(one.cuts)) for one in new)
-    return max(0.0, over / sum(one.new_shapes for one in new)) if new else None
+def _compiling(seen: Sequence[Seen], dtype: str) -> tuple[float, float]:
+    """Seconds for each new shape of a dtype, to train in and to evaluate in, from what took longer for being the first.
+
+    Sums over each kind and worker, not single shapes: of two workers that compile at once each waits for the other.
+    """
+    # Where no new shape was met, nothing was seen: there and back takes about twice as long to compile as there.
+    rows = [(HINT, 0.0, HINT * GUESSED_COMPILE_SECONDS), (HINT, -2 * HINT, 0.0)]
+    for kind in (kind for worker in seen for kind in worker.kinds if kind.trial.dtype == dtype):
+        per_update, training = _fitted(kind.updates, with_fixed=True)
+        _, evaluation = _fitted(kind.evaluations, with_fixed=False)
+        rows.append((_new_shapes(kind.updates), 0, _over(kind.updates, per_update, training)))
+        rows.append((0, _new_shapes(kind.evaluations), _over(kind.evaluations, 0.0, evaluation)))
+        computed = training.seconds(kind.proof_training) + evaluation.seconds(kind.proof_evaluation)
+        proved = kind.proved
+        rows.append((proved.new_shapes, proved.new_forward_shapes, max(0.0, proved.seconds - computed)))
+    table = np.array([row for row in rows if row[0] or row[1]], np.float64)
+    both, forward = nnls(table[:, :2], table[:, 2])[0].tolist()
+    return both, forward
+
+
+def _over(timed: Sequence[Timed], fixed: float, line: Line) -> float:
+    """The seconds by which those that met new shapes took longer than the fit says."""
+    return max(0.0, sum(one.seconds - (fixed + line.seconds(one.cuts)) for one in timed if one.new_shapes))
 
 
 def _spread(timed: Sequence[Timed], fixed: float, line: Line) -> float:

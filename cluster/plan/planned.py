@@ -84,6 +84,8 @@ def planned(study: "Study", *, calibrated: bool, tell: Callable[[float], None]) 
             source = "calibration"
         except CannotCalibrateError as problem:
             why = f"the calibration failed ({problem})"
+    if source != "guess":
+        costs_of = _beside_ray(study, costs_of)
     found = _points(study, lengths, costs_of)
     if source != "guess":
         refuse_what_cannot_fit(study, lambda trial: costs_of(trial).memory)
@@ -95,6 +97,22 @@ def planned(study: "Study", *, calibrated: bool, tell: Callable[[float], None]) 
         source=source,
         why=why,
     )
+
+
+def _beside_ray(study: "Study", costs_of: "Callable[[TrialSpec], Costs]") -> "Callable[[TrialSpec], Costs]":
+    """What was measured without Ray, as it is beside Ray's processes."""
+    from cluster.plan.calibrate import lanes_here
+
+    def found(trial: TrialSpec) -> "Costs":
+        workers = study.workers[trial.global_batch]
+        slower = costs.slowdown(
+            lanes=lanes_here(study, workers),
+            cores_a_lane=workers * study.spec.resources.cpus_per_worker,
+            cores=this_machine(with_gpus=False).cpus,
+        )
+        return costs_of(trial).times(slower)
+
+    return found
 
 
 def _no_place_to_calibrate(study: "Study") -> str | None:

@@ -16,24 +16,37 @@ class Timed:
 
 
 @dataclass(frozen=True, kw_only=True)
+class First:
+    """Something done once in a process, and how many shapes were new in it, to train in and to evaluate in."""
+
+    seconds: float
+    new_shapes: int
+    new_forward_shapes: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Kind:
     """What was seen of one kind of trial, in the order of its fields; `..._bytes` are the process's peak so far.
 
-    It was traced on a micro-batch of the `rows` longest rows, padded to `length` tokens; one shape was compiled then.
-    Last came a micro-batch of the `many_rows` longest rows, without an update.
+    It was `traced` on a micro-batch of the `rows` longest rows, padded to `length` tokens. Then, after evaluations and
+    updates, came a micro-batch of the `many_rows` longest rows without an update, and last the proof (`trainer.proof`),
+    of the cuts `proof_training` and `proof_evaluation`.
     """
 
     trial: TrialSpec
     rows: int
     length: int
     many_rows: int
-    seconds_tracing: float
+    traced: First
     traced_bytes: int
     evaluations: list[Timed]
     evaluated_bytes: int
     updates: list[Timed]
     trained_bytes: int
     many_bytes: int
+    proved: First
+    proof_training: Cuts
+    proof_evaluation: Cuts
 
 
 @dataclass(frozen=True, kw_only=True)

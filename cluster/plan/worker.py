@@ -8,14 +8,14 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cluster.plan import cuts
 from cluster.plan.cuts import Ints
-from cluster.plan.seen import Kind, Seen, Timed
+from cluster.plan.seen import First, Kind, Seen, Timed
 from cluster.stores import store_of
 from trainer.trial import TrialSpec
 
@@ -81,7 +81,7 @@ def _seen(task: Task, tell: Callable[[float], None]) -> Seen:
     seconds_importing = time.time() - task.started
     manifest, data = _sample(task.data)
     lengths = {name: rows.lengths(np.arange(len(rows))) for name, rows in vars(data).items()}
-    parts = len(task.trials) * (2 + len(task.batches))
+    parts = len(task.trials) * (3 + len(task.batches))
 
     def told() -> Callable[[], None]:
         done = iter(range(1, parts + 1))
@@ -90,7 +90,11 @@ def _seen(task: Task, tell: Callable[[float], None]) -> Seen:
     advance = told()
     tell(0.2)
     began, cores = time.monotonic(), time.process_time()
-    kinds = [_kind(task, trial, manifest, data, lengths, collective, advance) for trial in task.trials]
+    # What one kind has compiled is compiled for all of its dtype.
+    met = {trial.dtype: _Met() for trial in task.trials}
+    kinds = [
+        _kind(task, trial, manifest, data, lengths, collective, met[trial.dtype], advance) for trial in task.trials
+    ]
     return Seen(
         seconds_importing=seconds_importing,
         seconds=time.monotonic() - began,
@@ -98,6 +102,21 @@ def _seen(task: Task, tell: Callable[[float], None]) -> Seen:
         kinds=kinds,
         lengths=lengths,
     )
+
+
+@dataclass
+class _Met:
+    """The shapes that a process has compiled for a dtype: to train in and, apart from those, to evaluate in."""
+
+    training: set[cuts.Shape] = field(default_factory=set)
+    evaluation: set[cuts.Shape] = field(default_factory=set)
+
+    def first(self, seconds: float, training: cuts.Cuts, evaluation: cuts.Cuts) -> First:
+        """What was done once, and how many of its shapes were new; they are met now."""
+        new, forward = training.shapes - self.training, evaluation.shapes - self.evaluation
+        self.training |= new
+        self.evaluation |= forward
+        return First(seconds=seconds, new_shapes=len(new), new_forward_shapes=len(forward))
 
 
 def _sample(uri: str) -> tuple["Manifest", "Data"]:
@@ -124,10 +143,12 @@ def _kind(
     data: "Data",
     lengths: dict[str, Ints],
     collective: Any,
+    met: _Met,
     advance: Callable[[], None],
 ) -> Kind:
     from cluster.lanes.worker import shape_of
     from trainer.memory import peak_bytes
+    from trainer.proof import prove
     from trainer.update import Learner
 
     started = time.monotonic()
@@ -137,24 +158,31 @@ def _kind(
     rows, many_rows = (most, most * MANY) if most <= LARGE else (most // MANY, most)
     longest = _longest(trial, data, lengths["train"], rows)
     _trace(learner, trial, longest)
-    # What was traced is compiled for training and, apart from it, for evaluating.
-    met, met_evaluating = (set(cuts.of_chunks([_lengths(longest)], strands=task.threads).shapes) for _ in range(2))
-    seconds_tracing = time.monotonic() - started
+    cut = cuts.of_chunks([_lengths(longest)], strands=task.threads)
+    traced = met.first(time.monotonic() - started, cut, cut)
     advance()
     traced_bytes = peak_bytes()
-    evaluations = _evaluations(task, learner, data, met_evaluating)
+    evaluations = _evaluations(task, learner, data, met.evaluation)
     evaluated_bytes = peak_bytes()
     advance()
     updates: list[Timed] = []
     for batch in task.batches:
         sized = replace(trial, global_batch=min(batch, ROWS_AT_MOST, len(data.train)))
-        updates += _updates(task, learner, sized, data, task.micro_batches[batch], met)
+        updates += _updates(task, learner, sized, data, task.micro_batches[batch], met.training)
         advance()
     trained_bytes = peak_bytes()
-    learner.add(_longest(trial, data, lengths["train"], many_rows))
+    many = _longest(trial, data, lengths["train"], many_rows)
+    learner.add(many)
+    many_bytes = peak_bytes()
+    met.training |= cuts.of_chunks([_lengths(many)], strands=task.threads).shapes
+    started, rows_proved = time.monotonic(), task.micro_batches[trial.global_batch]
+    prove(trial, learner, data, micro_batch=rows_proved)
+    proof = cuts.of_proof(trial, lengths["train"], lengths["validation"], micro_batch=rows_proved, strands=task.threads)
+    proved = met.first(time.monotonic() - started, *proof)
+    advance()
     return Kind(
         trial=trial,
-        seconds_tracing=seconds_tracing,
+        traced=traced,
         updates=updates,
         evaluations=evaluations,
         rows=rows,
@@ -163,7 +191,10 @@ def _kind(
         traced_bytes=traced_bytes,
         evaluated_bytes=evaluated_bytes,
         trained_bytes=trained_bytes,
-        many_bytes=peak_bytes(),
+        many_bytes=many_bytes,
+        proved=proved,
+        proof_training=proof[0],
+        proof_evaluation=proof[1],
     )
 
 

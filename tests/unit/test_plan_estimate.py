@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.plan import fit
-from cluster.plan.costs import Costs, Line, guess
+from cluster.plan.costs import Costs, Line, guess, slowdown
 from cluster.plan.cuts import of_chunks
 from cluster.plan.estimate import (
     SECONDS_BETWEEN_TRIALS,
@@ -21,7 +21,7 @@ from cluster.plan.estimate import (
     without_extensions,
 )
 from cluster.plan.phases import EXTENSION, Phase, least_part, phases
-from cluster.plan.seen import Kind, Seen, Timed
+from cluster.plan.seen import First, Kind, Seen, Timed
 from cluster.study import memory
 from cluster.study.protocol import CONFIRM, GRID, SCREEN
 from cluster.study.rules import Protocol
@@ -160,27 +160,33 @@ def test_lengths_drawn_from_a_histogram_are_within_its_bins() -> None:
     assert len(spread_of([0, 10**9], rows=10**9, tokens=2 * 10**9, longest=12)) == 20_000
 
 
-def seen_by(true: Line, fixed: float, compiling: float, trial: TrialSpec, slope: float) -> Seen:
-    """What a worker without any noise sees."""
+def seen_by(true: Line, fixed: float, compiling: float, trial: TrialSpec, slope: float, *, first: bool = True) -> Seen:
+    """What a worker without any noise sees; evaluating compiles in half the time; `first`: nothing is compiled yet."""
     random = np.random.default_rng(0)
 
-    def timed(count: int, base: float, new: int) -> Timed:
+    def timed(count: int, base: float, new: int, part: float = 1.0) -> Timed:
         cut = of_chunks([random.integers(1, 200, random.integers(1, 33)) for _ in range(count)])
-        return Timed(cuts=cut, new_shapes=new, seconds=base + true.seconds(cut) + compiling * new)
+        new = new if first else 0
+        return Timed(cuts=cut, new_shapes=new, seconds=base + true.seconds(cut) + part * compiling * new)
 
-    base = 800 * MIB
+    base, proof = 800 * MIB, of_chunks([random.integers(1, 200, 5) for _ in range(13)])
     kind = Kind(
         trial=trial,
         rows=32,
         length=200,
         many_rows=128,
-        seconds_tracing=5.0 + 2 * compiling,
+        traced=First(seconds=5.0 + 1.5 * compiling * first, new_shapes=int(first), new_forward_shapes=int(first)),
         traced_bytes=int(base + slope * 32 * 200),
-        evaluations=[timed(1, 0.0, new) for new in (1, 0, 1, 0, 0, 0, 0)],
+        evaluations=[timed(1, 0.0, new, 0.5) for new in (1, 0, 1, 0, 0, 0, 0)],
         evaluated_bytes=int(base + slope * 32 * 200),
         updates=[timed(int(random.integers(1, 9)), fixed, number % 9 == 0) for number in range(60)],
         trained_bytes=int(base + slope * 32 * 200),
         many_bytes=int(base + slope * 128 * 200),
+        proved=First(
+            seconds=2 * true.seconds(proof) + 2.5 * compiling * first, new_shapes=2 * first, new_forward_shapes=first
+        ),
+        proof_training=proof,
+        proof_evaluation=proof,
     )
     return Seen(seconds_importing=4.0, seconds=10.0, seconds_of_cores=5.0, kinds=[kind])
 
@@ -192,8 +198,9 @@ def test_costs_are_those_behind_what_was_seen() -> None:
     assert found.seconds_per_update == pytest.approx(5e-3, rel=1e-6)
     assert vars(found.training) == pytest.approx(vars(true))
     assert vars(found.evaluation) == pytest.approx(vars(true))
-    assert (found.seconds_compiling, found.seconds_compiling_forward) == pytest.approx((1.5, 1.5))
-    assert found.seconds_tracing == pytest.approx(5.0)
+    # What is guessed weighs a little.
+    assert (found.seconds_compiling, found.seconds_compiling_forward) == pytest.approx((1.5, 0.75), rel=1e-3)
+    assert found.seconds_tracing == pytest.approx(5.0 + proof_seconds(true), rel=1e-3)
     assert found.memory.bytes_per_place == pytest.approx(6000, rel=1e-6)
     assert found.memory.bytes_at(micro_batch=8, length=100) == pytest.approx(800 * MIB + 6000 * 800, rel=1e-6)
     # Half of the time went to other work: without it, it would take half as long.
@@ -201,13 +208,47 @@ def test_costs_are_those_behind_what_was_seen() -> None:
     assert fit.costs([seen_by(true, 5e-3, 1.5, trial_of(), 6000.0)], 0, [guessed], together=True).low > 0.9
 
 
-def test_what_was_never_compiled_is_taken_to_compile_as_the_other_does() -> None:
+def proof_seconds(true: Line) -> float:
+    """What the proof of `seen_by` takes where nothing is compiled."""
+    return 2 * true.seconds(seen_by(true, 0.0, 0.0, TRIAL, 0.0).kinds[0].proof_training)
+
+
+def test_where_one_of_two_was_never_compiled_it_takes_half_of_the_other() -> None:
     true = Line(each=2e-3, token=3e-5, place=1e-6, packed=4e-6)
     seen = seen_by(true, 5e-3, 1.5, trial_of(), 6000.0)
-    steady = [one for one in seen.kinds[0].updates if not one.new_shapes]
+    kind = seen.kinds[0]
+    steady = [one for one in kind.evaluations if not one.new_shapes]
+    nothing = First(seconds=2 * true.seconds(kind.proof_training), new_shapes=0, new_forward_shapes=0)
+    seen = replace(seen, kinds=[replace(kind, evaluations=steady, proved=nothing)])
     guessed = memory.guess(trial_of(), vocabulary_size=40, outputs=3, length=200)
-    found = fit.costs([replace(seen, kinds=[replace(seen.kinds[0], updates=steady)])], 0, [guessed], together=False)
-    assert found.seconds_compiling == pytest.approx(2 * found.seconds_compiling_forward) == pytest.approx(3.0)
+    found = fit.costs([seen], 0, [guessed], together=False)
+    assert found.seconds_compiling == pytest.approx(1.5, rel=1e-2)
+    assert found.seconds_compiling_forward == pytest.approx(0.75, rel=1e-2)
+
+
+def test_a_second_optimizer_compiles_what_the_first_compiled_for_it_in_the_calibration() -> None:
+    trials = [trial_of(optimizer="sgd"), trial_of(optimizer="adam")]
+    guesses = [memory.guess(trial, vocabulary_size=40, outputs=3, length=200) for trial in trials]
+    true = Line(each=2e-3, token=3e-5, place=1e-6, packed=4e-6)
+    kinds = [seen_by(true, 5e-3, 1.5, one, 6000.0, first=one is trials[0]).kinds[0] for one in trials]
+    seen = replace(seen_by(true, 5e-3, 1.5, trials[0], 6000.0), kinds=kinds)
+    found = [fit.costs([seen], number, guesses, together=False) for number in range(2)]
+    # On another lane it may be the first.
+    assert found[0].seconds_compiling == found[1].seconds_compiling == pytest.approx(1.5, rel=1e-2)
+    assert found[1].seconds_tracing == pytest.approx(5.0 + proof_seconds(true), rel=1e-3)
+
+
+@given(lanes=st.integers(1, 64), spare=st.integers(0, 64))
+def test_beside_ray_lanes_are_slower_only_where_they_leave_it_no_cores(lanes: int, spare: int) -> None:
+    found = slowdown(lanes=lanes, cores_a_lane=1.0, cores=lanes + spare)
+    assert 1.0 <= found < 1.2
+    assert (found > 1.0) == (spare < 0.09 + 0.04 * lanes)
+    trial = trial_of()
+    layout: dict[str, Any] = {"workers": 1, "micro_batch": 8}
+    usual, slower = (point(trial, lengths_of(), costs_of(trial).times(by), **layout) for by in (1.0, found))
+    assert slower.seconds_training == pytest.approx(usual.seconds_training * found)
+    assert slower.seconds_evaluating == pytest.approx(usual.seconds_evaluating * found)
+    assert slower.memory_bytes == usual.memory_bytes
 
 
 def test_the_memory_of_a_second_kind_is_the_first_ones_and_what_a_guess_says_they_differ_by() -> None:
