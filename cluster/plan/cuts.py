@@ -143,7 +143,8 @@ def of_proof(
     pieces = [held, *(held[start : start + PROOF_PIECE] for start in range(0, len(held), PROOF_PIECE))]
     part = min(micro_batch, max(1, batch // NOISE_PARTS))
     # What is measured is compared on all workers, the rest on one and on all.
-    cut = [chunk for rows in (batch, PROOF_SMALL, micro_batch, micro_batch) for chunk in _cut(found, found, rows)]
+    cut = [chunk for rows in (batch, micro_batch, micro_batch) for chunk in _cut(found, found, rows)]
+    cut += [found[start : start + PROOF_SMALL] for start in range(0, batch, PROOF_SMALL)]
     cut += _cut(np.zeros_like(found), found, part)
     return of_chunks(cut, strands=strands), of_chunks(pieces, strands=strands)
 
