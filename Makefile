@@ -27,8 +27,9 @@ lint: install
 check: install
 	$(BIN)/pytest -m "not ray and not tf and not slow"
 
+# Two processes share the tests (tests/conftest.py says how), in the order of the files: the longest are not the last.
 test: install
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --no-loadscope-reorder
 
 # About three hours on two cores, idle otherwise; takes what batchscope is measured against into the same environment.
 bench: install
