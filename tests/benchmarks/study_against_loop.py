@@ -5,8 +5,9 @@
 Both sides are a command in a process of its own, timed from its start to its exit: all start-up, evaluations after
 each epoch and the one look at the test split are in it. Ours also writes its summary, curves, checkpoints and weights,
 and takes as many lanes as fit the machine (or `--lanes`); the loop (`tests.benchmarks.plain_loop`) is one process with
-TensorFlow's default threads, which writes nothing. Same rows, epochs, seeds, model, optimizer and learning rate; not
-the same order of rows nor the same initial weights. Sides alternate, and so does which one goes first.
+TensorFlow's default threads, which writes nothing. Same rows, epochs, seeds, model, initial weights, optimizer and
+learning rate; not the same order of rows, nor quite the same updates (`tests/parity/test_plain_keras.py`). Sides
+alternate, and so does which one goes first.
 
 The loop pads each batch to its own longest row, the stronger form; `--padded-once` has it pad everything once to the
 longest row of all, the form most often seen. Test accuracy is of the best weights on our side and of the last on the

@@ -6,7 +6,8 @@ Six global batches x 3 seeds x 3 epochs on the bundled articles (`wiki_vital`). 
 its own, timed from its start to its exit: all start-up, an evaluation after each epoch and the one look at the test
 split are in it. Ours also writes its summary, curves, checkpoints and weights. The others pad each batch to its own
 longest row, the stronger form. KerasTuner keeps a checkpoint of each epoch, which is its default. Same rows, epochs,
-seeds, model, optimizer and learning rate; not the same order of rows nor the same initial weights.
+seeds, model, initial weights, optimizer and learning rate; not the same order of rows, and not the same updates of the
+embedding, whose gradient `fit` hands to Adam word by word (`tests/parity/test_plain_keras.py`).
 
 KerasTuner is not among batchscope's dependencies: `pip install -r tests/benchmarks/requirements.txt`, as `make bench`
 does.
