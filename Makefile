@@ -27,9 +27,11 @@ lint: install
 check: install
 	$(BIN)/pytest -m "not ray and not tf and not slow"
 
-# Two processes share the tests (tests/conftest.py says how), in the order of the files: the longest are not the last.
+# Two processes share the files of tests, in their order, as the longest are not among the last. What starts a Ray comes
+# alone: beside other work its workers, which have a low priority, take minutes for seconds.
 test: install
-	$(BIN)/pytest --numprocesses 2 --no-loadscope-reorder
+	$(BIN)/pytest -m "not ray" --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -m ray
 
 # About three hours on two cores, idle otherwise; takes what batchscope is measured against into the same environment.
 bench: install

@@ -21,22 +21,6 @@ os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 VOCABULARY = 40
 CLASSES = 3
-WITH_RAY = "tests/integration/"
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Where processes share the tests, a file stays together; so do all that start a Ray, as two would find each other.
-
-    Not `--dist loadgroup`, whose groups pytest-xdist 3.8 cannot tell pytest 9.2.
-    """
-    from xdist.scheduler import LoadScopeScheduling
-
-    class Together(LoadScopeScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            file = nodeid.split("::", 1)[0]
-            return WITH_RAY if file.startswith(WITH_RAY) else file
-
-    return Together(config, log)
 
 
 @pytest.fixture(autouse=True)

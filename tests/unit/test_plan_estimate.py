@@ -191,6 +191,17 @@ def seen_by(true: Line, fixed: float, compiling: float, trial: TrialSpec, slope:
     return Seen(seconds_importing=4.0, seconds=10.0, seconds_of_cores=5.0, kinds=[kind])
 
 
+def test_what_updates_take_beside_their_shapes_is_counted_once() -> None:
+    guessed = memory.guess(trial_of(), vocabulary_size=40, outputs=3, length=200)
+    seen = seen_by(Line(each=2e-3, token=3e-5, place=1e-6, packed=4e-6), 5e-3, 1.5, trial_of(), 6000.0)
+    [kind] = seen.kinds
+    before, new = fit.memory([kind], guessed), sum(one.new_shapes for one in kind.updates)
+    for more, once, each in ((5 * new, 0, 5), (10 * new + 33, 33, 10)):
+        grown = replace(kind, trained_bytes=kind.trained_bytes + more * MIB, many_bytes=kind.many_bytes + more * MIB)
+        assert fit.bytes_per_shape([grown]) == pytest.approx(each * MIB)
+        assert fit.memory([grown], guessed).base_bytes == pytest.approx(before.base_bytes + once * MIB, rel=1e-3)
+
+
 def test_costs_are_those_behind_what_was_seen() -> None:
     true = Line(each=2e-3, token=3e-5, place=1e-6, packed=4e-6)
     guessed = memory.guess(trial_of(), vocabulary_size=40, outputs=3, length=200)
