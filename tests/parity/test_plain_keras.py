@@ -1,8 +1,8 @@
 """Updates against plain Keras' own: the same of a batch's gradient, and where `Model.fit` makes another one.
 
-An embedding's gradient reaches Keras' optimisers as a list of rows, a word once for each time that it stands in the
-batch. What squares gradients squares each of these apart: the root of it is too small, and a word that stands n times
-in a batch moves up to sqrt(n) times as far as the optimiser says; with another batch size, as far as another n says.
+An embedding's gradient reaches Keras' optimizers as a list of parts, one for each time that a word stands in the batch.
+Those that square gradients square each part alone and not their sum: with Adam, a word that stands n times in a batch
+moves up to sqrt(n) times as far as by the sum, and so further in a larger batch.
 """
 
 from dataclasses import replace
@@ -24,7 +24,7 @@ LINEAR = ("sgd", "momentum", "nesterov")
 
 
 def compiled(optimizer: str) -> keras.Model:
-    """The plain model of the trial with its initial weights, and Keras' optimiser."""
+    """The plain model of the trial with its initial weights, and Keras' optimizer."""
     plain = model.build(
         TRIAL.model,
         vocabulary_size=VOCABULARY,

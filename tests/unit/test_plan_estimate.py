@@ -195,11 +195,17 @@ def test_what_updates_take_beside_their_shapes_is_counted_once() -> None:
     guessed = memory.guess(trial_of(), vocabulary_size=40, outputs=3, length=200)
     seen = seen_by(Line(each=2e-3, token=3e-5, place=1e-6, packed=4e-6), 5e-3, 1.5, trial_of(), 6000.0)
     [kind] = seen.kinds
+    # Evaluations took more than what was traced, so that they are a floor under the line.
+    high = {name: getattr(kind, name) + 200 * MIB for name in ("evaluated_bytes", "trained_bytes", "many_bytes")}
+    kind = replace(kind, **high)
     before, new = fit.memory([kind], guessed), sum(one.new_shapes for one in kind.updates)
+    compiled = sum(one.new_shapes for one in kind.evaluations)
     for more, once, each in ((5 * new, 0, 5), (10 * new + 33, 33, 10)):
         grown = replace(kind, trained_bytes=kind.trained_bytes + more * MIB, many_bytes=kind.many_bytes + more * MIB)
         assert fit.bytes_per_shape([grown]) == pytest.approx(each * MIB)
-        assert fit.memory([grown], guessed).base_bytes == pytest.approx(before.base_bytes + once * MIB, rel=1e-3)
+        found = fit.memory([grown], guessed)
+        assert found.base_bytes == pytest.approx(before.base_bytes + once * MIB, rel=1e-3)
+        assert found.least_bytes == pytest.approx(before.least_bytes + (once - each * compiled) * MIB, rel=1e-3)
 
 
 def test_costs_are_those_behind_what_was_seen() -> None:
