@@ -17,7 +17,8 @@ class Columns:
     """The names of the columns that are read; `group` is None without `--group-by`, `label` without labels.
 
     One of `text` and `features` is None.
-    `field_type` is what the labels of a CSV file are (`lines.field_type`); the other formats say it themselves.
+    `field_type` is what the labels of a CSV file are (`lines.label_type`); the other formats say it themselves.
+    With `classes` labels are names, whatever their type (`--task classification`).
     """
 
     text: str | None
@@ -25,6 +26,7 @@ class Columns:
     features: str | None = None
     group: str | None = None
     field_type: str = "string"
+    classes: bool = False
 
     def names(self) -> list[str]:
         """The columns to read, each once."""

@@ -25,8 +25,8 @@ from cluster.prepare import piece as piece_module
 from cluster.prepare import vocabulary as words_module
 from cluster.prepare.batches import BATCH_ROWS, Columns
 from cluster.prepare.content import data_hash
+from cluster.prepare.fields import widest
 from cluster.prepare.labels import CLASSIFICATION, REGRESSION, Counts, Labels, decide, merge
-from cluster.prepare.lines import FIELD_TYPES
 from cluster.prepare.piece import Piece, Reading
 from cluster.prepare.progress import Progress, silent
 from cluster.prepare.publish import MANIFEST, Staged, refuse_used, staging
@@ -98,7 +98,7 @@ def prepare(
         InputError: the input cannot be used as it is; the message names the thing, the value and the remedy.
         NotReadyError: a store cannot be read or written, or the cluster cannot do the work.
     """
-    columns = Columns(text=text, label=label, features=features, group=group_by)
+    columns = Columns(text=text, label=label, features=features, group=group_by, classes=task == CLASSIFICATION)
     _check_columns(columns, task, skip_empty=skip_empty)
     _check_options(max_tokens, vocabulary, split_seed)
     refuse_used(dest)
@@ -108,7 +108,7 @@ def prepare(
         raise InputError(f"--features {features}: a field of CSV cannot hold a list: convert it to Parquet or JSONL")
     with _work(address, progress) as work:
         if of_csv and label is not None:
-            columns = replace(columns, field_type=_field_type(work, pieces, label))
+            columns = replace(columns, field_type=_field_type(work, pieces, label, names=columns.classes))
         reading = Reading(columns=columns, skip_empty=skip_empty, split_seed=split_seed, batch_rows=batch_rows)
         if group_by is not None:
             pieces = _grouped(work, pieces, reading)
@@ -163,10 +163,10 @@ def _check_options(max_tokens: int, vocabulary: int, split_seed: int) -> None:
         raise InputError(f"--split-seed is {split_seed}: use a whole number from 0")
 
 
-def _field_type(work: Work, pieces: Sequence[Piece], label: str) -> str:
-    """The type of the labels of CSV files: the widest of any file."""
-    task = partial(piece_module.label_type, label=label)
-    return max(work.each("reading labels", task, pieces), key=FIELD_TYPES.index)
+def _field_type(work: Work, pieces: Sequence[Piece], label: str, *, names: bool) -> str:
+    """The type of the labels of CSV files: the widest of any file. Those that are `names` keep what was written."""
+    found = widest(set(work.each("reading labels", partial(piece_module.label_type, label=label), pieces)))
+    return "string" if found == "float" and names else found
 
 
 def _grouped(work: Work, pieces: Sequence[Piece], reading: Reading) -> tuple[Piece, ...]:

@@ -1,8 +1,9 @@
 """What the labels are: classes with names and ids, or numbers; counted per split before anything is written."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,10 @@ CLASSIFICATION, REGRESSION = "classification", "regression"
 # More classes than this are a mistaken column (a title, a number), and would fill memory.
 MOST_LABELS = 10_000
 
-# kind of value (string, integer, boolean, float) -> value -> rows per split.
+# Kinds of values that are numbers to predict unless the task says otherwise.
+_FRACTIONS = ("float", "decimal")
+
+# kind of value (string, integer, boolean, float, decimal) -> value -> rows per split.
 Counts = dict[str, dict[object, npt.NDArray[np.int64]]]
 
 
@@ -33,7 +37,7 @@ class Labels:
 
 
 def count(counts: Counts, rows: Rows, splits: Splits, *, column: str | None, task: str | None) -> None:
-    """Add a batch's labels to `counts`. Floats that are numbers to predict are checked, not counted.
+    """Add a batch's labels to `counts`. Those that are numbers to predict are checked, not counted.
 
     Raises:
         InputError: a number to predict is not finite, or there are too many classes.
@@ -41,7 +45,7 @@ def count(counts: Counts, rows: Rows, splits: Splits, *, column: str | None, tas
     if not rows.keys or column is None:
         return
     kind = _kind(rows.labels)
-    if task == REGRESSION or (kind == "float" and task is None):
+    if task == REGRESSION or (kind in _FRACTIONS and task is None):
         counts.setdefault(kind, {})
         _numbers(rows, column)
         return
@@ -50,7 +54,7 @@ def count(counts: Counts, rows: Rows, splits: Splits, *, column: str | None, tas
         encoded.indices.to_numpy().astype(np.int64) * len(SPLITS) + splits,
         minlength=len(encoded.dictionary) * len(SPLITS),
     ).reshape(-1, len(SPLITS))
-    merge(counts, {kind: dict(zip(encoded.dictionary.to_pylist(), table, strict=True))}, column=column)
+    merge(counts, {kind: dict(zip(_values(encoded.dictionary), table, strict=True))}, column=column)
 
 
 def merge(counts: Counts, more: Counts, *, column: str | None) -> None:
@@ -83,11 +87,11 @@ def decide(counts: Counts, *, column: str | None, task: str | None) -> Labels:
     kinds = set(counts)
     if not kinds:
         raise InputError("the sources have no rows: name files that hold articles")
-    if len(kinds) > 1 and kinds != {"integer", "float"}:
+    predicted = task == REGRESSION or (task is None and not kinds.isdisjoint(_FRACTIONS))
+    # To a class 1 and 1.0 are two names, so numbers of two types go together only where they are predicted.
+    if len(kinds) > 1 and not (predicted and kinds <= {"integer", *_FRACTIONS}):
         raise InputError(f"label {column!r} is {' in one place and '.join(sorted(kinds))} in another: make it one type")
-    if task == REGRESSION or (task is None and "float" in kinds):
-        return Labels(task=REGRESSION, ids={})
-    return _classes(counts, column)
+    return Labels(task=REGRESSION, ids={}) if predicted else _classes(counts, column)
 
 
 def encode(labels: Labels, rows: Rows, column: str) -> pa.Array:
@@ -95,7 +99,7 @@ def encode(labels: Labels, rows: Rows, column: str) -> pa.Array:
     if labels.task == REGRESSION:
         return pa.array(_numbers(rows, column), type=pa.float32())
     encoded = rows.labels.dictionary_encode()
-    values = encoded.dictionary.to_pylist()
+    values = _values(encoded.dictionary)
     if any(value not in labels.ids for value in values):
         raise InputError(f"{rows.source.file} changed while it was read (a label is new): run again")
     ids = np.array([labels.ids[value] for value in values], dtype=np.int32)
@@ -103,11 +107,23 @@ def encode(labels: Labels, rows: Rows, column: str) -> pa.Array:
 
 
 def _kind(labels: pa.Array) -> str:
+    if types.is_decimal(labels.type):
+        return "decimal" if labels.type.scale > 0 else "integer"
     if types.is_integer(labels.type):
         return "integer"
     if types.is_boolean(labels.type):
         return "boolean"
-    return "float" if types.is_floating(labels.type) or types.is_decimal(labels.type) else "string"
+    return "float" if types.is_floating(labels.type) else "string"
+
+
+def _values(distinct: pa.Array) -> list[object]:
+    """The labels as they are told apart and named: a narrow float as its own digits, not as those of a wider one."""
+    if types.is_float16(distinct.type) or types.is_float32(distinct.type):
+        return [float(str(value)) for value in distinct.to_numpy(zero_copy_only=False)]
+    if types.is_decimal(distinct.type) and distinct.type.scale <= 0:
+        return [int(value.as_py()) for value in distinct]
+    values: list[object] = distinct.to_pylist()
+    return values
 
 
 def _numbers(rows: Rows, column: str) -> npt.NDArray[np.float32]:
@@ -116,7 +132,7 @@ def _numbers(rows: Rows, column: str) -> npt.NDArray[np.float32]:
         wide = pc.cast(rows.labels, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     except pa.ArrowException:
         values = rows.labels.to_pylist()
-        index = next(index for index, value in enumerate(values) if not _is_number(value))
+        index = next(index for index in range(len(values)) if not _is_number(rows.labels.slice(index, 1)))
         raise InputError(
             f"{rows.where(index)}: label {column!r} is {values[index]!r}, not a number: correct it, name another "
             "--label column, or use --task classification"
@@ -133,11 +149,9 @@ def _numbers(rows: Rows, column: str) -> npt.NDArray[np.float32]:
 
 
 def _classes(counts: Counts, column: str) -> Labels:
-    merged: dict[object, npt.NDArray[np.int64]] = {}
-    for value, row in (item for seen in counts.values() for item in seen.items()):
-        merged[value] = merged[value] + row if value in merged else row
-    values = sorted(merged)  # type: ignore[type-var]  # one kind, or integers with floats
-    if any(isinstance(value, float) and not math.isfinite(value) for value in values):
+    (merged,) = counts.values()
+    values = sorted(merged)  # type: ignore[type-var]  # of one kind
+    if _lacks_numbers(values):
         raise InputError(f"label {column!r} has a value that is not finite: drop those rows")
     if len(values) < 2:
         raise InputError(
@@ -161,15 +175,24 @@ def _check_train(merged: dict[object, npt.NDArray[np.int64]], values: list[objec
         )
 
 
+def _lacks_numbers(values: Iterable[object]) -> bool:
+    """Whether among numbers, also those written as text, there is one that is none: "nan" is a missing label."""
+    try:
+        numbers = [float(str(value)) for value in values]
+    except ValueError:
+        return False
+    return not all(map(math.isfinite, numbers))
+
+
 def _name(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    return f"{value:f}" if isinstance(value, Decimal) else str(value)
 
 
-def _is_number(value: object) -> bool:
+def _is_number(label: pa.Array) -> bool:
     try:
-        float(str(value))
-    except ValueError:
+        pc.cast(label, pa.float64(), safe=False)
+    except pa.ArrowException:
         return False
     return True

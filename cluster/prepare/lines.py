@@ -15,14 +15,12 @@ import pyarrow as pa
 
 from cluster.prepare.batches import BATCH_BYTES, Batch, Columns, require
 from cluster.prepare.features import column_of
+from cluster.prepare.fields import field_type, typed, widest
 from cluster.prepare.sources import Source, opened
 from trainer.errors import InputError, NotReadyError
 
 # A longer line is no article but a missing line end or an unclosed quote: say so before memory is full.
 LINE_BYTES = 64 * 2**20
-
-# From the narrowest: a column that has fields of several types is of the last of them.
-FIELD_TYPES = ("integer", "float", "string")
 
 Record = tuple[int, dict[str, object]]
 
@@ -150,52 +148,36 @@ def _check_text(where: str, column: str, text: object) -> None:
         ) from None
 
 
-def _labels(source: Source, columns: Columns, places: list[int], labels: list[object]) -> pa.Array:
-    """The labels as one Arrow array; an empty field of a CSV file is a missing label."""
+def _labels(source: Source, columns: Columns, places: list[int], labels: list[Any]) -> pa.Array:
+    """The labels as one Arrow array; an empty field of a CSV file is a missing label.
+
+    1 and 1.0 are one number, but two names of a class.
+    """
     if source.format != "jsonl":
-        return _typed(columns.field_type, labels)
-    try:
-        return pa.array(labels)
-    except (pa.ArrowException, OverflowError, UnicodeEncodeError) as problem:
-        kinds = {type(label): place for place, label in zip(places, labels, strict=True) if label is not None}
-        seen = ", ".join(f"{kind.__name__} (line {place})" for kind, place in kinds.items())
-        raise InputError(
-            f"{source.name}: labels {columns.label!r} cannot be of one type ({seen}; {problem}): make them all "
-            "strings, all integers or all floats"
-        ) from None
+        return typed(columns.field_type, labels, where=source.name)
+    kinds: dict[type, int] = {}
+    for label, place in zip(labels, places, strict=True):
+        if label is not None:
+            kinds.setdefault(type(label), place)
+    reason = ""
+    if len(kinds) < 2 or (kinds.keys() == {int, float} and not columns.classes):
+        try:
+            return pa.array(labels)
+        except (pa.ArrowException, OverflowError, UnicodeEncodeError) as problem:
+            reason = f"; {problem}"
+    seen = ", ".join(f"{kind.__name__} (line {place})" for kind, place in kinds.items())
+    raise InputError(
+        f"{source.name}: labels {columns.label!r} cannot be of one type ({seen}{reason}): make them all "
+        "strings, all integers or all floats"
+    )
 
 
-def field_type(source: Source, column: str) -> str:
-    """What a CSV file does not say: whether its labels are all `integer`, all `float`, or `string`.
+def label_type(source: Source, column: str) -> str:
+    """What a CSV file does not say: the type of its labels, one of `fields.FIELD_TYPES`.
 
     The label column is read once for this. To guess from the first block, as readers of CSV do, is wrong for a
     column that goes on otherwise; to decide at the end would need every value in memory.
     """
-    best = 0
     with opened(source) as path:
-        for _, record in _csv_records(source, path, Columns(text=column, label=column)):
-            field = str(record[column])
-            while best < 2 and field and not _fits(field, best):
-                best += 1
-            if best == 2:
-                break
-    return FIELD_TYPES[best]
-
-
-def _fits(field: str, best: int) -> bool:
-    try:
-        # Python also reads 1_000 as a number; no other tool does.
-        if best == 0:
-            return "_" not in field and -(2**63) <= int(field) < 2**63
-        float(field)
-        return "_" not in field
-    except ValueError:
-        return False
-
-
-def _typed(kind: str, labels: list[object]) -> pa.Array:
-    if kind == "integer":
-        return pa.array([int(str(label)) if label else None for label in labels], type=pa.int64())
-    if kind == "float":
-        return pa.array([float(str(label)) if label else None for label in labels], type=pa.float64())
-    return pa.array([label or None for label in labels], type=pa.string())
+        records = _csv_records(source, path, Columns(text=column, label=column))
+        return widest({field_type(str(record[column])) for _, record in records})

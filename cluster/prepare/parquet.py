@@ -58,14 +58,10 @@ def _batches(source: Source, columns: Columns, file: pq.ParquetFile, batch_rows:
 
 
 def _plain(labels: pa.Array) -> pa.Array:
-    """The labels in the few types that the other formats have too."""
+    """The labels without the dictionary, and text as one of its three types."""
     if types.is_dictionary(labels.type):
         labels = labels.dictionary_decode()
-    if _is_text(labels.type):
-        return labels.cast(pa.string())
-    if types.is_floating(labels.type) or types.is_decimal(labels.type):
-        return labels.cast(pa.float64())
-    return labels
+    return labels.cast(pa.string()) if _is_text(labels.type) else labels
 
 
 def _check_types(file: str, columns: Columns, schema: pa.Schema) -> None:

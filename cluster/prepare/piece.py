@@ -12,10 +12,10 @@ import pyarrow as pa
 from tokenizers import Tokenizer
 
 from cluster.prepare import labels as labels_module
+from cluster.prepare import lines as lines_module
 from cluster.prepare.batches import Columns, read
 from cluster.prepare.features import truncated
 from cluster.prepare.labels import Counts, Labels, encode
-from cluster.prepare.lines import field_type
 from cluster.prepare.rows import Rows, checked
 from cluster.prepare.sources import Source
 from cluster.prepare.splits import Hashes, Splits, by_hash, hashes
@@ -69,7 +69,7 @@ class Counted:
 
 def label_type(piece: Piece, tell: Tell, *, label: str) -> Iterator[str]:
     """The type of a CSV file's labels (one value)."""
-    yield field_type(piece.source, label)
+    yield lines_module.label_type(piece.source, label)
 
 
 def group_hashes(piece: Piece, tell: Tell, *, reading: Reading) -> Iterator[tuple[Hashes, Hashes]]:

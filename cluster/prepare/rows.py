@@ -1,7 +1,9 @@
 """Rows that can be used: no missing value, no empty text, numbered."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 import numpy.typing as npt
@@ -117,20 +119,32 @@ def _check_labels(batch: Batch, columns: Columns, kept: list[int], labels: pa.Ar
     if labels is None:
         return
     # An empty string is what many tools write for "no label"; as a class of its own it would go unnoticed.
-    empty = labels.null_count or (pa.types.is_string(labels.type) and "" in labels.to_pylist())
-    if not empty:
+    if not labels.null_count and not pa.types.is_string(labels.type):
         return
-    index = next(index for index, label in zip(kept, labels.to_pylist(), strict=True) if label in (None, ""))
-    raise InputError(f"{batch.where(index)}: label {columns.label!r} is missing: fill it in or drop the row")
+    for index, label in zip(kept, labels.to_pylist(), strict=True):
+        if _is_missing(label):
+            raise InputError(f"{batch.where(index)}: label {columns.label!r} is missing: fill it in or drop the row")
 
 
 def _groups(batch: Batch, columns: Columns, kept: list[int]) -> list[str] | None:
     if batch.groups is None:
         return None
     for index in kept:
-        if batch.groups[index] in (None, ""):
+        if _is_missing(batch.groups[index]):
             raise InputError(
                 f"{batch.where(index)}: group {columns.group!r} is missing: fill it in (any unique value stands "
                 "for a group of its own) or drop the row"
             )
-    return [str(batch.groups[index]) for index in kept]
+    return [_group_name(batch.groups[index]) for index in kept]
+
+
+def _is_missing(value: object) -> bool:
+    """Null, a blank text, or not a number (the one value that differs from itself), which would be one for all."""
+    return value is None or value != value or (isinstance(value, str) and not value.strip())
+
+
+def _group_name(value: object) -> str:
+    """One name for one number: a column that is whole numbers in one file may be floats or decimals in another."""
+    if isinstance(value, float | Decimal) and math.isfinite(value) and value == int(value):
+        return str(int(value))
+    return str(value)

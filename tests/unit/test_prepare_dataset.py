@@ -170,9 +170,9 @@ def test_floats_are_numbers_to_predict_and_task_overrides(tmp_path: Path, kind: 
     assert table["label"].to_pylist() == expected
     halves = [row | {"score": index % 4 / 2} for index, row in enumerate(data)]
     assert prepared(tmp_path, halves, kind, label="score", task="classification").label_names == (
-        "0",
+        "0.0",
         "0.5",
-        "1",
+        "1.0",
         "1.5",
     )
     stars = [row | {"topic": index % 5} for index, row in enumerate(data)]
