@@ -17,7 +17,7 @@ class Columns:
     """The names of the columns that are read; `group` is None without `--group-by`, `label` without labels.
 
     One of `text` and `features` is None.
-    `field_type` is what the labels of a CSV file are (`lines.label_type`); the other formats say it themselves.
+    `field_type` is what the labels of a CSV file are (`delimited.label_type`); the other formats say it themselves.
     With `classes` labels are names, whatever their type (`--task classification`).
     """
 

@@ -4,7 +4,6 @@ The standard library reads 100,000 and more articles a second, several times wha
 readers are faster, but guess a column's type from the first block and name no line of the file.
 """
 
-import csv
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,16 +12,13 @@ from typing import Any
 
 import pyarrow as pa
 
+from cluster.prepare import delimited, numbered
 from cluster.prepare.batches import BATCH_BYTES, Batch, Columns, require
 from cluster.prepare.features import column_of
-from cluster.prepare.fields import field_type, typed, widest
-from cluster.prepare.sources import Source, opened
-from trainer.errors import InputError, NotReadyError
-
-# A longer line is no article but a missing line end or an unclosed quote: say so before memory is full.
-LINE_BYTES = 64 * 2**20
-
-Record = tuple[int, dict[str, object]]
+from cluster.prepare.fields import typed
+from cluster.prepare.numbered import Record
+from cluster.prepare.sources import Source
+from trainer.errors import InputError
 
 
 def read(source: Source, path: Path, columns: Columns, batch_rows: int) -> Iterator[Batch]:
@@ -32,10 +28,10 @@ def read(source: Source, path: Path, columns: Columns, batch_rows: int) -> Itera
         InputError: a line is malformed, a column is missing, or a value has a type that cannot be used.
         NotReadyError: it may not be read.
     """
-    records = _json_records(source, path, columns) if source.format == "jsonl" else _csv_records(source, path, columns)
+    of_format = _json_records if source.format == "jsonl" else delimited.records
     pending: list[Record] = []
     size, file_size = 0, max(1, path.stat().st_size)
-    for record in records:
+    for record in of_format(source, path, columns):
         pending.append(record)
         size += len(str(record[1].get(columns.text or columns.features or "")))
         if len(pending) == batch_rows or size > BATCH_BYTES:
@@ -45,26 +41,10 @@ def read(source: Source, path: Path, columns: Columns, batch_rows: int) -> Itera
         yield _batch(source, columns, pending, size / file_size)
 
 
-def _lines(source: Source, path: Path) -> Iterator[tuple[int, str]]:
-    """The file's lines from 1, decoded one by one so that a wrong byte is found on its line."""
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(iter(lambda: file.readline(LINE_BYTES), b""), start=1):
-                if len(line) == LINE_BYTES:
-                    raise InputError(f"{source.name} line {number} is longer than 64 MiB: one article a line")
-                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
-    except UnicodeDecodeError as problem:
-        raise InputError(
-            f"{source.name} line {number} is not UTF-8 ({problem.reason}): save the file as UTF-8"
-        ) from None
-    except OSError as problem:
-        raise NotReadyError(f"{source.name} cannot be read ({problem}): check permission") from None
-
-
 def _json_records(source: Source, path: Path, columns: Columns) -> Iterator[Record]:
     remedy = "there must be one JSON object on each line"
     checked = False
-    for number, line in _lines(source, path):
+    for number, line in numbered.lines(source, path):
         if not line.strip():
             continue
         try:
@@ -77,31 +57,6 @@ def _json_records(source: Source, path: Path, columns: Columns) -> Iterator[Reco
             require(source.name, columns, list(record))
             checked = True
         yield number, record
-
-
-def _csv_records(source: Source, path: Path, columns: Columns) -> Iterator[Record]:
-    csv.field_size_limit(LINE_BYTES)
-    delimiter = "\t" if source.format == "tsv" else ","
-    reader = csv.reader((line for _, line in _lines(source, path)), delimiter=delimiter, strict=True)
-    line = 1
-    try:
-        header = next(reader, [])
-        require(source.name, columns, header)
-        wanted = [(name, header.index(name)) for name in columns.names()]
-        line = reader.line_num + 1
-        for values in reader:
-            if values and len(values) != len(header):
-                raise InputError(
-                    f"{source.name} line {line} has {len(values)} fields, the header has {len(header)}: "
-                    "correct the line (a field with a comma, quote or line end must be quoted)"
-                )
-            if values:
-                yield line, {name: values[index] for name, index in wanted}
-            line = reader.line_num + 1
-    except csv.Error as problem:
-        raise InputError(
-            f"{source.name} line {line} is not CSV ({problem}): look for a quote that is not closed or doubled"
-        ) from None
 
 
 def _batch(source: Source, columns: Columns, records: list[Record], share: float) -> Batch:
@@ -170,14 +125,3 @@ def _labels(source: Source, columns: Columns, places: list[int], labels: list[An
         f"{source.name}: labels {columns.label!r} cannot be of one type ({seen}{reason}): make them all "
         "strings, all integers or all floats"
     )
-
-
-def label_type(source: Source, column: str) -> str:
-    """What a CSV file does not say: the type of its labels, one of `fields.FIELD_TYPES`.
-
-    The label column is read once for this. To guess from the first block, as readers of CSV do, is wrong for a
-    column that goes on otherwise; to decide at the end would need every value in memory.
-    """
-    with opened(source) as path:
-        records = _csv_records(source, path, Columns(text=column, label=column))
-        return widest({field_type(str(record[column])) for _, record in records})

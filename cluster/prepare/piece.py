@@ -12,8 +12,8 @@ import pyarrow as pa
 from tokenizers import Tokenizer
 
 from cluster.prepare import labels as labels_module
-from cluster.prepare import lines as lines_module
 from cluster.prepare.batches import Columns, read
+from cluster.prepare.delimited import label_type as type_of_labels
 from cluster.prepare.features import truncated
 from cluster.prepare.labels import Counts, Labels, encode
 from cluster.prepare.rows import Rows, checked
@@ -69,7 +69,7 @@ class Counted:
 
 def label_type(piece: Piece, tell: Tell, *, label: str) -> Iterator[str]:
     """The type of a CSV file's labels (one value)."""
-    yield lines_module.label_type(piece.source, label)
+    yield type_of_labels(piece.source, label)
 
 
 def group_hashes(piece: Piece, tell: Tell, *, reading: Reading) -> Iterator[tuple[Hashes, Hashes]]:

@@ -1,0 +1,181 @@
+"""The records of CSV and TSV files. No line of a file is lost in a field without a word.
+
+CSV is that of RFC 4180: a field that begins with a quote ends with one, if need be several lines later, and quotes
+in it are doubled. A TSV is read so too, unless each of its lines by itself has the header's fields and a quote stands
+where no writer of quoted fields puts it: then quotes are characters like others, as in most TSV files of sentences.
+"""
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cluster.prepare.batches import Columns, require
+from cluster.prepare.fields import field_type, widest
+from cluster.prepare.labels import MOST_LABELS
+from cluster.prepare.numbered import LINE_BYTES, Record, lines
+from cluster.prepare.sources import Source, opened
+from trainer.errors import InputError
+
+# As many records of several lines are looked at for lines that were swallowed.
+MOST_LOOKED_AT = 10_000
+# No longer field can be a label that a swallowed line ends with.
+_LONGEST_LABEL = 1000
+
+_WRITE_AGAIN = "quote the field and double the quotes in it, or write the file as JSONL or Parquet"
+
+
+@dataclass
+class _Taken:
+    """The physical lines on their way to the reader of CSV; `record` are those of the record it is at."""
+
+    lines: Iterator[tuple[int, str]]
+    record: list[str] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[str]:
+        for _, line in self.lines:
+            self.record.append(line)
+            yield line
+
+    def remedy(self, otherwise: str) -> str:
+        """What to do about a record that cannot be read."""
+        if any('\\"' in line for line in self.record):
+            return "its quotes are escaped with a backslash: double them instead (in Spark option('escape', '\"'))"
+        return otherwise
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the records of a file stand: the character between fields, the header's names, and its quotes' meaning."""
+
+    delimiter: str
+    header: tuple[str, ...]
+
+
+def records(source: Source, path: Path, columns: Columns) -> Iterator[Record]:
+    """The wanted fields of each record, with the line it begins on; blank lines are passed over.
+
+    Raises:
+        InputError: the file is not CSV, or a record has not the header's number of fields.
+        NotReadyError: it may not be read.
+    """
+    for line, values, _, _ in _records(source, path, columns):
+        yield line, values
+
+
+def label_type(source: Source, column: str) -> str:
+    """What a CSV file does not say: the type of its labels, one of `fields.FIELD_TYPES`.
+
+    The file is read once for this. To guess from the first block, as readers of CSV do, is wrong for a column that
+    goes on otherwise; to decide at the end would need every value in memory.
+
+    Raises:
+        InputError: as `records`, and where quotes have swallowed rows.
+    """
+    kinds: set[str] = set()
+    labels: set[str] = set()
+    spanning: list[tuple[int, int, frozenset[str]]] = []
+    with opened(source) as path:
+        for line, values, taken, layout in _records(source, path, Columns(text=column, label=column)):
+            label = str(values[column])
+            kinds.add(field_type(label))
+            if len(labels) <= MOST_LABELS:
+                labels.add(label)
+            if len(taken) > 1 and len(spanning) < MOST_LOOKED_AT:
+                spanning.append((line, line + len(taken) - 1, _ends_of_rows(taken, layout, column)))
+    kind = widest(kinds)
+    _refuse_swallowed(source, spanning, labels, kind)
+    return kind
+
+
+def _records(
+    source: Source, path: Path, columns: Columns
+) -> Iterator[tuple[int, dict[str, object], Sequence[str], Layout]]:
+    """The records with, of each, its physical lines."""
+    csv.field_size_limit(LINE_BYTES)
+    delimiter = "\t" if source.format == "tsv" else ","
+    plain = source.format == "tsv" and _quotes_are_characters(source, path)
+    taken = _Taken(lines(source, path))
+    reader = csv.reader(taken, delimiter=delimiter, quoting=csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL, strict=True)
+    line = 1
+    try:
+        header = next(reader, [])
+        require(source.name, columns, header)
+        layout = Layout(delimiter, tuple(header))
+        wanted = [(name, header.index(name)) for name in columns.names()]
+        line = reader.line_num + 1
+        taken.record.clear()
+        for values in reader:
+            if values and len(values) != len(header):
+                remedy = taken.remedy("correct the line (a field with a comma, quote or line end must be quoted)")
+                raise InputError(
+                    f"{source.name} line {line} has {len(values)} fields, the header has {len(header)}: {remedy}"
+                )
+            if values:
+                yield line, {name: values[index] for name, index in wanted}, taken.record, layout
+            line = reader.line_num + 1
+            taken.record.clear()
+    except csv.Error as problem:
+        remedy = taken.remedy(f"look for a quote that is not closed or doubled; {_WRITE_AGAIN}")
+        raise InputError(f"{source.name} line {line} is not CSV ({problem}): {remedy}") from None
+
+
+def _quotes_are_characters(source: Source, path: Path) -> bool:
+    """Whether each line of a TSV is a row by itself, and a quote opens a field that does not end on its line."""
+    columns, first_odd = 0, 0
+    for number, line in lines(source, path):
+        fields = line.rstrip("\r\n").split("\t")
+        if fields == [""]:
+            continue
+        columns = columns or len(fields)
+        if len(fields) != columns:
+            return False
+        if not first_odd and any(map(_is_open, fields)):
+            first_odd = number
+    if first_odd and columns == 1:
+        raise InputError(
+            f"{source.name} line {first_odd} begins with a quote that does not end with it: of one column it cannot be "
+            "told whether the text goes on on the next line: write the file as JSONL"
+        )
+    return bool(first_odd)
+
+
+def _is_open(text: str) -> bool:
+    """Whether a field begins with a quote, and is not what a writer of quoted fields makes of a text of one line."""
+    if not text.startswith('"'):
+        return False
+    return len(text) < 2 or not text.endswith('"') or '"' in text[1:-1].replace('""', "")
+
+
+def _ends_of_rows(taken: Sequence[str], layout: Layout, column: str) -> frozenset[str]:
+    """What would be labels if each physical line of a record but the last one was a row by itself.
+
+    A text with delimiters of its own has more fields than the header: the label is counted from either end.
+    """
+    index, count = layout.header.index(column), len(layout.header)
+    found = set()
+    for line in taken[:-1]:
+        fields = line.rstrip("\r\n").split(layout.delimiter)
+        if len(fields) >= count:
+            found |= {fields[index], fields[index - count]}
+    return frozenset(label for label in found if 0 < len(label) <= _LONGEST_LABEL)
+
+
+def _refuse_swallowed(
+    source: Source, spanning: Sequence[tuple[int, int, frozenset[str]]], labels: set[str], kind: str
+) -> None:
+    """Refuse quotes that have swallowed rows: most records of several lines hold lines that end as rows do.
+
+    Texts of several lines hold no such lines, or few of many texts do.
+    """
+    swallowed = [
+        (first, last)
+        for first, last, ends in spanning
+        if not ends.isdisjoint(labels) or (kind != "string" and any(field_type(end) != "string" for end in ends))
+    ]
+    if 2 * len(swallowed) > len(spanning):
+        first, last = swallowed[0]
+        raise InputError(
+            f"{source.name} line {first}: a quote opens a field there that ends on line {last} and holds what look "
+            f"like rows, each with its label: {_WRITE_AGAIN}"
+        )
