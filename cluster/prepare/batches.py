@@ -67,8 +67,19 @@ def read(source: Source, columns: Columns, batch_rows: int = BATCH_ROWS) -> Iter
 
 
 def require(file: str, columns: Columns, known: Sequence[str]) -> None:
-    """Refuse a file that lacks a column, naming the nearest and listing all."""
+    """Refuse a file that lacks a column, naming the nearest and listing all, or that has one twice."""
     for name in columns.names():
         if name not in known:
             listed = ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")
             raise InputError(f"{file} has no column {name!r}{nearest(name, list(known))}: its columns are {listed}")
+    once(file, columns, known)
+
+
+def once(where: str, columns: Columns, known: Sequence[str]) -> None:
+    """Refuse a wanted column of which there are several: which one is meant cannot be told. Others do not matter."""
+    for name in columns.names():
+        if known.count(name) > 1:
+            raise InputError(
+                f"{where} has several columns named {name!r} ({known.count(name)}), and it cannot be told which is "
+                "meant: rename or drop all but one"
+            )

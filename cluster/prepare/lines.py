@@ -4,7 +4,6 @@ The standard library reads 100,000 and more articles a second, several times wha
 readers are faster, but guess a column's type from the first block and name no line of the file.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +11,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from cluster.prepare import delimited, numbered
-from cluster.prepare.batches import BATCH_BYTES, Batch, Columns, require
+from cluster.prepare import delimited, jsonl
+from cluster.prepare.batches import BATCH_BYTES, Batch, Columns
 from cluster.prepare.features import column_of
 from cluster.prepare.fields import typed
 from cluster.prepare.numbered import Record
@@ -28,7 +27,7 @@ def read(source: Source, path: Path, columns: Columns, batch_rows: int) -> Itera
         InputError: a line is malformed, a column is missing, or a value has a type that cannot be used.
         NotReadyError: it may not be read.
     """
-    of_format = _json_records if source.format == "jsonl" else delimited.records
+    of_format = jsonl.records if source.format == "jsonl" else delimited.records
     pending: list[Record] = []
     size, file_size = 0, max(1, path.stat().st_size)
     for record in of_format(source, path, columns):
@@ -39,24 +38,6 @@ def read(source: Source, path: Path, columns: Columns, batch_rows: int) -> Itera
             pending, size = [], 0
     if pending:
         yield _batch(source, columns, pending, size / file_size)
-
-
-def _json_records(source: Source, path: Path, columns: Columns) -> Iterator[Record]:
-    remedy = "there must be one JSON object on each line"
-    checked = False
-    for number, line in numbered.lines(source, path):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except ValueError as problem:
-            raise InputError(f"{source.name} line {number} is not JSON ({problem}): {remedy}") from None
-        if not isinstance(record, dict):
-            raise InputError(f"{source.name} line {number} is a JSON {type(record).__name__}, not an object: {remedy}")
-        if not checked:
-            require(source.name, columns, list(record))
-            checked = True
-        yield number, record
 
 
 def _batch(source: Source, columns: Columns, records: list[Record], share: float) -> Batch:

@@ -74,6 +74,43 @@ def test_the_same_file_twice(tmp_path: Path) -> None:
     refused(tmp_path, [source, source], "given twice")
 
 
+def written_twice(tmp_path: Path, name: str, double: str) -> str:
+    """Rows of which one column stands twice, with other values the second time."""
+    path = tmp_path / name
+    columns = ["body", "topic", "source", double]
+    lines = [[*(str(row[column]) for column in columns[:3]), "other"] for row in ROWS]
+    if path.suffix == ".parquet":
+        pq.write_table(pa.Table.from_arrays([pa.array(values) for values in zip(*lines, strict=True)], columns), path)
+    elif path.suffix == ".jsonl":
+        keys = [json.dumps(column) for column in columns]
+        objects = [", ".join(f'{key}: "{value}"' for key, value in zip(keys, line, strict=True)) for line in lines]
+        path.write_text("".join(f"{{{pairs}}}\n" for pairs in objects))
+    else:
+        between = "\t" if path.suffix == ".tsv" else ","
+        path.write_text("".join(between.join(line) + "\n" for line in [columns, *lines]))
+    return str(path)
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.jsonl", "a.csv", "a.tsv"])
+@pytest.mark.parametrize("double", ["body", "topic", "source"])
+def test_two_columns_of_one_name(tmp_path: Path, name: str, double: str) -> None:
+    source = written_twice(tmp_path, name, double)
+    pattern = f"a{Path(name).suffix}( line 1)? has several columns named '{double}' \\(2\\), .*: rename or drop"
+    refused(tmp_path, source, pattern, group_by="source")
+    if double == "source":
+        prepare([source], str(tmp_path / "out"), text="body", label="topic")
+
+
+def test_a_key_that_stands_twice_on_a_later_line_or_deeper_down(tmp_path: Path) -> None:
+    lines = [json.dumps(row | {"more": {}}) for row in ROWS]
+    lines[4] = lines[4].replace('"more": {}', '"more": {"body": 1, "body": 2}')
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    prepare([str(tmp_path / "a.jsonl")], str(tmp_path / "fine"), text="body", label="topic")
+    lines[7] = f'{{"topic": "t9", {lines[7][1:]}'
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    refused(tmp_path, str(tmp_path / "a.jsonl"), "line 8 has several columns named 'topic'")
+
+
 def test_mixed_formats(tmp_path: Path) -> None:
     sources = [write(tmp_path, "a.csv", ROWS), write(tmp_path, "b.parquet", ROWS)]
     refused(tmp_path, sources, "sources mix formats .*convert")
