@@ -43,7 +43,8 @@ class Split:
     `label_counts` follows `label_names` (empty for regression); `length_histogram[i]` counts the rows whose tokens
     are in `[2**i, 2**(i+1))`; `length_percentiles` are the 50th, 90th and 99th. Lengths are after truncation;
     `truncated_rows` were longer. `unknown_tokens` of the `tokens` are not in the vocabulary. Of a sequence of vectors
-    each vector counts as a token, of one vector each number.
+    each vector counts as a token, of one vector each number. `repeated_rows` have the tokens of a row of a split before
+    this one, from which they differ in words outside the vocabulary.
     """
 
     rows: int
@@ -54,6 +55,7 @@ class Split:
     length_percentiles: tuple[int, ...] = ()
     truncated_rows: int = 0
     unknown_tokens: int = 0
+    repeated_rows: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +146,7 @@ def _split(value: dict[str, Any]) -> Split:
         length_percentiles=tuple(value.get("length_percentiles", ())),
         truncated_rows=value.get("truncated_rows", 0),
         unknown_tokens=value.get("unknown_tokens", 0),
+        repeated_rows=value.get("repeated_rows", 0),
     )
 
 

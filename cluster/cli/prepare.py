@@ -48,8 +48,8 @@ def command(
     """Read articles and write a prepared data set to DEST.
 
     SOURCE is a Parquet, JSONL or CSV file, a folder of them, or an s3:// address; DEST is a new folder or s3://
-    address. 80 % of the rows are for training, 10 % for validation, 10 % for the test, by a hash of the text or the
-    numbers: duplicates are always in one split.
+    address. 80 % of the rows are for training, 10 % for validation, 10 % for the test, by a hash of the words or the
+    numbers: duplicates, also in other case, spacing or form of characters, are always in one split.
     """
     from cluster.prepare import bar, prepare
 
@@ -95,6 +95,10 @@ def summary(manifest: "Manifest", dest: str, *, seconds: float) -> list[str]:
         if manifest.kind == VECTORS
         else f"p50 {p50}, p90 {p90}, p99 {p99} {unit}; "
         f"{train.truncated_rows / train.rows:.1%} of the rows cut at {manifest.max_tokens}",
+        "repeated": f"{repeated:,} rows of validation and test differ from one in a split before theirs only in words "
+        "outside the vocabulary"
+        if (repeated := sum(split.repeated_rows for split in manifest.splits.values()))
+        else "",
         "skipped": f"{manifest.skipped_rows:,} rows with an empty text" if manifest.skipped_rows else "",
         "data_hash": manifest.data_hash,
         "time": f"{seconds:.1f} s, {rows / seconds:,.0f} {'articles' if text else 'rows'}/s",

@@ -26,10 +26,12 @@ from cluster.prepare import vocabulary as words_module
 from cluster.prepare.batches import BATCH_ROWS, Columns
 from cluster.prepare.content import data_hash
 from cluster.prepare.fields import widest
+from cluster.prepare.held_out import settled
 from cluster.prepare.labels import CLASSIFICATION, REGRESSION, Counts, Labels, decide, merge
 from cluster.prepare.piece import Piece, Reading
 from cluster.prepare.progress import Progress, silent
 from cluster.prepare.publish import MANIFEST, Staged, refuse_used, staging
+from cluster.prepare.repeats import Repeats
 from cluster.prepare.shards import SHARD_BYTES, SplitWriter
 from cluster.prepare.sources import find
 from cluster.prepare.splits import by_component
@@ -109,12 +111,18 @@ def prepare(
     with _work(address, progress) as work:
         if of_csv and label is not None:
             columns = replace(columns, field_type=_field_type(work, pieces, label, names=columns.classes))
-        reading = Reading(columns=columns, skip_empty=skip_empty, split_seed=split_seed, batch_rows=batch_rows)
+        reading = Reading(
+            columns=columns,
+            skip_empty=skip_empty,
+            split_seed=split_seed,
+            batch_rows=batch_rows,
+            max_tokens=max_tokens,
+        )
         if group_by is not None:
             pieces = _grouped(work, pieces, reading)
         found = _count(work, pieces, reading, vocabulary=vocabulary, task=task)
         with staging(dest) as staged:
-            manifest = _write(work, found, reading, staged, max_tokens=max_tokens, shard_bytes=shard_bytes)
+            manifest = _write(work, found, reading, staged, shard_bytes=shard_bytes)
             manifest = replace(manifest, group_by=group_by or "", split_seed=split_seed)
             _take(staged, MANIFEST, manifest.to_json().encode())
     return manifest
@@ -196,7 +204,9 @@ def _count(work: Work, pieces: Sequence[Piece], reading: Reading, *, vocabulary:
     if not kept:
         what = "with text: name files that hold articles" if reading.columns.text else ": name files that hold some"
         raise InputError(f"the sources have no rows {what}")
-    _check_sizes(sizes.tolist(), grouped=reading.columns.group is not None)
+    # Which of the rows that are held out are for what may be open (`held_out`): two splits need two.
+    held = kept - int(sizes[0])
+    _check_sizes([int(sizes[0]), held, held - 1], kept, reading)
     return _Found(
         pieces=tuple(replace(piece, start=start) for piece, start in zip(pieces, starts, strict=False)),
         labels=decide(counts, column=label, task=task),
@@ -218,21 +228,19 @@ def _same(before: Inputs | None, here: Inputs | None, piece: Piece) -> Inputs | 
     return before or here
 
 
-def _check_sizes(sizes: list[int], *, grouped: bool) -> None:
+def _check_sizes(sizes: Sequence[int], rows: int, reading: Reading) -> None:
     for name, size in zip(SPLITS, sizes, strict=True):
-        if not size:
+        if size <= 0:
+            grouped = reading.columns.group is not None
             reason = "their groups are too few or too large" if grouped else "they are too few or all alike"
             raise InputError(
-                f"the {name} split is empty, of {sum(sizes)} rows in all ({reason}): add rows, or try another "
-                "--split-seed"
+                f"the {name} split is empty, of {rows} rows in all ({reason}): add rows, or try another --split-seed"
             )
 
 
-def _write(
-    work: Work, found: _Found, reading: Reading, staged: Staged, *, max_tokens: int, shard_bytes: int
-) -> Manifest:
+def _write(work: Work, found: _Found, reading: Reading, staged: Staged, *, shard_bytes: int) -> Manifest:
     """The second pass: tokenizer (of text) and shards, and what the manifest says of them."""
-    names, dtype, tokenizer_json = [], "float32", b""
+    names, dtype, tokenizer_json, max_tokens = [], "float32", b"", reading.max_tokens
     if found.inputs.kind == TOKENS:
         names = words_module.names(found.tokenizer)
         dtype = dtype_of(len(names))
@@ -245,10 +253,9 @@ def _write(
         reading=reading,
         labels=found.labels,
         tokenizer=found.tokenizer,
-        max_tokens=max_tokens,
         dtype=dtype,
     )
-    written = 0
+    sizes, repeats = np.zeros(len(SPLITS), np.int64), Repeats()
     with ExitStack() as stack:
         labels = len(found.labels.names)
         writers = [
@@ -264,12 +271,17 @@ def _write(
             )
             for name in SPLITS
         ]
-        for table, splits in work.each("writing tokens", task, found.pieces):
+        for table, splits in settled(work.each("writing tokens", task, found.pieces)):
+            sizes += np.bincount(splits, minlength=len(SPLITS))
             for index, writer in enumerate(writers):
-                writer.write(table.filter(pa.array(splits == index)))
-            written += table.num_rows
-    if written != found.kept:
+                rows = table.filter(pa.array(splits == index))
+                if "sequence" in rows.column_names:
+                    repeats.add(index, rows["sequence"].drop_null().to_numpy())
+                    rows = rows.drop_columns(["sequence"])
+                writer.write(rows)
+    if (written := int(sizes.sum())) != found.kept:
         raise InputError(f"the sources changed while they were read ({found.kept} rows, then {written}): run again")
+    _check_sizes(sizes.tolist(), written, reading)
     return Manifest(
         task=found.labels.task,
         token_dtype=dtype,
@@ -278,7 +290,10 @@ def _write(
         max_tokens=max_tokens,
         label_names=found.labels.names,
         tokenizer_sha256=hashlib.sha256(tokenizer_json).hexdigest() if tokenizer_json else "",
-        splits={name: writer.split() for name, writer in zip(SPLITS, writers, strict=True)},
+        splits={
+            name: replace(writer.split(), repeated_rows=repeated)
+            for name, writer, repeated in zip(SPLITS, writers, repeats.counts(), strict=True)
+        },
         skipped_rows=found.skipped,
         tool_version=version("batchscope"),
         data_hash=data_hash(

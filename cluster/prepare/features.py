@@ -30,9 +30,10 @@ class Features:
     lists: pa.Array
     inputs: Inputs
 
-    def keys(self) -> list[str]:
-        """What says which rows are duplicates: their numbers, to the last bit."""
-        flat, ends = _flat(self.lists), self.lists.offsets.to_numpy() - self.lists.offsets[0].as_py()
+    def keys(self, *, max_tokens: int) -> list[str]:
+        """What says which rows are duplicates: the numbers as the model sees them, to the last bit (0 is -0)."""
+        lists, _ = truncated(self, max_tokens)
+        flat, ends = _flat(lists) + np.float32(0), lists.offsets.to_numpy() - lists.offsets[0].as_py()
         bounds = (ends * (self.inputs.width if self.inputs.kind == SEQUENCES else 1)).tolist()
         return [flat[start:stop].astype("<f4").tobytes().hex() for start, stop in pairwise(bounds)]
 

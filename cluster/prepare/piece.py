@@ -15,11 +15,12 @@ from cluster.prepare import labels as labels_module
 from cluster.prepare.batches import Columns, read
 from cluster.prepare.delimited import label_type as type_of_labels
 from cluster.prepare.features import truncated
+from cluster.prepare.held_out import Given, by_tokens
 from cluster.prepare.labels import Counts, Labels, encode
 from cluster.prepare.rows import Rows, checked
 from cluster.prepare.sources import Source
 from cluster.prepare.splits import Hashes, Splits, by_hash, hashes
-from cluster.prepare.tokens import tokenise
+from cluster.prepare.tokens import sequences, tokenise
 from cluster.prepare.vocabulary import Words, count_words
 from trainer.errors import InputError
 from trainer.inputs import TEXT, Inputs
@@ -50,13 +51,15 @@ class Reading:
     skip_empty: bool
     split_seed: int
     batch_rows: int
+    max_tokens: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Counted:
     """What a file holds: rows that were kept and skipped, kept rows per split, labels per split, train's words.
 
-    `inputs` is None when it has no rows.
+    It may be open yet which of the rows that are not for training are for what (`held_out`). `inputs` is None when it
+    has no rows.
     """
 
     kept: int
@@ -111,24 +114,32 @@ def count(piece: Piece, tell: Tell, *, reading: Reading, task: str | None) -> It
 
 
 def tokens(
-    piece: Piece, tell: Tell, *, reading: Reading, labels: Labels, tokenizer: Tokenizer, max_tokens: int, dtype: str
-) -> Iterator[tuple[pa.Table, Splits]]:
-    """The rows as they stand in shards (and whether each was `truncated`), with the split of each."""
+    piece: Piece, tell: Tell, *, reading: Reading, labels: Labels, tokenizer: Tokenizer, dtype: str
+) -> Iterator[Given]:
+    """The rows as they stand in shards, with the split of each.
+
+    Beside that it is said whether each was `truncated`, and of texts with unknown tokens the hash of their `sequence`.
+    """
     for rows in _rows(piece, tell, reading):
+        splits, tokens_split = _splits(rows, piece, reading), None
+        columns: dict[str, pa.Array] = {"row": pa.array(rows.rows + piece.start)}
         if rows.features is None:
-            lists, cut = tokenise(tokenizer, rows.texts, max_tokens=max_tokens, dtype=dtype)
+            lists, cut = tokenise(tokenizer, rows.texts, max_tokens=reading.max_tokens, dtype=dtype)
+            seen, unknown = sequences(lists, split_seed=reading.split_seed)
+            tokens_split = by_tokens(splits, seen) if piece.splits is None else None
+            columns |= {"tokens": lists, "sequence": pa.array(seen, mask=~unknown)}
         else:
-            lists, cut = truncated(rows.features, max_tokens)
-        columns = {"row": pa.array(rows.rows + piece.start), "tokens" if rows.features is None else "features": lists}
+            lists, cut = truncated(rows.features, reading.max_tokens)
+            columns["features"] = lists
         if reading.columns.label is not None:
             columns["label"] = encode(labels, rows, reading.columns.label)
-        yield pa.table(columns | {"truncated": cut}), _splits(rows, piece, reading)
+        yield pa.table(columns | {"truncated": cut}), splits, tokens_split
 
 
 def _rows(piece: Piece, tell: Tell, reading: Reading) -> Iterator[Rows]:
     batches = read(piece.source, reading.columns, reading.batch_rows)
     done = 0.0
-    for rows in checked(batches, reading.columns, skip_empty=reading.skip_empty):
+    for rows in checked(batches, reading.columns, skip_empty=reading.skip_empty, max_tokens=reading.max_tokens):
         yield rows
         done += rows.source.share
         tell(min(1.0, done))

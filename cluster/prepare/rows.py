@@ -12,6 +12,7 @@ import pyarrow as pa
 from cluster.prepare import features as features_module
 from cluster.prepare.batches import Batch, Columns
 from cluster.prepare.features import Features
+from cluster.prepare.keys import words_key
 from trainer.errors import InputError
 from trainer.inputs import Inputs
 
@@ -20,9 +21,9 @@ from trainer.inputs import Inputs
 class Rows:
     """Checked rows of one batch.
 
-    `rows` are their numbers in their file, `first` counts the file's kept rows before them, `keys` are the normalised
-    texts (or numbers) that say which rows are duplicates. `kept` are the indices in `source` of the rows that were
-    kept. `texts` are empty where there are `features`, `labels` None where nothing is labelled.
+    `rows` are their numbers in their file, `first` counts the file's kept rows before them, `keys` are the words (or
+    numbers) that say which rows are duplicates. `kept` are the indices in `source` of the rows that were kept. `texts`
+    are empty where there are `features`, `labels` None where nothing is labelled.
     """
 
     rows: npt.NDArray[np.int64]
@@ -41,8 +42,8 @@ class Rows:
         return self.source.where(self.kept[index])
 
 
-def checked(batches: Iterable[Batch], columns: Columns, *, skip_empty: bool) -> Iterator[Rows]:
-    """The rows of a file's `batches` that can be used.
+def checked(batches: Iterable[Batch], columns: Columns, *, skip_empty: bool, max_tokens: int) -> Iterator[Rows]:
+    """The rows of a file's `batches` that can be used, of which the model will see `max_tokens`.
 
     Raises:
         InputError: a text, label or group is missing, or a text is empty and `skip_empty` is not set.
@@ -51,16 +52,19 @@ def checked(batches: Iterable[Batch], columns: Columns, *, skip_empty: bool) -> 
     known: Inputs | None = None
     for batch in batches:
         if columns.features is not None:
-            rows = _with_features(batch, columns, columns.features, start=start, known=known)
+            rows = _with_features(batch, columns, columns.features, start=start, known=known, max_tokens=max_tokens)
             known = rows.features.inputs if rows.features else None
         else:
-            rows = _checked(batch, columns, start=start, first=first, skip_empty=skip_empty)
+            keys = ["" if text is None else words_key(text, max_tokens=max_tokens) for text in batch.texts]
+            rows = _checked(batch, columns, keys, start=start, first=first, skip_empty=skip_empty)
         start += len(batch.places)
         first += len(rows.keys)
         yield rows
 
 
-def _with_features(batch: Batch, columns: Columns, column: str, *, start: int, known: Inputs | None) -> Rows:
+def _with_features(
+    batch: Batch, columns: Columns, column: str, *, start: int, known: Inputs | None, max_tokens: int
+) -> Rows:
     features = features_module.checked(batch, column, known)
     kept = list(range(len(batch.places)))
     _check_labels(batch, columns, kept, batch.labels)
@@ -68,7 +72,7 @@ def _with_features(batch: Batch, columns: Columns, column: str, *, start: int, k
         rows=np.arange(start, start + len(kept), dtype=np.int64),
         first=start,
         texts=[],
-        keys=features.keys(),
+        keys=features.keys(max_tokens=max_tokens),
         labels=batch.labels,
         groups=_groups(batch, columns, kept),
         skipped=0,
@@ -78,13 +82,7 @@ def _with_features(batch: Batch, columns: Columns, column: str, *, start: int, k
     )
 
 
-def normalised(text: str) -> str:
-    """The key of a text: texts that differ only in case or white space are duplicates. Empty if no tokens."""
-    return " ".join(text.casefold().split())
-
-
-def _checked(batch: Batch, columns: Columns, *, start: int, first: int, skip_empty: bool) -> Rows:
-    keys = ["" if text is None else normalised(text) for text in batch.texts]
+def _checked(batch: Batch, columns: Columns, keys: list[str], *, start: int, first: int, skip_empty: bool) -> Rows:
     kept = [index for index, key in enumerate(keys) if key]
     if len(kept) < len(keys):
         _check_empty(batch, columns, keys, skip_empty=skip_empty)

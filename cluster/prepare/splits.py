@@ -1,7 +1,8 @@
 """Which split a row belongs to: decided by a hash of its key, so that it never depends on order or on luck.
 
-Without groups the key is the normalised text: stateless, and duplicates go to one split. With groups a row ties
-its text to its group; everything tied together, however far, is one component and goes to one split.
+Without groups the key is the text's words (`keys`) or the numbers: stateless, and duplicates go to one split. Texts
+that are not for training are split once more when they are tokens (`held_out`). With groups a row ties its text to its
+group; everything tied together, however far, is one component and goes to one split.
 """
 
 import hashlib
@@ -18,16 +19,23 @@ TRAIN_SHARE, VALIDATION_SHARE = 0.8, 0.1
 _BORDERS = np.array([TRAIN_SHARE * 2.0**64, (TRAIN_SHARE + VALIDATION_SHARE) * 2.0**64], dtype=np.uint64)
 
 
-def hashes(keys: Iterable[str], *, split_seed: int) -> Hashes:
+def hashes(keys: Iterable[str | bytes], *, split_seed: int) -> Hashes:
     """A 64-bit hash of each key; another `split_seed` gives other hashes."""
     salt = split_seed.to_bytes(8, "little")
-    digests = [hashlib.blake2b(key.encode(), digest_size=8, salt=salt).digest() for key in keys]
+    contents = (key.encode() if isinstance(key, str) else key for key in keys)
+    digests = [hashlib.blake2b(content, digest_size=8, salt=salt).digest() for content in contents]
     return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64, copy=False)
 
 
 def by_hash(values: Hashes) -> Splits:
     """The split of each hash: 0 train, 1 validation, 2 test."""
     return np.searchsorted(_BORDERS, values, side="right").astype(np.uint8)
+
+
+def halves(values: Hashes) -> Splits:
+    """The split of each hash of a row that is not for training: 1 validation, 2 test."""
+    border = np.uint64(2.0**64 * VALIDATION_SHARE / (1 - TRAIN_SHARE))
+    return np.where(values < border, 1, 2).astype(np.uint8)
 
 
 def by_component(text_hashes: Hashes, group_hashes: Hashes, *, split_seed: int) -> Splits:

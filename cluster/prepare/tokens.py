@@ -1,10 +1,15 @@
 """Texts -> token ids, right-truncated, as one Arrow list array a batch."""
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from tokenizers import Tokenizer
+
+from cluster.prepare.splits import Hashes, hashes
+from trainer.manifest import UNKNOWN_ID
 
 # An encoding takes some 150 bytes a token while it lives: texts go through the tokenizer this much at a time.
 ENCODE_CHARACTERS = 2 * 2**20
@@ -27,6 +32,15 @@ def tokenise(tokenizer: Tokenizer, texts: Sequence[str], *, max_tokens: int, dty
     np.cumsum(np.minimum(whole, max_tokens), out=offsets[1:])
     flat = np.concatenate(pieces) if pieces else np.zeros(0, dtype=dtype)
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat)), pa.array(whole > max_tokens)
+
+
+def sequences(lists: pa.Array, *, split_seed: int) -> tuple[Hashes, npt.NDArray[np.bool_]]:
+    """The hash of each row's tokens, whatever their type, and whether the row has an unknown one."""
+    flat = lists.values.to_numpy().astype("<u4")
+    offsets = lists.offsets.to_numpy()
+    unknown = np.concatenate([[0], np.cumsum(flat == UNKNOWN_ID)])[offsets]
+    rows = (flat[start:stop].tobytes() for start, stop in pairwise(offsets.tolist()))
+    return hashes(rows, split_seed=split_seed), np.diff(unknown) > 0
 
 
 def _portions(texts: Sequence[str]) -> Iterator[list[str]]:

@@ -51,7 +51,7 @@ def merge(words: Words, more: Words, *, most_words: int = MOST_WORDS) -> None:
 
 def _counted(window: list[str]) -> Words:
     trainer = trainers.WordLevelTrainer(vocab_size=0, special_tokens=[], show_progress=False)
-    _tokenizer({UNKNOWN: 0}).train_from_iterator(window, trainer)
+    tokenizer_of({UNKNOWN: 0}).train_from_iterator(window, trainer)
     # The trainer has no accessor for its counts; its state (what pickle would save) is JSON that holds them.
     counts: Words = json.loads(trainer.__getstate__())["WordLevelTrainer"]["words"]
     return counts
@@ -63,7 +63,7 @@ def build(words: Words, *, size: int) -> Tokenizer:
     ids = {PADDING: PADDING_ID, UNKNOWN: UNKNOWN_ID}
     ids.update((word, index) for index, (word, _) in enumerate(chosen, start=len(ids)))
     # The two specials are not registered as such: a text that says "[PAD]" means three ordinary tokens.
-    return _tokenizer(ids)
+    return tokenizer_of(ids)
 
 
 def names(tokenizer: Tokenizer) -> list[str]:
@@ -80,7 +80,8 @@ def to_json(tokenizer: Tokenizer, *, max_tokens: int) -> str:
     return text
 
 
-def _tokenizer(ids: dict[str, int]) -> Tokenizer:
+def tokenizer_of(ids: dict[str, int]) -> Tokenizer:
+    """The tokenizer with these words."""
     tokenizer = Tokenizer(models.WordLevel(ids, unk_token=UNKNOWN))
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()

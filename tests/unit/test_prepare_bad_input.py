@@ -358,7 +358,17 @@ def test_the_command_says_what_it_wrote_and_what_is_next(tmp_path: Path) -> None
     assert result.exit_code == 0, result.output
     assert result.stderr == ""
     lines = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
-    assert list(lines) == ["prepared", "rows", "labels", "vocabulary", "lengths", "data_hash", "time", "next"]
+    assert list(lines) == [
+        "prepared",
+        "rows",
+        "labels",
+        "vocabulary",
+        "lengths",
+        "repeated",
+        "data_hash",
+        "time",
+        "next",
+    ]
     assert lines["labels"].startswith("2; in train: t")
     again = CliRunner().invoke(command, arguments)
     assert isinstance(again.exception, InputError)

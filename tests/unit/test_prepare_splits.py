@@ -4,14 +4,14 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.prepare.rows import normalised
+from cluster.prepare.keys import words_key
 from cluster.prepare.splits import by_component, by_hash, hashes
 
 ROWS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 12)), min_size=1, max_size=60)
 
 
 def split_of_texts(texts: list[str], seed: int = 0) -> list[int]:
-    return by_hash(hashes((normalised(text) for text in texts), split_seed=seed)).tolist()
+    return by_hash(hashes((words_key(text, max_tokens=9) for text in texts), split_seed=seed)).tolist()
 
 
 def split_of_pairs(pairs: list[tuple[int, int]], seed: int = 0) -> list[int]:

@@ -1,0 +1,53 @@
+"""Which of the texts that are not for training are for validation and which for the test.
+
+By their words alone two texts that differ outside the vocabulary could stand in both, the same to the model. So the
+hash of their tokens decides, as soon as the vocabulary is known. Where the first texts are all the same tokens, or so
+few that one of the splits would stay empty, it is the hash of the words after all: `repeats` counts what that does.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from cluster.prepare.splits import Hashes, Splits, halves
+
+# So many of the texts that are held out are waited for until some are for validation and some for the test.
+MOST_AWAITED = 4096
+
+# Rows as they stand in shards, the split of each by its words (or groups), and by its tokens where these may decide.
+Given = tuple[pa.Table, Splits, Splits | None]
+
+
+def by_tokens(splits: Splits, sequences: Hashes) -> Splits:
+    """The same splits, but of the rows that are not for training the hash of their tokens decides."""
+    return np.where(splits == 0, splits, halves(sequences))
+
+
+def settled(given: Iterator[Given]) -> Iterator[tuple[pa.Table, Splits]]:
+    """The rows in their order with the split of each, whatever batches they come in."""
+    waiting: list[Given] = []
+    tokens_decide: bool | None = None
+    for rows in given:
+        waiting.append(rows)
+        if tokens_decide is None:
+            tokens_decide = _tokens_decide(waiting)
+        if tokens_decide is not None:
+            yield from _decided(waiting, tokens_decide)
+            waiting = []
+    yield from _decided(waiting, False)
+
+
+def _tokens_decide(waiting: list[Given]) -> bool | None:
+    """Whether tokens decide; None as long as it is open."""
+    if any(tokens is None for _, _, tokens in waiting):
+        return False
+    held = np.concatenate([tokens[words > 0] for _, words, tokens in waiting if tokens is not None])
+    if {1, 2} <= set(held[:MOST_AWAITED].tolist()):
+        return True
+    return False if len(held) >= MOST_AWAITED else None
+
+
+def _decided(waiting: list[Given], tokens_decide: bool) -> Iterator[tuple[pa.Table, Splits]]:
+    for table, words, tokens in waiting:
+        yield table, tokens if tokens_decide and tokens is not None else words

@@ -1,0 +1,47 @@
+"""What says which texts are duplicates: the words that the model would see, as many as it would see.
+
+They are those of the tokenizer's own normaliser and pre-tokeniser, so neither case nor spacing nor the form of a
+character (composed or not, wide or narrow) tells two texts apart. What they do never reaches over white space: a text
+is taken apart at that of ASCII, and the words of each short part are remembered.
+"""
+
+import re
+from functools import lru_cache
+
+from cluster.prepare import vocabulary
+
+_SPACE = re.compile(r"[ \t-\r]+")
+# Of a text in ASCII the normaliser leaves all but the case, and these are the pre-tokeniser's words.
+_WORDS = re.compile(r"\w+|[^\w\s]+", re.ASCII)
+_SPLITTER = vocabulary.tokenizer_of({vocabulary.UNKNOWN: 0})
+_REMEMBERED_PARTS, _LONGEST_REMEMBERED = 2**16, 32
+# Of a long text so much is taken apart at first.
+_CHARACTERS_A_TOKEN = 16
+
+
+def words_key(text: str, *, max_tokens: int) -> str:
+    """The text's first `max_tokens` words, case folded, with spaces between them; empty if it has none."""
+    end = _CHARACTERS_A_TOKEN * max_tokens
+    while True:
+        parts = _SPACE.split(text[:end])
+        if end < len(text):
+            # It may go on behind the cut.
+            parts.pop()
+        words = [word for word in " ".join(map(_words, parts)).split(" ") if word]
+        if end >= len(text) or len(words) >= max_tokens:
+            return " ".join(words[:max_tokens])
+        end *= 4
+
+
+def _words(part: str) -> str:
+    return _remembered(part) if len(part) <= _LONGEST_REMEMBERED else _split(part)
+
+
+def _split(part: str) -> str:
+    if part.isascii():
+        return " ".join(_WORDS.findall(part.lower()))
+    normalised = _SPLITTER.normalizer.normalize_str(part)
+    return " ".join(word for word, _ in _SPLITTER.pre_tokenizer.pre_tokenize_str(normalised)).casefold()
+
+
+_remembered = lru_cache(maxsize=_REMEMBERED_PARTS)(_split)
