@@ -17,6 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from cluster.analysis.declared import Begun, begun
 from cluster.quiet import import_tensorflow
 from cluster.report import table
 from cluster.stores import store_of
@@ -112,7 +113,7 @@ def find(summary: Summary, study: str, prefix: str, *, data: str | None = None) 
         raise InputError(f"study {study!r} has no spec in {summary.uri}/studies: copy that folder there as well")
     folder, manifest = _data_set(specs, data)
     ended = query.trials(summary, study)
-    trials = _trials(specs, manifest, losses(ended))
+    trials = _trials(specs, manifest, losses(ended), begun(query.studies(summary, study), ended))
     # An attempt that is an answer counts, even if another that was begun by mistake has ended since.
     rows = {row["trial_id"]: row for some in (query.latest, query.finished) for row in some(ended).to_pylist()}
     trial_id = _only(prefix, sorted({*trials, *rows}), f"`batchscope export {study} --summary {summary.uri}`", study)
@@ -172,15 +173,20 @@ def _data_set(specs: Sequence[Mapping[str, Any]], data: str | None) -> tuple[str
 
 
 def _trials(
-    specs: Sequence[Mapping[str, Any]], manifest: Manifest, losses: Mapping[str, float]
+    specs: Sequence[Mapping[str, Any]], manifest: Manifest, losses: Mapping[str, float], confirming: Begun | None
 ) -> dict[str, TrialSpec]:
-    """The trials that all specs wanted that ran under the study's name, by `trial_id`."""
+    """The trials that all specs wanted that ran under the study's name, by `trial_id`.
+
+    Confirmations stop at their spec's target, or at the one that those before them, `confirming`, began with.
+    """
     found: dict[str, TrialSpec] = {}
     for row in specs:
         spec = parse(row["spec_json"], where=f"the stored spec {row['spec_hash']} of study {row['study']}")
         grid = axes.trials(spec, data_hash=manifest.data_hash, train_rows=manifest.splits["train"].rows)
-        plan = protocol.wanted(grid, spec.protocol, losses, target_after=spec.target_after)
-        found |= {planned.trial.trial_id: planned.trial for planned in plan.trials}
+        targets = [spec.target_after, *([confirming.or_same(spec.target_after)] if confirming else [])]
+        for target_after in targets:
+            plan = protocol.wanted(grid, spec.protocol, losses, target_after=target_after)
+            found |= {planned.trial.trial_id: planned.trial for planned in plan.trials}
     return found
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cluster.analysis.declared import Begun
 from cluster.machines import Capacity
 from cluster.quiet import import_tensorflow
 from cluster.stores import store_of
@@ -21,17 +22,26 @@ from trainer.trial import TrialSpec
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """A study that can run: its data are there, its lanes fit, and `trials`, the grid of its axes, is known."""
+    """A study that can run: its data are there, its lanes fit, and `trials`, the grid of its axes, is known.
+
+    `begun` are its confirmations where they have begun: they keep the target they began with, whatever the spec says.
+    """
 
     spec: StudySpec
     manifest: Manifest
     trials: tuple[TrialSpec, ...]
     placed: placement.Placement
     capacity: Capacity
+    begun: Begun | None = None
 
     def plan(self, losses: Mapping[str, float]) -> protocol.Plan:
         """The trials it wants, given the losses so far, by trial_id."""
-        return protocol.wanted(self.trials, self.spec.protocol, losses, target_after=self.spec.target_after)
+        return protocol.wanted(
+            self.trials,
+            self.spec.protocol,
+            losses,
+            target_after=self.begun.or_same(self.spec.target_after) if self.begun else self.spec.target_after,
+        )
 
     def expected(self) -> tuple[TrialSpec, ...]:
         """Trials as many and as long as it wants, as far as can be known before it runs."""

@@ -5,10 +5,12 @@ import fcntl
 import importlib.metadata
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cluster.analysis.declared import begun
 from cluster.preflight import Study, sizes_of
 from cluster.stores import store_of
 from cluster.study import identity, memory, placement
@@ -46,13 +48,23 @@ def opened_summary(study: Study, say: Callable[[str], None]) -> Iterator[Summary
     summary = Summary(study.spec.summary)
     with only_driver(summary, study.spec.study, say):
         _check_name(study, summary)
-        declare(study, summary, study.plan(answers(summary, study.spec.study, identity.spec_hash(study.spec))))
+        plan = as_begun(study, summary).plan(answers(summary, study.spec.study, identity.spec_hash(study.spec)))
+        declare(study, summary, plan)
         _write_lost(summary, study.spec.study, "the driver of the study went away before the trial ended")
         try:
             yield summary
         finally:
             # By now no lane is left that could write a row.
             _write_lost(summary, study.spec.study, "its lane went away before the trial ended")
+
+
+def as_begun(study: Study, summary: Summary) -> Study:
+    """The study with the target of its confirmations, where they have begun and stop there."""
+    if study.spec.protocol is None or not study.spec.protocol.stop_at_target:
+        return study
+    name = study.spec.study
+    specs = query.studies(summary, name)
+    return replace(study, begun=begun(specs, query.trials(summary, name)) if specs.num_rows else None)
 
 
 def declare(study: Study, summary: Summary, plan: Plan) -> None:

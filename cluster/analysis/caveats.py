@@ -8,11 +8,11 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
 
 import numpy as np
 
 from cluster.analysis.cells import Cell, Run
+from cluster.analysis.declared import Declared
 from cluster.analysis.reach import CellReach
 
 ENOUGH_SEEDS, ENOUGH_EVALUATIONS = 5, 20
@@ -34,12 +34,11 @@ class Caveat:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What caveats are found in: the cells of one optimizer and dtype, their reach, the spec's keys, and the rows."""
+    """What caveats are found in: the cells of one optimizer and dtype, their reach, and what the study declared."""
 
     cells: Sequence[Cell]
     reaches: Mapping[int, CellReach]
-    spec: Mapping[str, Any]
-    train_rows: int | None
+    known: Declared
 
 
 def caveats(evidence: Evidence) -> tuple[Caveat, ...]:
@@ -95,7 +94,7 @@ def _epochs_only(evidence: Evidence) -> Iterable[Caveat]:
 
 
 def _large_batches(evidence: Evidence) -> Iterable[Caveat]:
-    rows = evidence.train_rows
+    rows = evidence.known.train_rows
     found = [cell for cell in evidence.cells if rows and cell.global_batch > rows / FEWEST_UPDATES_AN_EPOCH]
     if found:
         text = f"fewer than {FEWEST_UPDATES_AN_EPOCH} updates an epoch at B = {_batches(found)} of {rows:,} rows"
@@ -107,7 +106,7 @@ def _noise_near_all_rows(evidence: Evidence) -> Iterable[Caveat]:
         run
         for cell in evidence.cells
         for run in cell.runs
-        if evidence.train_rows and (run.row["noise_scale"] or 0.0) > evidence.train_rows / 3
+        if evidence.known.train_rows and (run.row["noise_scale"] or 0.0) > evidence.known.train_rows / 3
     ]
     if found:
         text = "the gradient noise scale is near the number of rows: the whole data's gradient is itself noise"
@@ -134,6 +133,18 @@ def _few_seeds(evidence: Evidence) -> Iterable[Caveat]:
         yield Caveat(code="few_seeds", text=text, trials=_ids(run for cell in found for run in cell.runs))
 
 
+def _late_seeds(evidence: Evidence) -> Iterable[Caveat]:
+    late = evidence.known.seeds_late
+    if late and any(cell.tuned for cell in evidence.cells):
+        named = f"seed {late[0]} was" if len(late) == 1 else f"seeds {', '.join(map(str, late))} were"
+        text = (
+            f"{named} added after the confirmations began: whoever looks first and adds seeds then is wrong more often "
+            "than the promised 5 %"
+        )
+        found = [run for cell in evidence.cells if cell.tuned for run in cell.runs if run.seed in late]
+        yield Caveat(code="late_seeds", text=text, trials=_ids(found))
+
+
 def _mixed_machines(evidence: Evidence) -> Iterable[Caveat]:
     runs = [run for cell in evidence.cells for run in cell.runs]
     for column in ("device", "kernel_path", "node_type"):
@@ -157,7 +168,7 @@ def _unsteady_speed(evidence: Evidence) -> Iterable[Caveat]:
 
 
 def _clipping(evidence: Evidence) -> Iterable[Caveat]:
-    bound = evidence.spec.get("clip_norm")
+    bound = evidence.known.spec.get("clip_norm")
     if bound is None:
         return
     found = [cell for cell in evidence.cells if _share_above(cell, float(bound)) > MOST_CLIPPED]
@@ -175,7 +186,7 @@ def _share_above(cell: Cell, bound: float) -> float:
 def _fixed_beta2(evidence: Evidence) -> Iterable[Caveat]:
     batches = [cell.global_batch for cell in evidence.cells]
     adam = {cell.optimizer for cell in evidence.cells} & {"adam", "adamw"}
-    if adam and max(batches) >= WIDE_AXIS * min(batches) and evidence.spec.get("beta2", "fixed") == "fixed":
+    if adam and max(batches) >= WIDE_AXIS * min(batches) and evidence.known.spec.get("beta2", "fixed") == "fixed":
         text = (
             f"Adam's beta2 is fixed over B = {min(batches)} to {max(batches)}: its memory in examples grows with B; "
             "beta2: {value: 0.999, at: 32} holds it"
@@ -205,7 +216,7 @@ def _still_improving(evidence: Evidence) -> Iterable[Caveat]:
         last = [run for run in ended if run.curve.losses[-1] == run.curve.losses.min()]
         if ended and len(last) > len(ended) / 2:
             found.append(cell)
-    if found and not (evidence.spec.get("protocol") or {}).get("stop_at_target"):
+    if found and not (evidence.known.spec.get("protocol") or {}).get("stop_at_target"):
         text = f"the loss was still falling at the end of the budget at B = {_batches(found)}: longer may be better"
         yield Caveat(code="still_improving", text=text, trials=_ids(run for cell in found for run in cell.runs))
 
@@ -219,6 +230,7 @@ _CHECKS: tuple[Callable[[Evidence], Iterable[Caveat]], ...] = (
     _noise_near_all_rows,
     _divergence,
     _few_seeds,
+    _late_seeds,
     _mixed_machines,
     _unsteady_speed,
     _clipping,

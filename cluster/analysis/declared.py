@@ -1,29 +1,33 @@
-"""What a study declared before it could know who would win: its target and its margin. Pure.
+"""What a study declared before it could know who would win: its target, its margin and its seeds. Pure.
 
-A margin or a target that was first declared after the confirmations began may have been chosen by what they showed:
-then it decides nothing.
+A margin or a target that was first declared after the confirmations began may have been chosen by what they showed: it
+decides nothing, and the one declared in time, if any, goes on to count. Seeds that were added then are used, but the
+promised error rates hold only for those that were planned.
 """
 
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from itertools import groupby
 from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cluster.analysis.cells import Cell
-from cluster.study.protocol import CONFIRM
+from cluster.analysis.asked import Specs, specs_of
+from cluster.study.protocol import SCREEN
 from cluster.study.target import automatic
+from cluster.summary import query
+from cluster.summary.answers import losses as losses_of
+from cluster.summary.tables import TIME
 
 
 @dataclass(frozen=True, kw_only=True)
 class Declared:
-    """A study's target and margin, validation losses; None where there is none, or where it came too late.
+    """A study's target and margin, validation losses, as declared in time; None where there is none.
 
-    `spec` are the keys of the newest spec.
+    `target_late` and `margin_late` say that the newest spec has another one, which came too late; `seeds_late` are the
+    seeds that did. `spec` are the keys of the newest spec.
     """
 
     target: float | None
@@ -31,44 +35,76 @@ class Declared:
     target_late: bool
     margin: float | None
     margin_late: bool
+    seeds_late: tuple[int, ...]
     spec: Mapping[str, Any]
     train_rows: int | None
     baseline_loss: float | None
 
 
-def declared(studies: pa.Table, trials: pa.Table, cells: Sequence[Cell]) -> Declared:
-    """What the specs of one study (rows of `studies`, the newest last) declare, given its trials and cells."""
-    rows = studies.to_pylist()
-    specs = [json.loads(row["spec_json"]) for row in rows]
-    newest, spec = rows[-1], specs[-1]
-    confirming = trials.filter(pc.equal(trials["phase"], CONFIRM))["started_at"]
-    began = pc.min(confirming).as_py() if len(confirming) else None
-    margin_late = newest["margin"] is not None and _late(rows, specs, "margin", began)
-    target_late = spec.get("target") is not None and _late(rows, specs, "target", began)
-    margin = None if margin_late else newest["margin"]
-    target, source = newest["target"], "declared"
-    if spec.get("target") == "auto":
-        screened = [cell.screen_loss for cell in cells if cell.tuned and math.isfinite(cell.screen_loss)]
-        target, source = automatic(screened, newest["margin"]), "automatic"
+def declared(specs: Specs, trials: pa.Table) -> Declared:
+    """What the specs of one study declare, given its trials."""
+    counting, newest = specs.in_force, specs.newest
+    target = counting.target if counting else None
+    found = _automatic(specs, trials) if target == "auto" else target
+    margin = counting.margin if counting else None
     return Declared(
-        target=None if target_late else target,
-        target_source=None if target is None or target_late else source,  # type: ignore[arg-type]
-        target_late=target_late,
+        target=found,
+        target_source=None if found is None else "automatic" if target == "auto" else "declared",
+        target_late=newest.target != target,
         margin=margin,
-        margin_late=margin_late,
-        spec=spec,
-        train_rows=newest["train_rows"],
-        baseline_loss=newest["baseline_loss"],
+        margin_late=newest.margin != margin,
+        seeds_late=specs.late_seeds,
+        spec=newest.keys,
+        train_rows=newest.row["train_rows"],
+        baseline_loss=newest.row["baseline_loss"],
     )
 
 
-def _late(
-    rows: Sequence[Mapping[str, Any]], specs: Sequence[Mapping[str, Any]], key: str, began: datetime | None
-) -> bool:
-    """Whether the newest value of `key` was first declared after the confirmations began."""
-    same = [
-        row["declared_at"] or row["started_at"]
-        for row, spec in zip(rows, specs, strict=True)
-        if spec.get(key) == specs[-1].get(key)
-    ]
-    return began is not None and min(same) > began
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """Confirmations that have begun, and the target with which they did."""
+
+    target: float | None
+
+    def or_same(
+        self, target_after: Callable[[Sequence[float]], float | None]
+    ) -> Callable[[Sequence[float]], float | None]:
+        """That target whatever `target_after` says of the losses, in its digits where it says the same."""
+
+        def kept(best_losses: Sequence[float]) -> float | None:
+            said = target_after(best_losses)
+            # Another last digit would make other trials of the same confirmations.
+            same = said is not None and self.target is not None and math.isclose(said, self.target, rel_tol=1e-12)
+            return said if same else self.target
+
+        return kept
+
+
+def begun(studies: pa.Table, trials: pa.Table) -> Begun | None:
+    """The target with which the confirmations of a study began; None before they did."""
+    specs = specs_of(studies, trials)
+    return None if specs.began is None else Begun(target=declared(specs, trials).target)
+
+
+def _automatic(specs: Specs, trials: pa.Table) -> float | None:
+    """The automatic target of the spec in force: from the screen as it was when the confirmations began."""
+    assert specs.in_force is not None
+    return automatic(_screened(specs, trials), specs.in_force.margin)
+
+
+def _screened(specs: Specs, trials: pa.Table) -> Sequence[float]:
+    """The lowest mean loss over seeds of each cell; cells where no rate has a loss for every seed are left out.
+
+    The sums are in the order of the seeds, as in `cluster.study.protocol`.
+    """
+    screen = query.finished(trials.filter(pc.field("phase") == SCREEN))
+    if specs.began is not None:
+        screen = screen.filter(pc.field("started_at") <= pa.scalar(specs.began, TIME))
+    known = losses_of(screen)
+    keys = ("optimizer", "dtype", "global_batch", "learning_rate", "seed")
+    ordered = screen.sort_by([(key, "ascending") for key in keys]).to_pylist()
+    cells: dict[tuple[Any, ...], list[float]] = {}
+    for point, rows in groupby(ordered, key=lambda row: tuple(row[key] for key in keys[:-1])):
+        losses = [known[row["trial_id"]] for row in rows]
+        cells.setdefault(point[:-1], []).append(sum(losses) / len(losses))
+    return [lowest for means in cells.values() if math.isfinite(lowest := min(means))]

@@ -20,6 +20,8 @@ class Cannot:
 
 
 Reaches = Mapping[int, CellReach]
+_ANOTHER_STUDY = "a study of another name, on other seeds, can declare it before it looks"
+_TARGETS = {"declared": "a target", "automatic": "an automatic target", None: ""}
 
 
 def usable(cell: Cell) -> bool:
@@ -87,22 +89,42 @@ def _diverged(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> Itera
 
 
 def _margin(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> Iterable[Cannot]:
-    if known.margin_late:
-        text = "nothing is equivalent: the margin was declared after the confirmations began; confirm on other seeds"
+    if known.margin_late and known.margin is not None:
+        newest = (known.spec.get("margin") or {}).get("validation_loss")
+        named = "that the newest spec has no margin" if newest is None else f"the margin of {newest:g}"
+        text = (
+            f"anything by another margin: {named} counts for nothing, since the confirmations began under the margin "
+            f"of {known.margin:g}, which is used; {_ANOTHER_STUDY}"
+        )
+        yield Cannot(code="late_margin", text=text)
+    elif known.margin_late:
+        text = f"nothing is equivalent: the margin was declared after the confirmations began; {_ANOTHER_STUDY}"
         yield Cannot(code="late_margin", text=text)
     elif known.margin is None:
         text = "nothing is equivalent: no margin says which differences matter; declare `margin` before the run"
         yield Cannot(code="no_margin", text=text)
 
 
-def _target(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> Iterable[Cannot]:
-    if known.target_late:
+def _late_target(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> Iterable[Cannot]:
+    if known.target_late and known.target is not None:
         text = (
-            "which batch size reaches the target soonest: the target was declared after the confirmations began; "
-            "confirm on other seeds"
+            "which batch size reaches another target soonest: the newest spec's counts for nothing, since the "
+            f"confirmations began under {_TARGETS[known.target_source]} of {known.target:.4g}, which is used; "
+            f"{_ANOTHER_STUDY}"
         )
         yield Cannot(code="late_target", text=text)
-    elif known.target is None:
+    elif known.target_late:
+        text = (
+            "which batch size reaches the target soonest: the target was declared after the confirmations began; "
+            f"{_ANOTHER_STUDY}"
+        )
+        yield Cannot(code="late_target", text=text)
+
+
+def _target(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> Iterable[Cannot]:
+    if known.target is None and known.target_late:
+        return
+    if known.target is None:
         auto = known.spec.get("target") == "auto"
         why = "an automatic target needs a screen that ended; add `protocol: {}`" if auto else "set target: auto"
         yield Cannot(code="no_target", text=f"which batch size is soonest: there is no target; {why}")
@@ -130,6 +152,7 @@ _CHECKS: tuple[Callable[[Sequence[Cell], Reaches, Declared], Iterable[Cannot]], 
     _edges,
     _seeds,
     _margin,
+    _late_target,
     _target,
     _stopped,
 )

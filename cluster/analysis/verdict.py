@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from cluster.analysis import pareto
+from cluster.analysis.asked import specs_of
 from cluster.analysis.caveats import Caveat, Evidence, caveats
 from cluster.analysis.cells import Cell, cells_of
 from cluster.analysis.declared import Declared, declared
@@ -112,8 +113,9 @@ class Verdict:
 
 def judge(studies: pa.Table, trials: pa.Table, evaluations: pa.Table) -> Verdict:
     """The verdict on one study, from its rows in the three tables; it may still run, and need not have ended well."""
+    specs = specs_of(studies, trials)
     cells = cells_of(trials, evaluations)
-    known = declared(studies, trials, cells)
+    known = declared(specs, trials)
     groups = groupby(cells, lambda cell: (cell.optimizer, cell.dtype))
     return Verdict(
         schema_version=SCHEMA_VERSION,
@@ -142,7 +144,7 @@ def _group(cells: Sequence[Cell], known: Declared) -> GroupVerdict:
         knee=knee,
         b20=b20,
         slopes=slopes,
-        caveats=caveats(Evidence(cells=cells, reaches=reaches, spec=known.spec, train_rows=known.train_rows)),
+        caveats=caveats(Evidence(cells=cells, reaches=reaches, known=known)),
         cannot=refusals(cells, reaches, known),
     )
 

@@ -52,7 +52,7 @@ def run_and_watch(
     from cluster import machines
     from cluster.cli.results import show_points, show_verdict
     from cluster.preflight import examine
-    from cluster.run import opened_summary
+    from cluster.run import as_begun, opened_summary
     from cluster.study import identity
     from cluster.summary.answers import answers
 
@@ -63,6 +63,7 @@ def run_and_watch(
         study = examine(spec, machines.cluster(address))
     status = 0
     with opened_summary(study, lambda line: click.echo(line, err=True)) as summary:
+        study = as_begun(study, summary)
         losses = answers(summary, spec.study, identity.spec_hash(study.spec))
         plan = study.plan(losses)
         finished = [planned.trial for planned in plan.trials if planned.trial.trial_id in losses]

@@ -112,20 +112,28 @@ def _last(facts: Facts) -> str:
 
 def _key_facts(facts: Facts) -> Markup:
     declared = facts.verdict.declared
+    seeds, late = len(declared.spec["axes"]["seeds"]), len(declared.seeds_late)
     cost = pc.sum(facts.trials["cost_usd"]).as_py()
     sources = {"automatic": "automatic, from the screen", "declared": "declared", None: ""}
     target = "none" if declared.target is None else f"{value_text(declared.target)}, {sources[declared.target_source]}"
     pairs = [
         ("batch sizes", _list(declared.spec["axes"]["global_batch"])),
-        ("target, validation loss", target + (" (declared too late)" if declared.target_late else "")),
+        ("target, validation loss", target + _late(declared.target, late=declared.target_late)),
         (
             "margin",
             ("none" if declared.margin is None else f"{declared.margin:g}")
-            + (" (declared too late)" if declared.margin_late else ""),
+            + _late(declared.margin, late=declared.margin_late),
         ),
+        ("seeds", f"{seeds}{f' ({late} added too late)' if late else ''}"),
         ("cost so far", "not known" if cost is None else f"{cost:,.2f} usd"),
     ]
     return tag("dl", *(tag("div", tag("dt", name), tag("dd", value)) for name, value in pairs), class_="keys")
+
+
+def _late(in_time: float | None, *, late: bool) -> str:
+    if not late:
+        return ""
+    return " (declared too late)" if in_time is None else " (the newest spec's came too late)"
 
 
 def _plots(heading: str, found: Sequence[Chart | Missing], facts: Facts) -> Markup:

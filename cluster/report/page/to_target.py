@@ -80,7 +80,7 @@ def chart(facts: Facts, group: Group, measure: str) -> Chart | Missing:
 
 def _why_not(facts: Facts, reaches: dict[int, CellReach], measure: str) -> str | None:
     declared = facts.verdict.declared
-    if declared.target_late:
+    if declared.target_late and declared.target is None:
         return "the target was declared after the confirmations began"
     if declared.target is None:
         auto = declared.spec.get("target") == "auto"

@@ -1,0 +1,112 @@
+"""What a study's specs ask for: the newest, the one under which its confirmations began, and later ones. Pure.
+
+Only what was declared before the confirmations began could not be chosen by what they showed. Which spec that was is
+known from the hash in the row of the first confirmation; where rows have none, it is the newest spec of those declared
+before that confirmation.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cluster.study.forms import FULL
+from cluster.study.protocol import CONFIRM
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """One spec that was run under the study's name: its row of `studies`, and its keys."""
+
+    row: Mapping[str, Any]
+    keys: Mapping[str, Any]
+
+    @property
+    def declared_at(self) -> datetime:
+        """When it was first run under the study's name."""
+        at: datetime = self.row["declared_at"] or self.row["started_at"]
+        return at
+
+    @property
+    def margin(self) -> float | None:
+        """Its margin, a difference of validation losses."""
+        margin: float | None = self.row["margin"]
+        return margin
+
+    @property
+    def target(self) -> Any:
+        """Its target: a validation loss, `auto`, or None."""
+        return "auto" if self.keys.get("target") == "auto" else self.row["target"]
+
+    def seeds(self, global_batch: int, optimizer: str, dtype: str) -> tuple[int, ...]:
+        """The seeds that it asks for there; none where its axes do not list the place."""
+        axes = self.keys.get("axes", {})
+        batches = [self.row["train_rows"] if one == FULL else one for one in axes.get("global_batch", ())]
+        listed = global_batch in batches and optimizer in axes.get("optimizer", ()) and dtype in axes.get("dtype", ())
+        return tuple(axes.get("seeds", ())) if listed else ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Specs:
+    """The specs of one study.
+
+    `began` is when its first confirmation started and `confirmed` the spec of that moment; both are None before, and
+    `confirmed` too where every spec came after it. `later` are the specs of which nothing was declared by then.
+    """
+
+    newest: Spec
+    began: datetime | None
+    confirmed: Spec | None
+    later: tuple[Spec, ...]
+
+    @property
+    def in_force(self) -> Spec | None:
+        """The spec whose target and margin count; None where every spec came too late."""
+        return self.newest if self.began is None else self.confirmed
+
+    def seeds(self, global_batch: int, optimizer: str, dtype: str) -> tuple[int, ...]:
+        """The seeds planned there: those of the spec in force, and what later ones added, which takes none away."""
+        known = [self.in_force, *self.later]
+        return _distinct(seed for spec in known if spec for seed in spec.seeds(global_batch, optimizer, dtype))
+
+    @property
+    def late_seeds(self) -> tuple[int, ...]:
+        """The seeds that were first asked for after the confirmations began."""
+        if self.confirmed is None:
+            return ()
+        planned = self.confirmed.keys.get("axes", {}).get("seeds", ())
+        asked = (seed for spec in self.later for seed in spec.keys.get("axes", {}).get("seeds", ()))
+        return _distinct(seed for seed in asked if seed not in planned)
+
+
+def specs_of(studies: pa.Table, trials: pa.Table) -> Specs:
+    """The specs of one study, from its rows of `studies` (one or more, the newest last) and of `trials`."""
+    specs = [Spec(row=row, keys=json.loads(row["spec_json"])) for row in studies.to_pylist()]
+    first = _first_confirmation(trials)
+    if first is None:
+        return Specs(newest=specs[-1], began=None, confirmed=None, later=())
+    began: datetime = first["started_at"]
+    in_time = [spec for spec in specs if spec.declared_at <= began]
+    named = [spec for spec in specs if first["spec_hash"] is not None and spec.row["spec_hash"] == first["spec_hash"]]
+    # Of equal times the last: `max` would take the first.
+    candidates = named or sorted(in_time, key=lambda spec: spec.declared_at)
+    confirmed = candidates[-1] if candidates else None
+    later = tuple(spec for spec in specs if spec is not confirmed and (spec.declared_at > began or spec is specs[-1]))
+    return Specs(newest=specs[-1], began=began, confirmed=confirmed, later=later)
+
+
+def _first_confirmation(trials: pa.Table) -> Mapping[str, Any] | None:
+    confirming = trials.filter((pc.field("phase") == CONFIRM) & pc.field("started_at").is_valid())
+    if not confirming.num_rows:
+        return None
+    order = pc.sort_indices(confirming, sort_keys=[("started_at", "ascending")])
+    row: Mapping[str, Any] = confirming.select(["started_at", "spec_hash"]).take(order[:1]).to_pylist()[0]
+    return row
+
+
+def _distinct(seeds: Iterable[int]) -> tuple[int, ...]:
+    return tuple(sorted(set(seeds)))
