@@ -32,7 +32,8 @@ class World:
     """What is true: floors at each batch (others: `floor`), the law of updates, deviations, seconds of an update.
 
     `best_rates` are offsets, in steps of the grid, of a batch's best rate from the middle; `diverging` batches have no
-    finite loss at any rate.
+    finite loss at any rate. `ends` are the states of confirmations, by batch and seed, that do not complete: they end
+    after the share `ends_after` of their budget.
     """
 
     floor: float = 0.8
@@ -44,6 +45,8 @@ class World:
     rate_penalty: float = 0.1
     best_rates: Mapping[int, float] = field(default_factory=dict)
     diverging: frozenset[int] = frozenset()
+    ends: Mapping[tuple[int, int], str] = field(default_factory=dict)
+    ends_after: float = 0.0
     usd_per_second: float | None = 0.001
     random_seed: int = 0
 
@@ -82,14 +85,26 @@ def study(spec: StudySpec, world: World, *, declared_after: bool = False) -> Tab
     losses: dict[str, float] = {}
     while missing := [one for one in _wanted(spec, grid, losses).trials if one.trial.trial_id not in losses]:
         for planned in missing:
-            curve = list(_curve(planned.trial, world, spec))
+            curve, state = list(_curve(planned.trial, world, spec)), _state(planned, world)
+            if state != "COMPLETED":
+                total = plan.total_updates(planned.trial.budget, global_batch=planned.trial.global_batch, rows=ROWS)
+                curve = [point for point in curve if point["update"] <= world.ends_after * (total or 0)]
             loss = min((point["validation_loss"] for point in curve), default=math.inf)
             started_at = BEGAN + timedelta(hours=1 + (planned.phase == protocol.CONFIRM))
-            trials.append(_row(planned, curve, world, started_at=started_at))
+            trials.append(_row(planned, curve, world, state=state, started_at=started_at))
             evaluations += curve
             losses[planned.trial.trial_id] = loss
     studies = [_declared(spec, BEGAN + timedelta(days=declared_after))]
     return table_of("studies", studies), table_of("trials", trials), table_of("evaluations", evaluations)
+
+
+def _state(planned: protocol.Planned, world: World) -> str:
+    """How a trial ends."""
+    trial = planned.trial
+    if trial.global_batch in world.diverging:
+        return "DIVERGED"
+    confirms = planned.phase == protocol.CONFIRM
+    return world.ends.get((trial.global_batch, trial.seed), "COMPLETED") if confirms else "COMPLETED"
 
 
 def _wanted(spec: StudySpec, grid: tuple[TrialSpec, ...], losses: Mapping[str, float]) -> protocol.Plan:
@@ -159,7 +174,7 @@ def _seconds(update: int, batch: int) -> float:
 
 
 def _row(
-    planned: protocol.Planned, curve: list[dict[str, Any]], world: World, *, started_at: datetime
+    planned: protocol.Planned, curve: list[dict[str, Any]], world: World, *, state: str, started_at: datetime
 ) -> dict[str, Any]:
     trial, last = planned.trial, curve[-1] if curve else {}
     seconds = last.get("seconds", 1.0)
@@ -168,7 +183,7 @@ def _row(
         "study": "simulated",
         "trial_id": trial.trial_id,
         "attempt": 1,
-        "state": "COMPLETED" if curve else "DIVERGED",
+        "state": state,
         "phase": planned.phase,
         "workers": 1,
         "micro_batch": min(32, trial.global_batch),
@@ -181,6 +196,6 @@ def _row(
         "seconds_training": seconds,
         "examples_per_second": last["examples"] / seconds if curve else None,
         "best_validation_loss": min(point["validation_loss"] for point in curve) if curve else None,
-        "test_accuracy": 0.8 if curve else None,
+        "test_accuracy": 0.8 if state == "COMPLETED" else None,
         "cost_usd": None if world.usd_per_second is None else seconds * world.usd_per_second,
     }

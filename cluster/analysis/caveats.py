@@ -11,7 +11,7 @@ from itertools import chain
 
 import numpy as np
 
-from cluster.analysis.cells import Cell, Run
+from cluster.analysis.cells import Cell, Run, missing_text
 from cluster.analysis.declared import Declared
 from cluster.analysis.reach import CellReach
 
@@ -120,9 +120,13 @@ def _divergence(evidence: Evidence) -> Iterable[Caveat]:
         if len(lost) > MOST_DIVERGED * len(runs):
             text = f"B = {cell.global_batch}: {len(lost)} of {len(runs)} trials diverged"
             yield Caveat(code="diverged", text=text, trials=_ids(lost))
-        gone = [run for run in cell.runs if not run.completed]
-        if gone and len(gone) < len(cell.runs):
-            text = f"B = {cell.global_batch}: losses are compared over the {len(cell.runs) - len(gone)} runs that ended"
+        gone = [run for run in (*cell.runs, *cell.unanswered) if not run.completed]
+        completed = len(cell.planned) - sum(cell.missing.values())
+        if cell.missing and completed:
+            text = (
+                f"B = {cell.global_batch}: judged on {completed} of {len(cell.planned)} planned seeds "
+                f"({missing_text(cell.missing)})"
+            )
             yield Caveat(code="runs_without_a_loss", text=text, trials=_ids(gone))
 
 

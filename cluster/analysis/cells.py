@@ -7,6 +7,7 @@ chosen by the very runs that are to be judged.
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,10 +16,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from cluster.analysis.asked import Specs
 from cluster.study.protocol import CONFIRM, GRID, SCREEN
 from cluster.summary import query
-from cluster.summary.tables import COMPLETED, DIVERGED, FINISHED
+from cluster.summary.tables import COMPLETED, DIVERGED
 
+WAITING = "waiting"
+_WORDS = {"out_of_memory": "ran out of memory", WAITING: "not run yet"}
+# Of a plain grid; what was written before there were phases has none.
+_PLAIN = (GRID, None)
 Floats = npt.NDArray[np.float64]
 Row = Mapping[str, Any]
 
@@ -36,7 +42,7 @@ class Curve:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A trial that has an answer: its row, its curve, and what all its attempts together cost (None: not known)."""
+    """A trial that has ended: its row, its curve, and what all its attempts together cost (None: not known)."""
 
     row: Row
     curve: Curve
@@ -73,7 +79,8 @@ class Cell:
     """A global batch, optimizer and dtype: the mean losses of the rates tried, the rate judged, and its runs by seed.
 
     `rates` maps each rate to its mean best loss (inf: it did not complete). `tuned` says that other seeds than those
-    of `runs` chose the rate; `searched` are the trials that did.
+    of `runs` chose the rate; `searched` are the trials that did. `planned` are the seeds that the study's specs ask
+    for; a planned trial is among `runs` if it has an answer, among `unanswered` if it only ended, else in neither.
     """
 
     global_batch: int
@@ -84,6 +91,8 @@ class Cell:
     tuned: bool
     runs: tuple[Run, ...]
     searched: tuple[Run, ...]
+    planned: tuple[int, ...]
+    unanswered: tuple[Run, ...]
 
     @property
     def at_edge(self) -> bool:
@@ -95,35 +104,71 @@ class Cell:
         """The mean loss by which the rate was chosen."""
         return self.rates.get(self.learning_rate, math.inf)
 
+    @property
+    def missing(self) -> dict[str, int]:
+        """How many of the planned seeds have no completed run, by state in lower case; `waiting`: none has ended."""
+        states = [str(run.row["state"]).lower() for run in (*self.runs, *self.unanswered) if not run.completed]
+        waiting = len(self.planned) - len(self.runs) - len(self.unanswered)
+        return dict(Counter(sorted(states))) | ({WAITING: waiting} if waiting else {})
 
-def cells_of(trials: pa.Table, evaluations: pa.Table) -> tuple[Cell, ...]:
-    """The cells of one study's tables, by optimizer, dtype and global batch. Trials without an answer are left out."""
-    runs = _runs(trials, evaluations)
+    @property
+    def reliable(self) -> bool:
+        """Whether no planned run diverged: what is left of one that did are survivors, which look better than it is."""
+        return not any(run.diverged for run in self.runs)
+
+
+def missing_text(missing: Mapping[str, int]) -> str:
+    """What became of planned seeds without a completed run, such as `2 diverged, 1 not run yet`."""
+    return ", ".join(f"{count} {_WORDS.get(state, state)}" for state, count in missing.items())
+
+
+def cells_of(trials: pa.Table, evaluations: pa.Table, specs: Specs) -> tuple[Cell, ...]:
+    """The cells of one study's tables, by optimizer, dtype and global batch, in which some trial has an answer."""
+    runs, unanswered = _runs(trials, evaluations)
     keys = sorted({_key(run) for run in runs})
-    return tuple(_cell(key, [run for run in runs if _key(run) == key]) for key in keys)
+    return tuple(
+        _cell(
+            key,
+            [run for run in runs if _key(run) == key],
+            [run for run in unanswered if _key(run) == key],
+            specs,
+        )
+        for key in keys
+    )
 
 
 def _key(run: Run) -> tuple[str, str, int]:
     return run.row["optimizer"], run.row["dtype"], run.row["global_batch"]
 
 
-def _cell(key: tuple[str, str, int], runs: Sequence[Run]) -> Cell:
+def _cell(key: tuple[str, str, int], runs: Sequence[Run], unanswered: Sequence[Run], specs: Specs) -> Cell:
     screened = [run for run in runs if run.row["phase"] == SCREEN]
-    confirmed = [run for run in runs if run.row["phase"] == CONFIRM]
-    searched = screened or [run for run in runs if run.row["phase"] in (GRID, None)]
+    confirming = [run for run in (*runs, *unanswered) if run.row["phase"] == CONFIRM]
+    searched = screened or [run for run in runs if run.row["phase"] in _PLAIN]
     rates = _mean_losses(searched)
-    candidates = {run.row["learning_rate"] for run in confirmed} or set(rates) or {confirmed[0].row["learning_rate"]}
+    candidates = {run.row["learning_rate"] for run in confirming} or set(rates)
     rate = min(candidates, key=lambda one: (rates.get(one, math.inf), one))
-    judged = confirmed if screened else searched
+    phases = (CONFIRM,) if screened else _PLAIN
+
+    def judged(some: Iterable[Run]) -> tuple[Run, ...]:
+        return _one_of_each_seed(run for run in some if run.row["learning_rate"] == rate and run.row["phase"] in phases)
+
+    answered = judged(runs)
+    seeds = {run.seed for run in answered}
+    without = tuple(run for run in judged(unanswered) if run.seed not in seeds)
+    optimizer, dtype, global_batch = key
+    planned = {*specs.seeds(global_batch, optimizer, dtype), *seeds, *(run.seed for run in without)}
     return Cell(
-        global_batch=key[2],
-        optimizer=key[0],
-        dtype=key[1],
+        global_batch=global_batch,
+        optimizer=optimizer,
+        dtype=dtype,
         learning_rate=rate,
         rates=rates,
         tuned=bool(screened),
-        runs=_one_of_each_seed(run for run in judged if run.row["learning_rate"] == rate),
+        runs=answered,
         searched=tuple(searched),
+        planned=tuple(sorted(planned)),
+        unanswered=without,
     )
 
 
@@ -140,17 +185,20 @@ def _one_of_each_seed(runs: Iterable[Run]) -> tuple[Run, ...]:
     return tuple(newest[seed] for seed in sorted(newest))
 
 
-def _runs(trials: pa.Table, evaluations: pa.Table) -> list[Run]:
+def _runs(trials: pa.Table, evaluations: pa.Table) -> tuple[list[Run], list[Run]]:
+    """The trials that have an answer, and the last attempts of those that have none."""
     curves = _curves(evaluations)
     costs: dict[str, float | None] = {}
     for row in trials.to_pylist():
         before, more = costs.get(row["trial_id"], 0.0), row["cost_usd"]
         costs[row["trial_id"]] = None if before is None or more is None else before + more
-    return [
-        Run(row=row, curve=curves.get(row["trial_id"], _EMPTY), cost_usd=costs[row["trial_id"]])
-        for row in query.finished(trials).to_pylist()
-        if row["state"] in FINISHED
-    ]
+
+    def run(row: Row) -> Run:
+        return Run(row=row, curve=curves.get(row["trial_id"], _EMPTY), cost_usd=costs[row["trial_id"]])
+
+    answered = [run(row) for row in query.finished(trials).to_pylist()]
+    known = {one.trial_id for one in answered}
+    return answered, [run(row) for row in query.latest(trials).to_pylist() if row["trial_id"] not in known]
 
 
 _NONE = np.empty(0)

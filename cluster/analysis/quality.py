@@ -1,8 +1,9 @@
-"""Quality: the losses of a cell against those of the reference, paired by seed, with three answers. Pure.
+"""Quality: the losses of a cell against those of the reference, paired by seed, with four answers. Pure.
 
     equivalent   shown, at 5 %, to differ by less than the margin (two one-sided tests)
     worse, better  differs at 5 % among all cells compared (Holm), and by at least the margin as measured
-    undecided    neither: with so many more seeds it would be decided
+    undecided    neither: with that many more seeds it would be decided
+    unreliable   not worse, but a planned run diverged: those that are left are survivors, which look better than it is
 
 A difference that is real but smaller than the margin is none that matters, by what the user declared; one whose
 interval crosses the margin is undecided, so that two runs of a study cannot contradict one another easily.
@@ -17,7 +18,7 @@ from cluster.analysis.cells import Cell
 from cluster.analysis.paired import equivalence, holm, interval, pairs_needed, pairs_to_detect, superiority_p
 
 ALPHA = 0.05
-Outcome = Literal["equivalent", "worse", "better", "undecided"]
+Outcome = Literal["equivalent", "worse", "better", "undecided", "unreliable"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +78,17 @@ def _quality(cell: Cell, differences: Sequence[float], p_value: float, margin: f
         deviation=wide.deviation,
         pairs=wide.pairs,
         p_value=p_value,
-        outcome=_outcome(differences, wide.mean, p_value, margin),
+        outcome=_outcome(differences, wide.mean, p_value, margin, reliable=cell.reliable),
     )
 
 
-def _outcome(differences: Sequence[float], mean: float, p_value: float, margin: float | None) -> Outcome:
+def _outcome(
+    differences: Sequence[float], mean: float, p_value: float, margin: float | None, *, reliable: bool
+) -> Outcome:
+    if p_value <= ALPHA and mean > 0 and mean >= (margin or 0.0) and not reliable:
+        return "worse"
+    if not reliable:
+        return "unreliable"
     if margin is not None and equivalence(differences, margin).equivalent:
         return "equivalent"
     if p_value <= ALPHA and abs(mean) >= (margin or 0.0):

@@ -1,7 +1,9 @@
 """Reaching the target: what each cell's runs took to it, in updates, examples, seconds and dollars. Pure.
 
-A run that missed the target counts: as censored at what it was watched for, or, where it diverged, at the most that
-any run of the cell was. The mean of the successes is not made: it rewards a cell for losing its slow runs.
+Every planned seed counts in the success rate. A run that missed the target is censored at its own end; one that
+diverged, at the most that any run of the cell was watched for, however early it ended. A run that failed, was lost or
+ran out of memory says nothing of the batch size: it counts as a miss and is paid, and the others decide.
+The mean of the successes is not made: it rewards a cell for losing its slow runs.
 """
 
 import math
@@ -22,12 +24,14 @@ MEASURES = (*CLOCKS, "usd")
 class Reached:
     """One run on its way to the target: what it took, or, if it did not reach it, what it was watched for.
 
-    `usd` is None where the price is not known. `evaluations` are those before the crossing.
+    `conclusive` says that it completed or diverged. `usd` is None where the price is not known. `evaluations` are those
+    before the crossing.
     """
 
     trial_id: str
     seed: int
     reached: bool
+    conclusive: bool
     updates: float
     examples: float
     seconds: float
@@ -51,33 +55,43 @@ class Reach:
 
 @dataclass(frozen=True, kw_only=True)
 class CellReach:
-    """A cell's runs and the target: each run, the success rate, and one Reach a measure (None: price not known)."""
+    """A cell and the target: each run that ended, the success rate of all planned seeds, and one Reach a measure.
+
+    A Reach is None where a price is not known.
+    """
 
     runs: tuple[Reached, ...]
     success: Success
     measures: dict[str, Reach | None]
 
     @property
+    def deciding(self) -> tuple[Reached, ...]:
+        """The runs that say something of the batch size."""
+        return tuple(run for run in self.runs if run.conclusive)
+
+    @property
     def every_run(self) -> bool:
-        """Whether every run reached the target, so that nothing is censored."""
-        return self.success.reached == self.success.runs
+        """Whether every run that says something reached the target, so that nothing is censored."""
+        return bool(self.deciding) and all(run.reached for run in self.deciding)
 
 
 def reach(cell: Cell, target: float) -> CellReach | None:
-    """How the runs of a cell reached the target; None for a cell without a run that was evaluated."""
-    runs = tuple(_reached(run, target) for run in cell.runs if run.curve.updates.size)
-    if not runs:
+    """How the planned runs of a cell reached the target; None for a cell of which none has ended."""
+    ended = sorted((*cell.runs, *cell.unanswered), key=lambda run: run.seed)
+    if not ended:
         return None
-    measures = {measure: _measure(cell, runs, measure) for measure in MEASURES}
-    return CellReach(runs=runs, success=survival.success([run.reached for run in runs]), measures=measures)
+    runs = tuple(_reached(run, target) for run in ended)
+    came = [run.reached for run in runs] + [False] * (len(cell.planned) - len(runs))
+    measures = {measure: _measure(ended, runs, measure) for measure in MEASURES}
+    return CellReach(runs=runs, success=survival.success(came), measures=measures)
 
 
 def ratio(cell: CellReach, other: CellReach, measure: str) -> Interval | None:
-    """The geometric mean of this cell over the other, paired by seed; None where a run is censored."""
+    """The geometric mean of this cell over the other, paired by seed; None where a run that decides is censored."""
     if not (cell.every_run and other.every_run):
         return None
-    theirs = {run.seed: getattr(run, measure) for run in other.runs}
-    pairs = [(getattr(run, measure), theirs[run.seed]) for run in cell.runs if run.seed in theirs]
+    theirs = {run.seed: getattr(run, measure) for run in other.deciding}
+    pairs = [(getattr(run, measure), theirs[run.seed]) for run in cell.deciding if run.seed in theirs]
     if not pairs or any(value is None or value <= 0 for pair in pairs for value in pair):
         return None
     above, below = zip(*pairs, strict=True)
@@ -85,6 +99,8 @@ def ratio(cell: CellReach, other: CellReach, measure: str) -> Interval | None:
 
 
 def _reached(run: Run, target: float) -> Reached:
+    if not run.curve.updates.size:
+        return _never_evaluated(run)
     updates, all_seconds = run.curve.updates.tolist(), run.curve.seconds.tolist()
     # A trial that ended by reaching its target did so with two evaluations: its crossing is confirmed as any other.
     crossing = first_confirmed(updates, run.curve.losses.tolist(), target) if run.completed else None
@@ -98,6 +114,7 @@ def _reached(run: Run, target: float) -> Reached:
         trial_id=run.trial_id,
         seed=run.seed,
         reached=crossing is not None,
+        conclusive=run.completed or run.diverged,
         updates=at,
         examples=examples,
         seconds=seconds,
@@ -106,15 +123,29 @@ def _reached(run: Run, target: float) -> Reached:
     )
 
 
-def _measure(cell: Cell, runs: Sequence[Reached], measure: str) -> Reach | None:
+def _never_evaluated(run: Run) -> Reached:
+    """A run that ended before its first evaluation: it spent what its row says, and missed the target."""
+    return Reached(
+        trial_id=run.trial_id,
+        seed=run.seed,
+        reached=False,
+        conclusive=run.completed or run.diverged,
+        updates=float(run.row["updates"] or 0),
+        examples=float(run.row["examples"] or 0),
+        seconds=run.row["seconds_training"] or 0.0,
+        usd=run.cost_usd,
+        evaluations=0,
+    )
+
+
+def _measure(ended: Sequence[Run], runs: Sequence[Reached], measure: str) -> Reach | None:
     spent = [getattr(run, measure) for run in runs]
     if any(value is None for value in spent):
         return None
     came = [run.reached for run in runs]
     tau = max(spent)
-    completed = {run.trial_id for run in cell.runs if run.completed}
     # What diverged would never have come there, however early it ended.
-    charged = [value if run.trial_id in completed else tau for value, run in zip(spent, runs, strict=True)]
+    charged = [tau if run.diverged else value for value, run in zip(spent, ended, strict=True)]
     expected = survival.expected_running_time(spent, came)
     return Reach(
         median=survival.kaplan_meier(charged, came).median,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from cluster.analysis.cells import Cell
+from cluster.analysis.cells import Cell, missing_text
 from cluster.analysis.declared import Declared
 from cluster.analysis.reach import CellReach
 
@@ -26,8 +26,11 @@ _TARGETS = {"declared": "a target", "automatic": "an automatic target", None: ""
 
 def usable(cell: Cell) -> bool:
     """Whether conclusions may be drawn from a cell: tuned on other seeds, not at an edge, confirmed on two or more."""
-    completed = sum(math.isfinite(run.best_loss()) for run in cell.runs)
-    return cell.tuned and not cell.at_edge and len(cell.rates) > 1 and completed > 1
+    return cell.tuned and not cell.at_edge and len(cell.rates) > 1 and _completed(cell) > 1
+
+
+def _completed(cell: Cell) -> int:
+    return sum(math.isfinite(run.best_loss()) for run in cell.runs)
 
 
 def refusals(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> tuple[Cannot, ...]:
@@ -72,13 +75,26 @@ def _edges(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> Iterable
 
 
 def _seeds(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> Iterable[Cannot]:
-    found = [cell for cell in cells if cell.tuned and not cell.at_edge and len(cell.runs) < 2]
+    found = [cell for cell in cells if cell.tuned and not cell.at_edge and cell.reliable and _completed(cell) < 2]
     if found:
+        gone = "; ".join(f"B = {cell.global_batch}: {missing_text(cell.missing)}" for cell in found if cell.missing)
         text = (
-            f"nothing of B = {_batches(found)}: it is confirmed on fewer than two seeds, so its noise is not known; "
-            "let the study end, or give axes.seeds 5"
+            f"nothing of B = {_batches(found)}: it is confirmed on fewer than two seeds{f' ({gone})' if gone else ''}, "
+            "so its noise is not known; let the study end, or give axes.seeds 5"
         )
         yield Cannot(code="single_seed", text=text, trials=_ids(found))
+
+
+def _unreliable(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> Iterable[Cannot]:
+    for cell in cells:
+        lost = [run for run in cell.runs if run.diverged]
+        if cell.tuned and lost:
+            text = (
+                f"whether B = {cell.global_batch} is equivalent, better or soonest: {len(lost)} of {len(cell.planned)} "
+                "planned confirmations diverged, and survivors look better than it is; lower axes.learning_rate, or "
+                "set clip_norm"
+            )
+            yield Cannot(code="unreliable", text=text, trials=tuple(run.trial_id for run in lost))
 
 
 def _diverged(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> Iterable[Cannot]:
@@ -151,6 +167,7 @@ _CHECKS: tuple[Callable[[Sequence[Cell], Reaches, Declared], Iterable[Cannot]], 
     _not_tuned,
     _edges,
     _seeds,
+    _unreliable,
     _margin,
     _late_target,
     _target,

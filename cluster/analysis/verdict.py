@@ -2,7 +2,8 @@
 
 Conclusions come only from cells whose rate was tuned on other seeds, lies inside those tried, and was
 confirmed on two seeds or more. The reference of all comparisons is chosen before the confirmations: the batch size
-with the lowest loss in the screen.
+with the lowest loss in the screen, of those none of whose confirmations diverged. One of which a planned confirmation
+diverged may be worse, and is nothing else: its survivors look better than it is.
 """
 
 import math
@@ -29,8 +30,10 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class CellVerdict:
-    """A cell in figures: means over the runs that completed (None: none did), its reach, and if it may speak.
+    """A cell in figures: means over the runs that completed (None: none did), its reach, and if it is `usable`.
 
+    Nothing is concluded from a cell that is not, except that one of which a run diverged may be worse all the same.
+    `seeds` are planned, of which `completed` did and `missing` did not, by what became of them (see `Cell.missing`).
     `seconds` and `usd` are of one whole run, everything included. `peak_memory_bytes` is the least that a process with
     a run of this cell held, an upper bound: a lane's process keeps what trials before it took.
     """
@@ -39,9 +42,12 @@ class CellVerdict:
     learning_rate: float
     rates: dict[float, float]
     at_edge: bool
+    tuned: bool
     usable: bool
     seeds: int
     completed: int
+    missing: dict[str, int]
+    reliable: bool
     loss: Interval | None
     test_loss: Interval | None
     test_accuracy: Interval | None
@@ -114,7 +120,7 @@ class Verdict:
 def judge(studies: pa.Table, trials: pa.Table, evaluations: pa.Table) -> Verdict:
     """The verdict on one study, from its rows in the three tables; it may still run, and need not have ended well."""
     specs = specs_of(studies, trials)
-    cells = cells_of(trials, evaluations)
+    cells = cells_of(trials, evaluations, specs)
     known = declared(specs, trials)
     groups = groupby(cells, lambda cell: (cell.optimizer, cell.dtype))
     return Verdict(
@@ -129,9 +135,10 @@ def _group(cells: Sequence[Cell], known: Declared) -> GroupVerdict:
     reaches = {cell.global_batch: there for cell in cells if (there := _reach(cell, known.target)) is not None}
     speaking = [cell for cell in cells if usable(cell)]
     stopped = bool((known.spec.get("protocol") or {}).get("stop_at_target"))
-    reference = min(speaking, key=lambda cell: (cell.screen_loss, cell.global_batch), default=None)
+    trusted = [cell for cell in speaking if cell.reliable]
+    reference = min(trusted, key=lambda cell: (cell.screen_loss, cell.global_batch), default=None)
     arms = _arms(speaking, reference, known.margin) if reference and not stopped else ()
-    firsts = tuple(found for measure in MEASURES if (found := _first(speaking, reaches, measure)) is not None)
+    firsts = tuple(found for measure in MEASURES if (found := _first(trusted, reaches, measure)) is not None)
     knee, b20, slopes = _scaling(speaking, reaches)
     return GroupVerdict(
         optimizer=cells[0].optimizer,
@@ -172,9 +179,12 @@ def _figures(cell: Cell, reached: CellReach | None) -> CellVerdict:
         learning_rate=cell.learning_rate,
         rates=dict(cell.rates),
         at_edge=cell.at_edge,
-        usable=usable(cell),
-        seeds=len(cell.runs),
+        tuned=cell.tuned,
+        usable=usable(cell) and cell.reliable,
+        seeds=len(cell.planned),
         completed=len(rows),
+        missing=cell.missing,
+        reliable=cell.reliable,
         loss=spread("best_validation_loss"),
         test_loss=spread("test_loss"),
         test_accuracy=spread("test_accuracy"),
@@ -246,16 +256,18 @@ def _scaling(
     whole = {batch: one for batch, one in found.items() if one.every_run}
     if len(whole) < 2:
         return None, None, {}
-    seeds = sorted(set.intersection(*({run.seed for run in one.runs} for one in found.values())))
+    seeds = sorted(set.intersection(*({run.seed for run in one.deciding} for one in found.values())))
     by_seed = [
         [
-            next(run.updates if run.reached else math.inf for run in one.runs if run.seed == seed)
+            next(run.updates if run.reached else math.inf for run in one.deciding if run.seed == seed)
             for one in found.values()
         ]
         for seed in seeds
     ]
-    updates = {batch: _geometric([run.updates for run in one.runs]) for batch, one in whole.items()}
-    examples = [_geometric([run.examples for run in one.runs]) if one.every_run else math.inf for one in found.values()]
+    updates = {batch: _geometric([run.updates for run in one.deciding]) for batch, one in whole.items()}
+    examples = [
+        _geometric([run.examples for run in one.deciding]) if one.every_run else math.inf for one in found.values()
+    ]
     slopes = pareto.local_slopes(list(updates), list(updates.values()))
     return (
         pareto.identify(list(found), by_seed) if seeds else None,

@@ -6,6 +6,7 @@ test and margin, "undecided" what would decide it. Never "optimal" without sayin
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from cluster.analysis.cells import missing_text
 from cluster.analysis.quality import Quality
 from cluster.analysis.verdict import Arm, CellVerdict, First, GroupVerdict, Verdict
 
@@ -35,7 +36,9 @@ def _group(verdict: Verdict, group: GroupVerdict) -> Iterator[str]:
             yield _first(first, cells, verdict.declared.target)
     if group.arms:
         yield from _quality(group.arms[0], group, cells, verdict.declared.margin)
-        yield from _axes(group.arms)
+    yield from _unreliable(group)
+    if group.arms:
+        yield from _axes(group.arms, {batch for batch, cell in cells.items() if cell.reliable})
     yield from _knee(group)
     yield from _memory(group)
     yield from _noise(group)
@@ -57,12 +60,32 @@ def _first(first: First, cells: dict[int, CellVerdict], target: float | None) ->
         )
     if first.not_told_apart:
         text += f"; B = {_list(first.not_told_apart)} cannot be told apart from it"
-    return text + "."
+    return f"{text}{_of_planned(cells, first.global_batch, *first.ratios)}."
 
 
 def _success(cell: CellVerdict) -> str:
     assert cell.reach is not None
     return f"{cell.reach.success.reached} of {cell.reach.success.runs}"
+
+
+def _of_planned(cells: dict[int, CellVerdict], *batches: int) -> str:
+    """Which of these batch sizes are judged on fewer seeds than were planned, and why; nothing where none is."""
+    told = [
+        f"on {cells[batch].completed} of {cells[batch].seeds} planned seeds at B = {batch} "
+        f"({missing_text(cells[batch].missing)})"
+        for batch in batches
+        if cells[batch].missing
+    ]
+    return f", {' and '.join(told)}" if told else ""
+
+
+def _unreliable(group: GroupVerdict) -> Iterator[str]:
+    tuned = [cell for cell in group.cells if cell.tuned and not cell.reliable]
+    for cell in tuned:
+        yield (
+            f"B = {cell.global_batch} is unreliable: {cell.missing['diverged']} of {cell.seeds} planned confirmations "
+            "diverged."
+        )
 
 
 def _quality(arm: Arm, group: GroupVerdict, cells: dict[int, CellVerdict], margin: float | None) -> Iterator[str]:
@@ -72,14 +95,16 @@ def _quality(arm: Arm, group: GroupVerdict, cells: dict[int, CellVerdict], margi
         pairs = min(one.pairs for one in same)
         yield (
             f"Best validation loss at B = {_list(one.global_batch for one in same)} is equivalent to that of "
-            f"B = {reference} within {margin:g} (TOST, n = {pairs})."
+            f"B = {reference} within {margin:g} (TOST, n = {pairs})"
+            f"{_of_planned(cells, *(one.global_batch for one in same), reference or 0)}."
         )
     for one in arm.qualities:
         if one.outcome in ("worse", "better"):
             yield (
                 f"B = {one.global_batch} is {one.outcome} than B = {reference} by {abs(one.difference):.3g} "
                 f"(95 % CI {one.low95:+.3g}..{one.high95:+.3g}, Holm p = {one.p_value:.2g}, n = {one.pairs}), with "
-                f"{cells[one.global_batch].updates:,.0f} updates against {cells[reference or 0].updates:,.0f}."
+                f"{cells[one.global_batch].updates:,.0f} updates against {cells[reference or 0].updates:,.0f}"
+                f"{_of_planned(cells, one.global_batch, reference or 0)}."
             )
     yield from (_undecided(one, cells, group, margin) for one in arm.qualities if one.outcome == "undecided")
 
@@ -89,6 +114,7 @@ def _undecided(one: Quality, cells: dict[int, CellVerdict], group: GroupVerdict,
         f"B = {one.global_batch} against B = {group.reference}: undecided: difference {one.difference:+.3g}, 90 % CI "
         f"{one.low90:+.3g}..{one.high90:+.3g}"
     )
+    text += _of_planned(cells, one.global_batch, group.reference or 0)
     if margin is None:
         return f"{text}, and no margin says whether that matters."
     text += f" {'crosses' if abs(one.difference) < margin else 'reaches'} the margin of {margin:g}"
@@ -102,10 +128,13 @@ def _undecided(one: Quality, cells: dict[int, CellVerdict], group: GroupVerdict,
     return f"{text}; about {seeds} more seeds ({hours:.2g} h of one lane{usd}) would probably decide it."
 
 
-def _axes(arms: Sequence[Arm]) -> Iterator[str]:
-    """That the ranking changes with the axis, where it does; means only, no claim."""
-    equal = {arm.clock: arm for arm in arms if arm.clock and arm.losses}
-    best = {clock: min(arm.losses, key=lambda batch: arm.losses[batch]) for clock, arm in equal.items()}
+def _axes(arms: Sequence[Arm], reliable: set[int]) -> Iterator[str]:
+    """That the ranking changes with the axis, where it does; means only, no claim. Survivors lead no ranking."""
+    equal = {arm.clock: arm for arm in arms if arm.clock and reliable & arm.losses.keys()}
+    best = {
+        clock: min(reliable & arm.losses.keys(), key=lambda batch: (arm.losses[batch], batch))
+        for clock, arm in equal.items()
+    }
     if len(best) > 1:
         told = [f"at equal {clock} ({equal[clock].most:,.0f}) B = {best[clock]}" for clock in best]
         end = ": the ranking depends on what is held equal." if len(set(best.values())) > 1 else "."

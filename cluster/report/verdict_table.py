@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from cluster.analysis.cells import missing_text
 from cluster.analysis.verdict import GroupVerdict, Verdict
 from cluster.report.table import Column
 
@@ -16,6 +17,7 @@ COLUMNS = [
     Column("dtype", ("", "dtype")),
     Column("learning_rate", ("learning", "rate")),
     Column("seeds", ("", "seeds")),
+    Column("without_result", ("planned, but", "without result"), rare=True),
     Column("loss", ("best val.", "loss"), decimals=4),
     Column("loss_sd", ("", "sd"), decimals=4),
     Column("against_reference", ("against", "reference")),
@@ -32,6 +34,10 @@ COLUMNS = [
     Column("examples_per_second", ("speed", "rows/s"), decimals=0),
     Column("noise_scale", ("noise", "scale"), decimals=0),
 ]
+
+
+_EDGE, _NOT_CONFIRMED = "rate at edge", "not confirmed"
+_SILENT = (_EDGE, _NOT_CONFIRMED)
 
 
 def table(verdict: Verdict) -> pa.Table:
@@ -54,6 +60,7 @@ def _rows(group: GroupVerdict, *, several: bool) -> list[dict[str, Any]]:
             "global_batch": cell.global_batch,
             "learning_rate": cell.learning_rate,
             "seeds": cell.completed,
+            "without_result": missing_text(cell.missing) or None,
             "loss": cell.loss and cell.loss.mean,
             "loss_sd": cell.loss and cell.loss.deviation,
             "test_accuracy": cell.test_accuracy and cell.test_accuracy.mean,
@@ -65,7 +72,7 @@ def _rows(group: GroupVerdict, *, several: bool) -> list[dict[str, Any]]:
         if quality:
             row |= {"difference": quality.difference, "low90": quality.low90, "high90": quality.high90}
         row["against_reference"] = quality.outcome if quality else standing(group, cell.global_batch)
-        if cell.reach and cell.usable:
+        if cell.reach and row["against_reference"] not in _SILENT:
             row["reached"] = f"{cell.reach.success.reached}/{cell.reach.success.runs}"
             measures = {name: one.expected for name, one in cell.reach.measures.items() if one}
             row |= {f"{name}_to_target": expected for name, expected in measures.items()}
@@ -79,8 +86,10 @@ def standing(group: GroupVerdict, batch: int) -> str:
     if group.reference == batch:
         return "reference"
     if cell.at_edge:
-        return "rate at edge"
-    return "not compared" if cell.usable else "not confirmed"
+        return _EDGE
+    if cell.tuned and not cell.reliable:
+        return "unreliable"
+    return "not compared" if cell.usable else _NOT_CONFIRMED
 
 
 def to_json(verdict: Verdict, sentences: list[str]) -> str:

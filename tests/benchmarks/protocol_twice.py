@@ -34,6 +34,7 @@ def outcomes(summary: str, study: str) -> dict[tuple[int, int], str]:
 
     Every batch size is taken as the reference in turn: two studies may have chosen different ones.
     """
+    from cluster.analysis.asked import specs_of
     from cluster.analysis.cells import cells_of
     from cluster.analysis.quality import compare
     from cluster.analysis.refusals import usable
@@ -41,8 +42,10 @@ def outcomes(summary: str, study: str) -> dict[tuple[int, int], str]:
     from cluster.summary.store import Summary
 
     where = Summary(summary)
-    margin = query.studies(where, study)["margin"][-1].as_py()
-    cells = [cell for cell in cells_of(query.trials(where, study), query.evaluations(where, study)) if usable(cell)]
+    studies, trials = query.studies(where, study), query.trials(where, study)
+    margin = studies["margin"][-1].as_py()
+    known = cells_of(trials, query.evaluations(where, study), specs_of(studies, trials))
+    cells = [cell for cell in known if usable(cell)]
     found = {}
     for reference in cells:
         for quality in compare(cells, reference, margin):

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from cluster.analysis.asked import specs_of
 from cluster.analysis.cells import Cell, cells_of
 from cluster.analysis.verdict import GroupVerdict, Verdict, judge
 from cluster.report.page import palette
@@ -53,7 +54,7 @@ def read(summary: Summary, study: str) -> Facts:
         raise InputError(f"study {study!r} has no spec in {summary.uri}/studies: copy that folder there as well")
     trials, evaluations = query.trials(summary, study), query.evaluations(summary, study)
     verdict = judge(specs, trials, evaluations)
-    cells = cells_of(trials, evaluations)
+    cells = cells_of(trials, evaluations, specs_of(specs, trials))
     return Facts(
         study=study,
         specs=specs,

@@ -41,7 +41,7 @@ def middle(reach: CellReach, measure: str) -> tuple[float, float | None, float |
         return None
     if not reach.every_run:
         return found.median, None, None
-    values = [getattr(run, measure) for run in reach.runs]
+    values = [getattr(run, measure) for run in reach.deciding]
     if min(values) <= 0:
         return None
     logs = t_interval(np.log(values))
@@ -86,7 +86,7 @@ def _why_not(facts: Facts, reaches: dict[int, CellReach], measure: str) -> str |
         auto = declared.spec.get("target") == "auto"
         return "the automatic target needs a screen that has ended" if auto else "no target was declared"
     if not reaches:
-        return "no run has been evaluated yet"
+        return "no run has ended yet"
     if measure == "usd" and all(reach.measures["usd"] is None for reach in reaches.values()):
         return "these machines have no known price"
     if any(reach.measures[measure] is None for reach in reaches.values()):
@@ -150,7 +150,7 @@ def _ideal(first: Middle, x: Scale, y: Scale) -> Markup:
 
 def _says(known: Sequence[Middle], reaches: dict[int, CellReach], measure: str, target: float | None) -> str:
     told = ", ".join(f"{value_text(one.value)} at B = {one.batch}" for one in known) or "no batch size in most runs"
-    missed = [batch for batch, reach in reaches.items() if not reach.every_run]
+    missed = [batch for batch, reach in reaches.items() if reach.success.reached < reach.success.runs]
     end = f" Not every run came there at B = {', '.join(map(str, missed))}." if missed else ""
     return f"{UNITS[measure]} to a validation loss of {value_text(target)}: {told}.{end}"
 
