@@ -12,6 +12,7 @@ from itertools import chain
 import numpy as np
 
 from cluster.analysis.cells import Cell, Run, missing_text
+from cluster.analysis.counted import counted
 from cluster.analysis.declared import Declared
 from cluster.analysis.reach import CellReach
 
@@ -207,8 +208,8 @@ def _coarse(evidence: Evidence) -> Iterable[Caveat]:
     ]
     if found:
         text = (
-            f"{len(found)} runs reached the target within {ENOUGH_EVALUATIONS} evaluations: what they took is coarse; "
-            "evaluate more often"
+            f"{counted(len(found), 'run')} reached the target within {ENOUGH_EVALUATIONS} evaluations: what that took "
+            "is coarse; evaluate more often"
         )
         yield Caveat(code="few_evaluations", text=text, trials=tuple(found))
 

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, stats
 
+from cluster.analysis.counted import counted
+
 # Robust fitting treats log residuals beyond this (10 %) as outliers, gradually.
 _SOFT = 0.1
 # A knee is a number only with as many batches and seeds, and where the law misses no point by more than this, in logs.
@@ -120,7 +122,7 @@ def identify(batches: ArrayLike, updates_by_seed: ArrayLike, confidence: float =
     left_out = tuple(sizes[~whole].tolist())
     sizes, logs = sizes[whole], np.log(updates[:, whole])
     if sizes.size < BATCHES:
-        reason = f"{sizes.size} batch sizes reached the target with every seed, {BATCHES} are needed"
+        reason = f"{counted(sizes.size, 'batch size')} reached the target with every seed, {BATCHES} are needed"
         return Knee(reason=reason, left_out=left_out)
     law = fit(sizes, np.exp(logs.mean(axis=0)))
     if law.largest_residual > RESIDUAL:

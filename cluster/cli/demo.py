@@ -50,7 +50,7 @@ def command(folder: str, table: bool) -> int:
     spec = load(study_file)
     status = run_and_watch(spec, before=_checked)
     points = query.points(query.trials(Summary(spec.summary), spec.study), by=["global_batch"])
-    for line in two_lines(points):
+    for line in two_lines(points, spec.model_dump(mode="json")["budget"]):
         click.echo(line)
     click.echo(f"results lie in {folder}/summary: batchscope results demo --summary {folder}/summary")
     click.echo(f"the study is {study_file}: change it, and batchscope run {study_file}")

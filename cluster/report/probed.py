@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from cluster.analysis.counted import counted
 from cluster.summary.tables import COMPLETED, OUT_OF_MEMORY
 
 Row = Mapping[str, Any]
@@ -25,8 +26,9 @@ def headline(lanes: int, workers: Mapping[int, int], threads: int) -> str:
     """What is about to be measured, in one line."""
     most = max(workers.values())
     return (
-        f"probing on this machine: memory in fresh processes of {_count(most, 'worker')}, then speed with "
-        f"{_count(lanes, 'lane')} of {_count(most, 'worker')} and {_count(threads, 'thread')} each; one or two minutes"
+        f"probing on this machine: memory in fresh processes of {counted(most, 'worker')}, then speed with "
+        f"{counted(lanes, 'lane')} of {counted(most, 'worker')} and {counted(threads, 'thread')} each; one "
+        "or two minutes"
     )
 
 
@@ -74,7 +76,7 @@ def _memory_words(found: Sequence[Row]) -> list[str]:
             # What is asked for and not used counts against a limit too: then the line promises too much.
             most = max([row["micro_batch"] for row in fitting]) if most >= min(failed) else most
         lines.append(
-            f"under the limit of {limit / 2**30:g} GiB, less a margin of {MARGIN:.0%}, at most {_count(most, 'row')} "
+            f"under the limit of {limit / 2**30:g} GiB, less a margin of {MARGIN:.0%}, at most {counted(most, 'row')} "
             f"of {length} tokens go through the model at once; a larger share goes in several micro-batches"
         )
     return lines
@@ -194,7 +196,3 @@ def _bar(value: float, most: float) -> str:
 
 def _state(row: Row) -> str:
     return str(row["state"]).replace("_", " ").lower()
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number:,} {thing}{'s' * (number != 1)}"

@@ -7,6 +7,7 @@ test and margin, "undecided" what would decide it. Never "optimal" without sayin
 from collections.abc import Iterable, Iterator, Sequence
 
 from cluster.analysis.cells import missing_text
+from cluster.analysis.counted import counted
 from cluster.analysis.quality import Quality
 from cluster.analysis.verdict import Arm, CellVerdict, First, GroupVerdict, Verdict
 
@@ -125,7 +126,7 @@ def _undecided(one: Quality, cells: dict[int, CellVerdict], group: GroupVerdict,
     hours = seeds * sum(cell.seconds or 0.0 for cell in both) / 3600
     costs = [cell.usd for cell in both]
     usd = "" if None in costs else f", {seeds * sum(cost or 0.0 for cost in costs):.2f} usd"
-    return f"{text}; about {seeds} more seeds ({hours:.2g} h of one lane{usd}) would probably decide it."
+    return f"{text}; about {counted(seeds, 'more seed')} ({hours:.2g} h of one lane{usd}) would probably decide it."
 
 
 def _axes(arms: Sequence[Arm], reliable: set[int]) -> Iterator[str]:
@@ -160,10 +161,11 @@ def _knee(group: GroupVerdict) -> Iterator[str]:
 def _memory(group: GroupVerdict) -> Iterator[str]:
     sizes = [cell.micro_batch for cell in group.cells if cell.micro_batch is not None]
     if sizes:
+        most = f"{counted(max(sizes), 'row')} {'was' if max(sizes) == 1 else 'were'}"
         yield (
-            f"Memory goes by the micro-batch, not by B: at most {max(sizes)} rows were in the model at once. If memory "
-            "allows only b rows, accumulate micro-batches of b: the same result, no faster; or train at B = b with the "
-            "learning rate tuned for it."
+            f"Memory goes by the micro-batch, not by B: at most {most} in the model at once. If memory allows only b "
+            "rows, accumulate micro-batches of b: the same result, no faster; or train at B = b with the learning rate "
+            "tuned for it."
         )
 
 

@@ -4,6 +4,7 @@ import math
 
 import pyarrow as pa
 
+from cluster.analysis.counted import counted
 from cluster.report.page.chart import WIDTH, Chart, Missing, label
 from cluster.report.page.facts import Facts, Group
 from cluster.report.page.markup import Markup, join, tag
@@ -58,7 +59,7 @@ def chart(facts: Facts, group: Group) -> Chart | Missing:
 
 def _tip(batch: int, mean: float, low: float | None, high: float | None, runs: int, facts: Facts) -> str:
     spread = "" if low is None else f", 95 % CI {value_text(low)} to {value_text(high)}"
-    return f"B = {batch}: {value_text(mean)}{perplexity(mean, facts)}, mean of {runs} runs{spread}"
+    return f"B = {batch}: {value_text(mean)}{perplexity(mean, facts)}, mean of {counted(runs, 'run')}{spread}"
 
 
 def perplexity(loss: float, facts: Facts) -> str:

@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
+from cluster.analysis.counted import counted
 from cluster.report.page.chart import Chart, Missing
 from cluster.report.page.facts import Facts, Group
 from cluster.report.page.markup import join
@@ -34,7 +35,7 @@ def speed(facts: Facts, group: Group) -> Chart | Missing:
             low=None,
             high=None,
             usable=True,
-            tip=f"B = {batch}: {value_text(mean)} rows/s, mean of {len(speeds[batch])} runs",
+            tip=f"B = {batch}: {value_text(mean)} rows/s, mean of {counted(len(speeds[batch]), 'run')}",
         )
         for batch, mean in means.items()
     ]

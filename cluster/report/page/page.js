@@ -26,7 +26,8 @@
   }
 
   function lineText(line, x, y) {
-    const runs = line.dataset.runs ? `, mean of ${line.dataset.runs} runs` : "";
+    const count = line.dataset.runs;
+    const runs = count ? `, mean of ${count} run${count === "1" ? "" : "s"}` : "";
     const perplexity = line.dataset.perplexity ? ` (perplexity ${four(Math.exp(y))})` : "";
     return `B = ${line.dataset.batch}, ${four(x)} ${line.dataset.unit}: ` +
       `${line.dataset.what || "loss"} ${four(y)}${perplexity}${runs}`;

@@ -4,6 +4,7 @@ import math
 
 import pyarrow as pa
 
+from cluster.analysis.counted import counted
 from cluster.report.page.chart import WIDTH, Chart, Missing, label, mark
 from cluster.report.page.facts import Facts, Group
 from cluster.report.page.losses import perplexity
@@ -61,8 +62,8 @@ def stopped_at_target(facts: Facts) -> bool:
 
 def _tip(one: Rank, facts: Facts) -> str:
     spread = "" if one.loss.low is None else f", 95 % CI {value_text(one.loss.low)} to {value_text(one.loss.high)}"
-    mean = one.loss.mean
-    return f"B = {one.batch}: {value_text(mean)}{perplexity(mean, facts)}, mean of {one.loss.pairs} runs{spread}"
+    mean = f"{value_text(one.loss.mean)}{perplexity(one.loss.mean, facts)}"
+    return f"B = {one.batch}: {mean}, mean of {counted(one.loss.pairs, 'run')}{spread}"
 
 
 def _table(clock: Clock, facts: Facts) -> pa.Table:

@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cluster.analysis.counted import counted
 from cluster.report import verdict as words
 from cluster.report import verdict_table
 from cluster.report.page.facts import Facts
@@ -59,12 +60,13 @@ def results(facts: Facts) -> Markup:
     parts: list[str] = [
         columned(verdict, columns, "Batch sizes: the runs that speak for each, and what they took"),
         _folded(
-            f"All {trials.num_rows:,} trials", columned(trials, _TRIALS, "Each trial's latest attempt", most_rows=1000)
+            f"All {counted(trials.num_rows, 'trial')}",
+            columned(trials, _TRIALS, "Each trial's latest attempt", most_rows=1000),
         ),
     ]
     rows = facts.trials.filter(pc.not_equal(facts.trials["state"], COMPLETED))
     if rows.num_rows:
-        told = f"{rows.num_rows:,} attempts that did not complete"
+        told = f"{counted(rows.num_rows, 'attempt')} that did not complete"
         parts.append(_folded(told, columned(rows, _FAILED, told)))
     name = facts.study
     links = [

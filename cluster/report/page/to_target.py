@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from cluster.analysis.counted import counted
 from cluster.analysis.paired import interval as t_interval
 from cluster.analysis.reach import CellReach
 from cluster.report.page.chart import Chart, Missing, arrow, label, mark, path
@@ -106,7 +107,7 @@ def _middle(batch: int, reach: CellReach, measure: str, *, usable: bool) -> Midd
         told += f"geometric mean, 95 % CI {value_text(low)} to {value_text(high)}; "
     elif not reach.every_run:
         told += "median with the runs that missed it counted; "
-    told += f"{reach.success.reached} of {reach.success.runs} runs reached it"
+    told += f"{reach.success.reached} of {counted(reach.success.runs, 'run')} reached it"
     return Middle(batch=batch, value=value, low=low, high=high, usable=usable, tip=told)
 
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
+from cluster.analysis.counted import counted
 from cluster.analysis.verdict import CellVerdict, GroupVerdict
 from cluster.report import verdict as words
 from cluster.report import verdict_table
@@ -30,7 +31,8 @@ def warnings(facts: Facts) -> Markup:
     for group in facts.verdict.groups:
         for one in group.caveats:
             count = len(set(one.trials))
-            lines.append(f"caution: {one.text}{f' ({count} trials)' if count else ''}")
+            caused = f" ({counted(count, 'trial')})" if count else ""
+            lines.append(f"caution: {one.text}{caused}")
     return tag("ul", *(tag("li", line) for line in lines), class_="said") if lines else tag("p", "None found.")
 
 
@@ -56,7 +58,8 @@ def _undecided(facts: Facts, group: Group) -> list[str]:
         return ["Too early: no batch size can be compared with another yet."]
     lines = ["A first look: no batch size is shown to be better, worse or equivalent."]
     if len(facts.groups) == 1 and all(len(cell.rates) == 1 for cell in group.cells):
-        lines += two_lines(query.points(facts.trials, by=["global_batch"]))
+        points = query.points(facts.trials, by=["global_batch"])
+        lines += two_lines(points, facts.verdict.declared.spec["budget"])
     return lines
 
 
