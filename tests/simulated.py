@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from cluster.study import axes, identity, protocol
+from cluster.study import axes, experiment, identity, protocol
 from cluster.study.spec import StudySpec, parse
 from cluster.summary.tables import table_of
 from trainer import plan
@@ -23,6 +23,7 @@ from trainer.trial import TrialSpec
 
 START = 2.4
 ROWS = 4096
+DATA_HASH = "d" * 16
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 BATCHES = (16, 32, 64, 128, 256, 512)
 
@@ -79,7 +80,7 @@ def study(spec: StudySpec, world: World, *, declared_after: bool = False) -> Tab
 
     `declared_after` says that the spec was declared when everything had ended.
     """
-    grid = axes.trials(spec, data_hash="d" * 16, train_rows=ROWS)
+    grid = axes.trials(spec, data_hash=DATA_HASH, train_rows=ROWS)
     trials: list[dict[str, Any]] = []
     evaluations: list[dict[str, Any]] = []
     losses: dict[str, float] = {}
@@ -91,7 +92,8 @@ def study(spec: StudySpec, world: World, *, declared_after: bool = False) -> Tab
                 curve = [point for point in curve if point["update"] <= world.ends_after * (total or 0)]
             loss = min((point["validation_loss"] for point in curve), default=math.inf)
             started_at = BEGAN + timedelta(hours=1 + (planned.phase == protocol.CONFIRM))
-            trials.append(_row(planned, curve, world, state=state, started_at=started_at))
+            row = _row(planned, curve, world, state=state, started_at=started_at)
+            trials.append(row | {"spec_hash": identity.spec_hash(spec)} | experiment.of_trial(planned.trial))
             evaluations += curve
             losses[planned.trial.trial_id] = loss
     studies = [_declared(spec, BEGAN + timedelta(days=declared_after))]
@@ -117,6 +119,7 @@ def _declared(spec: StudySpec, at: datetime) -> dict[str, Any]:
         "study": spec.study,
         "spec_hash": identity.spec_hash(spec),
         "spec_json": identity.canonical_json(spec),
+        "data_hash": DATA_HASH,
         "started_at": at,
         "declared_at": at,
         "train_rows": ROWS,

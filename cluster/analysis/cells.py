@@ -180,7 +180,7 @@ def _mean_losses(runs: Sequence[Run]) -> dict[float, float]:
 
 
 def _one_of_each_seed(runs: Iterable[Run]) -> tuple[Run, ...]:
-    """The newest run of each seed: a study that was run with another budget too has two."""
+    """The newest run of each seed: rows of unknown spec may hold two of a seed."""
     newest = {run.seed: run for run in sorted(runs, key=lambda run: run.row["started_at"].timestamp())}
     return tuple(newest[seed] for seed in sorted(newest))
 

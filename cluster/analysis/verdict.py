@@ -24,6 +24,7 @@ from cluster.analysis.pareto import B20, Knee
 from cluster.analysis.quality import Quality, compare, more_seeds
 from cluster.analysis.reach import CLOCKS, MEASURES, CellReach, ratio, reach
 from cluster.analysis.refusals import Cannot, refusals, usable
+from cluster.summary import query
 
 SCHEMA_VERSION = 1
 
@@ -118,7 +119,11 @@ class Verdict:
 
 
 def judge(studies: pa.Table, trials: pa.Table, evaluations: pa.Table) -> Verdict:
-    """The verdict on one study, from its rows in the three tables; it may still run, and need not have ended well."""
+    """The verdict on one study, from its rows in the three tables; it may still run, and need not have ended well.
+
+    It is on the trials that the newest spec asks for: those of an earlier budget, say, are another experiment's.
+    """
+    trials = query.newest(trials, studies)
     specs = specs_of(studies, trials)
     cells = cells_of(trials, evaluations, specs)
     known = declared(specs, trials)

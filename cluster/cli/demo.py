@@ -49,7 +49,9 @@ def command(folder: str, table: bool) -> int:
     study_file = _made_ready(Path(folder))
     spec = load(study_file)
     status = run_and_watch(spec, before=_checked)
-    points = query.points(query.trials(Summary(spec.summary), spec.study), by=["global_batch"])
+    summary = Summary(spec.summary)
+    trials = query.newest(query.trials(summary, spec.study), query.studies(summary, spec.study))
+    points = query.points(trials, by=["global_batch"])
     for line in two_lines(points, spec.model_dump(mode="json")["budget"]):
         click.echo(line)
     click.echo(f"results lie in {folder}/summary: batchscope results demo --summary {folder}/summary")

@@ -109,6 +109,7 @@ def show_points(
 
     asked = query.asked(summary, study) if study is not None else None
     trials = query.trials(summary, study, columns=query.NEEDED if condition is None else None)
+    newest = query.newest(trials, query.studies(summary, study))
     points = query.points(trials, by=by, where=condition)
     if study is not None and query.task(summary, study) == "language_model":
         points = query.with_perplexity(points)
@@ -117,15 +118,18 @@ def show_points(
     if query.mixes_trials(points):
         click.echo(
             "note: some points hold several trials of one seed, which differ in an axis that is not shown or in the "
-            "study's model, budget or data; their deviations are not over seeds alone",
+            "study's model or data; their deviations are not over seeds alone",
             err=True,
         )
     columns, lines = table.POINTS, []
     if study is None:
         columns = [table.STUDIES[0], *columns]
     else:
-        lines = [table.progress_line(query.states(trials), asked)]
-    for row in query.lowest(points).to_pylist():
+        counts = query.states(newest)
+        earlier = query.states(trials)["trials"] - counts["trials"]
+        lines = [table.progress_line(counts, asked, earlier=earlier)]
+    of_newest = points if newest.num_rows == trials.num_rows else query.points(newest, by=by, where=condition)
+    for row in query.lowest(query.judged(of_newest)).to_pylist():
         line = table.lowest_line(row, by or query.POINT)
         lines.append(line if study is not None else f"{row['study']}: {line}")
     _put(points, "points", columns, lines, form, output, shape=shape)

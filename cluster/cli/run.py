@@ -100,7 +100,9 @@ def _say_what_was_saved(study: "Study", summary: "Summary") -> None:
     from cluster.summary import query
 
     rows = study.manifest.splits["train"].rows
-    if said := line(query.trials(summary, study.spec.study), study.expected(), train_rows=rows):
+    name = study.spec.study
+    trials = query.newest(query.trials(summary, name), query.studies(summary, name))
+    if said := line(trials, study.expected(), train_rows=rows):
         click.echo(said, err=True)
 
 

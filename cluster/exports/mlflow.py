@@ -16,9 +16,9 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from cluster.exports.runs import FIGURES, LAYOUT, Run, Runs
+from cluster.exports.runs import CHOSEN, FIGURES, LAYOUT, Run, Runs
 from cluster.prepare.progress import Progress, silent
-from cluster.summary.tables import AXES, CANCELLED, COMPLETED, LOST, STOPPED
+from cluster.summary.tables import CANCELLED, COMPLETED, LOST, STOPPED
 from trainer.errors import InputError, NotReadyError
 
 STATUS = {COMPLETED: "FINISHED", STOPPED: "FINISHED", CANCELLED: "KILLED", LOST: "KILLED", None: "RUNNING"}
@@ -136,7 +136,7 @@ def _log(client: Any, run_id: str, run: Run, logged: dict[str, set[int]]) -> boo
     """Log what of a run is not `logged`, metric by steps; whether there was any. Few requests: servers are slow."""
     from mlflow.entities import Metric, Param, RunTag
 
-    params = [Param(name, str(value)) for name, value in run.of((*AXES, *LAYOUT)).items()]
+    params = [Param(name, str(value)) for name, value in run.of((*CHOSEN, *LAYOUT)).items()]
     tags = _tags(run)
     if run.state is not None:
         client.set_terminated(run_id, STATUS.get(run.state, OTHER_STATUS), _ms(run.ended_at))

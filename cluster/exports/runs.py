@@ -8,10 +8,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cluster.study import experiment
 from cluster.summary import query
 from cluster.summary.store import Summary
 from cluster.summary.tables import AXES, EVALUATIONS, KEYS, REAL, TRIALS, WHOLE
 
+CHOSEN = (*AXES, *experiment.COLUMNS)
 LAYOUT = ("workers", "micro_batch", "device", "node_type", "market")
 CURVE = tuple(name for name in EVALUATIONS.names if name not in KEYS["evaluations"])
 QUALITY = tuple(name for name in TRIALS.names if name.startswith(("final_", "best_", "test_")))
@@ -19,7 +21,7 @@ QUALITY = tuple(name for name in TRIALS.names if name.startswith(("final_", "bes
 FIGURES = tuple(
     column.name
     for column in TRIALS
-    if column.type in (REAL, WHOLE) and column.name not in (*AXES, *LAYOUT, *EVALUATIONS.names)
+    if column.type in (REAL, WHOLE) and column.name not in (*CHOSEN, *LAYOUT, *EVALUATIONS.names)
 )
 UNKNOWN_TIME = datetime.fromtimestamp(0, UTC)
 

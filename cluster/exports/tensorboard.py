@@ -13,14 +13,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cluster.exports.runs import LAYOUT, QUALITY, Run, Runs
+from cluster.exports.runs import CHOSEN, LAYOUT, QUALITY, Run, Runs
 from cluster.prepare.progress import Progress, silent
-from cluster.summary.tables import AXES, COMPLETED, STOPPED, TEXT, TRIALS
+from cluster.summary.tables import COMPLETED, STOPPED, TEXT, TRIALS
 from trainer.errors import InputError
 
 # TensorBoard takes a file with `tfevents` in its name; which trial's it is stands in ours.
 OURS = re.compile(r"events\.out\.tfevents\.(\d{10})\.(\w+)\.batchscope")
-HPARAMS = (*AXES, *LAYOUT)
+HPARAMS = (*CHOSEN, *LAYOUT)
 
 
 def export(runs: Runs, folder: str, *, progress: Progress = silent) -> Counter[str]:

@@ -11,6 +11,7 @@ from cluster.lanes.board import Beat
 from cluster.lanes.settings import LaneSettings
 from cluster.lanes.station import Station
 from cluster.lanes.worker import Failure, Machine
+from cluster.study import experiment
 from trainer.report import Evaluation, Outcome
 from trainer.trial import TrialSpec
 
@@ -129,4 +130,4 @@ class Attempt:
         layout = {"workers": self.workers, "micro_batch": self.micro_batch}
         facts = {**self.settings.facts, "phase": self.phase}
         place = {"checkpoint_uri": self.checkpoint_uri, "data_hash": trial.data_hash, "started_at": self.started_at}
-        return {**axes, **facts, **layout, **place}
+        return {**axes, **experiment.of_trial(trial), **facts, **layout, **place}

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cluster.study.protocol import CONFIRM, GRID, SCREEN
 from cluster.summary.tables import COMPLETED, STATES
 from trainer.errors import InputError
 
@@ -31,14 +32,25 @@ class Column:
     """A column of the text table. `head` is two lines: what it is, and its unit or the end of its name.
 
     `decimals` None means as short as the value is. A `rare` column is shown only if it has a value that is not 0; one
-    that was `asked` for also without values.
+    with a `usual` value only if it has another, one that `tells_apart` only if its rows differ in it; one that was
+    `asked` for always.
     """
 
     name: str
     head: tuple[str, str]
     decimals: int | None = None
     rare: bool = False
+    usual: str | None = None
+    tells_apart: bool = False
     asked: bool = False
+
+    def is_shown(self, values: Sequence[Any]) -> bool:
+        """Whether these values are worth a column; a table without rows has all of them."""
+        if self.asked or not values:
+            return True
+        if self.tells_apart:
+            return len(set(values)) > 1
+        return any(values) if self.rare else any(value not in (None, self.usual) for value in values)
 
 
 def _loss(name: str, first: str, second: str) -> list[Column]:
@@ -56,6 +68,14 @@ def _interval(name: str, first: str, second: str) -> list[Column]:
     ]
 
 
+# What tells apart points of one place on the axes.
+_APART = [
+    Column("phase", ("", "phase"), usual=GRID),
+    Column("budget", ("", "budget"), tells_apart=True),
+    Column("evaluate_every", ("evaluated", "every"), tells_apart=True),
+    Column("clip_norm", ("clip", "norm"), tells_apart=True),
+    Column("stop_at_loss", ("stopped", "at loss"), tells_apart=True),
+]
 _COUNTS = [Column(state.lower(), ("", state.lower()), rare=state != COMPLETED) for state in STATES]
 # In the order of their importance: where a terminal is too narrow, the last ones give way.
 POINTS = [
@@ -64,6 +84,7 @@ POINTS = [
     Column("optimizer", ("", "optimizer")),
     Column("dtype", ("", "dtype")),
     Column("seed", ("", "seed")),
+    *_APART,
     Column("seeds", ("", "seeds")),
     Column("updates_mean", ("", "updates"), decimals=0),
     *_loss("best_validation_loss", "best val.", "loss"),
@@ -96,7 +117,7 @@ STUDIES = [
 def asked_for(names: Iterable[str], columns: Sequence[Column]) -> list[Column]:
     """The columns of these names, as `columns` have them or with their name as head; all of them are shown."""
     known = {column.name: column for column in columns}
-    return [replace(known.get(name, Column(name, ("", name))), asked=True, rare=False) for name in names]
+    return [replace(known.get(name, Column(name, ("", name))), asked=True) for name in names]
 
 
 def to_text(table: pa.Table, columns: Sequence[Column], *, width: int | None = None) -> str:
@@ -107,8 +128,7 @@ def to_text(table: pa.Table, columns: Sequence[Column], *, width: int | None = N
         if column.name not in table.column_names:
             continue
         values = table[column.name].to_pylist()
-        empty = all(value is None for value in values) or (column.rare and not any(values))
-        if values and empty and not column.asked:
+        if not column.is_shown(values):
             continue
         cells = [*column.head, *(_cell(value, column.decimals) for value in values)]
         size = max(map(len, cells))
@@ -139,15 +159,23 @@ def plain(text: str) -> str:
     return _ESCAPES.sub("", text)
 
 
-def progress_line(counts: Mapping[str, int], asked: int | None) -> str:
-    """What became of a study's trials; `counts` by state, in lower case, and `trials`."""
+def progress_line(counts: Mapping[str, int], asked: int | None, *, earlier: int = 0) -> str:
+    """What became of a study's trials; `counts` by state, in lower case, and `trials`.
+
+    `earlier` trials under its name are of another experiment, such as one with another budget.
+    """
     ended = counts["trials"]
     states = [f"{counts[state.lower()]} {state.lower()}" for state in STATES if counts[state.lower()]]
     of = f" of {asked}" if asked is not None and asked >= ended else ""
     line = f"{ended}{of} trials ended{': ' + ', '.join(states) if states else ''}".replace("_", " ")
     if asked is not None and asked > ended:
         line += f"; {asked - ended} without a result yet (waiting, running or lost)"
+    if earlier:
+        line += f"; {earlier} trial{'s' * (earlier != 1)} of another experiment under this name are apart"
     return line
+
+
+_IN = {SCREEN: " of the screen", CONFIRM: " of the confirmations"}
 
 
 def lowest_line(lowest: Mapping[str, Any], axes: Iterable[str]) -> str:
@@ -155,7 +183,7 @@ def lowest_line(lowest: Mapping[str, Any], axes: Iterable[str]) -> str:
     place = ", ".join(f"{axis.replace('_', ' ')} {_cell(lowest[axis], None)}" for axis in axes)
     seeds = lowest["seeds"]
     return (
-        f"lowest mean validation loss: {place} (n={seeds} seed{'s' * (seeds != 1)}); "
+        f"lowest mean validation loss{_IN.get(lowest['phase'], '')}: {place} (n={seeds} seed{'s' * (seeds != 1)}); "
         "differences smaller than the deviation over seeds say nothing"
     )
 

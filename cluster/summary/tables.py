@@ -73,6 +73,9 @@ TRIALS = _schema(
     ("region price_source", TEXT),
     # provenance
     ("data_hash spec_hash code_version tensorflow_version kernel_path checkpoint_uri phase", TEXT),
+    # what tells it from trials of the same point and seed under the same name (`cluster.study.experiment`)
+    ("budget evaluate_every", TEXT),
+    ("clip_norm stop_at_loss", REAL),
 )
 EVALUATIONS = _schema(
     ("study trial_id", TEXT),

@@ -22,6 +22,10 @@ from tests.stored import store
 from trainer.errors import InputError, NotReadyError
 
 BEGAN = datetime(2026, 5, 1, 8, 0, 0, 250000, tzinfo=UTC)
+PARAMS = (
+    *("global_batch", "learning_rate", "optimizer", "dtype", "seed", "budget", "evaluate_every"),
+    *("workers", "micro_batch", "device"),
+)
 AXES = {"global_batch": 32, "learning_rate": 0.1 + 0.2, "optimizer": "sgd", "dtype": "float64", "seed": 7}
 STATUS = {"COMPLETED": "FINISHED", "DIVERGED": "FAILED", "CANCELLED": "KILLED", "RUNNING": "RUNNING"}
 
@@ -127,8 +131,7 @@ def test_mlflow_has_a_run_for_each_trial_with_its_numbers(ended: Summary, folder
         run = found[row["trial_id"]]
         curve = [one for one in curves if one["trial_id"] == row["trial_id"]]
         assert history(folder, run) == wanted_metrics(curve, row)
-        params = ("global_batch", "learning_rate", "optimizer", "dtype", "seed", "workers", "micro_batch", "device")
-        assert run.data.params == {name: str(row[name]) for name in params}
+        assert run.data.params == {name: str(row[name]) for name in PARAMS}
         assert float(run.data.params["learning_rate"]) == row["learning_rate"]
         assert run.info.status == STATUS[row["state"]]
         assert (run.data.tags["state"], run.data.tags["phase"]) == (row["state"], row["phase"])
@@ -311,8 +314,7 @@ def test_tensorboard_has_a_folder_for_each_trial_with_its_numbers(ended: Summary
         table = hparams(file)
         start = table["_hparams_/session_start_info"].session_start_info
         values = {name: value.string_value or value.number_value for name, value in start.hparams.items()}
-        names = ("global_batch", "learning_rate", "optimizer", "dtype", "seed", "workers", "micro_batch", "device")
-        assert values == {name: row[name] for name in names}
+        assert values == {name: row[name] for name in PARAMS}
         assert table["_hparams_/session_end_info"].session_end_info.status == (1 if row["state"] == "COMPLETED" else 2)
         metrics = [info.name.tag for info in table["_hparams_/experiment"].experiment.metric_infos]
         assert metrics == list(QUALITY)

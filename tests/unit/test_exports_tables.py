@@ -145,7 +145,8 @@ def test_files_that_are_there_stay_unless_forced(summary: Summary, tmp_path: Pat
     assert "points.parquet is there already" in refusal("simulated", "--tables", str(tmp_path), summary=summary)
     assert [path.name for path in tmp_path.iterdir()] == ["points.parquet"]
     assert export("simulated", "--tables", str(tmp_path), "--force", summary=summary).exception is None
-    assert pq.read_table(str(tmp_path / "points.parquet")).num_rows == 6
+    # Two rates confirmed, and six screened.
+    assert pq.read_table(str(tmp_path / "points.parquet")).num_rows == 8
     (tmp_path / "file").write_text("")
     assert "cannot make the folder" in refusal("simulated", "--tables", f"{tmp_path}/file/x", summary=summary)
 

@@ -88,13 +88,14 @@ def _section(name: str, heading: str, *inner: str) -> Markup:
 
 
 def _header(facts: Facts) -> Markup:
-    counts = query.states(facts.trials)
+    counts = query.states(facts.newest)
+    earlier = query.states(facts.trials)["trials"] - counts["trials"]
     ended, asked = counts["trials"], facts.asked
     running = asked is not None and ended < asked
     parts = [
         tag("p", "batchscope", class_="brand"),
         tag("h1", facts.study),
-        tag("p", text_table.progress_line(counts, asked), _last(facts), class_="progress-line"),
+        tag("p", text_table.progress_line(counts, asked, earlier=earlier), _last(facts), class_="progress-line"),
     ]
     if running:
         parts.append(tag("progress", value=ended, max=asked or 1, aria_label="trials that have ended"))

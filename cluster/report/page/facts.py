@@ -24,11 +24,15 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """A study as it is now; `colours` is the place of each global batch in the palette."""
+    """A study as it is now; `colours` is the place of each global batch in the palette.
+
+    `trials` are of all experiments under the study's name, `newest` those of the one that it asks for now.
+    """
 
     study: str
     specs: pa.Table
     trials: pa.Table
+    newest: pa.Table
     evaluations: pa.Table
     verdict: Verdict
     groups: tuple[Group, ...]
@@ -54,11 +58,13 @@ def read(summary: Summary, study: str) -> Facts:
         raise InputError(f"study {study!r} has no spec in {summary.uri}/studies: copy that folder there as well")
     trials, evaluations = query.trials(summary, study), query.evaluations(summary, study)
     verdict = judge(specs, trials, evaluations)
-    cells = cells_of(trials, evaluations, specs_of(specs, trials))
+    newest = query.newest(trials, specs)
+    cells = cells_of(newest, evaluations, specs_of(specs, newest))
     return Facts(
         study=study,
         specs=specs,
         trials=trials,
+        newest=newest,
         evaluations=evaluations,
         verdict=verdict,
         groups=tuple(_group(one, cells, several=len(verdict.groups) > 1) for one in verdict.groups),

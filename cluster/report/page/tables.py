@@ -48,7 +48,7 @@ def columned(rows: pa.Table, columns: Sequence[Column], caption: str, **keywords
     kept = [
         column
         for column in columns
-        if column.name in rows.column_names and any(value is not None for value in rows[column.name].to_pylist())
+        if column.name in rows.column_names and column.is_shown(rows[column.name].to_pylist())
     ]
     return html_table(
         rows.select([column.name for column in kept]),

@@ -54,11 +54,11 @@ def _undecided(facts: Facts, group: Group) -> list[str]:
     """What is said first of a group that compares nothing: that, and its means where each is at one rate."""
     if group.verdict.firsts or (group.verdict.arms and group.verdict.arms[0].qualities):
         return []
-    if facts.asked is not None and query.states(facts.trials)["trials"] < facts.asked:
+    if facts.asked is not None and query.states(facts.newest)["trials"] < facts.asked:
         return ["Too early: no batch size can be compared with another yet."]
     lines = ["A first look: no batch size is shown to be better, worse or equivalent."]
     if len(facts.groups) == 1 and all(len(cell.rates) == 1 for cell in group.cells):
-        points = query.points(facts.trials, by=["global_batch"])
+        points = query.points(facts.newest, by=["global_batch"])
         lines += two_lines(points, facts.verdict.declared.spec["budget"])
     return lines
 

@@ -45,6 +45,8 @@ class Running:
 class Progress:
     """A study's trials: `asked` is None without a spec; `states` counts, by state, the trials that do not run.
 
+    They are those of the experiment that the newest spec asks for (`query.newest`).
+
     `done` need no further attempt, or failed.
 
     `cost_usd` is of all attempts that ended, `running_usd` an estimate for those that run, at what a worker's second
@@ -85,7 +87,7 @@ def progress(
     """
     newest = specs.to_pylist()[-1] if specs.num_rows else None
     runs = {row["trial_id"] for row in begun}
-    latest = query.latest(trials).select(["trial_id", "state", "micro_batch_next"]).to_pylist()
+    latest = query.latest(query.newest(trials, specs)).select(["trial_id", "state", "micro_batch_next"]).to_pylist()
     still = [row for row in latest if row["trial_id"] not in runs]
     counts = Counter(row["state"] for row in still)
     last = _last_evaluations(evaluations, runs)

@@ -1,0 +1,44 @@
+"""Which of a trial's attempts count: its latest, that which is an answer, and the curve of them all. Pure."""
+
+import functools
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cluster.summary.tables import FINISHED, OUT_OF_MEMORY
+
+
+def latest(trials: pa.Table) -> pa.Table:
+    """The row of each trial's highest attempt, sorted by study and trial."""
+    return _highest_attempt(trials, ("study", "trial_id"))
+
+
+def finished(trials: pa.Table) -> pa.Table:
+    """The row of the highest attempt that is an answer (FINISHED), for each trial that has one.
+
+    A trial that ran out of memory and goes on in smaller micro-batches has none yet.
+    """
+    goes_on = (pc.field("state") == OUT_OF_MEMORY) & pc.field("micro_batch_next").is_valid()
+    return latest(trials.filter(pc.field("state").isin(FINISHED) & ~goes_on))
+
+
+def curves(evaluations: pa.Table) -> pa.Table:
+    """One row for each update of a trial, that of the highest attempt, sorted by study, trial and update.
+
+    A resumed attempt evaluates again what lies behind its checkpoint.
+    """
+    return _highest_attempt(evaluations, ("study", "trial_id", "update"))
+
+
+def _highest_attempt(table: pa.Table, keys: tuple[str, ...]) -> pa.Table:
+    order = pc.sort_indices(table, sort_keys=[*((key, "ascending") for key in keys), ("attempt", "descending")])
+    return first_of_each(table.take(order), keys)
+
+
+def first_of_each(ordered: pa.Table, keys: tuple[str, ...]) -> pa.Table:
+    """The first row of each run of rows with equal keys."""
+    if ordered.num_rows < 2:
+        return ordered
+    changes = (pc.not_equal(ordered[key].slice(1), ordered[key].slice(0, len(ordered) - 1)) for key in keys)
+    changed = functools.reduce(pc.or_, changes)
+    return ordered.filter(pa.chunked_array([pa.array([True]), *changed.chunks]))

@@ -1,0 +1,127 @@
+"""Trials of several experiments under one study's name, told apart: the columns of `cluster.study.experiment`.
+
+A trial's row has them. Rows of an older version lack them, and get them from the spec that their trial ran under.
+"""
+
+import functools
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cluster.study import axes, experiment, protocol, spec
+from cluster.study.experiment import COLUMNS
+from cluster.study.protocol import CONFIRM, NO_LOSS
+from cluster.summary.tables import COMPLETED, TRIALS
+from trainer.errors import InputError
+
+# What `filled` and `newest` read of a trial.
+NEEDED = ("study", "trial_id", "state", "global_batch", "best_validation_loss", "phase", "spec_hash", *COLUMNS)
+
+Row = Mapping[str, Any]
+
+
+def filled(trials: pa.Table, specs: pa.Table) -> pa.Table:
+    """The trials with COLUMNS also where a row has none, as far as its spec is among `specs`."""
+    asked = {(row["study"], row["spec_hash"]): _Asked(row, trials) for row in specs.to_pylist()}
+
+    def value(row: Row) -> dict[str, Any]:
+        ran_under = asked.get((row["study"], row["spec_hash"]))
+        if row["budget"] is not None or ran_under is None:
+            return {name: row[name] for name in COLUMNS}
+        return ran_under.values(row)
+
+    found = [value(row) for row in trials.select(NEEDED).to_pylist()]
+    for name in COLUMNS:
+        place = trials.schema.get_field_index(name)
+        column = pa.array([one[name] for one in found], TRIALS.field(name).type)
+        trials = trials.set_column(place, TRIALS.field(name), column)
+    return trials
+
+
+def newest(trials: pa.Table, specs: pa.Table) -> pa.Table:
+    """The trials of the experiment that the newest spec of their study asks for, whichever spec they ran under.
+
+    Further axes, seeds or other resources make no other experiment. A trial whose experiment is not known is kept:
+    nothing tells it apart.
+    """
+    order = specs.sort_by([("study", "ascending"), ("started_at", "ascending")]).to_pylist()
+    asked = {row["study"]: _Asked(row, trials) for row in order}
+
+    def is_asked(row: Row) -> bool:
+        newest_spec = asked.get(row["study"])
+        return newest_spec is None or newest_spec.agrees(row)
+
+    return trials.filter(pa.array([is_asked(row) for row in trials.select(NEEDED).to_pylist()], pa.bool_()))
+
+
+def screened_on(trials: pa.Table) -> tuple[int, ...]:
+    """The seeds on which the learning rates of one experiment were screened, rising."""
+    return tuple(sorted(set(trials.filter(pc.field("phase") == protocol.SCREEN)["seed"].to_pylist())))
+
+
+class _Asked:
+    """What a spec (a row of `studies`) asks of its trials; nothing, where it cannot be read."""
+
+    def __init__(self, row: Row, trials: pa.Table) -> None:
+        self._row, self._trials = row, trials
+        self._spec: Mapping[str, Any] | None = json.loads(row["spec_json"]) if row["spec_json"] else None
+        self._at_batch: dict[int, dict[str, Any]] = {}
+
+    def values(self, row: Row) -> dict[str, Any]:
+        """COLUMNS of a trial that ran under this spec."""
+        if self._spec is None:
+            return dict.fromkeys(COLUMNS)
+        stop_at_loss = self.stop_at_loss if row["phase"] == CONFIRM else None
+        if stop_at_loss is not None and math.isnan(stop_at_loss):
+            stop_at_loss = None
+        return {**self._values(row["global_batch"]), "stop_at_loss": stop_at_loss}
+
+    def agrees(self, row: Row) -> bool:
+        """Whether this spec, were it to ask for a trial of this point and seed, would ask for this very trial."""
+        if self._spec is None or row["budget"] is None:
+            return True
+        mine = self._values(row["global_batch"])
+        if mine["budget"] is None:
+            # It does not list the batch size any more.
+            mine = {**mine, "budget": row["budget"]}
+        same = all(row[name] == value for name, value in mine.items())
+        return same and (row["phase"] != CONFIRM or row["stop_at_loss"] == self.stop_at_loss)
+
+    def _values(self, global_batch: int) -> dict[str, Any]:
+        assert self._spec is not None
+        if global_batch not in self._at_batch:
+            self._at_batch[global_batch] = experiment.of_spec(self._spec, global_batch, self._row["train_rows"])
+        return self._at_batch[global_batch]
+
+    @functools.cached_property
+    def stop_at_loss(self) -> float | None:
+        """The loss at which its confirmations stop, None if they do not; NaN while the screen has not told it."""
+        assert self._spec is not None
+        if not (self._spec.get("protocol") or {}).get("stop_at_target"):
+            return None
+        target = self._spec.get("target")
+        if isinstance(target, dict):
+            loss: float = target["validation_loss"]
+            return loss
+        return self._automatic()
+
+    def _automatic(self) -> float:
+        """The automatic target: what the driver made of the screen, made of it again."""
+        own = self._trials.filter(pc.field("study") == self._row["study"])
+        columns = (own[name].to_pylist() for name in ("trial_id", "state", "best_validation_loss"))
+        losses = {
+            trial_id: loss if state == COMPLETED and loss is not None else NO_LOSS
+            for trial_id, state, loss in sorted(zip(*columns, strict=True), key=lambda one: one[1] == COMPLETED)
+        }
+        try:
+            whole = spec.parse(self._row["spec_json"], where="the spec in the summary")
+            grid = axes.trials(whole, data_hash=self._row["data_hash"], train_rows=self._row["train_rows"])
+        except InputError:
+            return math.nan
+        plan = protocol.wanted(grid, whole.protocol, losses, target_after=whole.target_after)
+        stops = [planned.trial.stop_at_loss for planned in plan.trials if planned.phase == CONFIRM]
+        return math.nan if not stops or stops[0] is None else stops[0]
