@@ -5,6 +5,7 @@ the trial's spec, as a worker builds it, and given those weights.
 """
 
 import hashlib
+import itertools
 import json
 import os
 import sys
@@ -23,7 +24,7 @@ from cluster.report import table
 from cluster.stores import store_of
 from cluster.study import axes, protocol
 from cluster.study.spec import parse
-from cluster.summary import query
+from cluster.summary import experiments, query
 from cluster.summary.answers import losses
 from cluster.summary.store import Summary
 from cluster.summary.tables import CANCELLED, COMPLETED, DIVERGED, FAILED, LOST, STOPPED
@@ -113,7 +114,7 @@ def find(summary: Summary, study: str, prefix: str, *, data: str | None = None) 
         raise InputError(f"study {study!r} has no spec in {summary.uri}/studies: copy that folder there as well")
     folder, manifest = _data_set(specs, data)
     ended = query.trials(summary, study)
-    trials = _trials(specs, manifest, losses(ended), begun(query.studies(summary, study), ended))
+    trials = _trials(specs, manifest, ended, begun(query.studies(summary, study), ended))
     # An attempt that is an answer counts, even if another that was begun by mistake has ended since.
     rows = {row["trial_id"]: row for some in (query.latest, query.finished) for row in some(ended).to_pylist()}
     trial_id = _only(prefix, sorted({*trials, *rows}), f"`batchscope export {study} --summary {summary.uri}`", study)
@@ -173,19 +174,23 @@ def _data_set(specs: Sequence[Mapping[str, Any]], data: str | None) -> tuple[str
 
 
 def _trials(
-    specs: Sequence[Mapping[str, Any]], manifest: Manifest, losses: Mapping[str, float], confirming: Begun | None
+    specs: Sequence[Mapping[str, Any]], manifest: Manifest, ended: pa.Table, confirming: Begun | None
 ) -> dict[str, TrialSpec]:
     """The trials that all specs wanted that ran under the study's name, by `trial_id`.
 
     Confirmations stop at their spec's target, or at the one that those before them, `confirming`, began with.
     """
-    found: dict[str, TrialSpec] = {}
+    found, known = dict[str, TrialSpec](), losses(ended)
     for row in specs:
         spec = parse(row["spec_json"], where=f"the stored spec {row['spec_hash']} of study {row['study']}")
         grid = axes.trials(spec, data_hash=manifest.data_hash, train_rows=manifest.splits["train"].rows)
+        screened_on = experiments.screened_on(experiments.of_spec(ended, row))
         targets = [spec.target_after, *([confirming.or_same(spec.target_after)] if confirming else [])]
-        for target_after in targets:
-            plan = protocol.wanted(grid, spec.protocol, losses, target_after=target_after)
+        plans = (
+            protocol.may_have_wanted(grid, spec.protocol, known, screened_on=screened_on, target_after=target_after)
+            for target_after in targets
+        )
+        for plan in itertools.chain.from_iterable(plans):
             found |= {planned.trial.trial_id: planned.trial for planned in plan.trials}
     return found
 

@@ -25,6 +25,7 @@ class Study:
     """A study that can run: its data are there, its lanes fit, and `trials`, the grid of its axes, is known.
 
     `begun` are its confirmations where they have begun: they keep the target they began with, whatever the spec says.
+    `screened_on` are the seeds of the screen that it began with, when it was run before.
     """
 
     spec: StudySpec
@@ -33,6 +34,7 @@ class Study:
     placed: placement.Placement
     capacity: Capacity
     begun: Begun | None = None
+    screened_on: tuple[int, ...] = ()
 
     def plan(self, losses: Mapping[str, float]) -> protocol.Plan:
         """The trials it wants, given the losses so far, by trial_id."""
@@ -40,6 +42,7 @@ class Study:
             self.trials,
             self.spec.protocol,
             losses,
+            screened_on=self.screened_on,
             target_after=self.begun.or_same(self.spec.target_after) if self.begun else self.spec.target_after,
         )
 

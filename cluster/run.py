@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cluster.analysis.declared import begun
 from cluster.preflight import Study, sizes_of
@@ -17,7 +17,7 @@ from cluster.study import identity, memory, placement
 from cluster.study.at_once import RowsAtOnce
 from cluster.study.protocol import Plan
 from cluster.study.spec import ValidationLoss
-from cluster.summary import lease, query
+from cluster.summary import experiments, lease, query
 from cluster.summary.answers import answers, memory_model, micro_batches
 from cluster.summary.store import Summary, check_writable
 from trainer.errors import InputError
@@ -35,10 +35,10 @@ SECONDS_FOR_WORKERS = 15.0
 
 
 @contextlib.contextmanager
-def opened_summary(study: Study, say: Callable[[str], None]) -> Iterator[Summary]:
-    """The summary, proven writable and ours while inside; what a killed driver left is written as LOST.
+def opened_summary(study: Study, say: Callable[[str], None]) -> Iterator[tuple[Summary, Study]]:
+    """The summary, proven writable and ours while inside, and the study as it goes on from what is there.
 
-    `say` is told what is waited for.
+    What a killed driver left is written as LOST. `say` is told what is waited for.
 
     Raises:
         InputError: it cannot be written, another process runs this study, or the name belongs to another study.
@@ -48,23 +48,39 @@ def opened_summary(study: Study, say: Callable[[str], None]) -> Iterator[Summary
     summary = Summary(study.spec.summary)
     with only_driver(summary, study.spec.study, say):
         _check_name(study, summary)
-        plan = as_begun(study, summary).plan(answers(summary, study.spec.study, identity.spec_hash(study.spec)))
-        declare(study, summary, plan)
+        study = as_begun(study, summary)
+        declare(study, summary, study.plan(answers(summary, study.spec.study, identity.spec_hash(study.spec))))
         _write_lost(summary, study.spec.study, "the driver of the study went away before the trial ended")
         try:
-            yield summary
+            yield summary, study
         finally:
             # By now no lane is left that could write a row.
             _write_lost(summary, study.spec.study, "its lane went away before the trial ended")
 
 
 def as_begun(study: Study, summary: Summary) -> Study:
-    """The study with the target of its confirmations, where they have begun and stop there."""
-    if study.spec.protocol is None or not study.spec.protocol.stop_at_target:
-        return study
-    name = study.spec.study
-    specs = query.studies(summary, name)
-    return replace(study, begun=begun(specs, query.trials(summary, name)) if specs.num_rows else None)
+    """The study with what it began with: the seeds of its screen, and the target of its confirmations."""
+    stops = study.spec.protocol is not None and study.spec.protocol.stop_at_target
+    specs = query.studies(summary, study.spec.study)
+    trials = experiments.of_spec(query.trials(summary, study.spec.study), _spec_row(study))
+    return replace(
+        study,
+        screened_on=experiments.screened_on(trials),
+        begun=begun(specs, trials) if specs.num_rows and stops else None,
+    )
+
+
+def _spec_row(study: Study) -> dict[str, Any]:
+    """What a row of `studies` says of the spec itself."""
+    return {
+        "study": study.spec.study,
+        "spec_hash": identity.spec_hash(study.spec),
+        "spec_json": identity.canonical_json(study.spec),
+        "data": study.spec.data,
+        "data_hash": study.manifest.data_hash,
+        "task": study.spec.task,
+        "train_rows": study.manifest.splits["train"].rows,
+    }
 
 
 def declare(study: Study, summary: Summary, plan: Plan) -> None:
@@ -75,16 +91,10 @@ def declare(study: Study, summary: Summary, plan: Plan) -> None:
     known = {row["spec_hash"]: row["declared_at"] for row in query.studies(summary, study.spec.study).to_pylist()}
     summary.write_study(
         {
-            "study": study.spec.study,
-            "spec_hash": spec_hash,
-            "spec_json": identity.canonical_json(study.spec),
-            "data": study.spec.data,
-            "data_hash": study.manifest.data_hash,
-            "task": study.spec.task,
+            **_spec_row(study),
             "code_version": importlib.metadata.version("batchscope"),
             "started_at": now,
             "declared_at": known.get(spec_hash) or now,
-            "train_rows": study.manifest.splits["train"].rows,
             "baseline_loss": study.manifest.baseline_loss(),
             "trials": len(study.expected()) if plan.open else len(plan.trials),
             "target": target.validation_loss if isinstance(target, ValidationLoss) else None,

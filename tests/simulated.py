@@ -75,16 +75,19 @@ def spec_of(**changed: Any) -> StudySpec:
     return parse(json.dumps(whole | changed), where="simulated")
 
 
-def study(spec: StudySpec, world: World, *, declared_after: bool = False) -> Tables:
+def study(spec: StudySpec, world: World, *, declared_after: bool = False, screened_on: tuple[int, ...] = ()) -> Tables:
     """The three tables of a study whose answers are as `world` says; all of it ended.
 
-    `declared_after` says that the spec was declared when everything had ended.
+    `declared_after` says that the spec was declared when everything had ended; `screened_on`, that the study began with
+    a screen on other seeds.
     """
     grid = axes.trials(spec, data_hash=DATA_HASH, train_rows=ROWS)
     trials: list[dict[str, Any]] = []
     evaluations: list[dict[str, Any]] = []
     losses: dict[str, float] = {}
-    while missing := [one for one in _wanted(spec, grid, losses).trials if one.trial.trial_id not in losses]:
+    while missing := [
+        one for one in _wanted(spec, grid, losses, screened_on).trials if one.trial.trial_id not in losses
+    ]:
         for planned in missing:
             curve, state = list(_curve(planned.trial, world, spec)), _state(planned, world)
             if state != "COMPLETED":
@@ -109,8 +112,10 @@ def _state(planned: protocol.Planned, world: World) -> str:
     return world.ends.get((trial.global_batch, trial.seed), "COMPLETED") if confirms else "COMPLETED"
 
 
-def _wanted(spec: StudySpec, grid: tuple[TrialSpec, ...], losses: Mapping[str, float]) -> protocol.Plan:
-    return protocol.wanted(grid, spec.protocol, losses, target_after=spec.target_after)
+def _wanted(
+    spec: StudySpec, grid: tuple[TrialSpec, ...], losses: Mapping[str, float], screened_on: tuple[int, ...]
+) -> protocol.Plan:
+    return protocol.wanted(grid, spec.protocol, losses, screened_on=screened_on, target_after=spec.target_after)
 
 
 def _declared(spec: StudySpec, at: datetime) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def run_and_watch(
     from cluster import machines
     from cluster.cli.results import show_points, show_verdict
     from cluster.preflight import examine
-    from cluster.run import as_begun, opened_summary
+    from cluster.run import opened_summary
     from cluster.study import identity
     from cluster.summary.answers import answers
 
@@ -62,8 +62,7 @@ def run_and_watch(
     else:
         study = examine(spec, machines.cluster(address))
     status = 0
-    with opened_summary(study, lambda line: click.echo(line, err=True)) as summary:
-        study = as_begun(study, summary)
+    with opened_summary(study, lambda line: click.echo(line, err=True)) as (summary, study):
         losses = answers(summary, spec.study, identity.spec_hash(study.spec))
         plan = study.plan(losses)
         finished = [planned.trial for planned in plan.trials if planned.trial.trial_id in losses]
@@ -175,7 +174,18 @@ def headline(study: "Study", finished: int) -> str:
             f"seed{'s' * (study.spec.protocol.screen_seeds != 1)}), then confirmed on {len(study.spec.axes.seeds)} "
             "fresh seeds; more trials where a best rate is at an edge"
         )
+        moved = {seed: other for seed, other in _confirming(study).items() if seed != other}
+        lines += [
+            f"seed {seed} has screened learning rates in this study: seed {other} confirms in its place"
+            for seed, other in moved.items()
+        ]
     return "\n".join(lines + ([placed.note] if placed.note else []))
+
+
+def _confirming(study: "Study") -> dict[int, int]:
+    from cluster.study.protocol import confirming_seeds
+
+    return confirming_seeds(study.trials, study.screened_on)
 
 
 def _workers(study: "Study") -> str:

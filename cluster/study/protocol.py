@@ -8,14 +8,18 @@ cell (global batch, optimizer, dtype) and says nothing about a rate that it happ
               edge where there is one, else beyond the end that is nearer to the best.
     confirm   the best rate of each cell on the seeds of `axes.seeds`, the same for all cells and none of them used in
               the screen: the best of several rates looks better than it is on the seeds it was chosen by.
+
+More seeds are only more confirmations: the screen is on SCREEN_SEEDS. Older versions screened on the seeds after the
+last of `axes.seeds`; a study that began so keeps that screen, and where `axes.seeds` has come to include one of its
+seeds, the next free seed confirms in its place.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import count, groupby
 
-from cluster.study.rules import Protocol
+from cluster.study.rules import SCREEN_SEEDS, Protocol
 from trainer.trial import TrialSpec
 
 GRID, SCREEN, CONFIRM = PHASES = ("grid", "screen", "confirm")
@@ -23,6 +27,7 @@ GRID, SCREEN, CONFIRM = PHASES = ("grid", "screen", "confirm")
 # A loss for a trial that ended without one: it diverged, ran out of memory, or was stopped early.
 NO_LOSS = math.inf
 Cell = tuple[int, str, str]
+TargetAfter = Callable[[Sequence[float]], float | None]
 
 
 @dataclass(frozen=True)
@@ -46,16 +51,19 @@ def wanted(
     protocol: Protocol | None,
     losses: Mapping[str, float],
     *,
-    target_after: Callable[[Sequence[float]], float | None] = lambda best_losses: None,
+    screened_on: Collection[int] = (),
+    target_after: TargetAfter = lambda best_losses: None,
 ) -> Plan:
     """What a study wants whose axes span `grid`, with the best validation loss of each trial_id that has an answer.
 
-    A trial without an answer is missing in `losses`; one that ended without a loss has NO_LOSS there. `target_after`
-    gives the target from the lowest screen loss of each cell; confirmations end there if the protocol says so.
+    A trial without an answer is missing in `losses`; one that ended without a loss has NO_LOSS there. `screened_on` are
+    the seeds of the screen that the study began with, if it did. `target_after` gives the target from the lowest screen
+    loss of each cell; confirmations end there if the protocol says so.
     """
     if protocol is None:
         return Plan(tuple(Planned(trial, GRID) for trial in grid), open=False)
-    screened = _screen(grid, protocol)
+    on = _screen_seeds(protocol, screened_on)
+    screened = _screen(grid, on)
     for left in reversed(range(protocol.extensions + 1)):
         screen = tuple(Planned(trial, SCREEN) for trial in screened)
         if any(trial.trial_id not in losses for trial in screened):
@@ -64,7 +72,24 @@ def wanted(
             break
         screened += _one_more_rate(screened, losses)
     stop_at_loss = target_after(best_losses(screened, losses)) if protocol.stop_at_target else None
-    return Plan(screen + _confirm(grid, best_rates(screened, losses), stop_at_loss), open=False)
+    fresh = confirming_seeds(grid, {*on, *screened_on})
+    return Plan(screen + _confirm(grid, fresh, best_rates(screened, losses), stop_at_loss), open=False)
+
+
+def may_have_wanted(
+    grid: Sequence[TrialSpec],
+    protocol: Protocol | None,
+    losses: Mapping[str, float],
+    *,
+    screened_on: Collection[int],
+    target_after: TargetAfter,
+) -> Iterator[Plan]:
+    """The plans by which the trials of a summary came about: what is wanted now, then what older versions wanted.
+
+    With those the screen moved to other seeds when `axes.seeds` grew, so that any of `screened_on` may be its first.
+    """
+    for seeds in (screened_on, *((seed,) for seed in screened_on)):
+        yield wanted(grid, protocol, losses, screened_on=seeds, target_after=target_after)
 
 
 def expected(grid: Sequence[TrialSpec], protocol: Protocol | None) -> tuple[TrialSpec, ...]:
@@ -72,7 +97,9 @@ def expected(grid: Sequence[TrialSpec], protocol: Protocol | None) -> tuple[Tria
     if protocol is None:
         return tuple(grid)
     any_rates = {cell_of(trial): trial.learning_rate for trial in grid}
-    return (*_screen(grid, protocol), *(planned.trial for planned in _confirm(grid, any_rates, None)))
+    seeds = confirming_seeds(grid, SCREEN_SEEDS)
+    confirmed = (planned.trial for planned in _confirm(grid, seeds, any_rates, None))
+    return (*_screen(grid, _screen_seeds(protocol, ())), *confirmed)
 
 
 def best_rates(trials: Sequence[TrialSpec], losses: Mapping[str, float]) -> dict[Cell, float]:
@@ -92,21 +119,29 @@ def cell_of(trial: TrialSpec) -> Cell:
     return trial.global_batch, trial.optimizer, trial.dtype
 
 
-def _seeds(grid: Sequence[TrialSpec]) -> list[int]:
-    return list(dict.fromkeys(trial.seed for trial in grid))
+def confirming_seeds(grid: Sequence[TrialSpec], taken: Collection[int]) -> dict[int, int]:
+    """The seed that confirms for each seed of the axis: itself, or for one that is `taken` the next that is free."""
+    seeds = dict.fromkeys(trial.seed for trial in grid)
+    free = (seed for seed in count(max(seeds) + 1) if seed not in taken)
+    return {seed: next(free) if seed in taken else seed for seed in seeds}
 
 
-def _screen(grid: Sequence[TrialSpec], protocol: Protocol) -> list[TrialSpec]:
-    """The grid of the first seed, on seeds that no confirmation uses."""
-    seeds = _seeds(grid)
-    first = max(seeds) + 1
-    own = [trial for trial in grid if trial.seed == seeds[0]]
-    return [replace(trial, seed=first + number) for number in range(protocol.screen_seeds) for trial in own]
+def _screen_seeds(protocol: Protocol, screened_on: Collection[int]) -> range:
+    first = min(screened_on, default=SCREEN_SEEDS[0])
+    return range(first, first + protocol.screen_seeds)
 
 
-def _confirm(grid: Sequence[TrialSpec], rates: Mapping[Cell, float], stop_at_loss: float | None) -> tuple[Planned, ...]:
-    """The first seed of every cell, then the second of every cell, and so on."""
-    one_rate = dict.fromkeys((cell_of(trial), trial.seed) for trial in grid)
+def _screen(grid: Sequence[TrialSpec], seeds: Iterable[int]) -> list[TrialSpec]:
+    """The grid of one seed, on each of `seeds`."""
+    own = [trial for trial in grid if trial.seed == grid[0].seed]
+    return [replace(trial, seed=seed) for seed in seeds for trial in own]
+
+
+def _confirm(
+    grid: Sequence[TrialSpec], seeds: Mapping[int, int], rates: Mapping[Cell, float], stop_at_loss: float | None
+) -> tuple[Planned, ...]:
+    """The first seed of every cell, then the second of every cell, and so on; `seeds` are `confirming_seeds`."""
+    one_rate = dict.fromkeys((cell_of(trial), seeds[trial.seed]) for trial in grid)
     any_trial = {cell_of(trial): trial for trial in grid}
     return tuple(
         Planned(replace(any_trial[cell], learning_rate=rates[cell], seed=seed, stop_at_loss=stop_at_loss), CONFIRM)

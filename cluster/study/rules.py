@@ -7,6 +7,10 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAda
 from cluster.study import forms
 from cluster.study.reading import Strict
 
+# The seeds on which learning rates are screened, as many as are needed: none that `axes.seeds` may come to, so that
+# more seeds are only more confirmations.
+SCREEN_SEEDS = range(1_000_000, 1_000_010)
+
 Rate = Annotated[float, Field(gt=0)]
 Value = TypeVar("Value")
 Axis = Annotated[
@@ -81,7 +85,9 @@ class WarmUp(Strict):
 class Protocol(Strict):
     """The learning rate tuned inside each global batch, then confirmed on fresh seeds (`cluster.study.protocol`)."""
 
-    screen_seeds: int = Field(default=1, ge=1, le=10, description="a whole number of seeds from 1 to 10")
+    screen_seeds: int = Field(
+        default=1, ge=1, le=len(SCREEN_SEEDS), description=f"a whole number of seeds from 1 to {len(SCREEN_SEEDS)}"
+    )
     extensions: int = Field(default=2, ge=0, le=10, description="how often rates are added beyond an edge, 0 to 10")
     stop_early: bool = Field(
         default=False, description="true to stop rates that fall behind others of the same global batch"

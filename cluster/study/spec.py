@@ -25,7 +25,7 @@ from pydantic import (
 from cluster.study import forms, reading, rules, target
 from cluster.study.models import BuiltInModel, FactoryModel, chosen
 from cluster.study.reading import Strict
-from cluster.study.rules import Axis, HalfLife, Protocol, RateRule, Shuffle, WarmUp
+from cluster.study.rules import SCREEN_SEEDS, Axis, HalfLife, Protocol, RateRule, Shuffle, WarmUp
 from trainer.errors import InputError
 from trainer.trial import DTYPES, OPTIMIZERS, SCHEDULES, TASKS, WITH_BETA2, Duration
 
@@ -218,6 +218,16 @@ class StudySpec(Strict):
             raise ValueError(
                 "protocol.stop_early compares rates at equal examples, which a budget in seconds does not plan: give "
                 "the budget in epochs, or remove stop_early"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _seeds_of_the_screen(self) -> Self:
+        taken = next((seed for seed in self.axes.seeds if seed in SCREEN_SEEDS), None)
+        if self.protocol and taken is not None:
+            raise ValueError(
+                f"axes.seeds has {taken}, but protocol tunes the learning rate on the seeds {SCREEN_SEEDS[0]} to "
+                f"{SCREEN_SEEDS[-1]}, and confirms it on others: give other seeds, such as 0 to 4"
             )
         return self
 

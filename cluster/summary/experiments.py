@@ -19,7 +19,10 @@ from cluster.summary.tables import COMPLETED, TRIALS
 from trainer.errors import InputError
 
 # What `filled` and `newest` read of a trial.
-NEEDED = ("study", "trial_id", "state", "global_batch", "best_validation_loss", "phase", "spec_hash", *COLUMNS)
+NEEDED = (
+    *("study", "trial_id", "state", "started_at", "global_batch", "seed", "best_validation_loss", "phase", "spec_hash"),
+    *COLUMNS,
+)
 
 Row = Mapping[str, Any]
 
@@ -55,7 +58,30 @@ def newest(trials: pa.Table, specs: pa.Table) -> pa.Table:
         newest_spec = asked.get(row["study"])
         return newest_spec is None or newest_spec.agrees(row)
 
-    return trials.filter(pa.array([is_asked(row) for row in trials.select(NEEDED).to_pylist()], pa.bool_()))
+    return _to_first_target(trials.filter(pa.array(list(map(is_asked, trials.select(NEEDED).to_pylist())), pa.bool_())))
+
+
+def of_spec(trials: pa.Table, row: Row) -> pa.Table:
+    """The trials of one study that are of the experiment that a spec asks for, given as its row of `studies`."""
+    asked = _Asked(row, trials)
+    agree = [asked.agrees(trial) for trial in trials.select(NEEDED).to_pylist()]
+    return _to_first_target(trials.filter(pa.array(agree, pa.bool_())))
+
+
+def _to_first_target(trials: pa.Table) -> pa.Table:
+    """The trials without the confirmations that stop at another target than the first confirmation of their study did.
+
+    A target that was declared after the confirmations began decides nothing (`cluster.analysis.declared`), so that
+    they all stop at one; only older versions began further ones that stop at another.
+    """
+    stopping = trials.filter((pc.field("phase") == CONFIRM) & pc.field("stop_at_loss").is_valid())
+    order = stopping.sort_by([("started_at", "descending")]).select(["study", "stop_at_loss"]).to_pylist()
+    first = {row["study"]: row["stop_at_loss"] for row in order}
+    kept = [
+        row["phase"] != CONFIRM or row["stop_at_loss"] in (None, first.get(row["study"]))
+        for row in trials.select(["study", "phase", "stop_at_loss"]).to_pylist()
+    ]
+    return trials.filter(pa.array(kept, pa.bool_()))
 
 
 def screened_on(trials: pa.Table) -> tuple[int, ...]:
@@ -63,12 +89,21 @@ def screened_on(trials: pa.Table) -> tuple[int, ...]:
     return tuple(sorted(set(trials.filter(pc.field("phase") == protocol.SCREEN)["seed"].to_pylist())))
 
 
+def _keys(spec_json: str | None) -> Mapping[str, Any] | None:
+    try:
+        keys: Mapping[str, Any] = json.loads(spec_json or "null")
+        experiment.of_spec(keys, 1, None)
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return None
+    return keys
+
+
 class _Asked:
     """What a spec (a row of `studies`) asks of its trials; nothing, where it cannot be read."""
 
     def __init__(self, row: Row, trials: pa.Table) -> None:
         self._row, self._trials = row, trials
-        self._spec: Mapping[str, Any] | None = json.loads(row["spec_json"]) if row["spec_json"] else None
+        self._spec = _keys(row["spec_json"])
         self._at_batch: dict[int, dict[str, Any]] = {}
 
     def values(self, row: Row) -> dict[str, Any]:
@@ -81,7 +116,7 @@ class _Asked:
         return {**self._values(row["global_batch"]), "stop_at_loss": stop_at_loss}
 
     def agrees(self, row: Row) -> bool:
-        """Whether this spec, were it to ask for a trial of this point and seed, would ask for this very trial."""
+        """Whether a trial is one that this spec would ask for at that point and seed, whatever target stops it."""
         if self._spec is None or row["budget"] is None:
             return True
         mine = self._values(row["global_batch"])
@@ -89,7 +124,8 @@ class _Asked:
             # It does not list the batch size any more.
             mine = {**mine, "budget": row["budget"]}
         same = all(row[name] == value for name, value in mine.items())
-        return same and (row["phase"] != CONFIRM or row["stop_at_loss"] == self.stop_at_loss)
+        stops = bool((self._spec.get("protocol") or {}).get("stop_at_target"))
+        return same and (row["phase"] != CONFIRM or (row["stop_at_loss"] is not None) == stops)
 
     def _values(self, global_batch: int) -> dict[str, Any]:
         assert self._spec is not None
@@ -111,17 +147,24 @@ class _Asked:
 
     def _automatic(self) -> float:
         """The automatic target: what the driver made of the screen, made of it again."""
-        own = self._trials.filter(pc.field("study") == self._row["study"])
-        columns = (own[name].to_pylist() for name in ("trial_id", "state", "best_validation_loss"))
-        losses = {
-            trial_id: loss if state == COMPLETED and loss is not None else NO_LOSS
-            for trial_id, state, loss in sorted(zip(*columns, strict=True), key=lambda one: one[1] == COMPLETED)
-        }
+        own = self._trials.filter(pc.field("study") == self._row["study"]).select(NEEDED).to_pylist()
+        losses = {row["trial_id"]: NO_LOSS for row in own}
+        for row in own:
+            if row["state"] == COMPLETED and row["best_validation_loss"] is not None:
+                losses[row["trial_id"]] = row["best_validation_loss"]
+        screened = sorted({row["seed"] for row in own if row["phase"] == protocol.SCREEN and self.agrees(row)})
         try:
             whole = spec.parse(self._row["spec_json"], where="the spec in the summary")
             grid = axes.trials(whole, data_hash=self._row["data_hash"], train_rows=self._row["train_rows"])
         except InputError:
             return math.nan
-        plan = protocol.wanted(grid, whole.protocol, losses, target_after=whole.target_after)
-        stops = [planned.trial.stop_at_loss for planned in plan.trials if planned.phase == CONFIRM]
-        return math.nan if not stops or stops[0] is None else stops[0]
+        plans = protocol.may_have_wanted(
+            grid, whole.protocol, losses, screened_on=screened, target_after=whole.target_after
+        )
+        stops = [
+            {planned.trial.trial_id: planned.trial.stop_at_loss for planned in plan.trials if planned.phase == CONFIRM}
+            for plan in plans
+        ]
+        # That by which there are confirmations, or else that by which there will be.
+        found = next((stop for stop in stops if stop.keys() & losses.keys()), stops[0])
+        return next((loss for loss in found.values() if loss is not None), math.nan)

@@ -15,6 +15,7 @@ from cluster.report.verdict import sentences, warnings
 from cluster.report.verdict_table import to_json
 from cluster.run import as_begun
 from cluster.study import axes, protocol
+from cluster.study.identity import spec_hash
 from cluster.study.spec import StudySpec
 from cluster.summary.answers import losses
 from tests.simulated import ROWS, Tables, World, spec_of, study
@@ -23,6 +24,7 @@ from tests.stored import changed, store
 STEADY = World(run_deviation=0.005)
 WIDE = World(run_deviation=0.005, floors={16: 0.83, 512: 0.95})
 AUTO: dict[str, Any] = {"target": "auto", "margin": {"validation_loss": 0.05}}
+MANIFEST = Mock(data_hash="d" * 16, splits={"train": Mock(rows=ROWS)})
 SEVEN = {**spec_of().axes.model_dump(), "seeds": 7}
 
 
@@ -94,7 +96,7 @@ def test_the_spec_of_the_first_confirmation_is_the_one_that_counts() -> None:
     studies, trials, evaluations = study(spec, WIDE)
     both = pa.concat_tables([studies, study(other, WIDE)[0]])
     # Both were declared before; without a hash in the rows the newer one is taken.
-    assert judge(both, trials, evaluations).declared.margin == 0.3
+    assert judge(both, changed(trials, spec_hash=None), evaluations).declared.margin == 0.3
     named = changed(trials, spec_hash=studies["spec_hash"][0].as_py())
     verdict = judge(both, named, evaluations)
     assert (verdict.declared.margin, verdict.declared.margin_late) == (0.05, True)
@@ -107,7 +109,7 @@ def test_confirmations_that_have_begun_go_on_to_the_target_they_began_with(late:
     summary = store(tmp_path, tables)
     spec = spec_of(**stopping | late)
     grid = axes.trials(spec, data_hash="d" * 16, train_rows=ROWS)
-    changed_spec = Study(spec=spec, manifest=Mock(), trials=grid, placed=Mock(), capacity=Mock())
+    changed_spec = Study(spec=spec, manifest=MANIFEST, trials=grid, placed=Mock(), capacity=Mock())
     known = losses(tables[1])
     plan = as_begun(changed_spec, summary).plan(known)
     assert not plan.open
@@ -125,6 +127,8 @@ def test_confirmations_that_have_begun_go_on_to_the_target_they_began_with(late:
 def test_seeds_added_after_a_look_are_a_caution_everywhere(tmp_path: Any) -> None:
     few, more = spec_of(), spec_of(axes=SEVEN)
     _, trials, evaluations = study(more, STEADY)
+    hashes = [spec_hash(more if seed in (5, 6) else few) for seed in trials["seed"].to_pylist()]
+    trials = changed(trials, spec_hash=hashes)
     tables = declared_later((study(few, STEADY)[0], trials, evaluations), more)
     verdict, group = judged(tables)
     assert verdict.declared.seeds_late == (5, 6)

@@ -18,8 +18,9 @@ from cluster.cli.results import command
 from cluster.report.page.page import page
 from cluster.report.serve.app import application
 from cluster.report.serve.guard import Rules, host_headers
+from cluster.study import identity
 from cluster.study.experiment import COLUMNS
-from cluster.summary import query
+from cluster.summary import experiments, query
 from cluster.summary.store import Summary
 from cluster.summary.tables import STUDIES
 from tests import simulated
@@ -33,11 +34,12 @@ def spec(**changed: Any) -> Any:
     return spec_of(**{"axes": AXES, "budget": {"epochs": 10}, **changed})
 
 
-def written(summary: Summary, *specs: Any, with_columns: bool = True) -> Summary:
+def written(summary: Summary, *specs: Any, with_columns: bool = True, screened_on: tuple[int, ...] = ()) -> Summary:
     """One study of simulated trials, run under each spec in turn, a day apart."""
-    known: set[str] = set()
-    for day, one in enumerate(specs):
-        studies, trials, evaluations = (table.to_pylist() for table in simulated.study(one, World()))
+    known = set(query.trials(summary)["trial_id"].to_pylist())
+    for day, one in enumerate(specs, start=bool(known)):
+        tables = simulated.study(one, World(), screened_on=screened_on)
+        studies, trials, evaluations = (table.to_pylist() for table in tables)
         later = timedelta(days=day)
         for row in studies:
             summary.write_study({**row, "started_at": row["started_at"] + later, "trials": len(trials)})
@@ -176,3 +178,24 @@ def test_rows_without_a_spec_are_kept_together() -> None:
     _, trials, _ = simulated.study(spec(), World())
     bare = trials.set_column(trials.schema.get_field_index("budget"), "budget", pa.nulls(len(trials), pa.string()))
     assert query.newest(bare, STUDIES.empty_table()).equals(bare)
+
+
+@pytest.mark.parametrize("stop", [{}, {"target": "auto", "protocol": {"stop_at_target": True}}])
+def test_the_screen_that_a_study_began_with_is_found_and_its_runs_count(stop: dict[str, Any], tmp_path: Path) -> None:
+    more = spec(axes=AXES | {"seeds": 5}, **stop)
+    summary = written(Summary(str(tmp_path / "s")), spec(**stop), with_columns=False, screened_on=(3,))
+    [began] = query.studies(summary).to_pylist()
+    asked = began | {"spec_json": identity.canonical_json(more), "spec_hash": identity.spec_hash(more)}
+    found = experiments.screened_on(experiments.of_spec(query.trials(summary), asked))
+    assert found == (3,)
+    assert experiments.screened_on(experiments.of_spec(query.trials(summary), asked | _budget_of(20))) == ()
+    written(summary, more, screened_on=found)
+    tables = query.studies(summary), query.trials(summary), query.evaluations(summary)
+    [group] = judge(*tables).groups
+    assert [cell.completed for cell in group.cells] == [5, 5]
+    assert tables[1].filter(pa.compute.field("phase") == "screen").num_rows == 6
+    assert {row["seeds"] for row in query.points(tables[1]).to_pylist()} == {1, 5}
+
+
+def _budget_of(epochs: int) -> dict[str, str]:
+    return {"spec_json": identity.canonical_json(spec(budget={"epochs": epochs}))}

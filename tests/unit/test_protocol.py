@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cluster.study import axes, protocol
 from cluster.study.protocol import CONFIRM, GRID, SCREEN, Plan
-from cluster.study.rules import Protocol
+from cluster.study.rules import SCREEN_SEEDS, Protocol
 from cluster.study.spec import StudySpec, parse
 from trainer.errors import InputError
 from trainer.trial import TrialSpec
@@ -34,11 +34,13 @@ def grid_of(one: StudySpec) -> tuple[TrialSpec, ...]:
     return axes.trials(one, data_hash="d" * 16, train_rows=1000)
 
 
-def played(one: StudySpec, loss: Callable[[TrialSpec], float]) -> tuple[Plan, dict[str, float]]:
+def played(
+    one: StudySpec, loss: Callable[[TrialSpec], float], screened_on: tuple[int, ...] = ()
+) -> tuple[Plan, dict[str, float]]:
     """The plan at the end, when each trial that is wanted gets its loss in turn."""
     grid, losses = grid_of(one), dict[str, float]()
     while True:
-        plan = protocol.wanted(grid, one.protocol, losses)
+        plan = protocol.wanted(grid, one.protocol, losses, screened_on=screened_on)
         missing = [planned.trial for planned in plan.trials if planned.trial.trial_id not in losses]
         if not missing:
             return plan, losses
@@ -67,7 +69,7 @@ def test_the_screen_comes_first_on_seeds_of_its_own() -> None:
     plan = protocol.wanted(grid_of(one), one.protocol, {})
     assert plan.open
     assert len(of_phase(plan, SCREEN)) == len(plan.trials) == len(BATCHES) * POINTS
-    assert {trial.seed for trial in of_phase(plan, SCREEN)} == {SEEDS}
+    assert {trial.seed for trial in of_phase(plan, SCREEN)} == {SCREEN_SEEDS[0]}
 
 
 def test_the_best_rate_of_each_batch_is_confirmed_on_fresh_paired_seeds() -> None:
@@ -115,7 +117,7 @@ def test_a_rate_that_diverged_on_one_screen_seed_is_not_the_best() -> None:
     worse = best_at({8: rates[2], 64: axes.rates(one.axes.learning_rate, 64)[2]})
 
     def loss(trial: TrialSpec) -> float:
-        return math.inf if (trial.learning_rate, trial.seed) == (rates[2], SEEDS + 1) else worse(trial)
+        return math.inf if (trial.learning_rate, trial.seed) == (rates[2], SCREEN_SEEDS[1]) else worse(trial)
 
     plan, _ = played(one, loss)
     assert {t.learning_rate for t in of_phase(plan, CONFIRM) if t.global_batch == 8} <= {rates[1], rates[3]}
@@ -162,3 +164,32 @@ def test_a_study_without_a_protocol_keeps_its_identity() -> None:
     assert "protocol" not in identity.canonical_json(spec(protocol=None))
     assert identity.spec_hash(spec()) != identity.spec_hash(spec(protocol=None))
     assert Protocol() == spec().protocol
+
+
+def test_more_seeds_leave_the_screen_where_it_was_and_only_confirm_more() -> None:
+    three, five = spec(), spec(axes=AXES | {"seeds": SEEDS + 2})
+    middle = best_at({batch: axes.rates(three.axes.learning_rate, batch)[POINTS // 2] for batch in BATCHES})
+    (before, _), (after, _) = played(three, middle), played(five, middle)
+    assert of_phase(after, SCREEN) == of_phase(before, SCREEN)
+    further = set(of_phase(after, CONFIRM)) - set(of_phase(before, CONFIRM))
+    assert {(trial.global_batch, trial.seed) for trial in further} == {(b, s) for b in BATCHES for s in (3, 4)}
+    assert set(of_phase(before, CONFIRM)) <= set(of_phase(after, CONFIRM))
+
+
+def test_a_screen_on_other_seeds_is_kept_and_none_of_its_seeds_confirms() -> None:
+    one = spec(axes=AXES | {"seeds": 5})
+    middle = best_at({batch: axes.rates(one.axes.learning_rate, batch)[POINTS // 2] for batch in BATCHES})
+    # As versions before this one screened three seeds, and then five.
+    for screened_on in ((3,), (3, 5)):
+        plan, _ = played(one, middle, screened_on=screened_on)
+        assert {trial.seed for trial in of_phase(plan, SCREEN)} == {3}
+        confirmed = [trial.seed for trial in of_phase(plan, CONFIRM) if trial.global_batch == 8]
+        assert confirmed == [0, 1, 2, 5 if screened_on == (3,) else 6, 4]
+
+
+def test_the_seeds_of_the_screen_are_refused_on_the_axis() -> None:
+    taken = SCREEN_SEEDS[3]
+    with pytest.raises(InputError, match=rf"axes.seeds has {taken}, .* {SCREEN_SEEDS[0]} to {SCREEN_SEEDS[-1]}"):
+        spec(axes=AXES | {"seeds": [0, taken]})
+    assert spec(axes=AXES | {"seeds": [0, taken]}, protocol=None).axes.seeds == (0, taken)
+    assert spec(axes=AXES | {"seeds": [SCREEN_SEEDS[-1] + 1]})
