@@ -19,6 +19,7 @@ from cluster.analysis.asked import specs_of
 from cluster.analysis.caveats import Caveat, Evidence, caveats
 from cluster.analysis.cells import Cell, cells_of
 from cluster.analysis.declared import Declared, declared
+from cluster.analysis.failures import Failures, failures
 from cluster.analysis.paired import Interval, interval
 from cluster.analysis.pareto import B20, Knee
 from cluster.analysis.quality import Quality, compare, more_seeds
@@ -115,6 +116,7 @@ class Verdict:
     schema_version: int
     study: str
     declared: Declared
+    failures: Failures
     groups: tuple[GroupVerdict, ...]
 
 
@@ -132,6 +134,7 @@ def judge(studies: pa.Table, trials: pa.Table, evaluations: pa.Table) -> Verdict
         schema_version=SCHEMA_VERSION,
         study=studies["study"][-1].as_py(),
         declared=known,
+        failures=failures(trials, studies["trials"][-1].as_py()),
         groups=tuple(_group(tuple(of_one), known) for _, of_one in groups),
     )
 

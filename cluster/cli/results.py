@@ -104,7 +104,9 @@ def show_points(
     shape: "Shape | None" = None,
 ) -> None:
     """Print or write the points of a study, or of all, and what they add up to."""
+    from cluster.analysis.failures import failures
     from cluster.report import table
+    from cluster.report.failed import sentence
     from cluster.summary import query
 
     asked = query.asked(summary, study) if study is not None else None
@@ -128,6 +130,7 @@ def show_points(
         counts = query.states(newest)
         earlier = query.states(trials)["trials"] - counts["trials"]
         lines = [table.progress_line(counts, asked, earlier=earlier)]
+        lines += filter(None, [sentence(failures(newest, asked))])
     of_newest = points if newest.num_rows == trials.num_rows else query.points(newest, by=by, where=condition)
     for row in query.lowest(query.judged(of_newest)).to_pylist():
         line = table.lowest_line(row, by or query.POINT)

@@ -15,6 +15,7 @@ import ray.train
 from cluster.lanes.board import Beat, Job
 from cluster.lanes.station import this_station
 from cluster.stores import store_of
+from trainer.cause import cause
 from trainer.report import State
 from trainer.trial import TrialSpec
 
@@ -115,7 +116,7 @@ def failure_of(problem: BaseException, *, workers: int) -> Failure | None:
 
     if isinstance(problem, NotTheSameUpdateError):
         return Failure(state=State.FAILED, error=str(problem), refused=True)
-    text = f"{type(problem).__name__}: {problem}".split("\n", 1)[0][:500]
+    text = cause(problem)
     if memory.is_exhausted(problem):
         # What is to be told must not fail for want of memory too.
         memory.lift_limit()

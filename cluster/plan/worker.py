@@ -17,6 +17,7 @@ from cluster.plan import cuts
 from cluster.plan.cuts import Ints
 from cluster.plan.seen import First, Kind, Seen, Timed
 from cluster.stores import store_of
+from trainer.cause import cause
 from trainer.trial import TrialSpec
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def run(task: Task, answer: "Connection") -> None:
     try:
         answer.send(_seen(task, answer.send))
     except Exception as problem:  # noqa: BLE001 - said by the process that started this one
-        answer.send(f"{type(problem).__name__}: {problem}".split("\n", 1)[0][:500])
+        answer.send(cause(problem))
 
 
 def _seen(task: Task, tell: Callable[[float], None]) -> Seen:

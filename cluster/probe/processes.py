@@ -23,6 +23,7 @@ from typing import Any
 
 from cluster.probe.worker import LaneLayout, Worker
 from trainer import memory
+from trainer.cause import cause
 from trainer.report import State
 
 # For an answer; and for the other workers' words, once one has failed.
@@ -187,8 +188,9 @@ def _answered(pipe: Connection, question: Callable[..., Any], *arguments: Any) -
         # To say so takes memory too.
         memory.lift_limit()
         state = State.OUT_OF_MEMORY if memory.is_exhausted(problem) else State.FAILED
-        said = _sign(str(problem)) or str(problem).split("\n", 1)[0]
-        pipe.send(_Failure(state, f"{type(problem).__name__}: {said}"[:LONGEST_ERROR]))
+        sign = _sign(str(problem))
+        said = f"{type(problem).__name__}: {sign}" if sign else cause(problem)
+        pipe.send(_Failure(state, said[:LONGEST_ERROR]))
         return False
     pipe.send(answer)
     return True

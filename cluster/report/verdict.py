@@ -10,6 +10,7 @@ from cluster.analysis.cells import missing_text
 from cluster.analysis.counted import counted
 from cluster.analysis.quality import Quality
 from cluster.analysis.verdict import Arm, CellVerdict, First, GroupVerdict, Verdict
+from cluster.report.failed import sentence
 
 _NOUN = {"seconds": "time", "usd": "money", "updates": "updates", "examples": "examples"}
 
@@ -21,6 +22,8 @@ def sentences(verdict: Verdict) -> list[str]:
         if len(verdict.groups) > 1:
             lines.append(f"{group.optimizer}, {group.dtype}:")
         lines += list(_group(verdict, group))
+    if failed := sentence(verdict.failures):
+        lines.append(failed)
     return lines or ["Nothing can be said yet: no trial has ended."]
 
 

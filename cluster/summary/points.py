@@ -30,7 +30,12 @@ QUALITY = (
 WORK = ("seconds_training", "examples_per_second", "updates", "examples", "epochs")
 # What `points` needs of trials: reading these takes a third of the time.
 NEEDED = tuple(
-    dict.fromkeys(("study", "trial_id", "attempt", "state", "started_at", *AXES, *QUALITY, *WORK, *experiments.NEEDED))
+    dict.fromkeys(
+        (
+            *("study", "trial_id", "attempt", "state", "error", "micro_batch_next", "started_at"),
+            *(*AXES, *QUALITY, *WORK, *experiments.NEEDED),
+        )
+    )
 )
 # Points of one place are never pooled across these.
 APART = ("phase", *COLUMNS)

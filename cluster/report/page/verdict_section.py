@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from cluster.analysis.counted import counted
+from cluster.analysis.failures import NONE
 from cluster.analysis.verdict import CellVerdict, GroupVerdict
 from cluster.report import verdict as words
 from cluster.report import verdict_table
+from cluster.report.failed import sentence
 from cluster.report.page.facts import Facts, Group
 from cluster.report.page.markup import Markup, join, tag
 from cluster.report.page.scales import value_text
@@ -19,7 +21,9 @@ _CLASS = {"worse": "bad", "better": "good", "equivalent": "good"}
 
 def section(facts: Facts) -> Markup:
     """The section; a heading over each group where there are several."""
-    parts = [_group(facts, group) for group in facts.groups]
+    failed = sentence(facts.verdict.failures)
+    parts = [tag("p", failed, class_="lead" if not facts.groups else "failed")] if failed else []
+    parts += [_group(facts, group) for group in facts.groups]
     if not parts:
         parts = [tag("p", words.sentences(facts.verdict)[0], class_="lead")]
     return tag("section", tag("h2", "Verdict"), *parts, id="verdict")
@@ -27,7 +31,8 @@ def section(facts: Facts) -> Markup:
 
 def warnings(facts: Facts) -> Markup:
     """What cannot be concluded, and what weakens the rest, with the number of trials that caused it."""
-    lines = [f"cannot say: {one.text}" for group in facts.verdict.groups for one in group.cannot]
+    lines = list(filter(None, [sentence(facts.verdict.failures)]))
+    lines += [f"cannot say: {one.text}" for group in facts.verdict.groups for one in group.cannot]
     for group in facts.verdict.groups:
         for one in group.caveats:
             count = len(set(one.trials))
@@ -37,7 +42,8 @@ def warnings(facts: Facts) -> Markup:
 
 
 def _group(facts: Facts, group: Group) -> Markup:
-    alone = replace(facts.verdict, groups=(group.verdict,))
+    # What failed is said above all groups.
+    alone = replace(facts.verdict, groups=(group.verdict,), failures=NONE)
     lead, *others = [_whole(line) for line in (*_undecided(facts, group), *words.sentences(alone))]
     heading = [tag("h3", group.suffix.strip("-").replace("-", ", "))] if group.suffix else []
     said = [tag("p", lead, class_="lead"), tag("ul", *(tag("li", line) for line in others), class_="said")]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cluster.report import table
+from cluster.report.failed import sentence
 from cluster.report.serve.answers import JSON, Body
 from cluster.report.serve.progress import Progress
 from cluster.report.serve.reading import Listing, StudyTables
@@ -56,6 +57,7 @@ def _progress(progress: Progress) -> dict[str, Any]:
         "cost_usd": progress.cost_usd,
         "running_usd": progress.running_usd,
         "unpriced_attempts": progress.unpriced,
+        "why_failed": sentence(progress.failures) or None,
     }
 
 

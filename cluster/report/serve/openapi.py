@@ -171,6 +171,7 @@ _PROGRESS = {
     "cost_usd": _or_null(_NUMBER),
     "running_usd": _or_null(_NUMBER),
     "unpriced_attempts": _COUNT,
+    "why_failed": _or_null(_TEXT),
 }
 _LISTED = {
     "study": _TEXT,

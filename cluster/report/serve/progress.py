@@ -12,7 +12,9 @@ from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from cluster.analysis.failures import Failures, failures
 from cluster.study.forms import FULL
 from cluster.study.spec import StudySpec, parse
 from cluster.summary import query
@@ -47,7 +49,7 @@ class Progress:
 
     They are those of the experiment that the newest spec asks for (`query.newest`).
 
-    `done` need no further attempt, or failed.
+    `done` need no further attempt, or failed; `failures` says how many did, and why.
 
     `cost_usd` is of all attempts that ended, `running_usd` an estimate for those that run, at what a worker's second
     has cost so far; None where no attempt has a known price. `unpriced` attempts are in neither.
@@ -56,6 +58,7 @@ class Progress:
     study: str
     asked: int | None
     done: int
+    failures: Failures
     states: Mapping[str, int]
     running: Sequence[Running]
     cost_usd: float | None
@@ -87,8 +90,9 @@ def progress(
     """
     newest = specs.to_pylist()[-1] if specs.num_rows else None
     runs = {row["trial_id"] for row in begun}
-    latest = query.latest(query.newest(trials, specs)).select(["trial_id", "state", "micro_batch_next"]).to_pylist()
-    still = [row for row in latest if row["trial_id"] not in runs]
+    asked_now = query.newest(trials, specs)
+    at_rest = asked_now.filter(pc.invert(pc.is_in(asked_now["trial_id"], pa.array(sorted(runs), pa.string()))))
+    still = query.latest(at_rest).select(["state", "micro_batch_next"]).to_pylist()
     counts = Counter(row["state"] for row in still)
     last = _last_evaluations(evaluations, runs)
     spec = _spec(newest)
@@ -99,6 +103,7 @@ def progress(
         asked=newest["trials"] if newest else None,
         # One that ran out of memory goes on in smaller micro-batches, where there are any.
         done=sum(row["state"] not in LEFT and row["micro_batch_next"] is None for row in still),
+        failures=failures(at_rest, newest["trials"] if newest else None),
         states={state: counts[state] for state in STATES},
         running=[
             _running(row, last.get(row["trial_id"], {}), _planned(spec, newest, row["global_batch"]))
@@ -123,7 +128,7 @@ def _running(row: Mapping[str, Any], last: Mapping[str, Any], planned: int | Non
 def _last_evaluations(evaluations: pa.Table, trial_ids: set[str]) -> dict[str, dict[str, Any]]:
     """The last evaluation of each of the trials, of the newest attempt that has one."""
     columns = evaluations.select(["trial_id", "update", "attempt", "validation_loss"])
-    rows = columns.filter(pa.compute.is_in(columns["trial_id"], pa.array(sorted(trial_ids), pa.string()))).to_pylist()
+    rows = columns.filter(pc.is_in(columns["trial_id"], pa.array(sorted(trial_ids), pa.string()))).to_pylist()
     return {row["trial_id"]: row for row in sorted(rows, key=lambda row: (row["attempt"], row["update"]))}
 
 

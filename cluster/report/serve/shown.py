@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from cluster.report.failed import sentence
 from cluster.report.page import palette
 from cluster.report.serve.progress import LEFT, Progress, Running
 from cluster.report.serve.reading import Listing
@@ -30,6 +31,7 @@ td:last-child{white-space:nowrap}
 .number{text-align:right}
 progress{accent-color:var(--accent);display:block;width:100%}
 p{color:var(--soft);font-size:14px}
+.failed{color:var(--ink);margin:4px 0 0;max-width:40ch;overflow-wrap:anywhere}
 :focus-visible{outline:3px solid var(--accent);outline-offset:2px}
 """
 # As a study's page: it reloads while it is seen, and only as long as its reader wants.
@@ -77,7 +79,7 @@ def _running(one: Running) -> str:
 def counted(progress: Progress) -> list[str]:
     """The trials of a study, by what became of them."""
     of = f" of {progress.asked}" if progress.asked is not None else ""
-    parts = [f"{progress.done}{of} trials done"]
+    parts = [f"{progress.done - progress.failures.failed}{of} trials done"]
     if progress.running:
         parts.append(f"{len(progress.running)} under way")
     if progress.waiting:
@@ -156,7 +158,10 @@ def _row(row: dict[str, Any], progress: Progress) -> str:
     name = html.escape(row["study"])
     bar = ""
     if progress.asked:
-        bar = f'<progress max="{progress.asked}" value="{progress.done}" aria-label="{name}"></progress>'
+        answered = progress.done - progress.failures.failed
+        bar = f'<progress max="{progress.asked}" value="{answered}" aria-label="{name}"></progress>'
+    if failed := sentence(progress.failures):
+        bar += f'<p class="failed">{html.escape(failed)}</p>'
     loss = row["lowest_validation_loss_mean"]
     started = row["started_at"]
     cells = [

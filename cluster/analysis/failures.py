@@ -1,0 +1,55 @@
+"""What failed in a study, and why: the trials that ended without an answer, grouped by their cause. Pure."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cluster.summary import query
+from cluster.summary.tables import FAILED, OUT_OF_MEMORY
+
+# Of two trials that failed alike the measured values differ, and the place is the same.
+_VALUE = re.compile(r"[-+]?\b\d[\w.+-]*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cause:
+    """The error of one trial, and how many trials failed like it."""
+
+    text: str
+    trials: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failures:
+    """How many of a study's `trials` failed, those that were asked for and have not ended included; why, most first."""
+
+    failed: int
+    trials: int
+    causes: tuple[Cause, ...]
+
+
+NONE = Failures(failed=0, trials=0, causes=())
+
+
+def failures(trials: pa.Table, asked: int | None) -> Failures:
+    """The failures among the trials of one study that asks for `asked` trials."""
+    latest = query.latest(trials)
+    goes_on = pc.field("micro_batch_next").is_valid()
+    rows = latest.filter(pc.field("state").isin((FAILED, OUT_OF_MEMORY)) & ~goes_on).to_pylist()
+    texts = [row["error"] or f"{row['state']} without a recorded error" for row in rows]
+    kinds = Counter(map(_kind, texts))
+    alike = {_kind(text): text for text in sorted(texts, reverse=True)}
+    causes = [Cause(text=alike[kind], trials=count) for kind, count in kinds.items()]
+    return Failures(
+        failed=len(texts),
+        trials=max(asked or 0, len(latest)),
+        causes=tuple(sorted(causes, key=lambda cause: (-cause.trials, cause.text))),
+    )
+
+
+def _kind(error: str) -> str:
+    words, opening, place = error.rpartition(" (")
+    return _VALUE.sub("#", words) + opening + place if opening else _VALUE.sub("#", error)

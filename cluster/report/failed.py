@@ -1,0 +1,32 @@
+"""What failed in a study, in one sentence."""
+
+from cluster.analysis.failures import Cause, Failures
+from cluster.report.table import plain
+
+MOST_CAUSES, MOST_CHARACTERS = 3, 240
+
+
+def sentence(failures: Failures) -> str:
+    """How many trials failed, and with what; empty where none did."""
+    if not failures.failed:
+        return ""
+    if failures.failed == failures.trials:
+        who = f"All {failures.trials} trials" if failures.trials > 1 else "The only trial"
+    else:
+        who = f"{failures.failed} of {failures.trials} trials"
+    if len(failures.causes) == 1:
+        alike = {1: "", 2: ", both"}.get(failures.failed, ", all")
+        return f"{who} failed{alike} with: {_short(failures.causes[0])}"
+    named = [f"{cause.trials} with: {_short(cause)}" for cause in failures.causes[:MOST_CAUSES]]
+    others = sum(cause.trials for cause in failures.causes[MOST_CAUSES:])
+    return f"{who} failed: {'; '.join(named)}{f'; {others} with other errors' if others else ''}"
+
+
+def _short(cause: Cause) -> str:
+    """The first words of an error, and its place at the end."""
+    text = plain(cause.text)
+    if len(text) <= MOST_CHARACTERS:
+        return text
+    words, opening, place = text.rpartition(" (")
+    end = opening + place if opening and len(place) < MOST_CHARACTERS // 3 else ""
+    return f"{(words if end else text)[: MOST_CHARACTERS - len(end) - 3]}...{end}"
