@@ -10,9 +10,10 @@ from functools import lru_cache
 
 from cluster.prepare import vocabulary
 
-_SPACE = re.compile(r"[ \t-\r]+")
+_SPACES = " \t\n\v\f\r"
+_SPACE = re.compile(f"[{_SPACES}]+")
 # Of a text in ASCII the normaliser leaves all but the case, and these are the pre-tokeniser's words.
-_WORDS = re.compile(r"\w+|[^\w\s]+", re.ASCII)
+_ASCII_WORDS = re.compile(r"\w+|[^\w\s]+", re.ASCII)
 _SPLITTER = vocabulary.tokenizer_of({vocabulary.UNKNOWN: 0})
 _REMEMBERED_PARTS, _LONGEST_REMEMBERED = 2**16, 32
 # Of a long text so much is taken apart at first.
@@ -23,23 +24,30 @@ def words_key(text: str, *, max_tokens: int) -> str:
     """The text's first `max_tokens` words, case folded, with spaces between them; empty if it has none."""
     end = _CHARACTERS_A_TOKEN * max_tokens
     while True:
-        parts = _SPACE.split(text[:end])
+        start = text[:end]
         if end < len(text):
-            # It may go on behind the cut.
-            parts.pop()
-        words = [word for word in " ".join(map(_words, parts)).split(" ") if word]
+            # What stands behind the last white space may go on behind the cut.
+            start = start[: max(map(start.rfind, _SPACES)) + 1]
+        words = _words(start)
         if end >= len(text) or len(words) >= max_tokens:
             return " ".join(words[:max_tokens])
         end *= 4
 
 
-def _words(part: str) -> str:
+def _words(text: str) -> list[str]:
+    if text.isascii():
+        return _ASCII_WORDS.findall(text.lower())
+    parts = _SPACE.split(text)
+    return [word for word in " ".join(map(_of_part, parts)).split(" ") if word]
+
+
+def _of_part(part: str) -> str:
     return _remembered(part) if len(part) <= _LONGEST_REMEMBERED else _split(part)
 
 
 def _split(part: str) -> str:
     if part.isascii():
-        return " ".join(_WORDS.findall(part.lower()))
+        return " ".join(_ASCII_WORDS.findall(part.lower()))
     normalised = _SPLITTER.normalizer.normalize_str(part)
     return " ".join(word for word, _ in _SPLITTER.pre_tokenizer.pre_tokenize_str(normalised)).casefold()
 
