@@ -33,6 +33,12 @@ class DivergedError(Exception):
         self.update = update
 
 
+def brief(text: str, characters: int = 80) -> str:
+    """The text in one line, cut short: of what a person or a file named, at most a line is said."""
+    line = " ".join(text[: 2 * characters].split())
+    return line if len(line) <= characters and len(text) <= 2 * characters else line[:characters] + "..."
+
+
 def nearest(value: str, known: list[str]) -> str:
     """The hint that ends an error about an unknown name: ` (did you mean 'x'?)`, or nothing."""
     close = get_close_matches(value, known, n=1)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from cluster.study import reading
-from trainer.errors import InputError
+from cluster.study import forms, reading
+from cluster.study.reading import Strict
 
 STATE_FOLDER = "~/.batchscope/fleets"
 # EC2's own ids, and no more: what is rendered is run by a shell on the head.
@@ -38,10 +38,8 @@ def _cidr(value: str) -> str:
     return value
 
 
-class FleetSpec(BaseModel):
+class FleetSpec(Strict):
     """One fleet: a name, a place, and how many machines of which types for how long."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     fleet: str = Field(
         pattern=r"^[a-z][a-z0-9-]{0,29}[a-z0-9]$",
@@ -49,7 +47,10 @@ class FleetSpec(BaseModel):
     )
     region: str = Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="an AWS region, such as us-east-1")
     instance_types: Annotated[
-        tuple[Annotated[str, Field(pattern=_TYPE)], ...], Field(min_length=1, max_length=6), AfterValidator(_types)
+        tuple[Annotated[str, Field(pattern=_TYPE)], ...],
+        BeforeValidator(forms.listed),
+        Field(min_length=1, max_length=6),
+        AfterValidator(_types),
     ] = Field(
         default=("g6.xlarge", "g5.xlarge", "g4dn.xlarge"),
         description="a list of up to 6 instance types, the preferred one first, such as [g6.xlarge, g4dn.xlarge]",
@@ -121,8 +122,6 @@ def parse(text: str, *, where: str) -> FleetSpec:
     Raises:
         InputError: it is not a fleet; one line for each problem, with its place, value and remedy.
     """
-    if not text.strip():
-        raise InputError(f"{where} is empty: give at least fleet and region")
     return reading.read(FleetSpec, text, where=where)
 
 
@@ -132,10 +131,4 @@ def load(path: str | os.PathLike[str]) -> FleetSpec:
     Raises:
         InputError: there is no such file, or it is not a fleet.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist: give the path of a fleet's YAML file") from None
-    except (OSError, UnicodeDecodeError) as problem:
-        raise InputError(f"{path} cannot be read ({type(problem).__name__}): give a fleet's YAML file") from None
-    return parse(text, where=os.fspath(path))
+    return reading.load(FleetSpec, path, kind="a fleet")

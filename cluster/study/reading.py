@@ -1,64 +1,31 @@
-"""A study's YAML text read into a pydantic model, every problem said in one line: place, value, remedy.
+"""The YAML text of a study or a fleet read into a pydantic model, every problem said in one line: place, value, remedy.
 
 The remedy of a wrong value is its field's `description`, so each field of a model read here has one that
 completes the sentence "give ...".
 """
 
 import json
-import re
+import os
 from collections.abc import Sequence
 from typing import Any, TypeVar, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
-from trainer.errors import InputError, nearest
+from cluster.study import core_yaml
+from trainer.errors import InputError, brief, nearest
 
 Model = TypeVar("Model", bound=BaseModel)
 
-_SHOWN_CHARACTERS = 80
+_MOST_BYTES = 2**20
+_MOST_PROBLEMS = 20
+_REMEDY_CHARACTERS = 300
 
 
 class Strict(BaseModel):
-    """A part of a study: unknown keys, values of another type and numbers that are none are refused."""
+    """A part of what is read: unknown keys, values of another type and numbers that are none are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class _Loader(yaml.SafeLoader):
-    """`yaml.safe_load`, but a key that stands twice is an error and `1e-3` is the number it looks like.
-
-    Aliases (`*name`) are refused: a short text could stand for an endless or a gigantic one.
-    """
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(
-                problem="aliases (*name) are not read",
-                problem_mark=self.peek_event().start_mark,  # type: ignore[no-untyped-call]
-                note="write the value out",
-            )
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            key = (key_node.tag, str(key_node.value))
-            if key in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f"the key {key_node.value!r} stands twice",
-                    problem_mark=key_node.start_mark,
-                    note="remove one",
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-# YAML 1.1, which PyYAML follows, demands a dot in a number with an exponent.
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+\Z"), list("-+0123456789")
-)
 
 
 def read(model: type[Model], text: str, *, where: str) -> Model:
@@ -67,29 +34,49 @@ def read(model: type[Model], text: str, *, where: str) -> Model:
     Raises:
         InputError: it is not YAML, or not what the model asks for; one line for each problem.
     """
-    raw = _mapping(text, where)
+    raw = _mapping(model, text, where)
     try:
         return model.model_validate(raw)
     except ValidationError as problems:
-        lines = [_line(model, raw, problem) for problem in problems.errors(include_url=False)]
+        found = problems.errors(include_url=False)
+        lines = [_line(model, raw, problem) for problem in found[:_MOST_PROBLEMS]]
+        if len(found) > _MOST_PROBLEMS:
+            lines.append(f"{len(found) - _MOST_PROBLEMS} more problems: correct these first")
         raise InputError("\n".join(f"{where}: {line}" for line in lines)) from None
 
 
-def _mapping(text: str, where: str) -> dict[Any, Any]:
+def load(model: type[Model], path: str | os.PathLike[str], *, kind: str) -> Model:
+    """The `model` in the YAML file at `path`; `kind` is what the file should be, such as `a study`.
+
+    Raises:
+        InputError: there is no such file, or it is not what the model asks for.
+    """
+    where, remedy = os.fspath(path), f"give the path of {kind}'s YAML file"
     try:
-        raw = yaml.load(text, _Loader)
-    except yaml.MarkedYAMLError as problem:
-        mark = problem.problem_mark
-        place = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        what, remedy = problem.problem or problem.context, problem.note or "correct the YAML"
-        raise InputError(f"{where}{place}: {what}: {remedy}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as problem:  # ValueError: the date 2024-13-45
-        reason = " ".join(str(problem).split())
-        raise InputError(f"{where} is not YAML ({reason}): correct it") from None
+        with open(path, "rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+        text = content.decode("utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"{where} does not exist: {remedy}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{where} is not UTF-8 text: {remedy}") from None
+    except OSError as problem:
+        raise InputError(f"{where} cannot be read ({problem.strerror}): {remedy}") from None
+    except ValueError:
+        raise InputError(f"{where!r} is no path (it holds the character NUL): {remedy}") from None
+    if len(content) > _MOST_BYTES:
+        raise InputError(f"{where} is longer than 1 MiB: {remedy}")
+    return read(model, text, where=where)
+
+
+def _mapping(model: type[BaseModel], text: str, where: str) -> dict[Any, Any]:
+    raw = core_yaml.values(text, where=where)
+    *others, last = [name for name, field in model.model_fields.items() if field.is_required()]
     if raw is None:
-        raise InputError(f"{where} is empty: give at least study, data, task, axes and budget")
+        raise InputError(f"{where} is empty: give at least {', '.join(others)} and {last}")
     if not isinstance(raw, dict):
-        raise InputError(f"{where} is {_shown(raw)}: give keys with values, such as `study: my-study`")
+        first = next(iter(model.model_fields))
+        raise InputError(f"{where} is {_shown(raw)}: give keys with values, such as `{first}: my-{first}`")
     return raw
 
 
@@ -99,9 +86,9 @@ def _line(model: type[BaseModel], raw: object, problem: Any) -> str:
     parents, field = _declared(model, location)
     if problem["type"] in ("extra_forbidden", "invalid_key"):
         known = [name for parent in parents for name in parent.model_fields]
-        return f"{key} is not a known key{nearest(str(location[-1]), known)}: use one of {', '.join(known)}"
+        return f"{key} is not a known key{nearest(brief(str(location[-1])), known)}: use one of {', '.join(known)}"
     if problem["type"] == "value_error":
-        remedy = str(problem["ctx"]["error"])
+        remedy = brief(str(problem["ctx"]["error"]), _REMEDY_CHARACTERS)
     else:
         remedy = f"give {field.description}" if field else problem["msg"]
     if not location:
@@ -119,7 +106,7 @@ def _dotted(location: Sequence[str | int], raw: object) -> str:
             key += f"[{part}]"
             raw = raw[part] if part < len(raw) else None
         elif isinstance(raw, dict):
-            key += f".{part}"
+            key += f".{brief(str(part))}"
             raw = raw.get(part)
     return key.removeprefix(".")
 
@@ -143,4 +130,4 @@ def _shown(value: object) -> str:
     """The value in YAML's own words (`true`, `null`), cut short."""
     plain = value is None or isinstance(value, bool | str)
     text = json.dumps(value, ensure_ascii=False) if plain else str(list(value) if isinstance(value, tuple) else value)
-    return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "..."
+    return brief(text)

@@ -12,7 +12,6 @@ file. A scalar may stand where a list is meant. A budget is one duration for all
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import (
@@ -26,7 +25,6 @@ from cluster.study import forms, reading, rules, target
 from cluster.study.models import BuiltInModel, FactoryModel, chosen
 from cluster.study.reading import Strict
 from cluster.study.rules import SCREEN_SEEDS, Axis, HalfLife, Protocol, RateRule, Shuffle, WarmUp
-from trainer.errors import InputError
 from trainer.trial import DTYPES, OPTIMIZERS, SCHEDULES, TASKS, WITH_BETA2, Duration
 
 # Keras takes seeds of 32 bits, signed in some places.
@@ -258,12 +256,4 @@ def load(path: str | os.PathLike[str]) -> StudySpec:
     Raises:
         InputError: there is no such file, or it is not a study.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist: give the path of a study's YAML file") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not UTF-8 text: give the path of a study's YAML file") from None
-    except OSError as problem:
-        raise InputError(f"{path} cannot be read ({problem.strerror}): give the path of a study's YAML file") from None
-    return parse(text, where=os.fspath(path))
+    return reading.load(StudySpec, path, kind="a study")
