@@ -169,9 +169,8 @@ def _check_task(spec: StudySpec, manifest: Manifest) -> None:
 def _check_shards(spec: StudySpec, manifest: Manifest) -> None:
     """Every shard is there, is the one the manifest speaks of, and has the columns that are read."""
     import pyarrow as pa
-    from pyarrow import parquet
 
-    from trainer.shards import verify
+    from trainer.shards import schema_of, verify
 
     expected = {manifest.inputs.column: pa.list_(pa.type_for_alias(manifest.token_dtype))}
     if manifest.kind == SEQUENCES:
@@ -182,7 +181,7 @@ def _check_shards(spec: StudySpec, manifest: Manifest) -> None:
         for shard in manifest.splits[split].shards:
             file = Path(spec.data) / shard.file
             verify(file, shard, where=str(file))
-            schema = parquet.read_schema(str(file))
+            schema = schema_of(file, where=str(file))
             for name, kind in expected.items():
                 found = schema.field(name).type if name in schema.names else "missing"
                 if found != kind:

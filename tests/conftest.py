@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from trainer.manifest import Manifest, Shard, Split, sha256_of_file
+from trainer.manifest import Manifest, Shard, Split, identified, sha256_of_file
 from trainer.trial import Duration, ModelSpec, TrialSpec
 
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
@@ -68,8 +68,9 @@ def write_prepared(
             label_counts=tuple(np.bincount(labels, minlength=CLASSES).tolist()),
             length_histogram=(),
             shards=tuple(written),
+            digest=hashlib.sha256(repr((name, rows, longest, seed)).encode()).hexdigest(),
         )
-    manifest = Manifest(
+    unidentified = Manifest(
         task="classification",
         token_dtype="uint16",
         label_dtype="int32",
@@ -80,8 +81,9 @@ def write_prepared(
         splits=splits,
         skipped_rows=0,
         tool_version="0",
-        data_hash=hashlib.sha256(repr((train, held_out, longest, seed)).encode()).hexdigest(),
+        data_hash="",
     )
+    manifest = identified(unidentified)
     (folder / "manifest.json").write_text(manifest.to_json())
     return manifest
 

@@ -19,6 +19,10 @@ class InputError(UserError, ValueError):
     exit_code = 2
 
 
+class DataError(InputError):
+    """The prepared data are damaged, or not those that the study was begun with: nothing may be trained on them."""
+
+
 class NotReadyError(UserError, RuntimeError):
     """The surroundings are not ready: permission, quota, unreachable store or cluster."""
 

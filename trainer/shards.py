@@ -1,12 +1,14 @@
 """Shards on this node: each Parquet file fetched and verified once, decoded once to Arrow IPC, and mapped by all.
 
 The decoded file lies in the node's cache (`trainer.cache`) under the sha256 of what it was decoded from, and carries
-a checksum of its own: what a disk lost or changed since is decoded anew.
+that sha256 and a checksum of its own: what a disk lost, changed or renamed since is decoded anew.
 """
 
 import mmap
 import os
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +20,11 @@ import pyarrow.parquet as pq
 
 from trainer.cache import Cache, Making, parse_bytes
 from trainer.cache import cache_folder as cache_folder
-from trainer.errors import InputError, NotReadyError
-from trainer.manifest import Shard, sha256_of_file
+from trainer.errors import DataError, NotReadyError
+from trainer.manifest import COPY_AGAIN, Shard, sha256_of_file
 from trainer.store import Store
 
-_REMEDY = "copy the data set again, or prepare it again with `batchscope prepare`"
-_CHECKSUM = b"crc32"
+_CHECKSUM, _SOURCE = b"crc32", b"source"
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ def open_shard(data: Store, shard: Shard) -> OpenShard:
     """The shard of the prepared data set at `data`, decoded into the node's cache if it is not there yet.
 
     Raises:
-        InputError: the file is not there, is not the one that the manifest speaks of, or finds no room in the cache.
+        DataError: the file is not there, or is not the one that the manifest speaks of.
+        InputError: it finds no room in the cache.
         NotReadyError: the cache's folder cannot be used.
     """
     bound = os.environ.get("BATCHSCOPE_CACHE_BYTES")
@@ -72,13 +74,13 @@ def verify(file: Path, shard: Shard, *, where: str) -> None:
     """Compare the bytes of a shard's local file with the manifest's sha256; `where` names it in errors.
 
     Raises:
-        InputError: it is missing or another file.
+        DataError: it is missing or another file.
     """
     if not file.is_file():
-        raise InputError(f"{where} is missing: {_REMEDY}")
+        raise DataError(f"{where} is missing: {COPY_AGAIN}")
     actual = sha256_of_file(str(file))
     if actual != shard.sha256:
-        raise InputError(f"{where} has sha256 {actual}, but the manifest says {shard.sha256}: {_REMEDY}")
+        raise DataError(f"{where} has sha256 {actual}, but the manifest says {shard.sha256}: {COPY_AGAIN}")
 
 
 def _made(data: Store, shard: Shard, making: Making) -> OpenShard:
@@ -88,7 +90,7 @@ def _made(data: Store, shard: Shard, making: Making) -> OpenShard:
     try:
         data.fetch(shard.file, making.raw)
     except FileNotFoundError:
-        raise InputError(f"{where} is missing: {_REMEDY}") from None
+        raise DataError(f"{where} is missing: {COPY_AGAIN}") from None
     verify(making.raw, shard, where=where)
     batch = _decoded(making.raw, shard, where=where)
     making.raw.unlink()
@@ -107,14 +109,28 @@ def _made(data: Store, shard: Shard, making: Making) -> OpenShard:
     return found
 
 
+def schema_of(file: Path, *, where: str) -> pa.Schema:
+    """The schema of a shard's local file; `where` names it in errors.
+
+    Raises:
+        DataError: it is not Parquet, or has two columns of one name.
+    """
+    with _damage(where):
+        schema = pq.read_schema(str(file))
+    if twice := sorted({name for name in schema.names if schema.names.count(name) > 1}):
+        raise DataError(f"{where} has two columns named {twice[0]!r}: {COPY_AGAIN}")
+    return schema
+
+
 def _decoded(source: Path, shard: Shard, *, where: str) -> pa.RecordBatch:
-    """The shard as one batch that tells its checksum."""
-    names = [name for name in pq.read_schema(str(source)).names if name in ("tokens", "features", "label")]
-    table = pq.read_table(str(source), columns=names).combine_chunks()
+    """The shard as one batch that tells its checksum, and what it was decoded from."""
+    names = [name for name in schema_of(source, where=where).names if name in ("tokens", "features", "label")]
+    with _damage(where):
+        table = pq.read_table(str(source), columns=names).combine_chunks()
     if names[:1] == ["label"] or table.num_rows != shard.rows:
-        raise InputError(
+        raise DataError(
             f"{where} has {table.num_rows} rows of {', '.join(names)}, but the manifest says {shard.rows} of tokens or "
-            f"features: {_REMEDY}"
+            f"features: {COPY_AGAIN}"
         )
     if "label" not in names:
         table = table.append_column("label", pa.array(np.zeros(table.num_rows, np.int32)))
@@ -122,7 +138,23 @@ def _decoded(source: Path, shard: Shard, *, where: str) -> pa.RecordBatch:
         [column.chunk(0) if column.num_chunks else pa.array([], column.type) for column in table.columns],
         names=table.column_names,
     )
-    return batch.replace_schema_metadata({_CHECKSUM: _view(batch).checksum()})
+    with _damage(where):
+        view = _view(batch)
+    if len(view.tokens) != shard.tokens:
+        raise DataError(f"{where} has {len(view.tokens)} tokens, but the manifest says {shard.tokens}: {COPY_AGAIN}")
+    return batch.replace_schema_metadata({_CHECKSUM: view.checksum(), _SOURCE: shard.sha256.encode()})
+
+
+@contextmanager
+def _damage(where: str) -> Iterator[None]:
+    """Whatever Arrow raises of a file's content is damage; what the system says of the disk, or of memory, is not."""
+    try:
+        yield
+    except (pa.ArrowException, ValueError, TypeError, AttributeError, OSError) as problem:
+        if isinstance(problem, MemoryError) or getattr(problem, "errno", None) is not None:
+            raise
+        reason = str(problem).split("\n", 1)[0][:200]
+        raise DataError(f"{where} is no shard that can be read ({reason}): {COPY_AGAIN}") from None
 
 
 def _write(batch: pa.RecordBatch, sink: object) -> None:
@@ -156,7 +188,9 @@ def _whole(mapped: mmap.mmap | None, shard: Shard) -> OpenShard | None:
         # Lengths first: a damaged one would be read beyond the file's end.
         batch.validate()
         found = _view(batch)
-        noted = (batch.schema.metadata or {}).get(_CHECKSUM)
-        return found if len(found.labels) == shard.rows and found.checksum() == noted else None
+        noted = batch.schema.metadata or {}
+        if len(found.labels) != shard.rows or noted.get(_SOURCE) != shard.sha256.encode():
+            return None
+        return found if found.checksum() == noted.get(_CHECKSUM) else None
     except (pa.ArrowException, ValueError, KeyError, OSError):
         return None

@@ -179,6 +179,11 @@ def headline(study: "Study", finished: int) -> str:
             f"seed {seed} has screened learning rates in this study: seed {other} confirms in its place"
             for seed, other in moved.items()
         ]
+    if not study.manifest.verified:
+        lines.append(
+            f"data {study.spec.data}: prepared by an older version, so that its names and splits are unverified; its "
+            "shards are verified"
+        )
     return "\n".join(lines + ([placed.note] if placed.note else []))
 
 

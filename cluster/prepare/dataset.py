@@ -24,7 +24,6 @@ from tokenizers import Tokenizer
 from cluster.prepare import piece as piece_module
 from cluster.prepare import vocabulary as words_module
 from cluster.prepare.batches import BATCH_ROWS, Columns
-from cluster.prepare.content import data_hash
 from cluster.prepare.fields import widest
 from cluster.prepare.held_out import settled
 from cluster.prepare.labels import CLASSIFICATION, REGRESSION, Counts, Labels, decide, merge
@@ -39,7 +38,7 @@ from cluster.prepare.tokens import dtype_of
 from cluster.prepare.work import Here, Work
 from trainer.errors import InputError
 from trainer.inputs import TEXT, TOKENS, VECTORS, Inputs
-from trainer.manifest import LANGUAGE_MODEL, SPLITS, Manifest
+from trainer.manifest import LANGUAGE_MODEL, SPLITS, Manifest, identified
 
 DEFAULT_MAX_TOKENS = 200
 DEFAULT_VOCABULARY = 20_000
@@ -123,7 +122,7 @@ def prepare(
         found = _count(work, pieces, reading, vocabulary=vocabulary, task=task)
         with staging(dest) as staged:
             manifest = _write(work, found, reading, staged, shard_bytes=shard_bytes)
-            manifest = replace(manifest, group_by=group_by or "", split_seed=split_seed)
+            manifest = identified(replace(manifest, group_by=group_by or "", split_seed=split_seed))
             _take(staged, MANIFEST, manifest.to_json().encode())
     return manifest
 
@@ -296,13 +295,7 @@ def _write(work: Work, found: _Found, reading: Reading, staged: Staged, *, shard
         },
         skipped_rows=found.skipped,
         tool_version=version("batchscope"),
-        data_hash=data_hash(
-            task=found.labels.task,
-            label_names=found.labels.names,
-            vocabulary=names,
-            splits={name: writer.digest() for name, writer in zip(SPLITS, writers, strict=True)},
-            inputs=found.inputs,
-        ),
+        data_hash="",
         kind=found.inputs.kind,
         features_width=found.inputs.width,
     )

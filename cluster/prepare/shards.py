@@ -20,7 +20,7 @@ PERCENTILES = (50, 90, 99)
 
 
 class SplitWriter:
-    """Holds the open shard of one split and hands on the full ones. Closed, it tells the `Split` and the `digest`."""
+    """Holds the open shard of one split and hands on the full ones. Closed, it tells the `Split`."""
 
     def __init__(
         self, staged: Staged, name: str, *, max_tokens: int, labels: int, shard_bytes: int, column: str = "tokens"
@@ -71,11 +71,12 @@ class SplitWriter:
             length_percentiles=self._percentiles(),
             truncated_rows=self._truncated,
             unknown_tokens=self._unknown,
+            digest=self._digest(),
         )
 
-    def digest(self) -> bytes:
+    def _digest(self) -> str:
         """The hash of the rows' tokens, lengths and labels in their order; not of the files' bytes."""
-        return b"".join(part.digest() for part in self._hashes)
+        return hashlib.sha256(b"".join(part.digest() for part in self._hashes)).hexdigest()
 
     def _measure(self, table: pa.Table) -> None:
         tokens = table[self._column].combine_chunks()

@@ -1,12 +1,13 @@
 """A prepared data set of random rows, in training shards of one size, for benchmarks of reading."""
 
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trainer.manifest import SPLITS, Manifest, Shard, Split, sha256_of_file
+from trainer.manifest import SPLITS, Manifest, Shard, Split, identified, sha256_of_file
 
 VOCABULARY, CLASSES = 20_000, 10
 LENGTHS = (100, 200)
@@ -18,7 +19,7 @@ def write_prepared(folder: Path, *, shards: int, rows_a_shard: int) -> Manifest:
     folder.mkdir(parents=True)
     draw = np.random.default_rng(0)
     sizes = {name: [rows_a_shard] * shards if name == "train" else [HELD_OUT_ROWS] for name in SPLITS}
-    manifest = Manifest(
+    unidentified = Manifest(
         task="classification",
         token_dtype="uint16",
         label_dtype="int32",
@@ -34,8 +35,9 @@ def write_prepared(folder: Path, *, shards: int, rows_a_shard: int) -> Manifest:
         },
         skipped_rows=0,
         tool_version="0",
-        data_hash=f"generated-{shards}-{rows_a_shard}",
+        data_hash="",
     )
+    manifest = identified(unidentified)
     (folder / "manifest.json").write_text(manifest.to_json())
     return manifest
 
@@ -66,4 +68,5 @@ def _split(shards: list[Shard]) -> Split:
         label_counts=(),
         length_histogram=(),
         shards=tuple(shards),
+        digest=sha256("".join(shard.sha256 for shard in shards).encode()).hexdigest(),
     )

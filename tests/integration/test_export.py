@@ -23,6 +23,7 @@ from cluster.summary.store import Summary
 from tests.conftest import VOCABULARY, write_prepared
 from trainer.checkpoint import Arrays, Checkpoints
 from trainer.errors import InputError
+from trainer.manifest import identified
 from trainer.trial import TrialSpec
 
 pytestmark = pytest.mark.tf
@@ -92,7 +93,16 @@ def make(folder: Path, *, model: str = SMALL, task: str = "classification", dtyp
     (folder / "data" / "tokenizer.json").write_text(tokenizer)
     labels = LABELS if task == "classification" else ()
     sha256 = hashlib.sha256(tokenizer.encode()).hexdigest()
-    manifest = replace(manifest, task=task, label_names=labels, tokenizer_sha256=sha256)
+    dtype_of_labels = {"classification": "int32", "regression": "float32", "language_model": ""}[task]
+    splits = {
+        name: replace(split, label_counts=split.label_counts if labels else ())
+        for name, split in manifest.splits.items()
+    }
+    manifest = identified(
+        replace(
+            manifest, task=task, label_names=labels, label_dtype=dtype_of_labels, tokenizer_sha256=sha256, splits=splits
+        )
+    )
     (folder / "data" / "manifest.json").write_text(manifest.to_json())
     study = spec.parse(
         f"{{study: small, data: '{folder}/data', summary: '{folder}/summary', task: {task}, model: {model}, "

@@ -15,6 +15,7 @@ from cluster.prepare import vocabulary
 from cluster.stores import store_of
 from tests.conftest import VOCABULARY, write_prepared
 from tests.integration.test_run import COMMAND
+from trainer.manifest import identified
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -25,7 +26,7 @@ def put(folder: Path, uri: str) -> None:
     manifest = write_prepared(folder)
     tokenizer = vocabulary.to_json(vocabulary.build(words, size=VOCABULARY), max_tokens=manifest.max_tokens)
     (folder / "tokenizer.json").write_text(tokenizer)
-    manifest = replace(manifest, tokenizer_sha256=hashlib.sha256(tokenizer.encode()).hexdigest())
+    manifest = identified(replace(manifest, tokenizer_sha256=hashlib.sha256(tokenizer.encode()).hexdigest()))
     (folder / "manifest.json").write_text(manifest.to_json())
     store = store_of(uri)
     for file in folder.iterdir():

@@ -20,7 +20,7 @@ from trainer.checkpoint import Checkpoints  # noqa: E402
 from trainer.collective import Collective, World  # noqa: E402
 from trainer.evaluate import score  # noqa: E402
 from trainer.inputs import VECTORS  # noqa: E402
-from trainer.manifest import SPLITS, Manifest, Shard, Split, read, sha256_of_file  # noqa: E402
+from trainer.manifest import SPLITS, Manifest, Shard, Split, identified, read, sha256_of_file  # noqa: E402
 from trainer.order import rows_at  # noqa: E402
 from trainer.store import Folder  # noqa: E402
 from trainer.trial import Duration, ModelSpec, TrialSpec  # noqa: E402
@@ -178,7 +178,7 @@ def write_vectors(folder: Path, numbers: Any, labels: Any, train: int) -> None:
         pq.write_table(table, file)
         fields = {"rows": table.num_rows, "tokens": numbers[here].size}
         shard = Shard(file=file.name, bytes=file.stat().st_size, sha256=sha256_of_file(str(file)), **fields)
-        splits[name] = Split(label_counts=(), length_histogram=(), shards=(shard,), **fields)
+        splits[name] = Split(label_counts=(), length_histogram=(), shards=(shard,), digest=shard.sha256, **fields)
     manifest = Manifest(
         task="classification",
         token_dtype="float32",
@@ -194,4 +194,4 @@ def write_vectors(folder: Path, numbers: Any, labels: Any, train: int) -> None:
         kind=VECTORS,
         features_width=numbers.shape[1],
     )
-    (folder / "manifest.json").write_text(manifest.to_json())
+    (folder / "manifest.json").write_text(identified(manifest).to_json())

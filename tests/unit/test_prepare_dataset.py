@@ -285,7 +285,7 @@ def test_what_changes_the_content_changes_the_hash(tmp_path: Path) -> None:
 def test_data_hash_is_pinned(tmp_path: Path) -> None:
     """A change here makes another data set of the same input, and so other trials: say so where it is made."""
     data = [row | {"body": f"{row['body']} {index}"} for index, row in enumerate(rows(200))]
-    assert prepared(tmp_path, data).data_hash == "2d0d8779a83021eeb5842ed3969415fbdbf3474e4550895f786407aef5f07a34"
+    assert prepared(tmp_path, data).data_hash == "e257d8475dce1670b4e35932fd9a6604737d5946dc825b7ec8bcfa8d18b457fb"
 
 
 def test_words_are_forgotten_from_the_rarest_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -327,11 +327,11 @@ def test_the_bundled_articles_are_whole_and_attributed() -> None:
 
 
 def test_nothing_is_left_when_it_fails_half_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(**_: object) -> str:
+    def fail(_: object) -> str:
         assert list(tmp_path.glob(".out-*.partial/train-*.parquet"))
         raise InputError("broken")
 
-    monkeypatch.setattr("cluster.prepare.dataset.data_hash", fail)
+    monkeypatch.setattr("cluster.prepare.dataset.identified", fail)
     with pytest.raises(InputError, match="broken"):
         prepared(tmp_path, rows())
     assert [path.name for path in tmp_path.iterdir()] == ["a.parquet"]

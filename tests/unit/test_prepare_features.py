@@ -271,7 +271,11 @@ def test_labels_change_no_token(tmp_path: Path) -> None:
 
 def test_the_hash_of_text_is_pinned(tmp_path: Path) -> None:
     manifest = prepared(tmp_path, TEXTS, features=None, text="body")
-    assert manifest.data_hash == "ea9a4774d5205305956486cc7bfa9f97fdb671298ba81ea41a0129eada57181b"
+    assert manifest.data_hash == "9f1b5ba6dec686d9e2c0f5711e853045db0a797e9b04d91ad932a20bdeeb4170"
+
+
+def test_the_hash_of_numbers_is_pinned(tmp_path: Path) -> None:
+    assert prepared(tmp_path, sequences()).data_hash == "f9d8d8ff0edd5868e028f467e067291cfec6d5c33a04e724a3ba9a90037ade9f"
 
 
 def test_the_command_says_what_was_prepared(tmp_path: Path) -> None:

@@ -4,17 +4,19 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import write_prepared
 from trainer import shards
-from trainer.errors import InputError, NotReadyError
+from trainer.errors import DataError, InputError, NotReadyError
 from trainer.manifest import Shard, sha256_of_file
 from trainer.shards import OpenShard, cache_folder, open_shard, verify
 from trainer.store import Folder
@@ -199,6 +201,64 @@ def test_a_shard_that_is_not_what_the_manifest_counts_is_refused(data: Path, cac
     with pytest.raises(InputError, match=f"rows of tokens, label, but the manifest says {shard.rows}"):
         opened(data, shard)
     assert [path.name for path in cache.iterdir()] == ["cache.lock"]
+
+
+def test_a_file_of_the_cache_under_another_name_is_made_anew(data: Path, cache: Path, tmp_path: Path) -> None:
+    """Its rows are as many and its checksum is right: only its name says that it is of another shard."""
+    for seed, folder in enumerate((data, tmp_path / "other")):
+        write_prepared(folder, shards=1, seed=seed)
+        opened(folder, first_shard(folder))
+    shard, other = first_shard(data), first_shard(tmp_path / "other")
+    assert shard.rows == other.rows
+    (cache / f"{other.sha256}.arrow").rename(cache / f"{shard.sha256}.arrow")
+    assert_right(data, shard)
+
+
+def doubled(file: Path) -> None:
+    table = pq.read_table(file)
+    pq.write_table(table.append_column("tokens", table["tokens"]), file)
+
+
+def without_a_token(file: Path) -> None:
+    table = pq.read_table(file)
+    tokens = [row[:-1] for row in table["tokens"].to_pylist()]
+    pq.write_table(table.set_column(1, "tokens", pa.array(tokens, table["tokens"].type)), file)
+
+
+def with_nulls(file: Path) -> None:
+    table = pq.read_table(file)
+    labels = [None, *table["label"].to_pylist()[1:]]
+    pq.write_table(table.set_column(2, "label", pa.array(labels, pa.int32())), file)
+
+
+def of_texts(file: Path) -> None:
+    table = pq.read_table(file)
+    pq.write_table(table.set_column(1, "tokens", pa.array(["text"] * table.num_rows)), file)
+
+
+def of_other_bytes(file: Path) -> None:
+    file.write_bytes(b"PAR1" + bytes(100) + b"PAR1")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (doubled, "two columns named 'tokens'"),
+        (without_a_token, "tokens, but the manifest says"),
+        (with_nulls, "no shard that can be read"),
+        (of_texts, "no shard that can be read"),
+        (of_other_bytes, "no shard that can be read"),
+    ],
+)
+def test_a_file_of_the_right_hash_and_the_wrong_content_is_refused(
+    data: Path, cache: Path, change: Callable[[Path], None], said: str
+) -> None:
+    shard = first_shard(data)
+    change(data / shard.file)
+    shard = replace(shard, sha256=sha256_of_file(str(data / shard.file)))
+    with pytest.raises(DataError, match=f"{shard.file} .*{said}.*batchscope prepare"):
+        opened(data, shard)
+    assert not visible(cache)
 
 
 KILLED_DECODER = """
