@@ -4,7 +4,6 @@ Nothing of batchscope is needed to load them. What a trial keeps are bare weight
 the trial's spec, as a worker builds it, and given those weights.
 """
 
-import hashlib
 import itertools
 import json
 import os
@@ -30,7 +29,8 @@ from cluster.summary.store import Summary
 from cluster.summary.tables import CANCELLED, COMPLETED, DIVERGED, FAILED, LOST, STOPPED
 from trainer import manifest as prepared
 from trainer.checkpoint import Arrays, Checkpoints
-from trainer.errors import InputError
+from trainer.custody import read_tokenizer
+from trainer.errors import DataError, InputError
 from trainer.inputs import TOKENS
 from trainer.manifest import Manifest
 from trainer.trial import TrialSpec
@@ -238,16 +238,12 @@ def _tokenizer(found: Found) -> bytes | None:
     """The tokenizer of the data set, proven to be the one that the manifest speaks of; numbers have none."""
     if found.manifest.kind != TOKENS:
         return None
+    if not found.manifest.tokenizer_sha256:
+        raise InputError(f"{found.data}/manifest.json names no tokenizer: name a whole copy of the data with --data")
     try:
-        content = store_of(found.data).read("tokenizer.json")
-    except FileNotFoundError:
-        content = b""
-    if hashlib.sha256(content).hexdigest() != found.manifest.tokenizer_sha256:
-        raise InputError(
-            f"{found.data}/tokenizer.json is {'damaged' if content else 'missing'}: "
-            "name a whole copy of the data set with --data"
-        )
-    return content
+        return read_tokenizer(store_of(found.data), found.manifest)
+    except DataError as problem:
+        raise DataError(f"{problem}; or name a whole copy of the data set with --data") from None
 
 
 def _model_file(found: Found, weights: Arrays | None) -> bytes:

@@ -13,9 +13,10 @@ from cluster.stores import store_of
 from cluster.study import axes, fitting, memory, placement, protocol
 from cluster.study.spec import StudySpec
 from trainer import manifest as prepared
-from trainer.errors import InputError
+from trainer.custody import read_tokenizer
+from trainer.errors import DataError, InputError
 from trainer.inputs import SEQUENCES, TOKENS
-from trainer.manifest import LANGUAGE_MODEL, SPLITS, Manifest
+from trainer.manifest import COPY_AGAIN, LANGUAGE_MODEL, SPLITS, Manifest
 from trainer.store import Folder, Store
 from trainer.trial import TrialSpec
 
@@ -79,6 +80,7 @@ def examine(spec: StudySpec, capacity: Capacity) -> Study:
     data = store_of(spec.data)
     spec = spec.model_copy(update={"data": data.uri, "summary": store_of(spec.summary).uri})
     manifest = prepared.read(data)
+    read_tokenizer(data, manifest)
     _check_task(spec, manifest)
     trials = axes.trials(spec, data_hash=manifest.data_hash, train_rows=manifest.splits["train"].rows)
     planned = protocol.expected(trials, spec.protocol)
@@ -185,7 +187,7 @@ def _check_shards(spec: StudySpec, manifest: Manifest) -> None:
             for name, kind in expected.items():
                 found = schema.field(name).type if name in schema.names else "missing"
                 if found != kind:
-                    raise InputError(
+                    raise DataError(
                         f"column {name!r} of {spec.data}/{shard.file} is {found}, not {kind}: "
                         "prepare the data again with `batchscope prepare`"
                     )
@@ -194,15 +196,14 @@ def _check_shards(spec: StudySpec, manifest: Manifest) -> None:
 def _check_listed(data: Store, manifest: Manifest) -> None:
     """Every shard is listed with the manifest's size. Its content is verified by the workers that fetch it."""
     found = data.sizes()
-    remedy = "copy the data set again, or prepare it again with `batchscope prepare`"
     for split in SPLITS:
         for shard in manifest.splits[split].shards:
             if shard.file not in found:
-                raise InputError(f"{data.uri}/{shard.file} is missing: {remedy}")
+                raise DataError(f"{data.uri}/{shard.file} is missing: {COPY_AGAIN}")
             if found[shard.file] != shard.bytes:
-                raise InputError(
+                raise DataError(
                     f"{data.uri}/{shard.file} has {found[shard.file]} bytes, "
-                    f"but the manifest says {shard.bytes}: {remedy}"
+                    f"but the manifest says {shard.bytes}: {COPY_AGAIN}"
                 )
 
 

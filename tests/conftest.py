@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from trainer.manifest import Manifest, Shard, Split, identified, sha256_of_file
+from trainer.manifest import Manifest, Shard, Split, identified, read, sha256_of_file
+from trainer.store import Folder
 from trainer.trial import Duration, ModelSpec, TrialSpec
 
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
@@ -86,6 +87,11 @@ def write_prepared(
     manifest = identified(unidentified)
     (folder / "manifest.json").write_text(manifest.to_json())
     return manifest
+
+
+def hash_of(folder: Path | str) -> str:
+    """The `data_hash` of a prepared data set."""
+    return read(Folder(str(folder))).data_hash
 
 
 @pytest.fixture(scope="session")

@@ -130,8 +130,8 @@ def _arms(spec: "StudySpec") -> dict[tuple[int, int], Arm]:
     from trainer.evaluate import score
     from trainer.update import Learner
 
-    manifest, data = open_data(spec.data)
     rows = {row["trial_id"]: row for row in query.latest(query.trials(Summary(spec.summary), spec.study)).to_pylist()}
+    manifest, data = open_data(spec.data, next(iter(rows.values()))["data_hash"])
     trials = axes.trials(spec, data_hash=manifest.data_hash, train_rows=len(data.train))
     learner = Learner(shape_of(trials[0], manifest), Collective(World()))
     found: dict[tuple[int, int], list[tuple[TrialSpec, float, float]]] = {}

@@ -6,10 +6,12 @@ from typing import Any
 
 import ray
 import ray.train
+from ray.train import TrainingFailedError
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.util.queue import Queue
 
 from cluster.lanes.backend import CollectiveConfig
+from trainer.errors import DataError
 from trainer.proof import SMALL_MICRO_BATCH, Proof
 from trainer.trial import TrialSpec
 
@@ -17,7 +19,11 @@ WORKERS = 2
 
 
 def check(trials: Sequence[TrialSpec], *, data: str) -> list[Proof]:
-    """Compare the layouts on the first global batch of each of `trials`, on the Ray that is connected."""
+    """Compare the layouts on the first global batch of each of `trials`, on the Ray that is connected.
+
+    Raises:
+        DataError: the data at `data` are damaged, or not those of the trials.
+    """
     answers = Queue(actor_options={"num_cpus": 0})
     with tempfile.TemporaryDirectory(prefix="batchscope-check-") as storage:
         trainer = DataParallelTrainer(
@@ -28,14 +34,32 @@ def check(trials: Sequence[TrialSpec], *, data: str) -> list[Proof]:
             scaling_config=ray.train.ScalingConfig(num_workers=WORKERS, resources_per_worker={"CPU": 0.5}),
             run_config=ray.train.RunConfig(name="check", storage_path=storage),
         )
-        trainer.fit()
+        try:
+            trainer.fit()
+        except TrainingFailedError:
+            _raise_wrong_data(answers)
+            raise
     found: list[Proof] = [answers.get(block=False) for _ in trials]
     answers.shutdown()
     return found
 
 
+def _raise_wrong_data(answers: Queue) -> None:
+    while not answers.empty():
+        if isinstance(answer := answers.get(block=False), DataError):
+            raise answer
+
+
 def _compare(config: dict[str, Any]) -> None:
-    """On each of the two workers; rank 0 answers."""
+    """On each of the two workers; rank 0 answers, and whichever finds that the data are wrong."""
+    try:
+        _prove(config)
+    except DataError as problem:
+        config["answers"].put(problem)
+        raise
+
+
+def _prove(config: dict[str, Any]) -> None:
     from cluster.lanes.worker import open_data, shape_of
     from trainer.collective import Collective, World
     from trainer.proof import prove
@@ -43,8 +67,9 @@ def _compare(config: dict[str, Any]) -> None:
 
     context = ray.train.get_context()
     world = World(context.get_world_rank(), context.get_world_size())
-    collective, (manifest, data) = Collective(world), open_data(config["data"])
-    for trial in config["trials"]:
+    trials: Sequence[TrialSpec] = config["trials"]
+    collective, (manifest, data) = Collective(world), open_data(config["data"], trials[0].data_hash)
+    for trial in trials:
         learner = Learner(shape_of(trial, manifest), collective)
         proof = prove(trial, learner, data, micro_batch=SMALL_MICRO_BATCH)
         if world.rank == 0:

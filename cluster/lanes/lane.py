@@ -159,7 +159,8 @@ class Lane(tune.Trainable):
             case Failure():
                 attempt.broken(event, *self._beats())
                 self._group.close(seconds=SECONDS_TO_GO)
-                return self._ended(event.state) | {"refused": event.refused}
+                wrong_data = {"wrong_data": event.error} if event.wrong_data else {}
+                return self._ended(event.state) | {"refused": event.refused} | wrong_data
             case (Outcome(state=State.LOST) as outcome, machine):
                 attempt.ended(outcome, machine, *self._beats(), error="its machine was called back; it saved first")
                 self._after_loss()

@@ -16,7 +16,7 @@ from cluster.lanes.lane import Lane
 from cluster.lanes.queue import Queue, trial_of
 from cluster.lanes.settings import LaneSettings
 from cluster.study.protocol import Plan
-from trainer.errors import NotReadyError
+from trainer.errors import DataError, NotReadyError
 from trainer.report import State
 from trainer.trial import TrialSpec
 
@@ -27,8 +27,8 @@ class Event:
 
     `lost` says that an attempt lost its workers and another begins; `halved`, that it ran out of memory and another
     begins in smaller micro-batches; `refused`, that the check before it failed and no
-    trial of the study may be trained. `cost_usd` is of the attempt so far (of the one
-    that was lost), None when it is not known; `begins` marks the trial's first event.
+    trial of the study may be trained; `wrong_data`, in words, why none can be. `cost_usd` is of the attempt so far (of
+    the one that was lost), None when it is not known; `begins` marks the trial's first event.
     """
 
     trial: TrialSpec
@@ -39,6 +39,7 @@ class Event:
     lost: bool = False
     halved: bool = False
     refused: bool = False
+    wrong_data: str | None = None
     cost_usd: float | None = None
 
 
@@ -63,7 +64,9 @@ class Schedule:
         self._board = settings.board
         self._queue = Queue(plan, losses, release=self._board.release.remote, begins=begins)
         scheduler = StopWithinCells(settings.train_rows) if stop_early else FIFOScheduler()
-        self._tuner = _tuner(self._queue, scheduler, lanes, settings, _Watcher(watch))
+        self._tuner = _tuner(self._queue, scheduler, lanes, settings, _Watcher(self._hear))
+        self._watch = watch
+        self._wrong_data: DataError | None = None
         self._problem: BaseException | None = None
         # Not the thread's own join: a signal's exception inside it marks a living thread as dead (bpo-45274).
         self._over = threading.Event()
@@ -77,9 +80,12 @@ class Schedule:
         """Wait at most `seconds` for the end; whether it has come.
 
         Raises:
-            BaseException: what Tune itself failed with; a trial's failure is a row, not an exception.
+            DataError: the data are wrong, which ended the study; what ran was told to save first.
+            BaseException: what Tune itself failed with; any other failure of a trial is a row, not an exception.
         """
         over = self._over.wait(seconds)
+        if over and self._wrong_data:
+            raise self._wrong_data
         if self._problem:
             raise self._problem
         return over
@@ -88,6 +94,13 @@ class Schedule:
         """No further trial begins; those that run save a checkpoint and end."""
         self._queue.close()
         ray.get(self._board.stop.remote(State.CANCELLED))
+
+    def _hear(self, event: Event) -> None:
+        """Pass an event on; wrong data end the study, as every other trial would end the same way."""
+        if event.wrong_data is not None and self._wrong_data is None:
+            self._wrong_data = DataError(event.wrong_data)
+            self.cancel()
+        self._watch(event)
 
     def _fit(self) -> None:
         try:
@@ -142,6 +155,7 @@ class _Watcher(tune.Callback):
             lost=result.get("lost", False),
             halved=result.get("halved", False),
             refused=result.get("refused", False),
+            wrong_data=result.get("wrong_data"),
             cost_usd=result.get("cost_usd"),
         )
 

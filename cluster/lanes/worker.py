@@ -16,6 +16,7 @@ from cluster.lanes.board import Beat, Job
 from cluster.lanes.station import this_station
 from cluster.stores import store_of
 from trainer.cause import cause
+from trainer.errors import DataError
 from trainer.report import State
 from trainer.trial import TrialSpec
 
@@ -61,12 +62,14 @@ class Machine:
 class Failure:
     """The last word of an attempt that ended in an exception; `refused` if no trial of the study may be trained.
 
+    `wrong_data` says that none can be: the data are damaged, or not those that the study was begun with.
     `smaller_helps` is False where memory ran out before any row was computed.
     """
 
     state: State
     error: str
     refused: bool = False
+    wrong_data: bool = False
     smaller_helps: bool = True
     peak_memory_bytes: int | None = None
 
@@ -92,7 +95,9 @@ def work(config: dict[str, WorkerSettings]) -> None:
     while (job := ray.get(settings.board.take.remote(settings.group, rank, serial, station))) is not None:
         serial = job.serial
         try:
-            trainer = trainer or _Trainer(settings, rank=rank, workers=context.get_world_size())
+            trainer = trainer or _Trainer(
+                settings, data_hash=job.trial.data_hash, rank=rank, workers=context.get_world_size()
+            )
             outcome = trainer.train(job, tell)
         except BaseException as problem:
             if (failure := failure_of(problem, workers=context.get_world_size())) is not None:
@@ -116,6 +121,8 @@ def failure_of(problem: BaseException, *, workers: int) -> Failure | None:
 
     if isinstance(problem, NotTheSameUpdateError):
         return Failure(state=State.FAILED, error=str(problem), refused=True)
+    if isinstance(problem, DataError):
+        return Failure(state=State.FAILED, error=str(problem), wrong_data=True)
     text = cause(problem)
     if memory.is_exhausted(problem):
         # What is to be told must not fail for want of memory too.
@@ -144,14 +151,19 @@ def _teller(settings: WorkerSettings, rank: int) -> Callable[..., None]:
     return tell
 
 
-def open_data(uri: str) -> tuple["Manifest", "Data"]:
-    """The manifest and the open splits of a prepared data set."""
+def open_data(uri: str, data_hash: str) -> tuple["Manifest", "Data"]:
+    """The manifest and the open splits of a prepared data set, which must be the one of `data_hash`.
+
+    Raises:
+        DataError: other data are there, or what is there is damaged.
+    """
+    from trainer.custody import read_again
     from trainer.journey import Data
-    from trainer.manifest import SPLITS, read
+    from trainer.manifest import SPLITS
     from trainer.rows import open_rows
 
     data = store_of(uri)
-    manifest = read(data)
+    manifest = read_again(data, data_hash)
     return manifest, Data(*(open_rows(data, manifest.splits[name], manifest.inputs) for name in SPLITS))
 
 
@@ -174,7 +186,7 @@ def shape_of(trial: TrialSpec, manifest: "Manifest") -> "Shape":
 class _Trainer:
     """A worker's TensorFlow: the collective, the open data, and the learners traced so far."""
 
-    def __init__(self, settings: WorkerSettings, *, rank: int, workers: int) -> None:
+    def __init__(self, settings: WorkerSettings, *, data_hash: str, rank: int, workers: int) -> None:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
         import tensorflow as tf
 
@@ -184,7 +196,7 @@ class _Trainer:
         device.set_up(threads=settings.threads, memory_bytes=settings.memory_bytes)
         self.settings, self.rank = settings, rank
         self._collective = Collective(World(rank, workers))
-        self._manifest, self._data = open_data(settings.data)
+        self._manifest, self._data = open_data(settings.data, data_hash)
         self._learners: dict[Any, Any] = {}
         self._proofs: dict[Any, Proof] = {}
         if settings.memory_bytes and not tf.config.list_physical_devices("GPU"):

@@ -40,7 +40,7 @@ def calibrate(study: "Study", *, workers: int, tell: Callable[[float], None]) ->
 
     Raises:
         CannotCalibrateError: one of them ended, which out of memory it does.
-        InputError: the model cannot be built.
+        InputError: the model cannot be built, or the data are not those of the study any more.
     """
     lanes = lanes_here(study, workers)
     tasks = [task for _ in range(lanes) for task in _tasks(study, workers)]
@@ -136,12 +136,10 @@ def _take(pipe: Connection, number: int, answers: dict[int, Seen], progress: dic
         heard = pipe.recv()
     except EOFError:
         raise CannotCalibrateError("a worker's process was ended, as the kernel does where memory is short") from None
+    if isinstance(heard, InputError):
+        raise heard
     if isinstance(heard, str):
-        raise (
-            InputError(heard.removeprefix("InputError: "))
-            if heard.startswith("InputError")
-            else (CannotCalibrateError(heard))
-        )
+        raise CannotCalibrateError(heard)
     if isinstance(heard, Seen):
         answers[number] = heard
         progress[number] = 1.0

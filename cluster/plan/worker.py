@@ -18,6 +18,7 @@ from cluster.plan.cuts import Ints
 from cluster.plan.seen import First, Kind, Seen, Timed
 from cluster.stores import store_of
 from trainer.cause import cause
+from trainer.errors import InputError
 from trainer.trial import TrialSpec
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Task:
 
 
 def run(task: Task, answer: "Connection") -> None:
-    """The whole of the process: what was seen, or in words why nothing was, and progress (0 to 1) before it."""
+    """The whole of the process: what was seen, or why nothing was (an InputError, or words), and progress before it."""
     # Ctrl-C reaches every process of the terminal: the one that started this ends it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -69,6 +70,8 @@ def run(task: Task, answer: "Connection") -> None:
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     try:
         answer.send(_seen(task, answer.send))
+    except InputError as problem:
+        answer.send(problem)
     except Exception as problem:  # noqa: BLE001 - said by the process that started this one
         answer.send(cause(problem))
 
@@ -80,7 +83,7 @@ def _seen(task: Task, tell: Callable[[float], None]) -> Seen:
     device.set_up(threads=task.threads)
     collective = Collective(World(task.rank, len(task.addresses)))
     seconds_importing = time.time() - task.started
-    manifest, data = _sample(task.data)
+    manifest, data = _sample(task.data, task.trials[0].data_hash)
     lengths = {name: rows.lengths(np.arange(len(rows))) for name, rows in vars(data).items()}
     parts = len(task.trials) * (3 + len(task.batches))
 
@@ -120,14 +123,15 @@ class _Met:
         return First(seconds=seconds, new_shapes=len(new), new_forward_shapes=len(forward))
 
 
-def _sample(uri: str) -> tuple["Manifest", "Data"]:
-    """The manifest, and the first rows of each split."""
+def _sample(uri: str, data_hash: str) -> tuple["Manifest", "Data"]:
+    """The manifest of the data set, which must have the hash `data_hash`, and the first rows of each split."""
+    from trainer.custody import read_again
     from trainer.journey import Data
-    from trainer.manifest import SPLITS, read
+    from trainer.manifest import SPLITS
     from trainer.rows import open_rows
 
     store = store_of(uri)
-    manifest = read(store)
+    manifest = read_again(store, data_hash)
     found = []
     for name in SPLITS:
         shards = manifest.splits[name].shards

@@ -158,6 +158,7 @@ def _speed_columns(speed: Speed, with_reading: bool) -> Row:
 def _layout(study: Study, workers: int) -> LaneLayout:
     return LaneLayout(
         data=study.spec.data,
+        data_hash=study.manifest.data_hash,
         folder="",
         workers=workers,
         threads=study.placed.threads_per_worker,

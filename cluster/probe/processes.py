@@ -24,6 +24,7 @@ from typing import Any
 from cluster.probe.worker import LaneLayout, Worker
 from trainer import memory
 from trainer.cause import cause
+from trainer.errors import DataError
 from trainer.report import State
 
 # For an answer; and for the other workers' words, once one has failed.
@@ -73,6 +74,7 @@ class Lane:
 
         Raises:
             FailedError: a worker failed.
+            DataError: one found other data than were asked for, or damaged ones.
         """
         pipes = {pipe: rank for rank, (_, pipe, _) in enumerate(self._workers)}
         found: dict[int, Any] = {}
@@ -86,6 +88,9 @@ class Lane:
                 assert isinstance(pipe, Connection)
                 rank = pipes[pipe]
                 found[rank] = self._answer(rank)
+                if isinstance(found[rank], DataError):
+                    self.end()
+                    raise found[rank]
                 if isinstance(found[rank], _Failure):
                     # The first to fail may only have lost a peer.
                     deadline = min(deadline, time.monotonic() + SECONDS_FOR_THE_OTHERS)
@@ -184,6 +189,10 @@ def _answered(pipe: Connection, question: Callable[..., Any], *arguments: Any) -
     """Send the answer, or the failure that took its place."""
     try:
         answer = question(*arguments)
+    except DataError as problem:
+        # No other measurement would fare better.
+        pipe.send(problem)
+        return False
     except BaseException as problem:  # noqa: BLE001 - whatever it is, it is this measurement's result
         # To say so takes memory too.
         memory.lift_limit()

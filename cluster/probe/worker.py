@@ -28,10 +28,12 @@ EVALUATION_CHUNKS = 8
 class LaneLayout:
     """How the workers of a lane (from 0) are laid out here, on what data, and with which folder for their checkpoints.
 
+    The data must have the hash `data_hash`.
     `limit_bytes` bounds each worker's memory.
     """
 
     data: str
+    data_hash: str
     folder: str
     workers: int
     threads: int
@@ -107,7 +109,7 @@ class Worker:
         device.set_up(threads=layout.threads, memory_bytes=layout.limit_bytes)
         self._folder = layout.folder
         self._collective = Collective(World(rank, layout.workers))
-        self._manifest, self._data = open_data(layout.data)
+        self._manifest, self._data = open_data(layout.data, layout.data_hash)
         self._learners: dict[Any, Any] = {}
         self._journeys: dict[Cell, Journey] = {}
         if layout.limit_bytes and not tf.config.list_physical_devices("GPU"):

@@ -18,10 +18,11 @@ class Torch:
 
         from cluster.lanes.worker import open_data
         from tests.benchmarks.rows_per_second import _trial
+        from tests.conftest import hash_of
 
         torch.set_num_threads(settings.threads)
         torch.manual_seed(0)
-        manifest, data = open_data(settings.data)
+        manifest, data = open_data(settings.data, hash_of(settings.data))
         self.settings, self.trial, self.rows = settings, _trial(settings), data.train
         self.embedding = torch.nn.Embedding(manifest.vocabulary_size, settings.embedding_units)
         self.lstm = torch.nn.LSTM(settings.embedding_units, settings.lstm_units, batch_first=True)

@@ -113,13 +113,14 @@ class Ours:
     def __init__(self, settings: Settings) -> None:
         _set_threads(settings.threads, settings.threads)
         from cluster.lanes.worker import open_data, shape_of
+        from tests.conftest import hash_of
         from trainer.checkpoint import Checkpoints
         from trainer.journey import Journey
         from trainer.store import Folder
         from trainer.update import Learner
 
         self.settings, self.trial = settings, _trial(settings)
-        manifest, self.data = open_data(settings.data)
+        manifest, self.data = open_data(settings.data, hash_of(settings.data))
         learner = Learner(shape_of(self.trial, manifest), self.collective())
         with tempfile.TemporaryDirectory() as empty:
             self.journey = Journey(self.trial, learner, self.data, Checkpoints(Folder(empty)), lambda evaluation: None)
@@ -184,11 +185,12 @@ class Keras:
     def __init__(self, settings: Settings) -> None:
         _set_threads(settings.threads, settings.inter_op)
         from cluster.lanes.worker import open_data, shape_of
+        from tests.conftest import hash_of
         from trainer import model
         from trainer.update import OPTIMIZERS
 
         self.settings, self.trial = settings, _trial(settings)
-        manifest, data = open_data(settings.data)
+        manifest, data = open_data(settings.data, hash_of(settings.data))
         self.rows = data.train
         shape = shape_of(self.trial, manifest)
         self.model = model.build(

@@ -362,7 +362,7 @@ def test_a_data_set_that_is_gone_or_another_is_refused(place: Places, tmp_path: 
         here.found()
     (moved / "tokenizer.json").write_text("{}")
     files = export.files_of(str(tmp_path / "model.keras"), force=False)
-    with pytest.raises(InputError, match=r"tokenizer\.json is damaged.*--data"):
+    with pytest.raises(InputError, match=r"tokenizer\.json has sha256 .*--data"):
         export.export(here.found(data=str(moved)), files, at="best")
     (moved / "tokenizer.json").unlink()
     with pytest.raises(InputError, match=r"tokenizer\.json is missing.*--data"):

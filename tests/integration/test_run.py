@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import yaml
 from cluster.study.rules import SCREEN_SEEDS
 from cluster.summary import query
 from cluster.summary.store import Summary
-from tests.conftest import write_prepared
+from tests.conftest import hash_of, write_prepared
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 COMMAND = [str(Path(sys.executable).with_name("batchscope"))]
@@ -216,6 +217,26 @@ def test_a_killed_worker_costs_an_attempt_and_no_number(
     assert [row["state"] for row in rows(file)] == ["LOST", "COMPLETED", "COMPLETED"]
     assert [row["attempt"] for row in rows(file)] == [1, 2, 1]
     assert curve(file) == undisturbed
+
+
+def test_other_data_in_the_place_of_the_first_end_the_study(study: Callable[..., Path], tmp_path: Path) -> None:
+    file = study(**LONG)
+    process = begin(file)
+    before = hash_of(tmp_path / "data")[:8]
+    shutil.rmtree(tmp_path / "data")
+    write_prepared(tmp_path / "data", seed=1)
+    now = hash_of(tmp_path / "data")[:8]
+    [worker] = [one for one in psutil.Process(process.pid).children(recursive=True) if _is_worker(one)]
+    worker.kill()
+    status, stderr = finish(process)
+    assert status == 2
+    said = f"the data at {tmp_path}/data changed: this study was begun with {before}, there is {now} now"
+    assert said in stderr
+    [lost, failed] = rows(file)
+    assert (lost["state"], failed["state"]) == ("LOST", "FAILED")
+    assert failed["trial_id"] == lost["trial_id"]
+    assert failed["error"].startswith(said)
+    assert not failed["updates"]
 
 
 def test_a_killed_driver_leaves_an_attempt_that_is_lost(study: Callable[..., Path], undisturbed: list[Any]) -> None:

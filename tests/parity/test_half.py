@@ -11,7 +11,7 @@ import pytest
 
 from cluster.lanes.worker import open_data, shape_of
 from cluster.preflight import _check_task
-from tests.conftest import write_prepared
+from tests.conftest import hash_of, write_prepared
 from tests.unit.test_spec import spec_with
 from trainer import model, plan, scaling
 from trainer.collective import Collective, World
@@ -41,7 +41,7 @@ Half = Callable[[str], Learner]
 @pytest.fixture(scope="module")
 def learners(prepared: Path) -> Half:
     """The learner of a dtype, traced once."""
-    manifest, _ = open_data(str(prepared))
+    manifest, _ = open_data(str(prepared), hash_of(prepared))
     made: dict[str, Learner] = {}
 
     def of(dtype: str) -> Learner:
@@ -59,7 +59,7 @@ def with_dtype(dtype: str) -> TrialSpec:
 def added(learner: Learner, prepared: Path, *, measured: bool = False) -> None:
     """Start the learner's trial and add its first global batch."""
     learner.start(with_dtype(learner.shape.dtype))
-    rows = open_data(str(prepared))[1].train
+    rows = open_data(str(prepared), hash_of(prepared))[1].train
     for one in read_share(TRIAL, rows, plan.positions_of(0, 17), 6, measured=measured).micro_batches:
         (learner.add_measured if measured else learner.add)(one)
 
@@ -107,7 +107,7 @@ def test_what_is_not_finite_without_a_scale_is_no_update(learners: Half, prepare
     learner = learners("mixed_float16")
     added(learner, prepared)
     learner.variables[-1].assign(np.full(3, np.nan, "float32"))
-    rows = open_data(str(prepared))[1].train
+    rows = open_data(str(prepared), hash_of(prepared))[1].train
     [one] = read_share(TRIAL, rows, plan.positions_of(1, 17), 17).micro_batches
     learner.add(one)
     assert float(learner._scale._scale) == scaling.LEAST
@@ -137,7 +137,7 @@ def test_the_padding_of_sequences_of_vectors_is_refused(tmp_path: Path) -> None:
 def test_it_learns(learners: Half, prepared: Path) -> None:
     learner = learners("mixed_float16")
     learner.start(TRIAL)
-    rows, losses = open_data(str(prepared))[1].train, []
+    rows, losses = open_data(str(prepared), hash_of(prepared))[1].train, []
     for update in range(30):
         for one in read_share(TRIAL, rows, plan.positions_of(update, 17), 6).micro_batches:
             learner.add(one)

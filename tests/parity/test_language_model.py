@@ -12,7 +12,7 @@ import tensorflow as tf  # noqa: E402
 
 from cluster.lanes.worker import open_data, shape_of  # noqa: E402
 from tests import processes  # noqa: E402
-from tests.conftest import VOCABULARY, write_prepared  # noqa: E402
+from tests.conftest import VOCABULARY, hash_of, write_prepared  # noqa: E402
 from tests.parity import bodies  # noqa: E402
 from tests.parity.test_layouts import error  # noqa: E402
 from trainer import evaluate, loss, model, plan, proof, share  # noqa: E402
@@ -232,7 +232,7 @@ def test_keras_own_accumulation_is_flagged(data: Any, learner: Learner) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_right_layout_is_proven(folder: Path, dtype: str) -> None:
-    manifest, data = open_data(str(folder))
+    manifest, data = open_data(str(folder), hash_of(folder))
     trial = replace(TRIAL, dtype=dtype)
     shape = shape_of(trial, manifest)
     assert shape.outputs == VOCABULARY

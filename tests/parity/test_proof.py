@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cluster.lanes.worker import NotTheSameUpdateError, failure_of, open_data, shape_of
+from tests.conftest import hash_of
 from trainer import proof
 from trainer.collective import Collective, World
 from trainer.report import State
@@ -16,7 +17,7 @@ from trainer.update import Learner, MicroBatch
 
 
 def proven(prepared: Path, trial: TrialSpec, **patched: Any) -> proof.Proof:
-    manifest, data = open_data(str(prepared))
+    manifest, data = open_data(str(prepared), hash_of(prepared))
     learner = Learner(shape_of(trial, manifest), Collective(World(0, 1)))
     for name, method in patched.items():
         setattr(learner, name, method(getattr(learner, name)))

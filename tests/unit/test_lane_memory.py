@@ -152,6 +152,18 @@ def test_where_nothing_smaller_may_be_tried_it_is_the_answer(
     assert not lane._group.alive
 
 
+def test_wrong_data_end_the_trial_in_a_row_that_says_so_and_the_study_hears_of_it(begun: Any) -> None:
+    lane = begun(RowsAtOnce(micro_batch=8, evaluation=64))
+    board, group = lane._settings.board, lane._group.name
+    board.take.remote(group, 1, 0, HERE)
+    board.tell.remote(group, Failure(state=State.FAILED, error="other data", wrong_data=True), last=True)
+    result = lane.step()
+    assert (result["done"], result["state"], result["wrong_data"]) == (True, "FAILED", "other data")
+    [row] = lane._settings.recorder.rows
+    assert (row["state"], row["error"]) == ("FAILED", "other data")
+    assert not lane._group.alive
+
+
 def test_a_process_that_ended_without_a_word_is_judged_by_what_it_wrote(
     begun: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
