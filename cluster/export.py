@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -137,14 +137,20 @@ def find(summary: Summary, study: str, prefix: str, *, data: str | None = None) 
     )
 
 
-def export(found: Found, files: Files, *, at: str) -> None:
+def export(found: Found, files: Files, *, at: str) -> list[str]:
     """Write the model of a trial as it was `at` one of MOMENTS, each file whole or not at all, the model last.
+
+    Returns:
+        What could not be verified, in words.
 
     Raises:
         InputError: the trial kept no such weights, they do not fit the model, or a file cannot be written.
         NotReadyError: a store cannot be read.
     """
-    weights = None if at == INITIAL else _weights(found, at)
+    remarks: list[str] = []
+    if not found.manifest.verified:
+        remarks.append("the label names are unverified, since an older version prepared the data")
+    weights = None if at == INITIAL else _weights(found, at, remarks.append)
     tokenizer = _tokenizer(found)
     model = _model_file(found, weights)
     if tokenizer is not None:
@@ -152,6 +158,7 @@ def export(found: Found, files: Files, *, at: str) -> None:
     # Non-ASCII is escaped, so that the reader's default encoding does not matter.
     table.save((json.dumps(_about(found, at), indent=2) + "\n").encode(), files.about)
     table.save(model, files.model)
+    return remarks
 
 
 def _data_set(specs: Sequence[Mapping[str, Any]], data: str | None) -> tuple[str, Manifest]:
@@ -211,8 +218,8 @@ def _only(prefix: str, known: list[str], lister: str, study: str) -> str:
     )
 
 
-def _weights(found: Found, at: str) -> Arrays:
-    """The weights that a trial kept at its end."""
+def _weights(found: Found, at: str, note: Callable[[str], None]) -> Arrays:
+    """The weights that a trial kept at its end; `note` hears what is damaged or unverified."""
     trial_id, state = found.trial.trial_id, found.state
     instead = "another trial, or --at initial for the untrained model"
     if state is None:
@@ -225,7 +232,7 @@ def _weights(found: Found, at: str) -> Arrays:
         again = "run the study again, which goes on with it, or " if state in (CANCELLED, LOST, FAILED) else ""
         raise InputError(f"trial {trial_id} is {state}{why} and kept no weights: {again}export {instead}")
     for place in found.checkpoints:
-        weights = Checkpoints(store_of(place)).weights(at)
+        weights = Checkpoints(store_of(place), trial_id).weights(at, note)
         if weights is not None:
             return weights
     raise InputError(

@@ -1,5 +1,6 @@
 """Values out of parsed JSON, each of the type it must have: what is otherwise is an error with its key and value."""
 
+import hashlib
 import json
 import re
 import sys
@@ -29,6 +30,11 @@ def parsed(text: str | bytes) -> "Fields":
     if not isinstance(value, dict):
         raise ValueError("it is not an object")
     return Fields(value)
+
+
+def sha256_of(document: object) -> str:
+    """The hexadecimal sha256 of a JSON document, whatever its spacing and the order of its keys."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

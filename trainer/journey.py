@@ -1,5 +1,6 @@
 """A trial under way on one worker: the learner, where it stands, its best weights, and its clocks."""
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -45,7 +46,9 @@ class Journey:
         self.trial, self.learner, self.data, self.checkpoints, self.publish = trial, learner, data, checkpoints, publish
         self.evaluation_rows = evaluation_rows
         learner.start(trial)
-        saved = checkpoints.newest()
+        self.total = plan.total_updates(trial.budget, global_batch=trial.global_batch, rows=len(data.train))
+        self.remark: str | None = None
+        saved = self._saved()
         self.progress = saved.progress if saved else Progress()
         self.best_weights: Arrays = saved.best_weights if saved else []
         if saved:
@@ -53,7 +56,6 @@ class Journey:
         # Whoever heard them in the attempt before may have been lost with it: an attempt's curve is whole.
         for evaluation in self.progress.evaluations:
             publish(Evaluation(**evaluation))
-        self.total = plan.total_updates(trial.budget, global_batch=trial.global_batch, rows=len(data.train))
         self.rate: float | None = None
         self.seconds_saving = 0.0
         self.resumed = replace(self.progress)
@@ -76,7 +78,8 @@ class Journey:
         due = plan.is_due(
             self.trial.evaluate_every, update=update, global_batch=self.trial.global_batch, rows=len(self.data.train)
         )
-        return bool(time_up) or update == self.total, due or bool(evaluate), bool(stop)
+        last = bool(time_up) or (self.total is not None and update >= self.total)
+        return last, due or bool(evaluate), bool(stop)
 
     def evaluate(self) -> None:
         """Score the validation split, keep the weights if they are the best so far, and publish."""
@@ -162,6 +165,16 @@ class Journey:
         self.progress.seconds_evaluating += time.monotonic() - started
         return self._outcome(state, error, test)
 
+    def _saved(self) -> Saved | None:
+        """The checkpoint to go on from; what was passed over is said in the log and in the outcome."""
+        notes: list[str] = []
+        saved = self.checkpoints.newest(total=self.total, most_bytes=self.learner.most_bytes, note=notes.append)
+        if notes:
+            began = saved.progress.update if saved else 0
+            self.remark = f"this attempt began at update {began}: {'; '.join(notes)}"
+            sys.stderr.write(f"trial {self.trial.trial_id}: {self.remark}\n")
+        return saved
+
     def _rate(self, update: int) -> float:
         return schedule.rate(self.trial, update=update, total=self.total)
 
@@ -228,7 +241,7 @@ class Journey:
         seconds = progress.seconds_training
         return Outcome(
             state=state,
-            error=error,
+            error="; ".join(said for said in (error, self.remark) if said) or None,
             updates=progress.update,
             examples=self._examples(),
             epochs=self._examples() / len(self.data.train),

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from trainer.errors import DataError
-from trainer.fields import Fields, WrongFieldError, parsed
+from trainer.fields import Fields, WrongFieldError, parsed, sha256_of
 from trainer.inputs import KINDS, TOKENS, Inputs
 from trainer.store import Store
 from trainer.trial import TASKS
@@ -127,7 +127,7 @@ class Manifest:
     def to_json(self) -> str:
         """The text of `manifest.json`."""
         body = asdict(self)
-        return json.dumps({**body, _SEAL: _sha256(body)}, indent=2) + "\n"
+        return json.dumps({**body, _SEAL: sha256_of(body)}, indent=2) + "\n"
 
 
 def identified(manifest: Manifest) -> Manifest:
@@ -141,7 +141,7 @@ def identified(manifest: Manifest) -> Manifest:
     of_split = ("digest", "rows", "tokens", "label_counts", "length_histogram")
     content = {name: getattr(manifest, name) for name in (*names, "kind", "features_width")}
     splits = {name: {key: getattr(split, key) for key in of_split} for name, split in manifest.splits.items()}
-    return replace(manifest, data_hash=_sha256({**content, "splits": splits}))
+    return replace(manifest, data_hash=sha256_of({**content, "splits": splits}))
 
 
 def parse(text: str, *, where: str) -> Manifest:
@@ -256,12 +256,8 @@ def _check_hashes(fields: Fields, manifest: Manifest) -> None:
     if manifest.data_hash != expected:
         raise WrongFieldError(f"its names, sizes or splits have the data_hash {expected}, but it says otherwise")
     body = {key: value for key, value in fields.values.items() if key != _SEAL}
-    if fields.text(_SEAL) != _sha256(body):
+    if fields.text(_SEAL) != sha256_of(body):
         raise WrongFieldError("it has another sha256 than it says of itself: something in it was changed")
-
-
-def _sha256(content: object) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def read(data: Store) -> Manifest:

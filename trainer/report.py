@@ -43,6 +43,7 @@ class Evaluation:
 class Outcome:
     """How one attempt at a trial ended, and what it measured.
 
+    `error` says why it ended so, or what was wrong with the checkpoints that it found; None where there is nothing.
     `seconds_training` are of all attempts together, of which `seconds_resumed` lay behind the checkpoint that this one
     began from; `seconds_evaluating` and `seconds_saving` are of this attempt. `first_update_at` is the Unix time at
     which its first update was made. `noise_scale` is as an evaluation's, over the later half of all measured updates:

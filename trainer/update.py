@@ -6,6 +6,7 @@ For language_model the one division is by the target tokens of the global batch,
 are values, not shapes: one learner serves all trials that agree on the rest, without tracing again.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -171,6 +172,13 @@ class Learner:
     def optimizer_state(self) -> Arrays:
         """The optimiser's variables, iterations and learning rate included."""
         return [variable.numpy() for variable in self.optimizer.variables]
+
+    @property
+    def most_bytes(self) -> int:
+        """No checkpoint of this model is longer: its weights twice, its optimiser's variables, a header for each."""
+        variables = [*self.model.weights, *self.model.weights, *self.optimizer.variables]
+        most: int = sum(8 * math.prod(variable.shape) + 1024 for variable in variables) + 2**16
+        return most
 
     def restore(self, weights: Arrays, optimizer_state: Arrays | None = None) -> None:
         """Take over weights, and the optimiser's variables if given, that were saved before."""

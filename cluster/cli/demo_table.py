@@ -137,7 +137,7 @@ def _arms(spec: "StudySpec") -> dict[tuple[int, int], Arm]:
     found: dict[tuple[int, int], list[tuple[TrialSpec, float, float]]] = {}
     for trial in trials:
         row = rows[trial.trial_id]
-        learner.restore(Checkpoints(store_of(row["checkpoint_uri"])).weights("last") or [])
+        learner.restore(Checkpoints(store_of(row["checkpoint_uri"]), trial.trial_id).weights("last") or [])
         found.setdefault((trial.global_batch, row["updates"]), []).append(
             (trial, score(learner, data.train).loss, row["seconds_training"])
         )

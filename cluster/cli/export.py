@@ -148,7 +148,8 @@ def _model(summary: "Summary", study: str, prefix: str, output: str, *, at: str,
 
     files = export.files_of(output, force=force)
     found = export.find(summary, study, prefix, data=data)
-    export.export(found, files, at=at)
+    for remark in export.export(found, files, at=at):
+        click.echo(f"note: {remark}", err=True)
     if found.state != COMPLETED:
         click.echo(f"note: this trial is not completed, but {found.state or 'without a result yet'}", err=True)
     if found.trial.model.factory is not None:

@@ -215,7 +215,7 @@ class _Trainer:
                 learner=learner,
                 data=self._data,
                 micro_batch=job.micro_batch,
-                checkpoints=Checkpoints(store_of(job.checkpoints)),
+                checkpoints=Checkpoints(store_of(job.checkpoints), job.trial.trial_id),
                 checkpoint_every_seconds=self.settings.checkpoint_every_seconds,
                 publish=publish,
                 heartbeat=heartbeat,

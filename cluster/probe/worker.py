@@ -224,7 +224,11 @@ class Worker:
         if cell not in self._journeys:
             folder = Folder(f"{self._folder}/{len(self._journeys)}")
             self._journeys[cell] = Journey(
-                cell.trial, self._learner(cell.trial), self._data, Checkpoints(folder), lambda _: None
+                cell.trial,
+                self._learner(cell.trial),
+                self._data,
+                Checkpoints(folder, cell.trial.trial_id),
+                lambda _: None,
             )
         return self._journeys[cell]
 

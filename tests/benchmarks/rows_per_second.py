@@ -123,7 +123,8 @@ class Ours:
         manifest, self.data = open_data(settings.data, hash_of(settings.data))
         learner = Learner(shape_of(self.trial, manifest), self.collective())
         with tempfile.TemporaryDirectory() as empty:
-            self.journey = Journey(self.trial, learner, self.data, Checkpoints(Folder(empty)), lambda evaluation: None)
+            checkpoints = Checkpoints(Folder(empty), self.trial.trial_id)
+            self.journey = Journey(self.trial, learner, self.data, checkpoints, lambda evaluation: None)
 
     def collective(self) -> Any:
         """The sum over this worker alone."""

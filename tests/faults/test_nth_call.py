@@ -45,7 +45,7 @@ def saved(update: int) -> Saved:
 @every_mode
 def test_checkpoints(proxy: Proxy, store: Bucket, mode: str) -> None:
     def run(place: Store) -> None:
-        checkpoints = Checkpoints(place)
+        checkpoints = Checkpoints(place, "trial")
         assert checkpoints.newest() is None
         for update in (1, 2, 3):
             checkpoints.save(saved(update))

@@ -71,7 +71,7 @@ class Place:
         )
 
     def kept(self) -> None:
-        Checkpoints(store_of(self.checkpoints)).finish(best=self.best, last=self.last)
+        Checkpoints(store_of(self.checkpoints), self.trials[0].trial_id).finish(best=self.best, last=self.last)
         self.ended("COMPLETED")
 
     def found(self, **changes: Any) -> export.Found:
@@ -330,7 +330,7 @@ def test_a_trial_of_an_earlier_spec_is_found(place: Places) -> None:
 def test_a_trial_without_kept_weights_is_refused(place: Places, tmp_path: Path, state: str | None, remedy: str) -> None:
     here = place()
     # Half an end: the weights were written, the row was not.
-    Checkpoints(store_of(here.checkpoints)).finish(best=here.best, last=here.last)
+    Checkpoints(store_of(here.checkpoints), here.trials[0].trial_id).finish(best=here.best, last=here.last)
     if state:
         here.ended(state, error="a fuse blew" if state == "FAILED" else None)
     files = export.files_of(str(tmp_path / "model.keras"), force=False)
@@ -378,11 +378,47 @@ def test_weights_that_are_damaged_or_do_not_fit_are_refused(place: Places, tmp_p
     with pytest.raises(InputError, match=rf"no whole best\.npz in {here.checkpoints};"):
         export.export(here.found(), files, at="best")
     wrong = [*here.best[:-1], np.zeros(7, "float32")]
-    Checkpoints(store_of(here.checkpoints)).finish(best=wrong, last=here.best[:-1])
+    Checkpoints(store_of(here.checkpoints), here.trials[0].trial_id).finish(best=wrong, last=here.best[:-1])
     for at in ("best", "last"):
         with pytest.raises(InputError, match=r"have the shapes .*, but its model takes .*\(3,\)"):
             export.export(here.found(), files, at=at)
     assert not os.path.exists(files.model)
+
+
+def test_what_was_exchanged_since_is_not_exported(place: Places, tmp_path: Path) -> None:
+    here = place()
+    here.kept()
+    files, folder = export.files_of(str(tmp_path / "model.keras"), force=False), Path(here.checkpoints)
+    manifest = here.data / "manifest.json"
+    text = manifest.read_text()
+    fields = json.loads(text)
+    manifest.write_text(json.dumps(fields | {"label_names": fields["label_names"][::-1]}))
+    with pytest.raises(InputError, match=f"{manifest} is damaged .*--data"):
+        here.found()
+    manifest.write_text(text)
+    for ending in ("json", "npz"):
+        (folder / f"best.{ending}").write_bytes((folder / f"last.{ending}").read_bytes())
+    with pytest.raises(InputError, match=r"no whole best\.npz"):
+        export.export(here.found(), files, at="best")
+    assert not os.path.exists(files.model)
+
+
+def test_what_an_older_version_left_is_exported_and_called_unverified(place: Places, tmp_path: Path) -> None:
+    here = place()
+    here.kept()
+    assert export.export(here.found(), export.files_of(str(tmp_path / "new.keras"), force=False), at="last") == []
+    kept = Path(here.checkpoints) / "last.json"
+    kept.write_text(json.dumps({"sha256": json.loads(kept.read_text())["archive"], "facts": {}}))
+    manifest = here.data / "manifest.json"
+    fields = json.loads(manifest.read_text())
+    del fields["sha256"]
+    for split in fields["splits"].values():
+        del split["digest"]
+    manifest.write_text(json.dumps(fields | {"schema_version": 1}))
+    assert export.export(here.found(), export.files_of(str(tmp_path / "old.keras"), force=False), at="last") == [
+        "the label names are unverified, since an older version prepared the data",
+        "last is unverified, since an older version kept it",
+    ]
 
 
 def test_a_summary_that_was_moved_still_has_its_weights(place: Places, tmp_path: Path) -> None:
@@ -400,7 +436,7 @@ def test_the_command_lists_trials_and_says_what_is_missing(place: Places, tmp_pa
     trial_id, uri = here.trials[0].trial_id, here.summary.uri
     assert "no trial has ended yet" in call("small", "--summary", uri).stderr
     here.ended("DIVERGED", loss=0.25)
-    Checkpoints(store_of(here.checkpoints)).finish(best=here.best, last=here.last)
+    Checkpoints(store_of(here.checkpoints), here.trials[0].trial_id).finish(best=here.best, last=here.last)
     listed = call("small", "--summary", uri).stdout.splitlines()
     assert listed[-1].split()[:3] == [trial_id, "DIVERGED", "0.2500"]
     for arguments, missing in ((["--trial", trial_id], "-o model.keras"), (["-o", "m.keras"], "--trial ID")):
@@ -430,7 +466,7 @@ def test_a_users_own_model_is_built_by_its_factory(
     monkeypatch.chdir(tmp_path / "code")
     options = ["--trial", here.trials[0].trial_id, "--summary", here.summary.uri]
     assert "layers that exported_models:build defines" in call("small", *options, "-o", "model.keras").stderr
-    Checkpoints(store_of(here.checkpoints)).finish(best=here.best[1:], last=here.last)
+    Checkpoints(store_of(here.checkpoints), here.trials[0].trial_id).finish(best=here.best[1:], last=here.last)
     problem = call("small", *options, "-o", "other.keras").exception
     assert isinstance(problem, InputError)
     assert "exported_models:build has changed since" in str(problem)

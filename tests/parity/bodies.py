@@ -103,7 +103,7 @@ def trained(learner: Any, folder: str, trial: TrialSpec, checkpoints: str, micro
         learner=learner,
         data=open_data(folder),
         micro_batch=micro_batch,
-        checkpoints=Checkpoints(Folder(checkpoints)),
+        checkpoints=Checkpoints(Folder(checkpoints), trial.trial_id),
         checkpoint_every_seconds=60,
         publish=published.append,
         heartbeat=lambda progress: None,

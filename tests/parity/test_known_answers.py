@@ -56,7 +56,7 @@ def losses(folder: Path, trial: TrialSpec, arms: list[tuple[int, int]], seeds: i
             place = str(scratch / f"{batch}-{updates}-{seed}")
             _, outcome = bodies.trained(learner, str(folder), one, place, micro_batch=batch)
             assert outcome.updates == updates
-            learner.restore(Checkpoints(Folder(place)).weights("last") or [])
+            learner.restore(Checkpoints(Folder(place), one.trial_id).weights("last") or [])
             found[batch, updates].append(score(learner, train).loss)
     return {arm: np.array(values) for arm, values in found.items()}
 

@@ -73,9 +73,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Any]:
             learner=learner,
             data=data,
             micro_batch=64,
-            checkpoints=Checkpoints(
-                Folder(str(tmp_path_factory.mktemp(str(batch)))),
-            ),
+            checkpoints=Checkpoints(Folder(str(tmp_path_factory.mktemp(str(batch)))), trial.trial_id),
             checkpoint_every_seconds=1e9,
             publish=lambda _: None,
             heartbeat=lambda _: None,

@@ -1,6 +1,7 @@
 """The journey of a trial: when it evaluates and ends, how it is stopped and resumed, and what its scores are of."""
 
 import copy
+import json
 import types
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -91,7 +92,7 @@ class Run:
     ) -> None:
         self.published: list[Evaluation] = []
         self.weights: list[list[np.ndarray]] = []
-        self.checkpoints = Checkpoints(Folder(str(folder)))
+        self.checkpoints = Checkpoints(Folder(str(folder)), trial.trial_id)
         self.outcome: Outcome | None = None
         self._asked, self._stop, self._crash_at = 0, stop, crash_at
         self.learner = learner_of(trial)
@@ -348,12 +349,68 @@ def test_a_trial_whose_machine_went_away_goes_on_from_its_last_checkpoint(
     whole = Run(spec, data, tmp_path / "whole")
     with pytest.raises(ConnectionError):
         Run(spec, data, tmp_path / "lost", crash_at=6, checkpoint_every_seconds=0)
-    newest = Checkpoints(Folder(str(tmp_path / "lost"))).newest()
+    newest = Checkpoints(Folder(str(tmp_path / "lost")), spec.trial_id).newest()
     assert newest.progress.update == 5
     resumed = Run(spec, data, tmp_path / "lost")
     assert [numbers(e) for e in resumed.published] == [numbers(e) for e in whole.published]
     assert same(resumed.checkpoints.weights("last"), whole.checkpoints.weights("last"))
     assert same(resumed.checkpoints.weights("best"), whole.checkpoints.weights("best"))
+
+
+@pytest.fixture
+def lost(trial: Any, data: Any, tmp_path: Path) -> tuple[TrialSpec, Path, Run]:
+    """A trial of 9 updates that was lost after checkpoints at 4 and 5, its folder, and what it gives undisturbed."""
+    spec = trial(budget=(9, "updates"), evaluate_every=(2, "updates"))
+    whole = Run(spec, data, tmp_path / "whole")
+    with pytest.raises(ConnectionError):
+        Run(spec, data, tmp_path / "lost", crash_at=6, checkpoint_every_seconds=0)
+    return spec, tmp_path / "lost", whole
+
+
+def assert_as_undisturbed(run: Run, whole: Run, remark: str) -> None:
+    """Every number is that of the undisturbed run, and the outcome says what was wrong with the checkpoints."""
+    assert [numbers(one) for one in run.published] == [numbers(one) for one in whole.published]
+    assert run.outcome
+    assert whole.outcome
+    assert numbers(run.outcome) | {"error": None} == numbers(whole.outcome)
+    assert run.outcome.error
+    assert remark in run.outcome.error
+    assert same(run.checkpoints.weights("best"), whole.checkpoints.weights("best"))
+
+
+@pytest.mark.parametrize(("damaged", "begins"), [((5,), 4), ((4, 5), 0)])
+def test_a_damaged_checkpoint_costs_updates_and_no_number(
+    lost: Any, data: Any, damaged: tuple[int, ...], begins: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec, folder, whole = lost
+    for update in damaged:
+        file = folder / f"resume-{update:012d}.json"
+        file.write_text(file.read_text().replace('"best_validation_loss": 1', '"best_validation_loss": 0'))
+    resumed = Run(spec, data, folder)
+    said = f"this attempt began at update {begins}: resume-{5:012d} is damaged (its description has another sha256)"
+    assert_as_undisturbed(resumed, whole, said)
+    assert f"trial {spec.trial_id}: {said}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("update", [9, 50])
+def test_a_checkpoint_beyond_the_end_of_its_trial_is_not_gone_on_from(lost: Any, data: Any, update: int) -> None:
+    spec, folder, whole = lost
+    # As an older version kept them, so that their own hash does not tell.
+    for ending in ("json", "npz"):
+        (folder / f"resume-{5:012d}.{ending}").rename(folder / f"resume-{update:012d}.{ending}")
+    description = json.loads((folder / f"resume-{update:012d}.json").read_text())
+    facts = description["facts"] | {"update": update}
+    (folder / f"resume-{update:012d}.json").write_text(json.dumps({"sha256": description["archive"], "facts": facts}))
+    assert_as_undisturbed(Run(spec, data, folder), whole, f"'facts.update' is {update}, not a whole number from 0 to 8")
+
+
+def test_a_checkpoint_of_an_older_version_is_gone_on_from(lost: Any, data: Any) -> None:
+    spec, folder, whole = lost
+    file = folder / f"resume-{5:012d}.json"
+    description = json.loads(file.read_text())
+    file.write_text(json.dumps({"sha256": description["archive"], "facts": description["facts"]}))
+    said = f"this attempt began at update 5: resume-{5:012d} is unverified, since an older version kept it"
+    assert_as_undisturbed(Run(spec, data, folder), whole, said)
 
 
 def test_a_stopped_trial_has_ended_without_touching_the_test_split(trial: Any, data: Any, tmp_path: Path) -> None:
