@@ -275,7 +275,8 @@ def test_the_hash_of_text_is_pinned(tmp_path: Path) -> None:
 
 
 def test_the_hash_of_numbers_is_pinned(tmp_path: Path) -> None:
-    assert prepared(tmp_path, sequences()).data_hash == "f9d8d8ff0edd5868e028f467e067291cfec6d5c33a04e724a3ba9a90037ade9f"
+    manifest = prepared(tmp_path, sequences())
+    assert manifest.data_hash == "f9d8d8ff0edd5868e028f467e067291cfec6d5c33a04e724a3ba9a90037ade9f"
 
 
 def test_the_command_says_what_was_prepared(tmp_path: Path) -> None:
