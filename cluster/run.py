@@ -1,24 +1,23 @@
 """A study on its lanes: the summary opened and ours, what is answered in it, and the schedule of what is not."""
 
 import contextlib
-import fcntl
 import importlib.metadata
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cluster.analysis.declared import begun
 from cluster.preflight import Study, sizes_of
-from cluster.stores import store_of
 from cluster.study import identity, memory, placement
 from cluster.study.at_once import RowsAtOnce
 from cluster.study.protocol import Plan
 from cluster.study.spec import ValidationLoss
 from cluster.summary import experiments, lease, query
 from cluster.summary.answers import answers, memory_model, micro_batches
+from cluster.summary.hold import Hold, ensure
+from cluster.summary.lock import locked
 from cluster.summary.store import Summary, check_writable
 from trainer.errors import InputError
 from trainer.report import State
@@ -34,28 +33,38 @@ SECONDS_FOR_MACHINES = 300.0
 SECONDS_FOR_WORKERS = 15.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A summary that is open for one study, the study as it goes on from what is there, and the hold on its name."""
+
+    summary: Summary
+    study: Study
+    hold: Hold
+
+
 @contextlib.contextmanager
-def opened_summary(study: Study, say: Callable[[str], None]) -> Iterator[tuple[Summary, Study]]:
+def opened_summary(study: Study, say: Callable[[str], None]) -> Iterator[Opened]:
     """The summary, proven writable and ours while inside, and the study as it goes on from what is there.
 
     What a killed driver left is written as LOST. `say` is told what is waited for.
 
     Raises:
         InputError: it cannot be written, another process runs this study, or the name belongs to another study.
-        NotReadyError: the store cannot be reached.
+        NotReadyError: the store cannot be reached, or the hold was lost inside.
     """
     check_writable(study.spec.summary)
     summary = Summary(study.spec.summary)
-    with only_driver(summary, study.spec.study, say):
+    with only_driver(summary, study.spec.study, say) as hold:
         _check_name(study, summary)
         study = as_begun(study, summary)
         declare(study, summary, study.plan(answers(summary, study.spec.study, identity.spec_hash(study.spec))))
         _write_lost(summary, study.spec.study, "the driver of the study went away before the trial ended")
         try:
-            yield summary, study
+            yield Opened(summary=summary, study=study, hold=hold)
         finally:
-            # By now no lane is left that could write a row.
-            _write_lost(summary, study.spec.study, "its lane went away before the trial ended")
+            # By now no lane is left that could write a row; but those of another driver may have begun.
+            if hold.lost() is None:
+                _write_lost(summary, study.spec.study, "its lane went away before the trial ended")
 
 
 def as_begun(study: Study, summary: Summary) -> Study:
@@ -171,28 +180,19 @@ def _write_lost(summary: Summary, study: str, error: str) -> None:
 
 
 @contextlib.contextmanager
-def only_driver(summary: Summary, study: str, say: Callable[[str], None]) -> Iterator[None]:
+def only_driver(summary: Summary, study: str, say: Callable[[str], None]) -> Iterator[Hold]:
     """Hold the study's lock in a summary that is a folder of this machine, or its lease in a bucket.
 
     `say` is told what is waited for.
 
     Raises:
         InputError: another process holds it.
+        NotReadyError: it was lost inside: another process may have begun to run the study.
     """
-    if summary.uri.startswith("s3://"):
-        with lease.held(store_of(summary.uri), study, say):
-            yield
-        return
-    folder = Path(summary.uri) / "attempts" / f"study={study}"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".driver.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"study {study!r} is being run by another process into {summary.uri}: wait for it, or stop it first"
-            ) from None
-        yield
+    in_bucket = summary.uri.startswith("s3://")
+    with lease.held(summary.store, study, say) if in_bucket else locked(summary.uri, study) as hold:
+        yield hold
+        ensure(hold)
 
 
 def _check_name(study: Study, summary: Summary) -> None:

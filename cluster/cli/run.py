@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cluster.report.live import LiveView
     from cluster.report.terminal import Terminal
     from cluster.study.spec import StudySpec
+    from cluster.summary.hold import Hold
     from cluster.summary.store import Summary
     from trainer.trial import TrialSpec
 
@@ -62,7 +63,8 @@ def run_and_watch(
     else:
         study = examine(spec, machines.cluster(address))
     status = 0
-    with opened_summary(study, lambda line: click.echo(line, err=True)) as (summary, study):
+    with opened_summary(study, lambda line: click.echo(line, err=True)) as opened:
+        summary, study = opened.summary, opened.study
         losses = answers(summary, spec.study, identity.spec_hash(study.spec))
         plan = study.plan(losses)
         finished = [planned.trial for planned in plan.trials if planned.trial.trial_id in losses]
@@ -70,7 +72,7 @@ def run_and_watch(
         if plan.open or len(finished) < len(plan.trials):
             with machines.joined_ray(address) if address else machines.local_ray(study.placed):
                 before(study)
-                status = _train(study, losses, finished, summary, spending)
+                status = _train(study, losses, finished, summary, opened.hold, spending)
         if status in (0, EXIT_FAILED_TRIALS):
             _compact(summary, spec.study)
     if spec.protocol is None:
@@ -120,11 +122,13 @@ def _train(
     losses: "Mapping[str, float]",
     finished: "list[TrialSpec]",
     summary: "Summary",
+    hold: "Hold",
     spending: "Spending | None",
 ) -> int:
     from cluster.report.live import LiveView
     from cluster.report.terminal import Terminal
     from cluster.run import training
+    from cluster.summary.hold import ensure
     from trainer.plan import total_updates
 
     rows = study.manifest.splits["train"].rows
@@ -141,7 +145,8 @@ def _train(
         lanes=study.placed.lanes,
     )
     with Terminal(view) as terminal, training(study, losses, summary, terminal.hear) as schedule:
-        stopped_by = watch(schedule, terminal, lambda: spent_out(spending, view))
+        stopped_by = watch(schedule, terminal, lambda: taken_away(hold) or spent_out(spending, view))
+        ensure(hold)
     if stopped_by == OUT_OF_BUDGET:
         click.echo("the budget is spent; the same command goes on from here with another", err=True)
         return EXIT_BUDGET
@@ -197,6 +202,11 @@ def _workers(study: "Study") -> str:
     """The workers of a lane: one number, or from which to which."""
     numbers = set(study.workers.values())
     return f"{min(numbers)} to {max(numbers)}" if len(numbers) > 1 else str(*numbers)
+
+
+def taken_away(hold: "Hold") -> str | None:
+    """Why a run must end, if the study may be another driver's by now."""
+    return "this driver does not hold the study any more" if hold.lost() else None
 
 
 def spent_out(spending: "Spending | None", view: "LiveView") -> str | None:

@@ -15,7 +15,9 @@ import yaml
 
 from cluster import cli
 from cluster.machines import Capacity
+from cluster.summary.store import Summary
 from tests.conftest import write_prepared
+from trainer.errors import NotReadyError
 from trainer.manifest import read, sha256_of_file
 from trainer.store import Folder
 
@@ -168,6 +170,30 @@ def test_a_study_that_another_process_runs(refused: Callable[..., str], tmp_path
         line = refused()
     assert "study 'tiny' is being run by another process" in line
     assert "wait for it" in line
+
+
+def test_what_began_is_not_lost_to_a_driver_that_lost_the_study(refused: Callable[..., str], tmp_path: Path) -> None:
+    from cluster.preflight import examine
+    from cluster.run import opened_summary
+    from cluster.study.spec import load
+    from cluster.summary import query
+
+    refused(axes={"global_batch": [99], "learning_rate": 0.01, "seeds": 1})
+    spec = load(tmp_path / "study.yaml")
+    spec = spec.model_copy(update={"axes": spec.axes.model_copy(update={"global_batch": (17,)})})
+
+    def taken_over() -> None:
+        with opened_summary(examine(spec, HERE), print) as opened:
+            # Another driver has taken the study over, and its first trial has begun.
+            lock = tmp_path / "summary" / "attempts" / "study=tiny" / ".driver.lock"
+            lock.rename(lock.with_name(".old"))
+            lock.touch()
+            opened.summary.attempt_started("tiny", "00ff", 1, {})
+            assert opened.hold.lost() is not None
+
+    with pytest.raises(NotReadyError, match="study 'tiny'"):
+        taken_over()
+    assert query.trials(Summary(str(tmp_path / "summary"))).num_rows == 0
 
 
 @pytest.mark.tf

@@ -1,0 +1,63 @@
+"""A lock: one driver a study, in a summary that is a folder of this machine."""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from trainer.errors import InputError, NotReadyError
+
+
+class Lock:
+    """The lock in the open `file` at `path`, held by this process as long as that file is the one at its place.
+
+    Where it was deleted, with its summary most often, another driver can lock a new one.
+    """
+
+    def __init__(self, path: Path, file: IO[str], study: str) -> None:
+        self._path, self._study = path, study
+        self._inode = _inode(os.fstat(file.fileno()))
+        self._lost: NotReadyError | None = None
+
+    def lost(self) -> NotReadyError | None:
+        """Why the study is not locked any more; None while it is."""
+        if self._lost is None and not self._is_there():
+            self._lost = NotReadyError(
+                f"{self._path.parent} was deleted or replaced while study {self._study!r} ran, and rows of it with "
+                "that: put back what is missing, or run the same command again to train it anew"
+            )
+        return self._lost
+
+    def _is_there(self) -> bool:
+        try:
+            return _inode(self._path.stat()) == self._inode
+        except FileNotFoundError:
+            return False
+        except OSError:
+            # A folder over a network that does not answer now says nothing of the lock.
+            return True
+
+
+@contextlib.contextmanager
+def locked(summary: str, study: str) -> Iterator[Lock]:
+    """Lock the study in the folder `summary` inside.
+
+    Raises:
+        InputError: another process holds the lock.
+    """
+    path = Path(summary) / "attempts" / f"study={study}" / ".driver.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"study {study!r} is being run by another process into {summary}: wait for it, or stop it first"
+            ) from None
+        yield Lock(path, file, study)
+
+
+def _inode(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
