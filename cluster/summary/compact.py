@@ -12,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from cluster.summary.encoding import DamagedError, decode, encode
 from cluster.summary.store import ConflictError, Summary
-from cluster.summary.tables import SCHEMAS, TEXT
+from cluster.summary.tables import SCHEMAS
 from cluster.summary.whole import REPLACES, live, number_of, replaced, whole_name
 from trainer.errors import InputError
 from trainer.store import Store
@@ -54,7 +54,7 @@ def _compact(store: Store, table: str, folder: str) -> int:
         if max(names) > kept:
             raise ValueError(f"{max(names)} comes after {kept} in a listing, so a reader could miss both")
         replaces = sorted({*earlier, *(name.removeprefix(folder) for name in names)})
-        _publish(store, kept, _body(_rows(store, table, holders), replaces))
+        _publish(store, kept, encode(_rows(store, table, holders), {REPLACES: json.dumps(replaces)}))
     superseded = [name for name in names if name != kept]
     _each(store.delete, superseded)
     return len(superseded)
@@ -70,7 +70,10 @@ def _rows(store: Store, table: str, names: list[str]) -> pa.Table:
     """The rows of these objects, with the columns of ours first and in our types."""
 
     def read(name: str) -> pa.Table:
-        return pq.ParquetFile(pa.BufferReader(store.read(name))).read(use_threads=False)
+        try:
+            return decode(store.read(name)).rows()
+        except DamagedError as problem:
+            raise InputError(f"{store.uri}/{name}: {problem}") from None
 
     try:
         rows = pa.concat_tables(_each(read, names), promote_options="permissive")
@@ -79,19 +82,7 @@ def _rows(store: Store, table: str, names: list[str]) -> pa.Table:
     except (pa.ArrowInvalid, pa.ArrowTypeError) as problem:
         raise InputError(f"{store.uri}/{names[0]} and those beside it cannot be one table: {problem}") from None
     others = {name: rows[name] for name in rows.column_names if name not in columns}
-    return pa.table(columns | others)
-
-
-def _body(rows: pa.Table, replaces: list[str]) -> bytes:
-    sink = pa.BufferOutputStream()
-    # A dictionary of numbers that are all different only makes the file larger.
-    texts = [field.name for field in rows.schema if field.type == TEXT]
-    with pq.ParquetWriter(sink, rows.schema, use_dictionary=texts) as writer:
-        writer.write_table(rows.combine_chunks())
-        # Here and not in the schema, of which the file holds two copies.
-        writer.add_key_value_metadata({REPLACES.decode(): json.dumps(replaces)})
-    body: bytes = sink.getvalue().to_pybytes()
-    return body
+    return pa.table(columns | others).combine_chunks()
 
 
 def _each(do: Callable[[Item], Answer], items: Iterable[Item]) -> list[Answer]:

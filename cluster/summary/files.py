@@ -6,6 +6,8 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 from pyarrow import fs as pafs
 
+CHECKED = pads.ParquetFragmentScanOptions(page_checksum_verification=True)
+
 
 def dataset(paths: Sequence[tuple[str, str | None]], schema: pa.Schema) -> pads.Dataset:
     """The files at `paths`, each with the study that its rows are of; columns of `schema` that a file lacks are null.
@@ -17,7 +19,7 @@ def dataset(paths: Sequence[tuple[str, str | None]], schema: pa.Schema) -> pads.
     return pads.FileSystemDataset.from_paths(
         [path for path, _ in paths],
         schema=schema,
-        format=pads.ParquetFileFormat(),
+        format=pads.ParquetFileFormat(default_fragment_scan_options=CHECKED),
         filesystem=pafs.LocalFileSystem(),
         partitions=[pads.scalar(True) if study is None else pads.field("study") == study for _, study in paths],
     )

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import TypeVar
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from cluster.stores.bucket import Bucket
+from cluster.summary.encoding import DamagedError, decode
 from cluster.summary.tables import SCHEMAS
 from cluster.summary.whole import live
 from trainer.cache import cache_folder
@@ -28,12 +28,8 @@ from trainer.store import Store
 
 READERS = 16
 AT_ONCE = 500
-# Fewer are not worth a thread for each column.
-FEW_ROWS = 1000
 # How often a table is listed anew, because a file of it was compacted away before it was read.
 LISTINGS = 5
-# What a Parquet file begins and ends with (parquet-format, "File Format").
-MAGIC = b"PAR1"
 
 Answer = TypeVar("Answer")
 
@@ -52,7 +48,7 @@ def scan(store: Store, table: str, study: str | None, columns: Sequence[str] | N
         if isinstance(store, Bucket):
             return steadily(store, lambda: _objects(store, table, study, schema))
         return steadily(store, lambda: _files(store, table, study, schema))
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as problem:
+    except DamagedError as problem:
         raise InputError(f"{store.uri} holds a file that is no table {table!r}: {problem}") from None
 
 
@@ -84,7 +80,7 @@ def names_of_studies(store: Store, table: str) -> set[str]:
 def _files(store: Store, table: str, study: str | None, schema: pa.Schema) -> pa.Table:
     try:
         found = paths(store, table, study)
-        return _joined((_rows(path, one, path, schema) for path, one in found), schema)
+        return _joined((_rows(path, one, Path(path).read_bytes(), schema) for path, one in found), schema)
     except FileNotFoundError:
         raise
     except OSError as problem:
@@ -97,8 +93,7 @@ def _objects(store: Bucket, table: str, study: str | None, schema: pa.Schema) ->
     content = functools.partial(_content, store, versions)
 
     def read(name: str) -> pa.Table:
-        # A BufferReader, not BytesIO, with which pyarrow can abort on exit (arrow#50482).
-        return _rows(name, _study(name), pa.BufferReader(content(name)), schema)
+        return _rows(name, _study(name), content(name), schema)
 
     with ThreadPoolExecutor(READERS, thread_name_prefix="summary") as pool:
         try:
@@ -109,12 +104,12 @@ def _objects(store: Bucket, table: str, study: str | None, schema: pa.Schema) ->
             raise
 
 
-def _rows(name: str, study: str | None, source: str | pa.BufferReader, schema: pa.Schema) -> pa.Table:
+def _rows(name: str, study: str | None, content: bytes, schema: pa.Schema) -> pa.Table:
     """The rows of one object, with the columns of `schema`; `study` is of its name."""
     try:
-        file = pq.ParquetFile(source)
-        known = [name for name in file.schema_arrow.names if name in schema.names and name != "study"]
-        rows = file.read(columns=known, use_threads=file.metadata.num_rows > FEW_ROWS)
+        decoded = decode(content)
+        known = [name for name in decoded.file.schema_arrow.names if name in schema.names and name != "study"]
+        rows = decoded.rows(known)
         if "study" in schema.names:
             rows = rows.add_column(0, schema.field("study"), pa.repeat(pa.scalar(study, pa.string()), len(rows)))
         if rows.schema.equals(schema):
@@ -125,8 +120,8 @@ def _rows(name: str, study: str | None, source: str | pa.BufferReader, schema: p
             for field in schema
         ]
         return pa.table(columns, schema=schema)
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as problem:
-        raise type(problem)(f"{name}: {problem}") from None
+    except (DamagedError, pa.ArrowInvalid, pa.ArrowTypeError) as problem:
+        raise DamagedError(f"{name}: {problem}") from None
 
 
 def _joined(parts: Iterable[pa.Table], schema: pa.Schema) -> pa.Table:
@@ -154,7 +149,8 @@ def _content(store: Bucket, versions: dict[str, str], name: str) -> bytes:
     with contextlib.suppress(OSError):
         content = kept.read_bytes()
         # Not flushed to disk when it was written: after a loss of power it can be empty.
-        if len(content) > len(MAGIC) and content.startswith(MAGIC) and content.endswith(MAGIC):
+        with contextlib.suppress(DamagedError):
+            decode(content)
             return content
     content = store.read(name)
     with contextlib.suppress(OSError):

@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from cluster.stores import store_of
 from cluster.summary import tables
+from cluster.summary.encoding import DamagedError, decode, encode
 from cluster.summary.whole import number_of, replaced
 from trainer.errors import InputError
 from trainer.store import Store
@@ -172,16 +172,16 @@ def _row(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _body(table: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    pq.write_table(table.drop_columns(["study"]), sink)
-    body: bytes = sink.getvalue().to_pybytes()
-    return body
+    return encode(table.drop_columns(["study"]))
 
 
 def _same_rows(there: bytes, table: pa.Table) -> bool:
-    # Another version of pyarrow writes other bytes for the same rows. Compared as written again, since a
-    # NaN in a table equals nothing. A BufferReader, not BytesIO, with which pyarrow can abort on exit.
-    rows = pq.read_table(pa.BufferReader(there))
+    # Another version of pyarrow, or of ours, writes other bytes for the same rows. Compared as written again, since a
+    # NaN in a table equals nothing.
+    try:
+        rows = decode(there).rows()
+    except DamagedError:
+        return False
     if rows.num_rows != table.num_rows or rows.schema != table.schema.remove(0):
         return False
     return _body(rows.add_column(0, "study", table["study"])) == _body(table)

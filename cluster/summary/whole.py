@@ -14,11 +14,10 @@ import json
 import re
 from collections.abc import Callable, Iterable
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+from cluster.summary.encoding import DamagedError, decode
 
 # In the metadata of the Parquet file: the names that it replaces, without their folder.
-REPLACES = b"batchscope_replaces"
+REPLACES = "batchscope_replaces"
 
 
 def whole_name(number: int) -> str:
@@ -53,7 +52,12 @@ def live(names: Iterable[str], read: Callable[[str], bytes]) -> list[str]:
 
 
 def replaced(content: bytes) -> list[str]:
-    """The names that a whole object replaces, sorted."""
-    metadata = pq.read_metadata(pa.BufferReader(content)).metadata or {}
-    names: list[str] = json.loads(metadata.get(REPLACES, b"[]"))
+    """The names that a whole object replaces, sorted.
+
+    Raises:
+        DamagedError: it cannot be read.
+    """
+    names = json.loads(decode(content).metadata(REPLACES) or b"[]")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise DamagedError("what it says it replaces is no list of names")
     return names
