@@ -47,6 +47,10 @@ class Study:
             target_after=self.begun.or_same(self.spec.target_after) if self.begun else self.spec.target_after,
         )
 
+    def asked(self, plan: protocol.Plan) -> int:
+        """How many trials it asks for in all, as far as `plan` tells by now."""
+        return max(len(plan.trials), len(self.expected())) if plan.open else len(plan.trials)
+
     def expected(self) -> tuple[TrialSpec, ...]:
         """Trials as many and as long as it wants, as far as can be known before it runs."""
         return protocol.expected(self.trials, self.spec.protocol)

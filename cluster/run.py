@@ -105,7 +105,7 @@ def declare(study: Study, summary: Summary, plan: Plan) -> None:
             "started_at": now,
             "declared_at": known.get(spec_hash) or now,
             "baseline_loss": study.manifest.baseline_loss(),
-            "trials": len(study.expected()) if plan.open else len(plan.trials),
+            "trials": study.asked(plan),
             "target": target.validation_loss if isinstance(target, ValidationLoss) else None,
             "margin": margin.validation_loss if margin else None,
         }

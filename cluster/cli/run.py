@@ -68,11 +68,12 @@ def run_and_watch(
         losses = answers(summary, spec.study, identity.spec_hash(study.spec))
         plan = study.plan(losses)
         finished = [planned.trial for planned in plan.trials if planned.trial.trial_id in losses]
-        click.echo(headline(study, len(finished)), err=True)
+        wanted = study.asked(plan)
+        click.echo(headline(study, len(finished), wanted), err=True)
         if plan.open or len(finished) < len(plan.trials):
             with machines.joined_ray(address) if address else machines.local_ray(study.placed):
                 before(study)
-                status = _train(study, losses, finished, summary, opened.hold, spending)
+                status = _train(study, losses, finished, wanted, summary, opened.hold, spending)
         if status in (0, EXIT_FAILED_TRIALS):
             _compact(summary, spec.study)
     if spec.protocol is None:
@@ -121,6 +122,7 @@ def _train(
     study: "Study",
     losses: "Mapping[str, float]",
     finished: "list[TrialSpec]",
+    wanted: int,
     summary: "Summary",
     hold: "Hold",
     spending: "Spending | None",
@@ -139,7 +141,7 @@ def _train(
     expected = study.expected()
     view = LiveView(
         examples=examples,
-        expected_trials=max(1, len(expected) - len(finished)),
+        expected_trials=max(1, wanted - len(finished)),
         expected_examples=max(0, sum(map(examples, expected)) - sum(map(examples, finished))),
         finished_before=len(finished),
         lanes=study.placed.lanes,
@@ -163,13 +165,13 @@ def _train(
     return EXIT_FAILED_TRIALS if view.failed else 0
 
 
-def headline(study: "Study", finished: int) -> str:
-    """The batch arithmetic and layout of a study, said before it starts."""
+def headline(study: "Study", finished: int, wanted: int) -> str:
+    """The batch arithmetic and layout of a study, said before it starts; `wanted` trials as far as is known by now."""
     placed, rows = study.placed, study.manifest.splits["train"].rows
     batches = sorted({trial.global_batch for trial in study.trials})
     sizes = ", ".join(f"{batch} (micro-batches of {study.micro_batches[batch]})" for batch in batches)
     lines = [
-        f"study {study.spec.study}: {len(study.expected())} trials, {finished} finished before; "
+        f"study {study.spec.study}: {wanted} trials, {finished} finished before; "
         f"{rows:,} training rows; lanes: {placed.lanes}, workers a lane: {_workers(study)}",
         f"global batches {sizes}",
     ]

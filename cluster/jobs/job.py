@@ -136,7 +136,7 @@ def find(jobs: Sequence[Job], name: str) -> Job:
 def progress(log: str) -> Mapping[str, int] | None:
     """The trials done and asked, from the last line of a job's log that tells them; None if none does.
 
-    A trial that was cancelled has ended in this job, and is to be done in the next.
+    Older versions counted a trial that was saved, which goes on in the next job, as done and then as cancelled.
     """
     told = list(_PROGRESS.finditer(log))
     if not told:

@@ -114,9 +114,12 @@ class LiveView:
     def line(self) -> str:
         """The whole state in one line."""
         counts = Counter(self.ended.values())
-        done = self.finished_before + len(self.ended)
-        waiting = max(0, self.expected_trials - len(self.ended) - len(self.running))
-        parts = [f"{done} done, {len(self.running)} running, {waiting} waiting"]
+        # What was saved goes on in the next run.
+        saved = counts.pop(State.CANCELLED, 0)
+        ended = len(self.ended) - saved
+        waiting = max(0, self.expected_trials - ended - len(self.running))
+        kept = f" ({saved} of them saved)" if saved else ""
+        parts = [f"{self.finished_before + ended} done, {len(self.running)} running, {waiting} waiting{kept}"]
         if self.lost:
             parts.append(f"{self.lost} lost and resumed")
         if self.halved:

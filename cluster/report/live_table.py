@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cluster.report.live import Ended, LiveView, duration, point_of
+from trainer.report import State
 from trainer.trial import TrialSpec
 
 BAR_WIDTH = 60
@@ -54,7 +55,7 @@ def _running(view: LiveView, trials: Sequence[TrialSpec], now: float) -> Table:
 def _ended(ended: Sequence[Ended]) -> Table:
     table = _table("ended last", "updates", "", "best loss", "", "took")
     for one in ended:
-        state = str(one.event.state).lower().replace("_", " ")
+        state = "saved" if one.event.state is State.CANCELLED else str(one.event.state).lower().replace("_", " ")
         table.add_row(
             point_of(one.event.trial),
             f"{one.event.examples // one.event.trial.global_batch:,}" if one.event.examples else "",

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cluster.study.protocol import CONFIRM, GRID, SCREEN
-from cluster.summary.tables import COMPLETED, STATES
+from cluster.summary.tables import CANCELLED, COMPLETED, STATES
 from trainer.errors import InputError
 
 SCHEMA_VERSION = 1
@@ -164,12 +164,17 @@ def progress_line(counts: Mapping[str, int], asked: int | None, *, earlier: int 
 
     `earlier` trials under its name are of another experiment, such as one with another budget.
     """
-    ended = counts["trials"]
-    states = [f"{counts[state.lower()]} {state.lower()}" for state in STATES if counts[state.lower()]]
+    saved = counts[CANCELLED.lower()]
+    ended = counts["trials"] - saved
+    states = [
+        f"{counts[state.lower()]} {state.lower()}" for state in STATES if counts[state.lower()] and state != CANCELLED
+    ]
     of = f" of {asked}" if asked is not None and asked >= ended else ""
     line = f"{ended}{of} trials ended{': ' + ', '.join(states) if states else ''}".replace("_", " ")
     if asked is not None and asked > ended:
         line += f"; {asked - ended} without a result yet (waiting, running or lost)"
+    if saved:
+        line += f"; {saved} saved, to go on when the study is run again"
     if earlier:
         line += f"; {earlier} trial{'s' * (earlier != 1)} of another experiment under this name are apart"
     return line

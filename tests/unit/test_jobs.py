@@ -208,7 +208,10 @@ def test_progress_is_the_last_line_that_tells_it() -> None:
     assert progress(headline) == {"done": 3, "asked": 16}
     log = headline + "4 done, 1 running, 11 waiting\n5 done, 2 running, 9 waiting; best loss so far 1.0\nsaving\n"
     assert progress(log) == {"done": 5, "asked": 16}
-    log += "6 done, 0 running, 10 waiting; 1 diverged; 2 cancelled; best loss so far 1.0\n"
+    # As older versions wrote it, and as it is written now.
+    older = log + "6 done, 0 running, 10 waiting; 1 diverged; 2 cancelled; best loss so far 1.0\n"
+    assert progress(older) == {"done": 4, "asked": 16}
+    log += "4 done, 0 running, 12 waiting (2 of them saved); 1 diverged; best loss so far 1.0\n"
     assert progress(log) == {"done": 4, "asked": 16}
 
 

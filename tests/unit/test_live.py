@@ -96,3 +96,13 @@ def test_the_table_fits_the_terminal() -> None:
     assert len(lines) <= 24
     assert "and 49 more" in lines
     assert sum("global batch" in line for line in lines) == 16
+
+
+def test_a_saved_trial_waits_to_go_on_and_is_not_done() -> None:
+    done, saved = (replace(TRIAL, seed=seed) for seed in range(2))
+    view = LiveView(
+        examples=lambda trial: 800.0, expected_trials=4, expected_examples=3200.0, finished_before=3, lanes=2
+    )
+    view.note(Event(trial=done, examples=800, state=State.COMPLETED))
+    view.note(Event(trial=saved, examples=80, state=State.CANCELLED))
+    assert view.line() == "4 done, 0 running, 3 waiting (1 of them saved)"

@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 from cluster.cli.results import command
 from cluster.report import table
 from cluster.summary.store import Summary
+from cluster.summary.tables import STATES
 from trainer.errors import InputError
 
 
@@ -259,3 +260,11 @@ def test_the_command_in_its_own_process(summary: str) -> None:
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert wrong.stderr.startswith("batchscope: there is no study 'wiky'")
     assert wrong.stderr.count("\n") == 1
+
+
+def test_saved_trials_have_not_ended() -> None:
+    counts = dict.fromkeys((state.lower() for state in STATES), 0) | {"trials": 6, "completed": 4, "cancelled": 2}
+    assert table.progress_line(counts, 8) == (
+        "4 of 8 trials ended: 4 completed; 4 without a result yet (waiting, running or lost); "
+        "2 saved, to go on when the study is run again"
+    )
