@@ -40,6 +40,8 @@ def refuse_used(dest: str) -> None:
         InputError: it holds prepared data or something else, or is no address.
         NotReadyError: its store does not answer.
     """
+    if not dest.strip():
+        raise InputError("the destination is an empty text: name a folder that does not exist yet")
     store = store_of(dest)
     _refuse(dest, _entries(store.uri) if isinstance(store, Folder) else store.names())
 

@@ -2,14 +2,15 @@
 
 import os
 import socket
+import stat
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from cluster.stores import store_of
-from trainer.errors import InputError, NotReadyError
+from trainer.errors import InputError, NotReadyError, brief
 from trainer.store import Folder, Store
 
 FORMATS = {
@@ -21,6 +22,8 @@ FORMATS = {
     ".csv": "csv",
     ".tsv": "tsv",
 }
+_PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip", ".lz4", ".br")
+_HIDDEN = (".", "_")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +47,14 @@ def find(uris: Sequence[str]) -> tuple[Source, ...]:
     files = [file for uri in uris for file in _files(uri)]
     if not files:
         raise InputError("no source was given: name a Parquet, JSONL or CSV file, or a folder of them")
-    seen: set[str] = set()
+    seen: dict[object, str] = {}
     for file in files:
-        if file.name in seen:
-            raise InputError(f"source {file.name} is given twice: name it once")
-        seen.add(file.name)
+        identity = _identity(file)
+        if identity in seen:
+            other = seen[identity]
+            same = "is given twice" if other == file.name else f"is the file {other} under another name"
+            raise InputError(f"source {file.name} {same}: name it once, or delete the link")
+        seen[identity] = file.name
     # The types of a column are decided once for all files, and CSV has none: one format at a time.
     others = [file for file in files if _typed(file) != _typed(files[0])]
     if others:
@@ -96,13 +102,26 @@ def _typed(file: Source) -> str:
     return "csv" if file.format in ("csv", "tsv") else file.format
 
 
+def _identity(file: Source) -> object:
+    """The same for two names of one file."""
+    if not isinstance(file.store, Folder):
+        return file.name
+    try:
+        found = os.stat(file.name)
+    except OSError as problem:
+        raise NotReadyError(f"source {file.name} cannot be read ({problem}): check permission") from None
+    return found.st_dev, found.st_ino
+
+
 def _files(uri: str) -> list[Source]:
+    if not uri.strip():
+        raise InputError("a source is an empty text: name a Parquet, JSONL or CSV file, or a folder of them")
     store = store_of(uri)
     if isinstance(store, Folder):
         return _local_files(uri, Path(store.uri))
     sizes = store.sizes()
     if sizes:
-        return _of_folder(uri, store, sizes)
+        return [_source(store, name, sizes[name]) for name in _readable(uri, sizes)]
     place, _, last = store.uri.rpartition("/")
     # A place `s3:/` is of a whole bucket that has no objects.
     sizes = {} if place == "s3:/" else store_of(place).sizes(last)
@@ -112,31 +131,59 @@ def _files(uri: str) -> list[Source]:
 
 
 def _local_files(uri: str, path: Path) -> list[Source]:
-    def refuse(problem: OSError) -> None:
-        raise problem
-
     try:
         if not path.exists():
             raise InputError(f"source {uri} does not exist: check the path")
         if not path.is_dir():
-            return [_source(Folder(str(path.parent)), path.name, path.stat().st_size)]
-        walk = os.walk(path, onerror=refuse, followlinks=True)
-        files = [Path(folder, name) for folder, _, names in walk for name in names]
-        return _of_folder(
-            uri, Folder(str(path)), {file.relative_to(path).as_posix(): file.stat().st_size for file in files}
-        )
+            return [_local(path.parent, path.name)]
+        return [_local(path, name) for name in _readable(uri, _below(path))]
     except OSError as problem:
         raise NotReadyError(f"source {uri} cannot be read ({problem}): check permission") from None
 
 
-def _of_folder(uri: str, store: Store, sizes: Mapping[str, int]) -> list[Source]:
-    """The readable files of a folder. Notes beside the data (`README.md`, `_SUCCESS`) are passed over."""
-    files = [name for name in sizes if not any(part.startswith((".", "_")) for part in PurePosixPath(name).parts)]
+def _below(path: Path) -> list[str]:
+    """The names of all files in a folder and below. A folder to which several links lead is looked into once."""
+
+    def refuse(problem: OSError) -> None:
+        raise problem
+
+    names = []
+    seen = set()
+    for folder, below, files in os.walk(path, onerror=refuse, followlinks=True):
+        found = os.stat(folder)
+        if (found.st_dev, found.st_ino) in seen:
+            below.clear()
+            continue
+        seen.add((found.st_dev, found.st_ino))
+        # Also so that no hidden link to a folder is the one by which its files are found.
+        below[:] = sorted(name for name in below if not name.startswith(_HIDDEN))
+        names += [Path(folder, name).relative_to(path).as_posix() for name in files]
+    return names
+
+
+def _readable(uri: str, names: Iterable[str]) -> list[str]:
+    """The files of a folder that are read. Notes beside the data (`README.md`, `_SUCCESS`) are passed over."""
+    files = [name for name in names if not any(part.startswith(_HIDDEN) for part in PurePosixPath(name).parts)]
+    packed = sorted(name for name in files if _ending(name) in _PACKED and _ending(name.rpartition(".")[0]) in FORMATS)
+    if packed:
+        raise InputError(f"source {uri} holds {packed[0]}, and nothing compressed is read: unpack it, or move it away")
     known = sorted(name for name in files if _ending(name) in FORMATS)
     if not known:
         found = ", ".join(sorted({_ending(name) or "no ending" for name in files})) or "no files"
-        raise InputError(f"source {uri} has no Parquet, JSONL or CSV file (found: {found}): check the folder")
-    return [_source(store, name, sizes[name]) for name in known]
+        raise InputError(f"source {uri} has no Parquet, JSONL or CSV file (found: {brief(found)}): check the folder")
+    return known
+
+
+def _local(folder: Path, name: str) -> Source:
+    """A file of this machine, which is read several times and so must be one."""
+    path = folder / name
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        raise InputError(f"source {path} is a link to nothing: delete it") from None
+    if not stat.S_ISREG(found.st_mode):
+        raise InputError(f"source {path} is a pipe or a device, and is read several times: save it as a file")
+    return _source(Folder(str(folder)), name, found.st_size)
 
 
 def _ending(name: str) -> str:
