@@ -6,10 +6,13 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from cluster.prepare.sources import Source, opened
-from trainer.errors import InputError, nearest
+from trainer.errors import InputError, brief, nearest
 
 BATCH_ROWS = 2048
 BATCH_BYTES = 16 * 2**20
+# Of one text (some 150 bytes of memory a token while it is tokenised), and of one label, which is a name.
+LONGEST_TEXT = 4 * 2**20
+LONGEST_LABEL = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +73,9 @@ def require(file: str, columns: Columns, known: Sequence[str]) -> None:
     """Refuse a file that lacks a column, naming the nearest and listing all, or that has one twice."""
     for name in columns.names():
         if name not in known:
-            listed = ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")
-            raise InputError(f"{file} has no column {name!r}{nearest(name, list(known))}: its columns are {listed}")
+            shown = [brief(column) for column in known]
+            listed = ", ".join(shown[:20]) + (", ..." if len(known) > 20 else "")
+            raise InputError(f"{file} has no column {name!r}{nearest(name, shown)}: its columns are {listed}")
     once(file, columns, known)
 
 

@@ -36,12 +36,14 @@ from cluster.prepare.sources import find
 from cluster.prepare.splits import by_component
 from cluster.prepare.tokens import dtype_of
 from cluster.prepare.work import Here, Work
-from trainer.errors import InputError
+from trainer.errors import InputError, brief
 from trainer.inputs import TEXT, TOKENS, VECTORS, Inputs
 from trainer.manifest import LANGUAGE_MODEL, SPLITS, Manifest, identified
 
 DEFAULT_MAX_TOKENS = 200
 DEFAULT_VOCABULARY = 20_000
+# The lengths up to here are counted in memory.
+MOST_TOKENS = 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,8 +164,8 @@ def _check_columns(columns: Columns, task: str | None, *, skip_empty: bool) -> N
 
 
 def _check_options(max_tokens: int, vocabulary: int, split_seed: int) -> None:
-    if max_tokens < 1:
-        raise InputError(f"--max-tokens is {max_tokens}: use 1 or more")
+    if not 1 <= max_tokens <= MOST_TOKENS:
+        raise InputError(f"--max-tokens is {brief(str(max_tokens))}: use 1 or more, and at most {MOST_TOKENS:,}")
     if vocabulary < 3:
         raise InputError(f"--vocabulary is {vocabulary}: use 3 or more (two ids are padding and unknown)")
     if not 0 <= split_seed < 2**63:

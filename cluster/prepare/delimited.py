@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cluster.prepare.batches import Columns, require
+from cluster.prepare.batches import LONGEST_LABEL, Columns, require
 from cluster.prepare.fields import field_type, widest
 from cluster.prepare.labels import MOST_LABELS
 from cluster.prepare.numbered import LINE_BYTES, Record, lines
@@ -19,8 +19,6 @@ from trainer.errors import InputError
 
 # As many records of several lines are looked at for lines that were swallowed.
 MOST_LOOKED_AT = 10_000
-# No longer field can be a label that a swallowed line ends with.
-_LONGEST_LABEL = 1000
 
 _WRITE_AGAIN = "quote the field and double the quotes in it, or write the file as JSONL or Parquet"
 
@@ -79,7 +77,7 @@ def label_type(source: Source, column: str) -> str:
         for line, values, taken, layout in _records(source, path, Columns(text=column, label=column)):
             label = str(values[column])
             kinds.add(field_type(label))
-            if len(labels) <= MOST_LABELS:
+            if len(labels) <= MOST_LABELS and len(label) <= LONGEST_LABEL:
                 labels.add(label)
             if len(taken) > 1 and len(spanning) < MOST_LOOKED_AT:
                 spanning.append((line, line + len(taken) - 1, _ends_of_rows(taken, layout, column)))
@@ -158,7 +156,7 @@ def _ends_of_rows(taken: Sequence[str], layout: Layout, column: str) -> frozense
         fields = line.rstrip("\r\n").split(layout.delimiter)
         if len(fields) >= count:
             found |= {fields[index], fields[index - count]}
-    return frozenset(label for label in found if 0 < len(label) <= _LONGEST_LABEL)
+    return frozenset(label for label in found if 0 < len(label) <= LONGEST_LABEL)
 
 
 def _refuse_swallowed(

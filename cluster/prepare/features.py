@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from pyarrow import types
 
 from cluster.prepare.batches import Batch
-from trainer.errors import InputError
+from trainer.errors import InputError, brief
 from trainer.inputs import PADDING_NUMBER, SEQUENCES, VECTORS, Inputs
 
 _KINDS = {1: VECTORS, 2: SEQUENCES}
@@ -86,16 +86,16 @@ def checked(batch: Batch, column: str, known: Inputs | None) -> Features:
         )
     _refuse_empty(batch, column, pc.equal(pc.list_value_length(values), 0))
     inner = pc.list_flatten(values)
-    width = known.width if known else len(inner[0].as_py()) if kind == SEQUENCES else len(values[0].as_py())
+    owners = pc.list_parent_indices(values)
+    lengths = pc.fill_null(pc.list_value_length(inner if kind == SEQUENCES else values), 0)
     if kind == SEQUENCES:
-        owners = pc.list_parent_indices(values)
-        lengths = pc.fill_null(pc.list_value_length(inner), 0)
         _refuse_empty(batch, column, _any_of(owners, pc.equal(lengths, 0), len(values)))
+    width = known.width if known else int(lengths[0].as_py())
+    if kind == SEQUENCES:
         _refuse_widths(batch, column, _any_of(owners, pc.not_equal(lengths, width), len(values)), width)
         owners = pc.take(owners, pc.list_parent_indices(inner))
     else:
-        owners = pc.list_parent_indices(values)
-        _refuse_widths(batch, column, pc.not_equal(pc.list_value_length(values), width), width)
+        _refuse_widths(batch, column, pc.not_equal(lengths, width), width)
     wrong = ~(np.abs(_flat(values)) < -PADDING_NUMBER)
     _refuse(
         batch,
@@ -166,18 +166,20 @@ def _refuse(batch: Batch, column: str, wrong: pa.Array, problem: str) -> None:
         raise InputError(f"{batch.where(index)}: features {column!r} ({shown}) {problem}")
 
 
-def _depth_of(value: object) -> int | None:
+def _depth_of(value: object, most: int = len(_KINDS)) -> int | None:
     """As `depth`, of a Python value; None where it cannot be told (null, or an empty list)."""
     if value is None or value == []:
         return None
-    if not isinstance(value, list):
+    if not isinstance(value, list) or not most:
         return 0
     if all(isinstance(item, int | float) and not isinstance(item, bool) for item in value):
         return 1
-    inner = {_depth_of(item) for item in value} - {None}
+    inner = {_depth_of(item, most - 1) for item in value} - {None}
     return 2 if inner <= {1} else 0
 
 
 def _quoted(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= _LONGEST_QUOTED else f"{text[:_LONGEST_QUOTED]}..."
+    try:
+        return brief(repr(value), _LONGEST_QUOTED)
+    except RecursionError:
+        return "lists in lists in lists"

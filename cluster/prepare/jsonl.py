@@ -8,7 +8,7 @@ from cluster.prepare import numbered
 from cluster.prepare.batches import Columns, once, require
 from cluster.prepare.numbered import Record
 from cluster.prepare.sources import Source
-from trainer.errors import InputError
+from trainer.errors import InputError, brief
 
 _REMEDY = "there must be one JSON object on each line"
 
@@ -42,8 +42,8 @@ def records(source: Source, path: Path, columns: Columns) -> Iterator[Record]:
             continue
         try:
             record = _DECODER.decode(line)
-        except ValueError as problem:
-            raise InputError(f"{source.name} line {number} is not JSON ({problem}): {_REMEDY}") from None
+        except (ValueError, RecursionError) as problem:
+            raise InputError(f"{source.name} line {number} is not JSON ({brief(str(problem))}): {_REMEDY}") from None
         if not isinstance(record, dict):
             raise InputError(f"{source.name} line {number} is a JSON {type(record).__name__}, not an object: {_REMEDY}")
         if isinstance(record, _Doubled):

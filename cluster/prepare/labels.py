@@ -13,7 +13,7 @@ from pyarrow import types
 
 from cluster.prepare.rows import Rows
 from cluster.prepare.splits import Splits
-from trainer.errors import InputError
+from trainer.errors import InputError, brief
 from trainer.manifest import LANGUAGE_MODEL, SPLITS
 
 CLASSIFICATION, REGRESSION = "classification", "regression"
@@ -70,8 +70,8 @@ def merge(counts: Counts, more: Counts, *, column: str | None) -> None:
         if len(seen) > MOST_LABELS:
             first, second = list(seen)[:2]
             raise InputError(
-                f"label {column!r} has more than {MOST_LABELS:,} different values ({first!r}, {second!r}, ...): "
-                "name another --label column, or use --task regression if it is a number to predict"
+                f"label {column!r} has more than {MOST_LABELS:,} different values ({_shown(first)}, {_shown(second)}, "
+                "...): name another --label column, or use --task regression if it is a number to predict"
             )
 
 
@@ -134,7 +134,7 @@ def _numbers(rows: Rows, column: str) -> npt.NDArray[np.float32]:
         values = rows.labels.to_pylist()
         index = next(index for index in range(len(values)) if not _is_number(rows.labels.slice(index, 1)))
         raise InputError(
-            f"{rows.where(index)}: label {column!r} is {values[index]!r}, not a number: correct it, name another "
+            f"{rows.where(index)}: label {column!r} is {_shown(values[index])}, not a number: correct it, name another "
             "--label column, or use --task classification"
         ) from None
     with np.errstate(over="ignore"):
@@ -155,7 +155,7 @@ def _classes(counts: Counts, column: str) -> Labels:
         raise InputError(f"label {column!r} has a value that is not finite: drop those rows")
     if len(values) < 2:
         raise InputError(
-            f"label {column!r} has only the value {_name(values[0])!r}: there must be at least two classes"
+            f"label {column!r} has only the value {_shown(_name(values[0]))}: there must be at least two classes"
         )
     _check_train(merged, values, column)
     return Labels(
@@ -170,7 +170,7 @@ def _check_train(merged: dict[object, npt.NDArray[np.int64]], values: list[objec
     if unseen:
         more = f" (and {len(unseen) - 1} more labels)" if len(unseen) > 1 else ""
         raise InputError(
-            f"label {column!r} {_name(unseen[0])!r} has {int(merged[unseen[0]].sum())} rows, none of them in the "
+            f"label {column!r} {_shown(_name(unseen[0]))} has {int(merged[unseen[0]].sum())} rows, none of them in the "
             f"train split{more}: drop those rows, merge labels, or try another --split-seed"
         )
 
@@ -188,6 +188,10 @@ def _name(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:f}" if isinstance(value, Decimal) else str(value)
+
+
+def _shown(value: object) -> str:
+    return brief(repr(value))
 
 
 def _is_number(label: pa.Array) -> bool:

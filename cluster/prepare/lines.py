@@ -43,14 +43,7 @@ def read(source: Source, path: Path, columns: Columns, batch_rows: int) -> Itera
 def _batch(source: Source, columns: Columns, records: list[Record], share: float) -> Batch:
     places = [number for number, _ in records]
     for number, record in records:
-        where = f"{source.name} line {number}"
-        if columns.text is not None:
-            _check_text(where, columns.text, record.get(columns.text))
-        if columns.label is not None and isinstance(label := record.get(columns.label), list | dict):
-            raise InputError(
-                f"{where}: label {columns.label!r} is a {type(label).__name__}: it must be a string, an integer, "
-                "a boolean or a float; name another --label column"
-            )
+        _check_values(f"{source.name} line {number}", columns, record)
 
     def values(name: str) -> list[Any]:
         return [record.get(name) for _, record in records]
@@ -69,19 +62,27 @@ def _batch(source: Source, columns: Columns, records: list[Record], share: float
     return replace(batch, features=column_of(batch, values(columns.features), columns.features))
 
 
-def _check_text(where: str, column: str, text: object) -> None:
-    if text is None:
-        return
-    if not isinstance(text, str):
+def _check_values(where: str, columns: Columns, record: dict[str, object]) -> None:
+    """Refuse a text that is no string, a label or group that is not one value, and what is no character in them."""
+    if columns.text is not None and not isinstance(text := record.get(columns.text), str | None):
         raise InputError(
-            f"{where}: text {column!r} is a {type(text).__name__}, not a string: name another --text column"
+            f"{where}: text {columns.text!r} is a {type(text).__name__}, not a string: name another --text column"
         )
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise InputError(
-            f"{where}: text {column!r} holds half a surrogate pair, which is no character: correct the text"
-        ) from None
+    for what, column in (("label", columns.label), ("group", columns.group)):
+        if column is not None and isinstance(value := record.get(column), list | dict):
+            raise InputError(
+                f"{where}: {what} {column!r} is a {type(value).__name__}: it must be a string, an integer, "
+                f"a boolean or a float; name another --{'label' if what == 'label' else 'group-by'} column"
+            )
+    for what, column in (("text", columns.text), ("label", columns.label), ("group", columns.group)):
+        if column is None or not isinstance(value := record.get(column), str):
+            continue
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise InputError(
+                f"{where}: {what} {column!r} holds half a surrogate pair, which is no character: correct the text"
+            ) from None
 
 
 def _labels(source: Source, columns: Columns, places: list[int], labels: list[Any]) -> pa.Array:

@@ -10,7 +10,7 @@ from pyarrow import types
 from cluster.prepare.batches import BATCH_BYTES, Batch, Columns, require
 from cluster.prepare.features import depth
 from cluster.prepare.sources import Source
-from trainer.errors import InputError, NotReadyError
+from trainer.errors import InputError, NotReadyError, UserError, brief
 
 # Read-ahead of a column in bytes. Without it a row group's whole column chunk is held at once.
 READ_AHEAD_BYTES = 2**20
@@ -29,12 +29,15 @@ def read(source: Source, path: Path, columns: Columns, batch_rows: int) -> Itera
             require(source.name, columns, file.schema_arrow.names)
             _check_types(source.name, columns, file.schema_arrow)
             yield from _batches(source, columns, file, batch_rows)
-    except (pa.ArrowException, OSError) as problem:
-        first_line = (str(problem).splitlines() or [""])[0]
-        # A damaged file is an OSError too; only a permission is no matter of the file itself.
-        if isinstance(problem, PermissionError):
-            raise NotReadyError(f"{source.name} cannot be read ({first_line}): check permission") from problem
-        raise InputError(f"{source.name} cannot be read as Parquet ({first_line}): write it again") from problem
+    except UserError:
+        raise
+    except PermissionError as problem:
+        raise NotReadyError(f"{source.name} cannot be read ({problem.strerror}): check permission") from problem
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as problem:
+        # A damaged file may be any of these.
+        raise InputError(
+            f"{source.name} cannot be read as Parquet ({brief(str(problem))}): write it again"
+        ) from problem
 
 
 def _batches(source: Source, columns: Columns, file: pq.ParquetFile, batch_rows: int) -> Iterator[Batch]:
@@ -44,24 +47,61 @@ def _batches(source: Source, columns: Columns, file: pq.ParquetFile, batch_rows:
     batch_rows = max(1, min(batch_rows, BATCH_BYTES * max(rows, 1) // max(size, 1)))
     first = 1
     for record in file.iter_batches(batch_size=batch_rows, columns=columns.names()):
+
+        def values(name: str, record: pa.RecordBatch = record, first: int = first) -> pa.Array:
+            return _plain(record.column(name), f"{source.name} row", first, name)
+
         yield Batch(
             file=source.name,
             unit="row",
             places=range(first, first + record.num_rows),
-            texts=[] if columns.text is None else record.column(columns.text).cast(pa.string()).to_pylist(),
-            labels=None if columns.label is None else _plain(record.column(columns.label)),
-            groups=None if columns.group is None else record.column(columns.group).to_pylist(),
+            texts=[] if columns.text is None else values(columns.text).to_pylist(),
+            labels=None if columns.label is None else values(columns.label),
+            groups=None if columns.group is None else _groups(values(columns.group), source.name, columns.group),
             share=record.num_rows / rows,
             features=None if columns.features is None else record.column(columns.features),
         )
         first += record.num_rows
 
 
-def _plain(labels: pa.Array) -> pa.Array:
-    """The labels without the dictionary, and text as one of its three types."""
-    if types.is_dictionary(labels.type):
-        labels = labels.dictionary_decode()
-    return labels.cast(pa.string()) if _is_text(labels.type) else labels
+def _plain(values: pa.Array, where: str, first: int, column: str) -> pa.Array:
+    """The values without the dictionary, and text as one of its three types.
+
+    Raises:
+        InputError: a text is not UTF-8, which Parquet does not check.
+    """
+    if types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if not _is_text(values.type):
+        return values
+    texts = values.cast(pa.string())
+    try:
+        texts.validate(full=True)
+    except pa.ArrowInvalid:
+        index = next(index for index in range(len(texts)) if not _is_utf8(texts[index]))
+        raise InputError(
+            f"{where} {first + index}: {column!r} is not UTF-8, as text in Parquet is: write the column again"
+        ) from None
+    return texts
+
+
+def _is_utf8(text: pa.StringScalar) -> bool:
+    try:
+        text.as_py()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _groups(values: pa.Array, file: str, column: str) -> list[object]:
+    try:
+        found: list[object] = values.to_pylist()
+    except (OverflowError, ValueError) as problem:
+        raise InputError(
+            f"{file} column {column!r} holds a value that is out of range ({brief(str(problem))}): correct it, or name "
+            "another --group-by column"
+        ) from None
+    return found
 
 
 def _check_types(file: str, columns: Columns, schema: pa.Schema) -> None:

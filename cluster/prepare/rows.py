@@ -10,10 +10,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cluster.prepare import features as features_module
-from cluster.prepare.batches import Batch, Columns
+from cluster.prepare.batches import LONGEST_LABEL, LONGEST_TEXT, Batch, Columns
 from cluster.prepare.features import Features
 from cluster.prepare.keys import words_key
-from trainer.errors import InputError
+from trainer.errors import InputError, brief
 from trainer.inputs import Inputs
 
 
@@ -55,6 +55,7 @@ def checked(batches: Iterable[Batch], columns: Columns, *, skip_empty: bool, max
             rows = _with_features(batch, columns, columns.features, start=start, known=known, max_tokens=max_tokens)
             known = rows.features.inputs if rows.features else None
         else:
+            _check_lengths(batch, columns)
             keys = ["" if text is None else words_key(text, max_tokens=max_tokens) for text in batch.texts]
             rows = _checked(batch, columns, keys, start=start, first=first, skip_empty=skip_empty)
         start += len(batch.places)
@@ -103,6 +104,15 @@ def _checked(batch: Batch, columns: Columns, keys: list[str], *, start: int, fir
     )
 
 
+def _check_lengths(batch: Batch, columns: Columns) -> None:
+    for index, text in enumerate(batch.texts):
+        if text is not None and len(text) > LONGEST_TEXT:
+            raise InputError(
+                f"{batch.where(index)}: text {columns.text!r} has {len(text):,} characters, more than "
+                f"{LONGEST_TEXT:,}: cut it, or make several rows of it"
+            )
+
+
 def _check_empty(batch: Batch, columns: Columns, keys: list[str], *, skip_empty: bool) -> None:
     for index, (text, key) in enumerate(zip(batch.texts, keys, strict=True)):
         if text is None:
@@ -122,6 +132,11 @@ def _check_labels(batch: Batch, columns: Columns, kept: list[int], labels: pa.Ar
     for index, label in zip(kept, labels.to_pylist(), strict=True):
         if _is_missing(label):
             raise InputError(f"{batch.where(index)}: label {columns.label!r} is missing: fill it in or drop the row")
+        if isinstance(label, str) and len(label) > LONGEST_LABEL:
+            raise InputError(
+                f"{batch.where(index)}: label {columns.label!r} has {len(label):,} characters ({brief(label, 40)}), "
+                f"more than {LONGEST_LABEL:,}: give it a shorter name, or name another --label column"
+            )
 
 
 def _groups(batch: Batch, columns: Columns, kept: list[int]) -> list[str] | None:
