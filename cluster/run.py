@@ -105,6 +105,7 @@ def declare(study: Study, summary: Summary, plan: Plan) -> None:
             "started_at": now,
             "declared_at": known.get(spec_hash) or now,
             "baseline_loss": study.manifest.baseline_loss(),
+            "best_constant_loss": study.manifest.best_constant_loss(),
             "trials": study.asked(plan),
             "target": target.validation_loss if isinstance(target, ValidationLoss) else None,
             "margin": margin.validation_loss if margin else None,

@@ -11,6 +11,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from trainer.errors import DataError
 from trainer.fields import Fields, WrongFieldError, parsed, sha256_of
@@ -57,7 +58,8 @@ class Split:
     `truncated_rows` were longer. `unknown_tokens` of the `tokens` are not in the vocabulary. Of a sequence of vectors
     each vector counts as a token, of one vector each number. `repeated_rows` have the tokens of a row of a split before
     this one, from which they differ in words outside the vocabulary. `digest` is the sha256 of the rows' content in
-    their order (empty in the first version of the schema).
+    their order (empty in the first version of the schema). `label_mean` and `label_variance` (of the whole split) are
+    those of a regression's labels; None for other tasks, and for what was prepared before there were these.
     """
 
     rows: int
@@ -70,6 +72,8 @@ class Split:
     unknown_tokens: int = 0
     repeated_rows: int = 0
     digest: str = ""
+    label_mean: float | None = None
+    label_variance: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,15 +113,24 @@ class Manifest:
         return min(self.max_tokens, 2**bins - 1) if bins else self.max_tokens
 
     def baseline_loss(self) -> float | None:
-        """The validation loss of a guess by the labels' frequencies in the train split, in nats; None without labels.
+        """The validation loss of a guess that knows only the labels of the train split; None where it is not known.
 
-        None too where the validation split has a label that the train split lacks, which no frequency predicts.
+        For classes it is a guess by their frequencies, in nats, and unknown too where the validation split has a label
+        that the train split lacks, which no frequency predicts; for a regression the mean label, as a squared error.
         """
-        known, asked = (np.array(self.splits[name].label_counts, np.float64) for name in ("train", "validation"))
+        train, validation = self.splits["train"], self.splits["validation"]
+        if train.label_mean is not None and validation.label_mean is not None and validation.label_variance is not None:
+            return validation.label_variance + (validation.label_mean - train.label_mean) ** 2
+        known, asked = (np.array(split.label_counts, np.float64) for split in (train, validation))
         if not known.size or (known[asked > 0] == 0).any():
             return None
-        seen = asked > 0
-        return float(-(asked[seen] @ np.log(known[seen] / known.sum())) / asked.sum())
+        return _cross_entropy(asked, known)
+
+    def best_constant_loss(self) -> float | None:
+        """The validation loss of the best guess that is the same for all rows; None where it is not known."""
+        validation = self.splits["validation"]
+        asked = np.array(validation.label_counts, np.float64)
+        return _cross_entropy(asked, asked) if asked.size else validation.label_variance
 
     @property
     def verified(self) -> bool:
@@ -142,6 +155,12 @@ def identified(manifest: Manifest) -> Manifest:
     content = {name: getattr(manifest, name) for name in (*names, "kind", "features_width")}
     splits = {name: {key: getattr(split, key) for key in of_split} for name, split in manifest.splits.items()}
     return replace(manifest, data_hash=sha256_of({**content, "splits": splits}))
+
+
+def _cross_entropy(asked: npt.NDArray[np.float64], guessed: npt.NDArray[np.float64]) -> float:
+    """The mean loss of labels with the counts `asked` under the frequencies of the counts `guessed`."""
+    seen = asked > 0
+    return float(-(asked[seen] @ np.log(guessed[seen] / guessed.sum())) / asked.sum())
 
 
 def parse(text: str, *, where: str) -> Manifest:
@@ -215,6 +234,8 @@ def _split(fields: Fields, version: int) -> Split:
         truncated_rows=fields.whole("truncated_rows") if "truncated_rows" in fields else 0,
         unknown_tokens=fields.whole("unknown_tokens") if "unknown_tokens" in fields else 0,
         repeated_rows=fields.whole("repeated_rows") if "repeated_rows" in fields else 0,
+        label_mean=fields.number_or_none("label_mean") if "label_mean" in fields else None,
+        label_variance=fields.number_or_none("label_variance") if "label_variance" in fields else None,
         digest=fields.matching("digest", _SHA256, "a sha256 in hexadecimal") if verified else "",
     )
 

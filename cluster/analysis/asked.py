@@ -6,9 +6,10 @@ before that confirmation.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import count
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +17,9 @@ import pyarrow.compute as pc
 
 from cluster.study.forms import FULL
 from cluster.study.protocol import CONFIRM
+
+# An optimizer, a dtype and a global batch.
+Place = tuple[str, str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +46,9 @@ class Spec:
         """Its target: a validation loss, `auto`, or None."""
         return "auto" if self.keys.get("target") == "auto" else self.row["target"]
 
-    def seeds(self, global_batch: int, optimizer: str, dtype: str) -> tuple[int, ...]:
+    def seeds(self, place: Place) -> tuple[int, ...]:
         """The seeds that it asks for there; none where its axes do not list the place."""
+        optimizer, dtype, global_batch = place
         axes = self.keys.get("axes", {})
         batches = [self.row["train_rows"] if one == FULL else one for one in axes.get("global_batch", ())]
         listed = global_batch in batches and optimizer in axes.get("optimizer", ()) and dtype in axes.get("dtype", ())
@@ -68,10 +73,18 @@ class Specs:
         """The spec whose target and margin count; None where every spec came too late."""
         return self.newest if self.began is None else self.confirmed
 
-    def seeds(self, global_batch: int, optimizer: str, dtype: str) -> tuple[int, ...]:
-        """The seeds planned there: those of the spec in force, and what later ones added, which takes none away."""
+    def seeds(self, place: Place, taken: Collection[int] = ()) -> tuple[int, ...]:
+        """The seeds planned there: those of the spec in force, and what later ones added; none is taken away.
+
+        For one that is `taken`, by the screen of a study that has grown since, the next that is free confirms.
+        """
         known = [self.in_force, *self.later]
-        return _distinct(seed for spec in known if spec for seed in spec.seeds(global_batch, optimizer, dtype))
+        return _distinct(seed for spec in known if spec for seed in _confirming(spec.seeds(place), taken))
+
+    def late_seeds_at(self, place: Place, taken: Collection[int] = ()) -> tuple[int, ...]:
+        """The seeds there that were planned after the confirmations began; none where all of the place came late."""
+        first = _confirming(self.confirmed.seeds(place), taken) if self.confirmed else []
+        return tuple(seed for seed in self.seeds(place, taken) if seed not in first) if first else ()
 
     @property
     def late_seeds(self) -> tuple[int, ...]:
@@ -106,6 +119,11 @@ def _first_confirmation(trials: pa.Table) -> Mapping[str, Any] | None:
     order = pc.sort_indices(confirming, sort_keys=[("started_at", "ascending")])
     row: Mapping[str, Any] = confirming.select(["started_at", "spec_hash"]).take(order[:1]).to_pylist()[0]
     return row
+
+
+def _confirming(seeds: Sequence[int], taken: Collection[int]) -> list[int]:
+    free = (seed for seed in count(max(seeds, default=0) + 1) if seed not in taken)
+    return [next(free) if seed in taken else seed for seed in seeds]
 
 
 def _distinct(seeds: Iterable[int]) -> tuple[int, ...]:

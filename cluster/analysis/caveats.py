@@ -139,8 +139,8 @@ def _few_seeds(evidence: Evidence) -> Iterable[Caveat]:
 
 
 def _late_seeds(evidence: Evidence) -> Iterable[Caveat]:
-    late = evidence.known.seeds_late
-    if late and any(cell.tuned for cell in evidence.cells):
+    late = sorted({seed for cell in evidence.cells if cell.tuned for seed in cell.late})
+    if late:
         named = f"seed {late[0]} was" if len(late) == 1 else f"seeds {', '.join(map(str, late))} were"
         text = (
             f"{named} added after the confirmations began: whoever looks first and adds seeds then is wrong more often "

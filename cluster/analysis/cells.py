@@ -80,7 +80,8 @@ class Cell:
 
     `rates` maps each rate to its mean best loss (inf: it did not complete). `tuned` says that other seeds than those
     of `runs` chose the rate; `searched` are the trials that did. `planned` are the seeds that the study's specs ask
-    for; a planned trial is among `runs` if it has an answer, among `unanswered` if it only ended, else in neither.
+    for, `late` those of them that were added after the confirmations began; a planned trial is among `runs` if it has
+    an answer, among `unanswered` if it only ended, else in neither.
     """
 
     global_batch: int
@@ -93,6 +94,7 @@ class Cell:
     searched: tuple[Run, ...]
     planned: tuple[int, ...]
     unanswered: tuple[Run, ...]
+    late: tuple[int, ...]
 
     @property
     def at_edge(self) -> bool:
@@ -157,7 +159,8 @@ def _cell(key: tuple[str, str, int], runs: Sequence[Run], unanswered: Sequence[R
     seeds = {run.seed for run in answered}
     without = tuple(run for run in judged(unanswered) if run.seed not in seeds)
     optimizer, dtype, global_batch = key
-    planned = {*specs.seeds(global_batch, optimizer, dtype), *seeds, *(run.seed for run in without)}
+    taken = {run.seed for run in screened}
+    planned = {*specs.seeds(key, taken), *seeds, *(run.seed for run in without)}
     return Cell(
         global_batch=global_batch,
         optimizer=optimizer,
@@ -169,6 +172,7 @@ def _cell(key: tuple[str, str, int], runs: Sequence[Run], unanswered: Sequence[R
         searched=tuple(searched),
         planned=tuple(sorted(planned)),
         unanswered=without,
+        late=specs.late_seeds_at(key, taken),
     )
 
 

@@ -27,7 +27,8 @@ class Declared:
     """A study's target and margin, validation losses, as declared in time; None where there is none.
 
     `target_late` and `margin_late` say that the newest spec has another one, which came too late; `seeds_late` are the
-    seeds that did. `spec` are the keys of the newest spec.
+    seeds that did. `spec` are the keys of the newest spec. `baseline_loss` and `best_constant_loss` are of guesses that
+    look at no input (`trainer.manifest.Manifest`).
     """
 
     target: float | None
@@ -39,6 +40,7 @@ class Declared:
     spec: Mapping[str, Any]
     train_rows: int | None
     baseline_loss: float | None
+    best_constant_loss: float | None
 
 
 def declared(specs: Specs, trials: pa.Table) -> Declared:
@@ -57,6 +59,7 @@ def declared(specs: Specs, trials: pa.Table) -> Declared:
         spec=newest.keys,
         train_rows=newest.row["train_rows"],
         baseline_loss=newest.row["baseline_loss"],
+        best_constant_loss=newest.row["best_constant_loss"],
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+from cluster.analysis import learnt
 from cluster.analysis.cells import Cell, missing_text
 from cluster.analysis.declared import Declared
 from cluster.analysis.reach import CellReach
@@ -36,6 +37,13 @@ def _completed(cell: Cell) -> int:
 def refusals(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> tuple[Cannot, ...]:
     """Everything that a group of cells cannot show."""
     return tuple(chain.from_iterable(check(cells, reaches, known) for check in _CHECKS))
+
+
+def nothing_shown(known: Declared) -> Cannot:
+    """The refusal of everything where nothing was learnt."""
+    assert known.baseline_loss is not None
+    task = known.spec.get("task", "")
+    return Cannot(code="nothing_learnt", text=f"{learnt.said(task, known.baseline_loss)}; {learnt.remedy(task)}")
 
 
 def _ids(cells: Iterable[Cell]) -> tuple[str, ...]:

@@ -20,11 +20,12 @@ from cluster.analysis.caveats import Caveat, Evidence, caveats
 from cluster.analysis.cells import Cell, cells_of
 from cluster.analysis.declared import Declared, declared
 from cluster.analysis.failures import Failures, failures
+from cluster.analysis.learnt import groups_without_learning, guess_of
 from cluster.analysis.paired import Interval, interval
 from cluster.analysis.pareto import B20, Knee
 from cluster.analysis.quality import Quality, compare, more_seeds
 from cluster.analysis.reach import CLOCKS, MEASURES, CellReach, ratio, reach
-from cluster.analysis.refusals import Cannot, refusals, usable
+from cluster.analysis.refusals import Cannot, nothing_shown, refusals, usable
 from cluster.summary import query
 
 SCHEMA_VERSION = 1
@@ -93,6 +94,7 @@ class GroupVerdict:
 
     `seeds_needed` is, for each batch size that is undecided, how many more seeds would probably decide (None: more than
     a thousand); empty without a margin. `slopes` are those of log(updates) from each batch size to the next.
+    Where `nothing_learnt` (see `cluster.analysis.learnt`), nothing is compared.
     """
 
     optimizer: str
@@ -107,6 +109,7 @@ class GroupVerdict:
     slopes: dict[int, float]
     caveats: tuple[Caveat, ...]
     cannot: tuple[Cannot, ...]
+    nothing_learnt: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,19 +132,20 @@ def judge(studies: pa.Table, trials: pa.Table, evaluations: pa.Table) -> Verdict
     specs = specs_of(studies, trials)
     cells = cells_of(trials, evaluations, specs)
     known = declared(specs, trials)
+    idle = groups_without_learning(trials, guess_of(known.baseline_loss, known.best_constant_loss))
     groups = groupby(cells, lambda cell: (cell.optimizer, cell.dtype))
     return Verdict(
         schema_version=SCHEMA_VERSION,
         study=studies["study"][-1].as_py(),
         declared=known,
         failures=failures(trials, studies["trials"][-1].as_py()),
-        groups=tuple(_group(tuple(of_one), known) for _, of_one in groups),
+        groups=tuple(_group(tuple(of_one), known, learnt=group not in idle) for group, of_one in groups),
     )
 
 
-def _group(cells: Sequence[Cell], known: Declared) -> GroupVerdict:
+def _group(cells: Sequence[Cell], known: Declared, *, learnt: bool) -> GroupVerdict:
     reaches = {cell.global_batch: there for cell in cells if (there := _reach(cell, known.target)) is not None}
-    speaking = [cell for cell in cells if usable(cell)]
+    speaking = [cell for cell in cells if usable(cell)] if learnt else []
     stopped = bool((known.spec.get("protocol") or {}).get("stop_at_target"))
     trusted = [cell for cell in speaking if cell.reliable]
     reference = min(trusted, key=lambda cell: (cell.screen_loss, cell.global_batch), default=None)
@@ -152,7 +156,7 @@ def _group(cells: Sequence[Cell], known: Declared) -> GroupVerdict:
         optimizer=cells[0].optimizer,
         dtype=cells[0].dtype,
         reference=reference.global_batch if reference else None,
-        cells=tuple(_figures(cell, reaches.get(cell.global_batch)) for cell in cells),
+        cells=tuple(_figures(cell, reaches.get(cell.global_batch), learnt=learnt) for cell in cells),
         arms=arms,
         seeds_needed=_seeds_needed(arms[0].qualities, known.margin) if arms and known.margin is not None else {},
         firsts=firsts,
@@ -160,7 +164,8 @@ def _group(cells: Sequence[Cell], known: Declared) -> GroupVerdict:
         b20=b20,
         slopes=slopes,
         caveats=caveats(Evidence(cells=cells, reaches=reaches, known=known)),
-        cannot=refusals(cells, reaches, known),
+        cannot=(*([] if learnt else [nothing_shown(known)]), *refusals(cells, reaches, known)),
+        nothing_learnt=not learnt,
     )
 
 
@@ -168,7 +173,7 @@ def _reach(cell: Cell, target: float | None) -> CellReach | None:
     return None if target is None else reach(cell, target)
 
 
-def _figures(cell: Cell, reached: CellReach | None) -> CellVerdict:
+def _figures(cell: Cell, reached: CellReach | None, *, learnt: bool) -> CellVerdict:
     rows = [run.row for run in cell.runs if run.completed]
 
     def mean(name: str) -> float | None:
@@ -188,7 +193,7 @@ def _figures(cell: Cell, reached: CellReach | None) -> CellVerdict:
         rates=dict(cell.rates),
         at_edge=cell.at_edge,
         tuned=cell.tuned,
-        usable=usable(cell) and cell.reliable,
+        usable=learnt and usable(cell) and cell.reliable,
         seeds=len(cell.planned),
         completed=len(rows),
         missing=cell.missing,

@@ -105,7 +105,7 @@ def show_points(
 ) -> None:
     """Print or write the points of a study, or of all, and what they add up to."""
     from cluster.analysis.failures import failures
-    from cluster.report import table
+    from cluster.report import learnt, table
     from cluster.report.failed import sentence
     from cluster.summary import query
 
@@ -131,6 +131,8 @@ def show_points(
         earlier = query.states(trials)["trials"] - counts["trials"]
         lines = [table.progress_line(counts, asked, earlier=earlier)]
         lines += filter(None, [sentence(failures(newest, asked))])
+        if condition is None:
+            lines += learnt.lines(query.studies(summary, study), newest)
     of_newest = points if newest.num_rows == trials.num_rows else query.points(newest, by=by, where=condition)
     for row in query.lowest(query.judged(of_newest)).to_pylist():
         line = table.lowest_line(row, by or query.POINT)

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from cluster.prepare.moments import Moments
 from cluster.prepare.publish import Staged
 from trainer.manifest import UNKNOWN_ID, Shard, Split, sha256_of_file
 
@@ -32,6 +33,7 @@ class SplitWriter:
         self._shard_rows = self._shard_tokens = self._truncated = self._unknown = 0
         self._lengths = np.zeros(max_tokens + 1, dtype=np.int64)
         self._label_counts = np.zeros(labels, dtype=np.int64)
+        self._moments = Moments()
         self._hashes = tuple(hashlib.sha256() for _ in ("tokens", "lengths", "labels"))
 
     def __enter__(self) -> "SplitWriter":
@@ -72,6 +74,8 @@ class SplitWriter:
             truncated_rows=self._truncated,
             unknown_tokens=self._unknown,
             digest=self._digest(),
+            label_mean=self._moments.mean,
+            label_variance=self._moments.variance,
         )
 
     def _digest(self) -> str:
@@ -93,6 +97,8 @@ class SplitWriter:
         self._truncated += int(pc.sum(table["truncated"]).as_py())
         if len(self._label_counts):
             self._label_counts += np.bincount(labels, minlength=len(self._label_counts))
+        elif labels.size:
+            self._moments.add(labels)
 
     def _percentiles(self) -> tuple[int, ...]:
         ranks = np.cumsum(self._lengths)

@@ -6,6 +6,7 @@ test and margin, "undecided" what would decide it. Never "optimal" without sayin
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from cluster.analysis import learnt
 from cluster.analysis.cells import missing_text
 from cluster.analysis.counted import counted
 from cluster.analysis.quality import Quality
@@ -27,6 +28,12 @@ def sentences(verdict: Verdict) -> list[str]:
     return lines or ["Nothing can be said yet: no trial has ended."]
 
 
+def nothing_learnt(task: str, baseline: float) -> str:
+    """The sentence of a study whose losses are no better than a guess."""
+    said = learnt.said(task, baseline)
+    return f"{said[0].upper()}{said[1:]}."
+
+
 def warnings(verdict: Verdict) -> list[str]:
     """What cannot be concluded, and what weakens the rest."""
     cannot = [f"cannot say: {one.text}" for group in verdict.groups for one in group.cannot]
@@ -35,6 +42,8 @@ def warnings(verdict: Verdict) -> list[str]:
 
 def _group(verdict: Verdict, group: GroupVerdict) -> Iterator[str]:
     cells = {cell.global_batch: cell for cell in group.cells}
+    if group.nothing_learnt:
+        yield nothing_learnt(verdict.declared.spec.get("task", ""), verdict.declared.baseline_loss or 0.0)
     for first in group.firsts:
         if first.measure in ("seconds", "usd"):
             yield _first(first, cells, verdict.declared.target)

@@ -37,7 +37,8 @@ COLUMNS = [
 
 
 _EDGE, _NOT_CONFIRMED = "rate at edge", "not confirmed"
-_SILENT = (_EDGE, _NOT_CONFIRMED)
+_NOTHING_LEARNT = "nothing learnt"
+_SILENT = (_EDGE, _NOT_CONFIRMED, _NOTHING_LEARNT)
 
 
 def table(verdict: Verdict) -> pa.Table:
@@ -83,6 +84,8 @@ def _rows(group: GroupVerdict, *, several: bool) -> list[dict[str, Any]]:
 def standing(group: GroupVerdict, batch: int) -> str:
     """What a cell is that was compared with nothing."""
     [cell] = [cell for cell in group.cells if cell.global_batch == batch]
+    if group.nothing_learnt:
+        return _NOTHING_LEARNT
     if group.reference == batch:
         return "reference"
     if cell.at_edge:

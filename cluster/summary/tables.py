@@ -37,6 +37,7 @@ STUDIES = _schema(
     ("declared_at", TIME),
     ("train_rows", WHOLE),
     ("baseline_loss", REAL),
+    ("best_constant_loss", REAL),  # of the best guess that is the same for all validation rows
 )
 TRIALS = _schema(
     ("study trial_id", TEXT),

@@ -37,6 +37,7 @@ STUDY = {
     "declared_at": NOW,
     "train_rows": 7240,
     "baseline_loss": 2.2,
+    "best_constant_loss": 2.1,
 }
 VALUES = {pa.string(): "a text", pa.int64(): 2**40 + 1, pa.float64(): 0.1, tables.TIME: NOW}
 TRIAL: dict[str, Any] = {field.name: VALUES[field.type] for field in tables.TRIALS} | {

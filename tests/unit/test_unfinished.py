@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+import pyarrow.compute as pc
 import pytest
 
 from cluster.analysis.asked import specs_of
@@ -151,6 +152,20 @@ def test_seeds_that_have_not_run_yet_are_planned_all_the_same() -> None:
     assert all(cell.missing == {"waiting": 2} for cell in cells.values())
     assert any("on 3 of 5 planned seeds" in line and "2 not run yet" in line for line in sentences(verdict))
     assert {cell.reach.success.runs for cell in cells.values() if cell.reach} == {5}
+
+
+def test_for_a_seed_that_served_in_the_screen_the_next_free_one_is_planned() -> None:
+    grown = spec_of(axes={**AXES, "seeds": 7})
+    studies, trials, evaluations = tables_of(batch=16)
+    # Screened on the seed after the last: 5.
+    later = study(grown, World(), declared_after=True)[0]
+    specs = specs_of(type(studies).from_pylist([*studies.to_pylist(), *later.to_pylist()], studies.schema), trials)
+    taken = set(trials.filter(pc.field("phase") == "screen")["seed"].to_pylist())
+    for cell in cells_of(trials, evaluations, specs):
+        expected = [seed for seed in range(8 if 5 in taken else 7) if seed not in taken]
+        assert cell.planned == tuple(expected)
+        assert cell.late == tuple(expected[5:])
+        assert cell.missing == {"waiting": 2}
 
 
 def test_a_batch_size_whose_confirmations_all_failed_is_still_there() -> None:

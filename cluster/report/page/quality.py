@@ -45,6 +45,8 @@ def chart(facts: Facts, group: Group) -> Chart | Missing:
 
 
 def _why_not(facts: Facts, group: Group) -> str:
+    if group.verdict.nothing_learnt:
+        return "no batch size beats a guess that looks at no input"
     if facts.verdict.declared.spec.get("protocol") is None:
         return "no learning rate was tuned on seeds of its own (add `protocol: {}` to the study)"
     if group.verdict.reference is None:

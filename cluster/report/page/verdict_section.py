@@ -58,7 +58,7 @@ def _whole(line: str) -> str:
 
 def _undecided(facts: Facts, group: Group) -> list[str]:
     """What is said first of a group that compares nothing: that, and its means where each is at one rate."""
-    if group.verdict.firsts or (group.verdict.arms and group.verdict.arms[0].qualities):
+    if group.verdict.nothing_learnt or group.verdict.firsts or (group.verdict.arms and group.verdict.arms[0].qualities):
         return []
     if facts.asked is not None and query.states(facts.newest)["trials"] < facts.asked:
         return ["Too early: no batch size can be compared with another yet."]

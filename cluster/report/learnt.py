@@ -1,0 +1,18 @@
+"""That the trials of a study learnt nothing, in a sentence for each optimizer and dtype of which that is so."""
+
+import pyarrow as pa
+
+from cluster.analysis.learnt import groups_without_learning, guess_of
+from cluster.report.verdict import nothing_learnt
+
+
+def lines(specs: pa.Table, trials: pa.Table) -> list[str]:
+    """The sentences on one study, from its rows of `studies` (the newest last) and of `trials`."""
+    if not specs.num_rows:
+        return []
+    newest = specs.slice(specs.num_rows - 1).to_pylist()[0]
+    baseline = newest["baseline_loss"]
+    idle = groups_without_learning(trials, guess_of(baseline, newest["best_constant_loss"]))
+    groups = {(row["optimizer"], row["dtype"]) for row in trials.select(["optimizer", "dtype"]).to_pylist()}
+    said = nothing_learnt(newest["task"] or "", baseline or 0.0)
+    return [said if len(groups) == 1 else f"{', '.join(group)}: {said[0].lower()}{said[1:]}" for group in sorted(idle)]
