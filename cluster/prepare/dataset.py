@@ -27,6 +27,7 @@ from cluster.prepare.batches import BATCH_ROWS, Columns
 from cluster.prepare.fields import widest
 from cluster.prepare.held_out import settled
 from cluster.prepare.labels import CLASSIFICATION, REGRESSION, Counts, Labels, decide, merge
+from cluster.prepare.options import check_columns, check_options
 from cluster.prepare.piece import Piece, Reading
 from cluster.prepare.progress import Progress, silent
 from cluster.prepare.publish import MANIFEST, Staged, refuse_used, staging
@@ -36,14 +37,12 @@ from cluster.prepare.sources import find
 from cluster.prepare.splits import by_component
 from cluster.prepare.tokens import dtype_of
 from cluster.prepare.work import Here, Work
-from trainer.errors import InputError, brief
+from trainer.errors import InputError
 from trainer.inputs import TEXT, TOKENS, VECTORS, Inputs
 from trainer.manifest import LANGUAGE_MODEL, SPLITS, Manifest, identified
 
 DEFAULT_MAX_TOKENS = 200
 DEFAULT_VOCABULARY = 20_000
-# The lengths up to here are counted in memory.
-MOST_TOKENS = 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +101,8 @@ def prepare(
         NotReadyError: a store cannot be read or written, or the cluster cannot do the work.
     """
     columns = Columns(text=text, label=label, features=features, group=group_by, classes=task == CLASSIFICATION)
-    _check_columns(columns, task, skip_empty=skip_empty)
-    _check_options(max_tokens, vocabulary, split_seed)
+    check_columns(columns, task, skip_empty=skip_empty)
+    check_options(max_tokens, vocabulary, split_seed)
     refuse_used(dest)
     pieces = tuple(Piece(source=source) for source in find(sources))
     of_csv = pieces[0].source.format in ("csv", "tsv")
@@ -138,38 +137,6 @@ def _work(address: str | None, progress: Progress) -> Iterator[Work]:
 
     with connected(address, progress) as work:
         yield work
-
-
-def _check_columns(columns: Columns, task: str | None, *, skip_empty: bool) -> None:
-    text, features, label = columns.text, columns.features, columns.label
-    if (text is None) == (features is None):
-        raise InputError(
-            "--text and --features are both given: name the one column that is learnt from"
-            if text is not None
-            else "neither --text nor --features is given: name the column with the text, or with the numbers"
-        )
-    if task not in (None, CLASSIFICATION, REGRESSION, LANGUAGE_MODEL):
-        raise InputError(f"--task is {task!r}: use {CLASSIFICATION}, {REGRESSION} or {LANGUAGE_MODEL}")
-    if task == LANGUAGE_MODEL and features is not None:
-        raise InputError(f"--task {LANGUAGE_MODEL} learns text: name it with --text instead of --features")
-    if task == LANGUAGE_MODEL and label is not None:
-        raise InputError(f"--task {LANGUAGE_MODEL} has no labels: leave --label {label} out")
-    if task != LANGUAGE_MODEL and label is None:
-        raise InputError(f"--label is not given: name the column with the label, or use --task {LANGUAGE_MODEL}")
-    if label is not None and label in (text, features):
-        option = "--text" if features is None else "--features"
-        raise InputError(f"{option} and --label both name the column {label!r}: they must be two")
-    if skip_empty and features is not None:
-        raise InputError("--skip-empty is for texts: leave it out, and drop rows without numbers from the source")
-
-
-def _check_options(max_tokens: int, vocabulary: int, split_seed: int) -> None:
-    if not 1 <= max_tokens <= MOST_TOKENS:
-        raise InputError(f"--max-tokens is {brief(str(max_tokens))}: use 1 or more, and at most {MOST_TOKENS:,}")
-    if vocabulary < 3:
-        raise InputError(f"--vocabulary is {vocabulary}: use 3 or more (two ids are padding and unknown)")
-    if not 0 <= split_seed < 2**63:
-        raise InputError(f"--split-seed is {split_seed}: use a whole number from 0")
 
 
 def _field_type(work: Work, pieces: Sequence[Piece], label: str, *, names: bool) -> str:
