@@ -109,9 +109,7 @@ def find(summary: Summary, study: str, prefix: str, *, data: str | None = None) 
         NotReadyError: a store cannot be read.
     """
     query.asked(summary, study)
-    specs = [row for row in query.studies(summary).to_pylist() if row["study"] == study][::-1]
-    if not specs:
-        raise InputError(f"study {study!r} has no spec in {summary.uri}/studies: copy that folder there as well")
+    specs = query.specs(summary, study).to_pylist()[::-1]
     folder, manifest = _data_set(specs, data)
     ended = query.trials(summary, study)
     trials = _trials(specs, manifest, ended, begun(query.studies(summary, study), ended))

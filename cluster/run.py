@@ -200,7 +200,7 @@ def _check_name(study: Study, summary: Summary) -> None:
     """The study's name means what it meant when it was run before."""
     spec, data_hash = study.spec, study.manifest.data_hash
     for row in query.studies(summary).to_pylist():
-        if row["study"] != spec.study:
+        if row["study"] != spec.study or row["spec_json"] is None:
             continue
         different = identity.changed(row["spec_json"], spec)
         if row["data_hash"] != data_hash:

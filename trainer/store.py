@@ -9,6 +9,7 @@ import contextlib
 import errno
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -83,8 +84,8 @@ class Folder:
     def read(self, name: str) -> bytes:
         """The content of a file."""
         path = self._file(name)
-        with _reading(path):
-            return path.read_bytes()
+        with _reading(path), open(_regular(path), "rb") as file:
+            return file.read()
 
     def fetch(self, name: str, target: Path) -> None:
         """Copy a file."""
@@ -148,8 +149,10 @@ class Folder:
 
     def _file(self, name: str) -> Path:
         path = Path(self.uri) / name
-        if not path.is_file():
-            raise FileNotFoundError(f"{path} is not there")
+        with _reading(path):
+            # What is there and no file either, such as a pipe, is refused where it is read.
+            if path.is_dir() or not path.exists():
+                raise FileNotFoundError(f"{path} is not there")
         return path
 
     def _publish(self, name: str, content: bytes, place: Callable[[Path, Path], None]) -> None:
@@ -171,6 +174,15 @@ class Folder:
             finally:
                 temporary.unlink(missing_ok=True)
             _fsync(path.parent)
+
+
+def _regular(path: Path) -> int:
+    """Open a file for reading; a pipe or a device, on which one could wait for ever, is none."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "no regular file", str(path))
+    return descriptor
 
 
 @contextlib.contextmanager

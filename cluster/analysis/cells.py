@@ -19,7 +19,7 @@ import pyarrow as pa
 from cluster.analysis.asked import Specs
 from cluster.study.protocol import CONFIRM, GRID, SCREEN
 from cluster.summary import query
-from cluster.summary.tables import COMPLETED, DIVERGED
+from cluster.summary.tables import AXES, COMPLETED, DIVERGED
 
 WAITING = "waiting"
 _WORDS = {"out_of_memory": "ran out of memory", WAITING: "not run yet"}
@@ -197,12 +197,16 @@ def _runs(trials: pa.Table, evaluations: pa.Table) -> tuple[list[Run], list[Run]
         before, more = costs.get(row["trial_id"], 0.0), row["cost_usd"]
         costs[row["trial_id"]] = None if before is None or more is None else before + more
 
-    def run(row: Row) -> Run:
-        return Run(row=row, curve=curves.get(row["trial_id"], _EMPTY), cost_usd=costs[row["trial_id"]])
+    def runs(rows: pa.Table) -> list[Run]:
+        return [
+            Run(row=row, curve=curves.get(row["trial_id"], _EMPTY), cost_usd=costs[row["trial_id"]])
+            for row in rows.to_pylist()
+            if None not in [row[name] for name in (*AXES, "started_at", "ended_at")]
+        ]
 
-    answered = [run(row) for row in query.finished(trials).to_pylist()]
+    answered = runs(query.finished(trials))
     known = {one.trial_id for one in answered}
-    return answered, [run(row) for row in query.latest(trials).to_pylist() if row["trial_id"] not in known]
+    return answered, [run for run in runs(query.latest(trials)) if run.trial_id not in known]
 
 
 _NONE = np.empty(0)

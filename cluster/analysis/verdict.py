@@ -205,7 +205,7 @@ def _figures(cell: Cell, reached: CellReach | None, *, learnt: bool) -> CellVerd
         examples_per_second=mean("examples_per_second"),
         seconds=float(np.mean(seconds)) if seconds else None,
         usd=float(np.mean([cost for cost in costs if cost is not None])) if costs and None not in costs else None,
-        micro_batch=max((row["micro_batch"] for row in rows), default=None),
+        micro_batch=max((row["micro_batch"] for row in rows if row["micro_batch"] is not None), default=None),
         peak_memory_bytes=min(peaks, default=None),
         noise_scale=mean("noise_scale"),
         reach=reached,

@@ -7,9 +7,12 @@ import signal
 import sys
 import tempfile
 import traceback
+import warnings
+from typing import Any
 
 import click
 
+from cluster.summary.problems import SummaryWarning
 from trainer.errors import UserError
 
 COMMANDS = {
@@ -69,6 +72,7 @@ def batchscope() -> None:
 
 def main() -> None:
     """Run the command and exit: 0 done, 2 and 3 for a person's errors, 70 with a report file for our own."""
+    _say_problems()
     try:
         status = batchscope(standalone_mode=False)
     except click.exceptions.Abort:
@@ -88,6 +92,22 @@ def main() -> None:
     except Exception as problem:  # noqa: BLE001 - the last line of defence: a report instead of a traceback
         status = report_bug(problem)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _say_problems() -> None:
+    """Print what is wrong with objects of a summary as lines for a person, each once; other warnings as Python does."""
+    said: set[str] = set()
+    as_before = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+        if not issubclass(category, SummaryWarning):
+            as_before(message, category, *rest, **more)
+        elif str(message) not in said:
+            said.add(str(message))
+            click.echo(f"batchscope: {message}", err=True)
+
+    warnings.showwarning = show
+    warnings.simplefilter("always", SummaryWarning)
 
 
 def report_bug(problem: Exception) -> int:

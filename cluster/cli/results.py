@@ -146,13 +146,9 @@ def show_verdict(summary: "Summary", study: str, form: str = "table", output: st
     from cluster.report import verdict as words
     from cluster.report import verdict_table
     from cluster.summary import query
-    from trainer.errors import InputError
 
     query.asked(summary, study)
-    specs = query.studies(summary, study)
-    if not specs.num_rows:
-        raise InputError(f"study {study!r} has no spec in {summary.uri}/studies: copy that folder there as well")
-    verdict = judge(specs, query.trials(summary, study), query.evaluations(summary, study))
+    verdict = judge(query.specs(summary, study), query.trials(summary, study), query.evaluations(summary, study))
     said = words.sentences(verdict)
     as_json = verdict_table.to_json(verdict, said)
     lines = ["", *said, *words.warnings(verdict)]

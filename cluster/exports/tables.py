@@ -53,7 +53,8 @@ def contents(tables: Mapping[str, pa.Table], *, form: str) -> Iterator[bytes]:
     for rows in tables.values():
         yield table.to_parquet(rows) if form == PARQUET else to_csv(rows)
     for study in _judged(tables):
-        verdict = judge(*(_of(tables[name], study) for name in ("studies", "trials", "evaluations")))
+        specs, trials, evaluations = (_of(tables[name], study) for name in ("studies", "trials", "evaluations"))
+        verdict = judge(query.with_spec(specs), trials, evaluations)
         yield verdict_table.to_json(verdict, words.sentences(verdict)).encode()
 
 
@@ -66,7 +67,7 @@ def to_csv(rows: pa.Table) -> bytes:
 
 
 def _judged(tables: Mapping[str, pa.Table]) -> list[str]:
-    studies: list[str] = pc.unique(tables["studies"]["study"]).to_pylist()
+    studies: list[str] = pc.unique(query.with_spec(tables["studies"])["study"]).to_pylist()
     return studies
 
 

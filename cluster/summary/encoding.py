@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 
 MARK = b"batchscope-seal\x01"
 SEAL_BYTES = len(MARK) + hashlib.sha256().digest_size
-# The length of the footer, and the magic number (parquet-format, "File Format").
-TAIL_BYTES = 8
+# What a Parquet file begins and ends with; at its end, after the footer's length (parquet-format, "File Format").
+MAGIC = b"PAR1"
+TAIL_BYTES = 4 + len(MAGIC)
 # Fewer are not worth a thread for each column.
 FEW_ROWS = 1000
 
@@ -58,8 +59,8 @@ def encode(rows: pa.Table, metadata: Mapping[str, str] | None = None) -> bytes:
         writer.write_table(rows)
         # Here and not in the schema, of which the file holds two copies.
         writer.add_key_value_metadata(dict(metadata or {}))
-    body = sink.getvalue().to_pybytes()
-    at = len(body) - TAIL_BYTES - int.from_bytes(body[-TAIL_BYTES:-4], "little")
+    body: bytes = sink.getvalue().to_pybytes()
+    at = len(body) - TAIL_BYTES - int.from_bytes(body[-TAIL_BYTES : -len(MAGIC)], "little")
     return body[:at] + MARK + hashlib.sha256(body).digest() + body[at:]
 
 
@@ -69,20 +70,31 @@ def decode(content: bytes) -> Decoded:
     Raises:
         DamagedError: it is not what was sealed, or no Parquet file.
     """
-    # Searched for: its place is told by bytes that can be damaged themselves.
-    at = content.rfind(MARK)
-    if at >= 0:
-        view = memoryview(content)
-        digest = hashlib.sha256(view[:at])
-        digest.update(view[at + SEAL_BYTES :])
-        if digest.digest() != view[at + len(MARK) : at + SEAL_BYTES]:
-            raise DamagedError("its bytes are not those that were written (its seal does not fit)")
+    sealed = is_sealed(content)
     try:
         # A BufferReader, not BytesIO, with which pyarrow can abort on exit (arrow#50482).
         file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
     except Exception as problem:  # noqa: BLE001 - whatever a damaged footer makes of the reader
         raise DamagedError(_reason(problem)) from None
-    return Decoded(file, sealed=at >= 0)
+    return Decoded(file, sealed)
+
+
+def is_sealed(content: bytes) -> bool:
+    """Whether an object's bytes have a seal.
+
+    Raises:
+        DamagedError: they are not those that were sealed.
+    """
+    # Searched for: its place is told by bytes that can be damaged themselves.
+    at = content.rfind(MARK)
+    if at < 0:
+        return False
+    view = memoryview(content)
+    digest = hashlib.sha256(view[:at])
+    digest.update(view[at + SEAL_BYTES :])
+    if digest.digest() != view[at + len(MARK) : at + SEAL_BYTES]:
+        raise DamagedError("its bytes are not those that were written (its seal does not fit)")
+    return True
 
 
 def _reason(problem: Exception) -> str:

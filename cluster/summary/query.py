@@ -4,6 +4,7 @@ Columns that a file lacks are null. What is written while it is read may or may 
 what is compacted meanwhile is there once.
 """
 
+import json
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -33,6 +34,20 @@ _COUNTS = ("trials", *(state.lower() for state in STATES))
 def studies(summary: Summary, study: str | None = None) -> pa.Table:
     """What was asked for: one row for each spec that was run under a study's name, the newest last."""
     return _read(summary, "studies", study).sort_by([("study", "ascending"), ("started_at", "ascending")])
+
+
+def specs(summary: Summary, study: str) -> pa.Table:
+    """The rows of `studies` of one study that have a spec, the newest last.
+
+    Raises:
+        InputError: there is none.
+    """
+    rows = with_spec(studies(summary, study))
+    if not rows.num_rows:
+        raise InputError(
+            f"study {study!r} has no spec in {summary.uri}/studies that can be read: copy that folder there as well"
+        )
+    return rows
 
 
 def trials(summary: Summary, study: str | None = None, *, columns: Sequence[str] | None = None) -> pa.Table:
@@ -144,11 +159,23 @@ def sql(summary: Summary, text: str, study: str | None = None, *, seconds: float
         InputError: it is not one SELECT, reads more than the tables, is wrong, or takes too much memory or time.
     """
     assert study is None or is_study_name(study), study
-    return sql_answer(
-        summary.store, text, study, lambda: points(trials(summary, study, columns=NEEDED)), seconds=seconds
-    )
+
+    def made() -> pa.Table:
+        return points(trials(summary, study, columns=NEEDED))
+
+    return sql_answer(summary.store, text, study, made, seconds=seconds, note=summary.note)
+
+
+def with_spec(studies: pa.Table) -> pa.Table:
+    """Those of the rows of `studies` that have a spec."""
+    return studies.filter(pa.array([_is_spec(text) for text in studies["spec_json"].to_pylist()], pa.bool_()))
+
+
+def _is_spec(text: str | None) -> bool:
+    axes = json.loads(text).get("axes") if text else None
+    return isinstance(axes, dict) and isinstance(axes.get("global_batch"), list)
 
 
 def _read(summary: Summary, table: str, study: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
     assert study is None or is_study_name(study), study
-    return scan(summary.store, table, study, columns)
+    return scan(summary.store, table, study, columns, note=summary.note)

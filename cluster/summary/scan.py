@@ -1,55 +1,74 @@
-"""One table of the summary, read whole: the files of a folder, or the small objects of a bucket, many at once.
+"""One table of the summary, read whole: the objects of a folder or a bucket, verified, and their rows judged.
 
-pyarrow's own S3 filesystem bounds no call, so a bucket is read through its store. What was read is kept on this
-machine under the object's name and version: asking a large summary again costs one listing.
+What cannot be read or accepted is told and left out, and hides nothing else. pyarrow's own S3 filesystem bounds no
+call, so a bucket is read through its store, many objects at once.
 """
 
 import contextlib
 import functools
-import hashlib
 import itertools
-import os
 import re
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import pyarrow as pa
 
 from cluster.stores.bucket import Bucket
+from cluster.summary.accepted import Source, checked, judge
+from cluster.summary.content import content_of, kept_content
 from cluster.summary.encoding import DamagedError, decode
-from cluster.summary.tables import SCHEMAS
-from cluster.summary.whole import live
-from trainer.cache import cache_folder
-from trainer.errors import InputError, NotReadyError
+from cluster.summary.parts import Part, part_of
+from cluster.summary.problems import Note, Problem, tell, warn
+from cluster.summary.tables import SCHEMAS, is_study_name
+from cluster.summary.whole import Holders, holders, number_of
+from trainer.errors import NotReadyError
 from trainer.store import Store
 
 READERS = 16
 AT_ONCE = 500
 # How often a table is listed anew, because a file of it was compacted away before it was read.
 LISTINGS = 5
+# Those whose numbers are results.
+MEASURED = ("trials", "evaluations")
 
 Answer = TypeVar("Answer")
 
 
-def scan(store: Store, table: str, study: str | None, columns: Sequence[str] | None = None) -> pa.Table:
-    """The rows of one study or of all, in one chunk, with all columns or these; those that a file lacks are null.
+@dataclass(frozen=True)
+class Reading:
+    """One try at reading a table: what names its objects, and what was found wrong with them so far."""
+
+    store: Store
+    table: str
+    names: Holders
+    content: Callable[[str], bytes]
+    problems: list[Problem] = field(default_factory=list)
+
+
+def scan(
+    store: Store, table: str, study: str | None, columns: Sequence[str] | None = None, *, note: Note = warn
+) -> pa.Table:
+    """The accepted rows of one study or of all, in one chunk, with all columns or these; what a file lacks is null.
+
+    `note` hears of each object that is left out, in part or whole.
 
     Raises:
-        InputError: there is a file that is no such table.
         NotReadyError: the store cannot be read.
     """
     schema = SCHEMAS[table]
-    if columns is not None:
-        schema = pa.schema([schema.field(name) for name in columns])
-    try:
-        if isinstance(store, Bucket):
-            return steadily(store, lambda: _objects(store, table, study, schema))
-        return steadily(store, lambda: _files(store, table, study, schema))
-    except DamagedError as problem:
-        raise InputError(f"{store.uri} holds a file that is no table {table!r}: {problem}") from None
+    wanted = schema.names if columns is None else columns
+    known = set(checked(table))
+    needed = pa.schema([field for field in schema if field.name in wanted or field.name in known])
+
+    def read() -> tuple[pa.Table, list[Problem]]:
+        reading = listed(store, table, study)
+        return _rows(reading, needed), reading.problems
+
+    rows, problems = steadily(store, read)
+    tell(problems, note, uri=store.uri, folder=table)
+    return rows.select(wanted)
 
 
 def steadily(store: Store, read: Callable[[], Answer]) -> Answer:
@@ -64,64 +83,96 @@ def steadily(store: Store, read: Callable[[], Answer]) -> Answer:
     raise NotReadyError(f"files in {store.uri} were deleted while the summary was read: ask again")
 
 
-def paths(store: Store, table: str, study: str | None) -> list[tuple[str, str | None]]:
-    """The files of a table in a folder, each with its study."""
-    prefix = _prefix(table, study)
-    # Twice: see `cluster.summary.whole`.
-    names = live({*store.names(prefix), *store.names(prefix)}, store.read)
-    return [(f"{store.uri}/{name}", _study(name)) for name in names]
+def listed(store: Store, table: str, study: str | None) -> Reading:
+    """The objects of a table that hold rows, and how to read one.
+
+    Raises:
+        FileNotFoundError: one is gone that was listed.
+        NotReadyError: the store cannot be read.
+    """
+    prefix = f"{table}/" if study is None else f"{table}/study={study}/"
+    problems: list[Problem] = []
+    if isinstance(store, Bucket):
+        versions = store.versions(prefix)
+        names, content = set(versions), functools.partial(kept_content, store, versions)
+    else:
+        # Twice: see `cluster.summary.whole`.
+        names, content = {*store.names(prefix), *store.names(prefix)}, functools.partial(content_of, store)
+    strays = {name for name in names if study_of(name) is None}
+    for name in sorted(strays):
+        if not name.rpartition("/")[2].startswith((".", "_")):
+            problems.append(Problem(name, f"left out: it is in no study's folder, {table}/study=NAME"))
+    return Reading(store, table, holders(names - strays, content, problems.append), content, problems)
+
+
+def verified_files(store: Store, table: str, study: str | None) -> list[tuple[str, str | None]] | None:
+    """The files of a table in a folder, each with its study, if compaction made and sealed each; else None.
+
+    Their rows were judged before they were written, and each study has one: nothing needs to be left out.
+    """
+    reading = listed(store, table, study)
+    names = reading.names.live
+    if reading.problems or reading.names.earlier or len({study_of(name) for name in names}) < len(names):
+        return None
+    for name in names:
+        with contextlib.suppress(DamagedError):
+            if number_of(name) and decode(reading.content(name)).sealed:
+                continue
+        return None
+    return [(f"{store.uri}/{name}", study_of(name)) for name in names]
 
 
 def names_of_studies(store: Store, table: str) -> set[str]:
     """The studies that have rows in a table, by the names of its objects."""
-    return {study for name in store.names(_prefix(table, None)) if (study := _study(name)) is not None}
+    return {study for name in store.names(f"{table}/") if (study := study_of(name)) is not None}
 
 
-def _files(store: Store, table: str, study: str | None, schema: pa.Schema) -> pa.Table:
-    try:
-        found = paths(store, table, study)
-        return _joined((_rows(path, one, Path(path).read_bytes(), schema) for path, one in found), schema)
-    except FileNotFoundError:
-        raise
-    except OSError as problem:
-        reason = str(problem).splitlines()[0]
-        raise NotReadyError(f"cannot read the summary in {store.uri}: {reason}; look at its permissions") from None
+def study_of(name: str) -> str | None:
+    """The study in whose folder the object `name` lies; None if that is no study's."""
+    match = re.fullmatch(r"[^/]+/study=([^/]+)/[^/]+", name)
+    return match[1] if match and is_study_name(match[1]) else None
 
 
-def _objects(store: Bucket, table: str, study: str | None, schema: pa.Schema) -> pa.Table:
-    versions = store.versions(_prefix(table, study))
-    content = functools.partial(_content, store, versions)
+def _rows(reading: Reading, schema: pa.Schema) -> pa.Table:
+    """The accepted rows of all objects."""
+    names = [*reading.names.live, *reading.names.earlier]
 
-    def read(name: str) -> pa.Table:
-        return _rows(name, _study(name), content(name), schema)
-
-    with ThreadPoolExecutor(READERS, thread_name_prefix="summary") as pool:
+    def read(name: str) -> Part | Problem:
         try:
-            return _joined(pool.map(read, live(versions, content)), schema)
-        except BaseException:
-            # Those that have begun end within the store's deadline.
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+            return part_of(name, study_of(name), reading.content(name), reading.table, schema.names)
+        except DamagedError as problem:
+            return Problem(name, f"left out: {problem}")
 
+    sources: list[Source] = []
+    earlier = set(reading.names.earlier)
+    unsealed = 0
 
-def _rows(name: str, study: str | None, content: bytes, schema: pa.Schema) -> pa.Table:
-    """The rows of one object, with the columns of `schema`; `study` is of its name."""
-    try:
-        decoded = decode(content)
-        known = [name for name in decoded.file.schema_arrow.names if name in schema.names and name != "study"]
-        rows = decoded.rows(known)
-        if "study" in schema.names:
-            rows = rows.add_column(0, schema.field("study"), pa.repeat(pa.scalar(study, pa.string()), len(rows)))
-        if rows.schema.equals(schema):
-            return rows
-        there = set(rows.column_names)
-        columns = [
-            rows[field.name].cast(field.type) if field.name in there else pa.nulls(len(rows), field.type)
-            for field in schema
-        ]
-        return pa.table(columns, schema=schema)
-    except (DamagedError, pa.ArrowInvalid, pa.ArrowTypeError) as problem:
-        raise DamagedError(f"{name}: {problem}") from None
+    def readable(found: Iterable[Part | Problem]) -> Iterable[pa.Table]:
+        nonlocal unsealed
+        for part in found:
+            if isinstance(part, Problem):
+                reading.problems.append(part)
+                continue
+            sources.append(Source(part.name, len(part.rows), earlier=part.name in earlier))
+            unsealed += not part.sealed
+            yield part.rows
+
+    if isinstance(reading.store, Bucket):
+        with ThreadPoolExecutor(READERS, thread_name_prefix="summary") as pool:
+            try:
+                rows = _joined(readable(pool.map(read, names)), schema)
+            except BaseException:
+                # Those that have begun end within the store's deadline.
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+    else:
+        rows = _joined(readable(map(read, names)), schema)
+    judged = judge(reading.table, rows, sources)
+    reading.problems.extend(judged.problems)
+    if unsealed and reading.table in MEASURED:
+        what = f"{unsealed} of {len(names)} files have no checksum, being of an older version: read, but not verified"
+        reading.problems.append(Problem(reading.table, what))
+    return rows if judged.accepted.all() else rows.filter(pa.array(judged.accepted)).combine_chunks()
 
 
 def _joined(parts: Iterable[pa.Table], schema: pa.Schema) -> pa.Table:
@@ -131,44 +182,3 @@ def _joined(parts: Iterable[pa.Table], schema: pa.Schema) -> pa.Table:
     while some := list(itertools.islice(rest, AT_ONCE)):
         joined.append(pa.concat_tables(some).combine_chunks())
     return pa.concat_tables(joined).combine_chunks()
-
-
-def _prefix(table: str, study: str | None) -> str:
-    return f"{table}/" if study is None else f"{table}/study={study}/"
-
-
-def _study(name: str) -> str | None:
-    """The study that is told by an object's name."""
-    study = re.search(r"/study=([^/]*)/", name)
-    return study[1] if study else None
-
-
-def _content(store: Bucket, versions: dict[str, str], name: str) -> bytes:
-    """The bytes of an object, from this machine if this version of it was read before."""
-    kept = cache_folder() / "summary" / _digest(store.uri) / _digest(f"{name} {versions[name]}")
-    with contextlib.suppress(OSError):
-        content = kept.read_bytes()
-        # Not flushed to disk when it was written: after a loss of power it can be empty.
-        with contextlib.suppress(DamagedError):
-            decode(content)
-            return content
-    content = store.read(name)
-    with contextlib.suppress(OSError):
-        _keep(kept, content)
-    return content
-
-
-def _keep(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".")
-    try:
-        with open(handle, "wb") as file:
-            file.write(content)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -7,27 +7,32 @@ import pyarrow as pa
 
 from cluster.stores.bucket import Bucket
 from cluster.summary import box
-from cluster.summary.scan import paths, scan, steadily
+from cluster.summary.problems import Note, warn
+from cluster.summary.scan import scan, steadily, verified_files
 from cluster.summary.tables import SCHEMAS
 from trainer.errors import InputError, nearest
 from trainer.store import Store
 
 POINTS = "points"
 TABLES = (*SCHEMAS, POINTS)
-# As a data set, 10,000 files of a row each took 1.8 GB.
-MANY_FILES = 1000
 # As DuckDB names what it does not find.
 NO_TABLE = re.compile(r"Table with name (\S+) does not exist")
 NO_COLUMN = re.compile(r'(?:Referenced column|does not have a column named) "([^"]+)"')
 
 
 def answer(
-    store: Store, text: str, study: str | None, points: Callable[[], pa.Table], *, seconds: float = box.SECONDS
+    store: Store,
+    text: str,
+    study: str | None,
+    points: Callable[[], pa.Table],
+    *,
+    seconds: float = box.SECONDS,
+    note: Note = warn,
 ) -> pa.Table:
     """The answer to one SELECT on the tables of one study or of all; `points` makes the table of that name.
 
-    Of a folder the box reads the columns that it needs. A bucket is read here: the box has no network. So are files
-    that are not compacted yet, if they are many.
+    What compaction wrote into a folder is verified here, and the box reads the columns that it needs. Everything else
+    is read here: the box has no network, and what is not accepted is left out, of which `note` hears.
 
     Raises:
         InputError: it is not one SELECT, reads more than the tables, is wrong, or takes too much memory or time.
@@ -39,9 +44,8 @@ def answer(
     def table(name: str) -> pa.Table | box.Files:
         if name == POINTS:
             return points()
-        if isinstance(store, Bucket) or len(found := paths(store, name, study)) > MANY_FILES:
-            return scan(store, name, study)
-        return box.Files(found, SCHEMAS[name])
+        found = None if isinstance(store, Bucket) else verified_files(store, name, study)
+        return scan(store, name, study, note=note) if found is None else box.Files(found, SCHEMAS[name])
 
     tables: dict[str, pa.Table | box.Files] = {}
 

@@ -6,10 +6,11 @@ both read it from there.
 """
 
 import contextlib
+import itertools
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,7 +18,9 @@ import pyarrow as pa
 
 from cluster.stores import store_of
 from cluster.summary import tables
+from cluster.summary.content import content_of
 from cluster.summary.encoding import DamagedError, decode, encode
+from cluster.summary.problems import Note, Problem, tell, warn
 from cluster.summary.whole import number_of, replaced
 from trainer.errors import InputError
 from trainer.store import Store
@@ -35,15 +38,27 @@ class ConflictError(RuntimeError):
 class Summary:
     """The summary at `uri`, a folder or `s3://bucket/prefix`. Opens nothing before it is used, so it pickles.
 
+    `note` hears of each of its objects that cannot be read or accepted, and is left out.
+
     Raises:
         InputError: an address that is neither.
     """
 
     uri: str
+    note: Note = field(default=warn, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Make a folder's path absolute: a Ray actor has another working folder."""
         object.__setattr__(self, "uri", store_of(self.uri).uri)
+
+    def also(self, hear: Callable[[Problem], object]) -> "Summary":
+        """The same summary, of whose problems `hear` is told too."""
+
+        def both(problem: Problem) -> None:
+            hear(problem)
+            self.note(problem)
+
+        return replace(self, note=both)
 
     @property
     def store(self) -> Store:
@@ -109,28 +124,42 @@ class Summary:
 
     def next_attempt(self, study: str, trial_id: str) -> int:
         """The number of a trial's next attempt, 1 for the first."""
-        attempt = 1
         # Asked for one by one: a listing would grow with the study, and attempts are few.
-        with contextlib.suppress(FileNotFoundError):
-            while self.store.read(_marker(study, trial_id, attempt)):
-                attempt += 1
-        return attempt
+        for attempt in itertools.count(1):
+            try:
+                content_of(self.store, _marker(study, trial_id, attempt))
+            except FileNotFoundError:
+                return attempt
+            except DamagedError:
+                # Begun all the same.
+                continue
+        raise AssertionError("attempts end")
 
     def lost_attempts(self, study: str) -> list[dict[str, Any]]:
         """The marked attempts without a row, as rows for `write_trial` that lack `state`.
 
-        For a driver that runs nothing yet: an attempt that is still running is among them.
+        For a driver that runs nothing yet: an attempt that is still running is among them. Columns of a newer version
+        are passed over, and so are markers that are damaged.
         """
-        lost = sorted(self._names("attempts", study) - self._names("trials", study))
-        return [_row(json.loads(self.store.read(_marker(study, *name)))) for name in lost]
+        rows: list[dict[str, Any]] = []
+        problems: list[Problem] = []
+        for name in sorted(self._names("attempts", study) - self._names("trials", study)):
+            key = _marker(study, *name)
+            try:
+                rows.append(_row(content_of(self.store, key), study, *name))
+            except (ValueError, RecursionError) as problem:
+                problems.append(Problem(key, f"passed over: it does not mark an attempt ({problem})"))
+        tell(problems, self.note, uri=self.uri, folder="attempts")
+        return rows
 
     def _names(self, table: str, study: str) -> set[tuple[str, int]]:
         folder = f"{table}/study={study}/"
         found = [name.removeprefix(folder) for name in self.store.names(folder)]
-        newest = max(found, key=number_of, default="")
-        if number_of(newest):
-            found += replaced(self.store.read(folder + newest))
-        names = (re.fullmatch(r"([A-Za-z0-9]+)-(\d+)\.(?:json|parquet)", name) for name in found)
+        for whole in filter(number_of, list(found)):
+            # Who reads its rows names one that is damaged.
+            with contextlib.suppress(DamagedError):
+                found += replaced(content_of(self.store, folder + whole))
+        names = (re.fullmatch(r"([A-Za-z0-9]+)-(\d{1,18})\.(?:json|parquet)", name) for name in found)
         return {(name[1], int(name[2])) for name in names if name}
 
     def _write_once(self, key: str, table: pa.Table) -> None:
@@ -166,9 +195,22 @@ def _json_value(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else value.item()
 
 
-def _row(fields: dict[str, Any]) -> dict[str, Any]:
-    times = [name for name in fields if tables.TRIALS.field(name).type == tables.TIME and fields[name]]
-    return {**fields, **{name: datetime.fromisoformat(fields[name]) for name in times}}
+def _row(marker: bytes, study: str, trial_id: str, attempt: int) -> dict[str, Any]:
+    """The columns that an attempt's marker tells.
+
+    Raises:
+        ValueError: it is damaged, or another attempt's.
+    """
+    fields = json.loads(marker)
+    if not isinstance(fields, dict):
+        raise ValueError("no JSON object")
+    known = {name: value for name, value in fields.items() if name in tables.TRIALS.names}
+    times = [name for name in known if tables.TRIALS.field(name).type == tables.TIME and known[name]]
+    row = known | {name: datetime.fromisoformat(str(known[name])) for name in times}
+    tables.check("trials", {**row, "state": tables.LOST})
+    if (row["study"], row["trial_id"], row["attempt"]) != (study, trial_id, attempt):
+        raise ValueError("it is of another attempt")
+    return row
 
 
 def _body(table: pa.Table) -> bytes:

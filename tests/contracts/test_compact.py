@@ -17,8 +17,9 @@ from cluster.run import only_driver
 from cluster.summary import compact as compaction
 from cluster.summary import lease, query
 from cluster.summary.compact import compact
+from cluster.summary.problems import Problem
 from cluster.summary.store import ConflictError, Summary
-from cluster.summary.whole import live, replaced
+from cluster.summary.whole import holders, replaced
 from tests.contracts.test_summary import EVALUATION, STUDY, TRIAL, locate
 from trainer.errors import InputError, NotReadyError
 from trainer.store import Folder
@@ -304,13 +305,21 @@ class History:
         tables = (pq.read_table(pa.BufferReader(self.contents[name]), columns=["trial_id"]) for name in names)
         return sorted(trial for table in tables for trial in table["trial_id"].to_pylist())
 
+    def live(self, names: Iterable[str]) -> list[str]:
+        """What a reader with these names before it reads; whole ones that were replaced have no further row."""
+        problems: list[Problem] = []
+        found = holders(names, self.contents.__getitem__, problems.append)
+        assert problems == []
+        assert set(self.trials(found.earlier)) <= set(self.trials(found.live))
+        return list(found.live)
+
     def check(self, listing: set[str], first: int, last: int) -> None:
         """A reader who listed this after the state `first`, and reads in `last`, has each row once or lists again."""
-        read = live(listing, self.contents.__getitem__)
+        read = self.live(listing)
         if set(read) <= self.states[last]:
             found = self.trials(read)
             assert len(found) == len(set(found))
-            assert set(found) >= set(self.trials(live(self.states[first], self.contents.__getitem__)))
+            assert set(found) >= set(self.trials(self.live(self.states[first])))
 
 
 @pytest.fixture(scope="module")

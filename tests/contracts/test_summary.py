@@ -18,6 +18,7 @@ from pyarrow import fs as pafs
 
 from cluster.stores.client import client
 from cluster.summary import query, tables
+from cluster.summary.problems import Problem
 from cluster.summary.store import LABEL, ConflictError, Summary, check_writable
 from trainer.errors import InputError, NotReadyError
 
@@ -45,6 +46,9 @@ TRIAL: dict[str, Any] = {field.name: VALUES[field.type] for field in tables.TRIA
     "trial_id": "00ff",
     "attempt": 1,
     "state": "COMPLETED",
+    "phase": "grid",
+    "optimizer": "adam",
+    "dtype": "float32",
 }
 EVALUATION = {field.name: VALUES[field.type] for field in tables.EVALUATIONS} | {
     "study": "wiki",
@@ -56,6 +60,8 @@ PROBE = {field.name: VALUES[field.type] for field in tables.PROBES} | {
     "spec_hash": "5bec",
     "kind": "memory",
     "state": "OUT_OF_MEMORY",
+    "optimizer": "adam",
+    "dtype": "float32",
 }
 
 
@@ -245,10 +251,15 @@ class TestSummary:
         assert copy == summary
         assert query.trials(copy).to_pylist() == [TRIAL]
 
-    def test_a_file_that_is_no_table_is_named(self, place: str) -> None:
-        Summary(place).store.create("trials/study=wiki/bad-1.parquet", b"not parquet")
-        with pytest.raises(InputError, match=r"bad-1\.parquet"):
-            query.trials(Summary(place))
+    def test_a_file_that_is_no_table_is_named_and_hides_nothing(self, place: str) -> None:
+        problems: list[Problem] = []
+        summary = Summary(place, note=problems.append)
+        summary.write_trial(TRIAL)
+        summary.store.create("trials/study=wiki/bad-1.parquet", b"not parquet")
+        assert query.trials(summary).to_pylist() == [TRIAL]
+        [problem] = problems
+        assert problem.name == "trials/study=wiki/bad-1.parquet"
+        assert "left out: it cannot be read as Parquet" in problem.what
 
 
 class TestFolder:

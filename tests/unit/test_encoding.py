@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -12,9 +13,9 @@ import pytest
 from cluster.summary import query
 from cluster.summary.compact import compact
 from cluster.summary.encoding import MARK, DamagedError, decode, encode
+from cluster.summary.problems import Problem
 from cluster.summary.store import Summary
 from tests.contracts.test_summary import EVALUATION, TRIAL
-from trainer.errors import InputError
 
 FLIPS = 4000
 TABLE = pa.table({"text": ["a", None, "b" * 40], "whole": [1, 2, None], "real": [0.5, float("nan"), -1.0]})
@@ -57,8 +58,9 @@ def test_a_flipped_bit_is_refused_or_changes_nothing(tmp_path: Path, table: str,
     flipped = bytearray(content)
     flipped[len(content) // 2] ^= 1
     summary.store.write(name, bytes(flipped))
-    with pytest.raises(InputError, match=name):
-        read_by(table)(summary)
+    problems: list[Problem] = []
+    assert read_by(table)(replace(summary, note=problems.append)).num_rows < before.num_rows
+    assert [str(one).startswith(f"{summary.uri}/{name}: left out: its bytes are not") for one in problems] == [True]
     summary.store.write(name, content)
     assert read_by(table)(summary).equals(before)
 
@@ -96,13 +98,41 @@ def test_what_is_kept_beside_the_rows(tmp_path: Path) -> None:
     assert str(old.rows(["real"]).to_pydict()) == str(TABLE.select(["real"]).to_pydict())
 
 
-def test_compaction_deletes_nothing_beside_a_damaged_file(tmp_path: Path) -> None:
-    summary = stored(tmp_path)
+def test_compaction_keeps_a_damaged_file_and_goes_on_beside_it(tmp_path: Path) -> None:
+    problems: list[Problem] = []
+    summary = replace(stored(tmp_path), note=problems.append)
     name = summary.store.names("trials/")[1]
     content = bytearray(summary.store.read(name))
     content[99] ^= 16
     summary.store.write(name, bytes(content))
-    before = summary.store.names()
-    with pytest.raises(InputError, match=name):
-        compact(summary, "wiki")
-    assert summary.store.names() == before
+    rows = query.trials(summary)
+    problems.clear()
+    assert compact(summary, "wiki") == 2 + 3
+    assert summary.store.names("trials/") == [name, "trials/study=wiki/whole.000000001.parquet"]
+    assert [one.name for one in problems] == [name]
+    assert query.trials(summary) == rows
+    content[99] ^= 16
+    summary.store.write(name, bytes(content))
+    assert query.trials(summary).num_rows == 3, "put back from a copy it counts again"
+    assert compact(summary, "wiki") == 2
+    assert query.trials(summary).num_rows == 3
+
+
+def test_an_older_file_is_read_and_said_to_be_unverified_until_it_is_compacted(tmp_path: Path) -> None:
+    problems: list[Problem] = []
+    summary = replace(stored(tmp_path), note=problems.append)
+    for name in summary.store.names("trials/"):
+        pq.write_table(decode(summary.store.read(name)).rows(), tmp_path / name)
+    before = query.trials(summary)
+    assert before.num_rows == 3
+    assert [str(one) for one in problems] == [
+        f"{summary.uri}/trials: 3 of 3 files have no checksum, being of an older version: read, but not verified"
+    ]
+    compact(summary, "wiki")
+    # As an older version compacted: one file without a seal.
+    [whole] = summary.store.names("trials/")
+    pq.write_table(decode(summary.store.read(whole)).rows(), tmp_path / whole)
+    assert compact(summary, "wiki") == 1
+    problems.clear()
+    assert query.trials(summary) == before
+    assert problems == []

@@ -360,9 +360,9 @@ def test_what_goes_wrong_is_one_line_without_a_place(summary: Summary) -> None:
         got = client.get("/studies/wiki")
         assert (got.status_code, got.text) == (500, "a bug of ours: `batchscope serve` printed more\n")
         assert client.get("/api/studies/wiki").status_code == 200
-        bad = Path(summary.uri) / "trials" / "study=other" / "bad-1.parquet"
-        bad.parent.mkdir()
-        bad.write_bytes(b"no Parquet")
+        folder = Path(summary.uri) / "evaluations"
+        folder.rename(folder.with_name("away"))
+        folder.write_bytes(b"no folder")
         got = client.get("/api/studies/other/points")
         assert got.status_code == 503
         assert got.json()["error"] == "the summary cannot be read now: `batchscope serve` printed why"

@@ -19,7 +19,7 @@ from scipy.stats import t
 
 from cluster.cli.results import command
 from cluster.report.shape import Shape, shaped
-from cluster.summary import box, query, sql, tables
+from cluster.summary import box, query, tables
 from cluster.summary.store import Summary
 from tests import unboxed
 from trainer.errors import InputError
@@ -92,9 +92,7 @@ def test_a_bucket_is_asked_as_a_folder_is(summary: Summary, bucket: str, monkeyp
     assert query.sql(there, text) == query.sql(summary, text)
 
 
-def test_many_files_or_few_or_compacted_is_the_same(
-    summary: Summary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_compacted_is_the_same(summary: Summary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from cluster.summary.compact import compact
 
     there = Summary(str(tmp_path))
@@ -103,8 +101,6 @@ def test_many_files_or_few_or_compacted_is_the_same(
     monkeypatch.setattr(box, "ask", unboxed.ask)
     text = "select * from evaluations order by all"
     before = query.sql(there, text)
-    monkeypatch.setattr(sql, "MANY_FILES", 2)
-    assert query.sql(there, text) == before
     assert compact(there, "wiki") == 8
     assert query.sql(there, text) == before
 

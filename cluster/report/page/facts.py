@@ -9,8 +9,9 @@ from cluster.analysis.cells import Cell, cells_of
 from cluster.analysis.verdict import GroupVerdict, Verdict, judge
 from cluster.report.page import palette
 from cluster.summary import query
+from cluster.summary.problems import Problem
+from cluster.summary.scan import study_of
 from cluster.summary.store import Summary
-from trainer.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,8 @@ class Group:
 class Facts:
     """A study as it is now; `colours` is the place of each global batch in the palette.
 
-    `trials` are of all experiments under the study's name, `newest` those of the one that it asks for now.
+    `trials` are of all experiments under the study's name, `newest` those of the one that it asks for now. `problems`
+    are of the objects of the summary that are left out of it.
     """
 
     study: str
@@ -39,6 +41,7 @@ class Facts:
     colours: dict[int, int]
     task: str | None
     asked: int | None
+    problems: tuple[Problem, ...]
 
     @property
     def perplexity(self) -> bool:
@@ -52,10 +55,10 @@ def read(summary: Summary, study: str) -> Facts:
     Raises:
         InputError: there is no such study, or no spec of it.
     """
+    problems: list[Problem] = []
+    summary = summary.also(problems.append)
     asked = query.asked(summary, study)
-    specs = query.studies(summary, study)
-    if not specs.num_rows:
-        raise InputError(f"study {study!r} has no spec in {summary.uri}/studies: copy that folder there as well")
+    specs = query.specs(summary, study)
     trials, evaluations = query.trials(summary, study), query.evaluations(summary, study)
     verdict = judge(specs, trials, evaluations)
     newest = query.newest(trials, specs)
@@ -71,6 +74,7 @@ def read(summary: Summary, study: str) -> Facts:
         colours=palette.index([cell.global_batch for cell in cells]),
         task=query.task(summary, study),
         asked=asked,
+        problems=tuple(one for one in dict.fromkeys(problems) if study_of(one.name) in (None, study)),
     )
 
 

@@ -30,8 +30,9 @@ def section(facts: Facts) -> Markup:
 
 
 def warnings(facts: Facts) -> Markup:
-    """What cannot be concluded, and what weakens the rest, with the number of trials that caused it."""
-    lines = list(filter(None, [sentence(facts.verdict.failures)]))
+    """What is left out, what cannot be concluded, and what weakens the rest; with how many trials caused it."""
+    lines = [one.line for one in facts.problems]
+    lines += filter(None, [sentence(facts.verdict.failures)])
     lines += [f"cannot say: {one.text}" for group in facts.verdict.groups for one in group.cannot]
     for group in facts.verdict.groups:
         for one in group.caveats:

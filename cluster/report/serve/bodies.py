@@ -22,7 +22,8 @@ def listing(listing: Listing) -> Body:
     """All studies."""
     rows = listing.overview.to_pylist()
     whole = [_values(row) | _progress(listing.progress[row["study"]]) for row in rows]
-    return to_json({"schema_version": SCHEMA_VERSION, "table": "studies", "rows": whole})
+    problems = [one.line for one in listing.problems]
+    return to_json({"schema_version": SCHEMA_VERSION, "table": "studies", "rows": whole, "problems": problems})
 
 
 def study(tables: StudyTables) -> Body:
@@ -35,6 +36,7 @@ def study(tables: StudyTables) -> Body:
             **_progress(progress),
             "running_trials": [_values(dataclasses.asdict(one)) for one in progress.running],
             "specs": [_values(row) for row in tables.specs.to_pylist()],
+            "problems": [one.line for one in tables.problems],
         }
     )
 

@@ -101,9 +101,15 @@ def _schemas() -> dict[str, Any]:
     return {
         "Error": _object({"error": _TEXT}),
         "Document": {"type": "object", "required": ["openapi", "info", "paths"]},
-        "Studies": _object({"table": {"const": "studies"}, "rows": _rows(_LISTED | _PROGRESS)}),
+        "Studies": _object({"table": {"const": "studies"}, "rows": _rows(_LISTED | _PROGRESS), "problems": _PROBLEMS}),
         "Study": _object(
-            {"study": _TEXT, **_PROGRESS, "running_trials": _rows(_RUNNING), "specs": _rows(_columns(SPECS))}
+            {
+                "study": _TEXT,
+                **_PROGRESS,
+                "running_trials": _rows(_RUNNING),
+                "specs": _rows(_columns(SPECS)),
+                "problems": _PROBLEMS,
+            }
         ),
         "Points": _table("points", points),
         "Trials": _table("trials", TRIALS),
@@ -161,6 +167,7 @@ def _or_null(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {**schema, "type": [schema["type"], "null"]}
 
 
+_PROBLEMS = {"type": "array", "items": _TEXT, "description": "Objects of the summary that are left out, and why"}
 _PROGRESS = {
     "asked": _or_null(_COUNT),
     "done": _COUNT,

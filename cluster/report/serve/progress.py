@@ -89,6 +89,8 @@ def progress(
     `begun` are rows of `Summary.lost_attempts`.
     """
     newest = specs.to_pylist()[-1] if specs.num_rows else None
+    # Without these nobody could tell which trial it is.
+    begun = [row for row in begun if None not in [row.get(name) for name in (*AXES, "started_at")]]
     runs = {row["trial_id"] for row in begun}
     asked_now = query.newest(trials, specs)
     at_rest = asked_now.filter(pc.invert(pc.is_in(asked_now["trial_id"], pa.array(sorted(runs), pa.string()))))

@@ -13,8 +13,10 @@ from cluster.report import verdict as words
 from cluster.report import verdict_table
 from cluster.report.serve.progress import Progress, progress
 from cluster.summary import query
+from cluster.summary.problems import Problem
 from cluster.summary.store import Summary
-from cluster.summary.tables import EVALUATIONS, is_study_name
+from cluster.summary.tables import EVALUATIONS
+from trainer.errors import InputError
 
 # The folders of a summary from which a study is shown, and those from which the list is.
 OF_STUDY = ("studies", "trials", "evaluations", "probes", "attempts")
@@ -27,19 +29,24 @@ class NoAnswerError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """All studies at one time: a row of `query.overview` for each, and how far it was."""
+    """All studies at one time: a row of `query.overview` for each, how far it was, and which objects are left out."""
 
     overview: pa.Table
     progress: Mapping[str, Progress]
+    problems: Sequence[Problem]
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyTables:
-    """One study at one time: its specs (the newest last), how far it was, and the tables that are asked for by name."""
+    """One study at one time: its specs (the newest last), how far it was, and the tables that are asked for by name.
+
+    `problems` are of the objects that are left out of them.
+    """
 
     specs: pa.Table
     progress: Progress
     tables: Mapping[str, pa.Table]
+    problems: Sequence[Problem]
 
     @property
     def bytes(self) -> int:
@@ -58,21 +65,25 @@ def version(summary: Summary, folders: Sequence[str], study: str | None) -> str:
 
 def listing(summary: Summary) -> Listing:
     """All studies of the summary."""
+    problems: list[Problem] = []
+    summary = summary.also(problems.append)
     specs, trials = query.studies(summary), query.trials(summary)
     overview = query.overview(summary)
-    # What was put there by hand under another kind of name is no study that could be asked for.
-    overview = overview.filter(pa.array(map(is_study_name, overview["study"].to_pylist()), pa.bool_()))
     of_each = {name: _of(name, specs, trials) for name in overview["study"].to_pylist()}
     none = EVALUATIONS.empty_table()
     return Listing(
-        overview=overview, progress={name: _progress(summary, name, *rows, none) for name, rows in of_each.items()}
+        overview=overview,
+        progress={name: _progress(summary, name, *rows, none) for name, rows in of_each.items()},
+        problems=tuple(dict.fromkeys(problems)),
     )
 
 
 def study_tables(summary: Summary, study: str) -> StudyTables:
     """One study of the summary."""
+    problems: list[Problem] = []
+    summary = summary.also(problems.append)
     specs, trials = query.studies(summary, study), query.trials(summary, study)
-    evaluations = query.evaluations(summary, study)
+    evaluations, probes = query.evaluations(summary, study), query.probes(summary, study)
     order = [("trial_id", "ascending"), ("attempt", "ascending"), ("update", "ascending")]
     return StudyTables(
         specs=specs,
@@ -81,8 +92,9 @@ def study_tables(summary: Summary, study: str) -> StudyTables:
             "points": query.points(trials),
             "trials": trials.sort_by(order[:2]),
             "evaluations": evaluations.sort_by(order),
-            "probes": query.probes(summary, study),
+            "probes": probes,
         },
+        problems=tuple(dict.fromkeys(problems)),
     )
 
 
@@ -108,10 +120,10 @@ def verdict(summary: Summary, study: str) -> str:
 
 
 def _specs(summary: Summary, study: str, what: str) -> pa.Table:
-    specs = query.studies(summary, study)
-    if not specs.num_rows:
-        raise NoAnswerError(f"this study has no spec in the summary, and so no {what}")
-    return specs
+    try:
+        return query.specs(summary, study)
+    except InputError:
+        raise NoAnswerError(f"this study has no spec in the summary, and so no {what}") from None
 
 
 def _of(study: str, specs: pa.Table, trials: pa.Table) -> tuple[pa.Table, pa.Table]:

@@ -21,6 +21,8 @@ STYLE = """
 html{background:var(--ground);color:var(--ink);font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
 body{margin:0 auto;max-width:1248px;padding:0 24px 48px}
 h1{font-size:30px;line-height:1.2;margin:24px 0 16px}
+h2{font-size:18px;margin:24px 0 8px}
+li{font-size:14px;overflow-wrap:anywhere}
 a{color:var(--accent)}
 .wide{overflow-x:auto;background:var(--paper);border:1px solid var(--grid);border-radius:8px}
 table{border-collapse:collapse;font-size:14px;font-variant-numeric:tabular-nums;width:100%}
@@ -108,6 +110,9 @@ def list_page(listing: Listing) -> str:
     """All studies as one page that follows them."""
     rows = listing.overview.to_pylist()
     body = _table(_row(row, listing.progress[row["study"]]) for row in rows) if rows else _NOTHING
+    if listing.problems:
+        lines = "".join(f"<li>{html.escape(one.line)}</li>" for one in listing.problems)
+        body += f"<h2>Files that are left out, or in doubt</h2>\n<ul>{lines}</ul>"
     style = palette.page_style(0) + STYLE
     policy = f"default-src 'none'; style-src '{_hashed(style)}'; script-src '{_hashed(SCRIPT)}'"
     return f"""<!doctype html>

@@ -1,0 +1,64 @@
+"""The bytes of an object of the summary, as they are in its store or were when this machine read them before.
+
+What was read of a bucket is kept on this machine under the object's name and version: asking a large summary again
+costs one listing.
+"""
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from cluster.stores.bucket import Bucket
+from cluster.summary.encoding import MAGIC, DamagedError, is_sealed
+from trainer.cache import cache_folder
+from trainer.errors import NotReadyError
+from trainer.store import Store
+
+
+def content_of(store: Store, name: str) -> bytes:
+    """The bytes of an object.
+
+    Raises:
+        DamagedError: it is in a folder, and is no file or none that this user may read.
+        FileNotFoundError: there is none of this name.
+        NotReadyError: the bucket cannot be used.
+    """
+    try:
+        return store.read(name)
+    except NotReadyError:
+        if isinstance(store, Bucket):
+            raise
+        raise DamagedError("it cannot be read: look at its permissions, and that it is a regular file") from None
+
+
+def kept_content(store: Bucket, versions: Mapping[str, str], name: str) -> bytes:
+    """The bytes of a Parquet object, from this machine if this version of it was read before."""
+    kept = cache_folder() / "summary" / _digest(store.uri) / _digest(f"{name} {versions[name]}")
+    with contextlib.suppress(OSError, DamagedError):
+        content = kept.read_bytes()
+        # Not flushed to disk when it was written: after a loss of power it can be empty.
+        if is_sealed(content) or (len(content) > len(MAGIC) and content[-len(MAGIC) :] == MAGIC):
+            return content
+    content = store.read(name)
+    with contextlib.suppress(OSError):
+        _keep(kept, content)
+    return content
+
+
+def _keep(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".")
+    try:
+        with open(handle, "wb") as file:
+            file.write(content)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
