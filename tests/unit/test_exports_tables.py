@@ -40,7 +40,7 @@ def summary(tmp_path_factory: pytest.TempPathFactory) -> Summary:
     rates = {"around": 0.01, "at": 32, "rule": "sqrt", "points": 3}
     spec = simulated.spec_of(axes={"global_batch": [64, 512], "learning_rate": rates, "seeds": 2})
     found = store(tmp_path_factory.mktemp("summary"), simulated.study(spec, simulated.World()))
-    awkward = {"error": NASTY, "optimizer": "", "learning_rate": 0.1 + 0.2, "seed": 2**53 + 1}
+    awkward = {"error": NASTY, "device": "", "learning_rate": 0.1 + 0.2, "seed": 2**53 + 1}
     awkward |= {"best_validation_loss": math.nan, "test_loss": math.inf}
     started_at = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
     row = {"study": "2024", "trial_id": "e1", "attempt": 1, "state": "FAILED", "started_at": started_at}
