@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from cluster.masked import masked
 from trainer.errors import InputError, NotReadyError
 
 if TYPE_CHECKING:
@@ -128,15 +129,16 @@ def _check_address(address: str) -> None:
     host, separator, port = address.rpartition(":")
     if "://" in address or not separator or not host or not port.isdecimal():
         raise InputError(
-            f"{address} is not the address of a cluster to join: give auto or host:port on one of its machines, or "
-            "hand the study over from anywhere with `batchscope submit --address http://host:8265`"
+            f"{masked(address)} is not the address of a cluster to join: give auto or host:port on one of its "
+            "machines, or hand the study over from anywhere with `batchscope submit --address http://host:8265`"
         )
     try:
         # Ray itself tries for a minute.
         socket.create_connection((host, int(port)), timeout=SECONDS_TO_CONNECT).close()
     except (OSError, OverflowError) as problem:
         raise NotReadyError(
-            f"nothing answers at {address} ({problem}): start a cluster with `ray start --head`, or look at the address"
+            f"nothing answers at {masked(address)} ({problem}): start a cluster with `ray start --head`, or "
+            "look at the address"
         ) from None
 
 

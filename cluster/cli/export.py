@@ -184,12 +184,13 @@ def _plots(summary: "Summary", study: str, folder: str, form: str, force: bool) 
 
 def _runs(summary: "Summary", study: str, target: str) -> None:
     from cluster.exports import mlflow, runs, tensorboard
+    from cluster.masked import masked
     from cluster.prepare.progress import bar
     from trainer.errors import InputError
 
     kind, colon, place = target.partition(":")
     if not colon or kind not in ("mlflow", "tensorboard"):
-        raise InputError(f"--to {target} is neither mlflow:URI nor tensorboard:FOLDER")
+        raise InputError(f"--to {masked(target)} is neither mlflow:URI nor tensorboard:FOLDER")
     found = runs.read(summary, study)
     with bar() as progress:
         export = mlflow.export if kind == "mlflow" else tensorboard.export

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cluster.exports.runs import CHOSEN, FIGURES, LAYOUT, Run, Runs
+from cluster.masked import masked
 from cluster.prepare.progress import Progress, silent
 from cluster.summary.tables import CANCELLED, COMPLETED, LOST, STOPPED
 from trainer.errors import InputError, NotReadyError
@@ -177,16 +178,14 @@ def _ms(at: datetime) -> int:
 @contextmanager
 def _one_line(uri: str) -> Iterator[None]:
     """MLflow's errors, which are of many lines and kinds, in one of ours."""
-    # A password may stand before the host.
-    secret = "".join(urlsplit(uri).netloc.rpartition("@")[:2])
-    shown = f"--to mlflow:{uri}".replace(secret, "")
+    shown = f"--to mlflow:{masked(uri)}"
     try:
         yield
     except (InputError, NotReadyError):
         raise
     except Exception as problem:
         if type(problem).__module__.partition(".")[0] in ("mlflow", "requests", "sqlalchemy"):
-            reason = str(problem).strip().splitlines()[0].replace(secret, "")
+            reason = masked(str(problem).strip().splitlines()[0])
             raise NotReadyError(f"{shown} does not work: {reason}") from None
         if isinstance(problem, OSError):
             raise InputError(f"{shown}: {problem.strerror or problem}; name another place") from None

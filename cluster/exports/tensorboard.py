@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.exports.runs import CHOSEN, LAYOUT, QUALITY, Run, Runs
+from cluster.masked import masked
 from cluster.prepare.progress import Progress, silent
 from cluster.summary.tables import COMPLETED, STOPPED, TEXT, TRIALS
 from trainer.errors import InputError
@@ -30,7 +31,9 @@ def export(runs: Runs, folder: str, *, progress: Progress = silent) -> Counter[s
         InputError: the folder cannot be written.
     """
     if not folder or "://" in folder:
-        raise InputError(f"--to tensorboard:{folder} must name a folder on this machine: for example tensorboard:logs")
+        raise InputError(
+            f"--to tensorboard:{masked(folder)} must name a folder on this machine: for example tensorboard:logs"
+        )
     counts: Counter[str] = Counter(new=0, changed=0, unchanged=0)
     # Absolute: tensorboardX would take `s3:` at the beginning of a path for a bucket.
     root = Path(folder, runs.study).absolute()

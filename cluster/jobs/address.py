@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from cluster.masked import masked
 from trainer.errors import InputError
 
 EXAMPLE = "http://127.0.0.1:8265"
@@ -26,7 +27,7 @@ def parse_address(text: str) -> Address:
         InputError: it is no http or https address of a host.
     """
     wrong = InputError(
-        f"address {text!r} is not one of a Jobs API: give that of the head's dashboard, such as {EXAMPLE}"
+        f"address {masked(text)!r} is not one of a Jobs API: give that of the head's dashboard, such as {EXAMPLE}"
     )
     parts = urlsplit(text if "://" in text else f"http://{text}")
     try:

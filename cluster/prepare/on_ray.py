@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
+from cluster.masked import masked
 from cluster.prepare.piece import Piece
 from cluster.prepare.progress import Progress
 from cluster.prepare.work import Task
@@ -114,13 +115,16 @@ def connected(address: str, progress: Progress) -> Iterator[OnRay]:
 def _check_answers(address: str) -> None:
     host, _, port = address.rpartition(":")
     if "://" in address or not host or not port.isdecimal():
-        raise InputError(f"--address is {address!r}: use auto or host:port on a machine of a Ray cluster, or local")
+        raise InputError(
+            f"--address is {masked(address)!r}: use auto or host:port on a machine of a Ray cluster, or local"
+        )
     try:
         # Ray itself tries for a minute.
         socket.create_connection((host, int(port)), timeout=SECONDS_TO_CONNECT).close()
     except (OSError, OverflowError) as problem:
         raise NotReadyError(
-            f"nothing answers at {address} ({problem}): look at --address, or start a cluster with `ray start --head`"
+            f"nothing answers at {masked(address)} ({problem}): look at --address, or start a cluster with "
+            "`ray start --head`"
         ) from None
 
 

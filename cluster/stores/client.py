@@ -4,6 +4,7 @@ import os
 import threading
 from typing import Any
 
+from cluster.masked import masked
 from trainer.errors import InputError
 
 CONNECT_SECONDS = 5
@@ -49,7 +50,9 @@ def _make() -> Any:
         # A session of our own: boto3's default one is not safe to share between threads.
         return Session().client("s3", config=config)
     except ValueError as problem:
-        raise InputError(f"S3 cannot be used: {problem}; correct AWS_ENDPOINT_URL and AWS_REGION") from None
+        raise InputError(
+            f"S3 cannot be used: {masked(str(problem))}; correct AWS_ENDPOINT_URL and AWS_REGION"
+        ) from None
 
 
 def _forget() -> None:
