@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from cluster.analysis.declared import Begun, begun
+from cluster.exports.factory import file_of
 from cluster.quiet import import_tensorflow
 from cluster.report import table
 from cluster.stores import store_of
@@ -135,16 +136,21 @@ def find(summary: Summary, study: str, prefix: str, *, data: str | None = None) 
     )
 
 
-def export(found: Found, files: Files, *, at: str) -> list[str]:
+def export(found: Found, files: Files, *, at: str, factory: str | None = None) -> list[str]:
     """Write the model of a trial as it was `at` one of MOMENTS, each file whole or not at all, the model last.
+
+    `factory` is the one that the person agrees to run.
 
     Returns:
         What could not be verified, in words.
 
     Raises:
-        InputError: the trial kept no such weights, they do not fit the model, or a file cannot be written.
+        InputError: the trial kept no such weights, they do not fit the model, its factory is not agreed to, or a file
+            cannot be written.
         NotReadyError: a store cannot be read.
     """
+    if found.trial.model.factory is not None:
+        file_of(found.trial.model.factory, agreed=factory)
     remarks: list[str] = []
     if not found.manifest.verified:
         remarks.append("the label names are unverified, since an older version prepared the data")

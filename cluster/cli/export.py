@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from cluster.export import Files
     from cluster.summary.store import Summary
 
 # The options that ask for a kind of export, and the kinds that the others go with.
@@ -12,6 +13,7 @@ ASKING = {"--trial": "model", "-o": "model", "--tables": "tables", "--plots": "p
 GOING_WITH = {
     "--at": ("model",),
     "--data": ("model",),
+    "--factory": ("model",),
     "--format": ("tables", "plots"),
     "--force": ("model", "tables", "plots"),
 }
@@ -30,6 +32,7 @@ FORMATS = {"tables": ("parquet", "csv"), "plots": ("svg", "png")}
     help="Before training, at the lowest validation loss, or at the end.",
 )
 @click.option("--data", metavar="FOLDER", help="Where the prepared data lie now, if the study says otherwise.")
+@click.option("--factory", metavar="MODULE:FUNCTION", help="Run this, if the summary says that it builds the model.")
 @click.option("--tables", metavar="FOLDER", type=click.Path(file_okay=False), help="All tables.")
 @click.option("--plots", metavar="FOLDER", type=click.Path(file_okay=False), help="The plots.")
 @click.option(
@@ -55,6 +58,7 @@ def command(
     output: str | None,
     uri: str,
     data: str | None,
+    factory: str | None,
     tables: str | None,
     plots: str | None,
     form: str | None,
@@ -98,7 +102,9 @@ def command(
         missing = "--trial ID" if prefix is None else "-o model.keras"
         raise InputError(f"{missing} is missing: `batchscope export {study} --summary {uri}` lists the trials")
     else:
-        _model(summary, study, prefix, output, at=at, data=data, force=force)
+        from cluster import export
+
+        _model(summary, study, prefix, export.files_of(output, force=force), at=at, data=data, factory=factory)
 
 
 def _kind(context: click.Context) -> str | None:
@@ -140,15 +146,19 @@ def _list(summary: "Summary", study: str) -> None:
     click.echo(table.to_text(ended, export.COLUMNS), nl=False)
 
 
-def _model(summary: "Summary", study: str, prefix: str, output: str, *, at: str, data: str | None, force: bool) -> None:
+def _model(
+    summary: "Summary", study: str, prefix: str, files: "Files", *, at: str, data: str | None, factory: str | None
+) -> None:
     from cluster import export
     from cluster.export_example import example
+    from cluster.exports.factory import file_of
     from cluster.summary.tables import COMPLETED
     from trainer.inputs import TOKENS
 
-    files = export.files_of(output, force=force)
     found = export.find(summary, study, prefix, data=data)
-    for remark in export.export(found, files, at=at):
+    if (named := found.trial.model.factory) is not None:
+        click.echo(f"the model is built by {named}, from {file_of(named, agreed=factory)}", err=True)
+    for remark in export.export(found, files, at=at, factory=factory):
         click.echo(f"note: {remark}", err=True)
     if found.state != COMPLETED:
         click.echo(f"note: this trial is not completed, but {found.state or 'without a result yet'}", err=True)

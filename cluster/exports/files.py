@@ -8,6 +8,23 @@ from cluster.prepare.progress import Progress, silent
 from cluster.report import table
 from trainer.errors import InputError
 
+LONGEST_NAME = 255
+
+
+def part_of_path(name: str) -> str:
+    """`name`, which a summary says, as one part of a path: whoever wrote the summary does not choose the folder.
+
+    Raises:
+        InputError: it leads elsewhere, or no file can have it.
+    """
+    if name in ("", ".", "..") or "/" in name or "\\" in name or not name.isprintable():
+        raise InputError(
+            f"the summary names {name[:80]!r}, which cannot be the name of a file: it was not written by batchscope"
+        )
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        raise InputError(f"the summary names {name[:80]!r}..., too long for the name of a file")
+    return name
+
 
 def write(
     folder: str, names: Sequence[str], contents: Iterable[bytes], *, force: bool, progress: Progress = silent
@@ -15,9 +32,9 @@ def write(
     """Write `contents` under `names` into `folder`, which is made if it is not there; the paths.
 
     Raises:
-        InputError: a file is there already and `force` is false, or one cannot be written.
+        InputError: a name is none, a file is there already and `force` is false, or one cannot be written.
     """
-    paths = [str(Path(folder, name)) for name in names]
+    paths = [str(Path(folder, part_of_path(name))) for name in names]
     for path in paths:
         if os.path.lexists(path) and not force:
             raise InputError(f"{path} is there already: choose another folder, or --force to replace it")

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from cluster.exports.files import part_of_path
 from cluster.exports.runs import CHOSEN, LAYOUT, QUALITY, Run, Runs
 from cluster.masked import masked
 from cluster.prepare.progress import Progress, silent
@@ -28,7 +29,7 @@ def export(runs: Runs, folder: str, *, progress: Progress = silent) -> Counter[s
     """Write `runs` under `folder`/STUDY; how many were `new`, `changed` or `unchanged`.
 
     Raises:
-        InputError: the folder cannot be written.
+        InputError: the folder cannot be written, or the summary has names that lead out of it.
     """
     if not folder or "://" in folder:
         raise InputError(
@@ -36,13 +37,13 @@ def export(runs: Runs, folder: str, *, progress: Progress = silent) -> Counter[s
         )
     counts: Counter[str] = Counter(new=0, changed=0, unchanged=0)
     # Absolute: tensorboardX would take `s3:` at the beginning of a path for a bucket.
-    root = Path(folder, runs.study).absolute()
+    root = Path(folder, part_of_path(runs.study)).absolute()
     try:
         there = {match[2]: file for file in root.glob("*/*") if (match := OURS.fullmatch(file.name))}
         taken = {file.parent.name for file in there.values()}
         for done, run in enumerate(runs, start=1):
             before = there.get(run.trial_id)
-            name = before.parent.name if before else _free(run, taken)
+            name = before.parent.name if before else part_of_path(_free(run, taken))
             taken.add(name)
             counts[_write(run, root / name, before)] += 1
             progress("writing for TensorBoard", done / len(runs))
@@ -72,7 +73,7 @@ def _write(run: Run, folder: Path, before: Path | None) -> str:
         if before is not None and temporary.read_bytes() == before.read_bytes():
             return "unchanged"
         number = int(OURS.fullmatch(before.name)[1]) + 1 if before else 1  # type: ignore[index]
-        os.replace(temporary, folder / f"events.out.tfevents.{number:010d}.{run.trial_id}.batchscope")
+        os.replace(temporary, folder / f"events.out.tfevents.{number:010d}.{part_of_path(run.trial_id)}.batchscope")
     finally:
         temporary.unlink(missing_ok=True)
     if before is None:
