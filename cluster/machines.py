@@ -1,7 +1,6 @@
 """The machines of a study: this one with a Ray of its own, or a cluster that is joined; what they hold at most."""
 
 import contextlib
-import logging
 import os
 import socket
 from collections.abc import Iterator, Mapping
@@ -11,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from cluster import ray_session
 from cluster.masked import masked
+from cluster.ray_session import Session
 from trainer.errors import InputError, NotReadyError
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def this_machine(*, with_gpus: bool) -> Capacity:
     """What this process may use of this machine. Looking for GPUs costs Ray's import, so it is asked for."""
     cpus, gpus = float(len(os.sched_getaffinity(0))), 0.0
     if with_gpus:
+        ray_session.set_environment()
         from ray._private.accelerators import NvidiaGPUAcceleratorManager
 
         gpus = float(NvidiaGPUAcceleratorManager.get_current_node_num_accelerators())
@@ -81,26 +83,18 @@ def at_most(config: Mapping[str, Any], resource: str) -> float:
 
 
 @contextlib.contextmanager
-def local_ray(placed: "Placement") -> Iterator[None]:
-    """A Ray of this machine alone, on loopback, with room for the study's lanes."""
-    _quiet()
-    import ray
+def local_ray(placed: "Placement") -> Iterator[Session]:
+    """A Ray of this machine alone, on loopback, with room for the study's lanes.
 
-    ray.init(
-        address="local",
-        num_cpus=-int(-placed.cpus // 1),
-        num_gpus=-int(-placed.gpus // 1),
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        _node_ip_address="127.0.0.1",
-    )
-    with _until_shutdown():
-        yield
+    Raises:
+        NotReadyError: it does not start.
+    """
+    with ray_session.local(num_cpus=-int(-placed.cpus // 1), num_gpus=-int(-placed.gpus // 1)) as session:
+        yield session
 
 
 @contextlib.contextmanager
-def joined_ray(address: str) -> Iterator[None]:
+def joined_ray(address: str) -> Iterator[Session]:
     """The Ray cluster at `address`, with this process as a driver of it.
 
     Raises:
@@ -108,19 +102,8 @@ def joined_ray(address: str) -> Iterator[None]:
         NotReadyError: no cluster answers there.
     """
     _check_address(address)
-    _quiet()
-    import ray
-
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, TimeoutError) as problem:
-        reason = (str(problem).splitlines() or [type(problem).__name__])[0]
-        raise NotReadyError(
-            f"no Ray cluster can be joined at {address} ({reason}): start one with `ray start --head`, or look at the "
-            "address and, if it asks for a token, at RAY_AUTH_MODE and RAY_AUTH_TOKEN_PATH"
-        ) from None
-    with _until_shutdown():
-        yield
+    with ray_session.joined(address) as session:
+        yield session
 
 
 def _check_address(address: str) -> None:
@@ -140,29 +123,3 @@ def _check_address(address: str) -> None:
             f"nothing answers at {masked(address)} ({problem}): start a cluster with `ray start --head`, or "
             "look at the address"
         ) from None
-
-
-def _quiet() -> None:
-    """What Ray reads when it is imported."""
-    # Nothing about this study leaves the machines; and without the second, whose name is of the systems on which it
-    # is the default, a local Ray replaces 127.0.0.1 by an outward address and listens on every interface
-    # (services.resolve_ip_for_localhost in Ray 2.60).
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    # Without it Ray keeps some lines back and prints them on stderr when it ends.
-    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
-
-
-@contextlib.contextmanager
-def _until_shutdown() -> Iterator[None]:
-    """Ray prints a cluster's warnings on the driver's stdout, which is for results: inside, stdout leads nowhere.
-
-    What Ray has to say is in its own logs.
-    """
-    import ray
-
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-        try:
-            yield
-        finally:
-            ray.shutdown()

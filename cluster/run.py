@@ -2,12 +2,14 @@
 
 import contextlib
 import importlib.metadata
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from cluster import signals
 from cluster.analysis.declared import begun
 from cluster.preflight import Study, sizes_of
 from cluster.study import identity, memory, placement
@@ -124,7 +126,8 @@ def training(
 
     spec, placed = study.spec, study.placed
     # After an error lanes may still write there: what went wrong is not to be hidden by a folder that is not empty.
-    with tempfile.TemporaryDirectory(prefix="batchscope-", ignore_cleanup_errors=True) as storage:
+    storage = tempfile.mkdtemp(prefix="batchscope-")
+    with signals.last_thing(lambda: shutil.rmtree(storage, ignore_errors=True)):
         spec_hash = identity.spec_hash(spec)
         settings = LaneSettings(
             study=spec.study,

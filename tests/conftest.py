@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import os
+import signal
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from cluster import signals
 from trainer.manifest import Manifest, Shard, Split, identified, read, sha256_of_file
 from trainer.store import Folder
 from trainer.trial import Duration, ModelSpec, TrialSpec
@@ -31,6 +33,15 @@ def _nothing_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: 
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("BATCHSCOPE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def _signals_as_before() -> Iterator[None]:
+    """A command that a test calls in this process leaves its handlers to nobody."""
+    before = {number: signal.getsignal(number) for number in signals.EXIT_CODES}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def write_prepared(

@@ -1,5 +1,6 @@
 """The command `batchscope`: parse, call, print. Each command is a module here, imported only when it is called."""
 
+import contextlib
 import importlib
 import os
 import platform
@@ -12,6 +13,7 @@ from typing import Any
 
 import click
 
+from cluster import signals
 from cluster.summary.problems import SummaryWarning
 from trainer.errors import UserError
 
@@ -39,8 +41,7 @@ EXIT_NO = 1
 EXIT_FAILED_TRIALS = 4
 EXIT_BUDGET = 6
 EXIT_BUG = 70
-EXIT_SIGNAL = 128
-EXIT_INTERRUPTED = EXIT_SIGNAL + 2
+EXIT_INTERRUPTED = 130
 
 
 class Commands(click.Group):
@@ -72,26 +73,43 @@ def batchscope() -> None:
 
 def main() -> None:
     """Run the command and exit: 0 done, 2 and 3 for a person's errors, 70 with a report file for our own."""
+    status: object = 0
     _say_problems()
+    # A first signal may still come while the end of the command is said.
+    with contextlib.suppress(signals.StoppedError):
+        try:
+            signals.install()
+            status = _ended()
+        finally:
+            signals.settle()
+    signals.settle()
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _ended() -> object:
+    """What the command returned, or the exit code of how else it ended, which is said."""
     try:
-        status = batchscope(standalone_mode=False)
+        return batchscope(standalone_mode=False)
     except click.exceptions.Abort:
-        status = EXIT_INTERRUPTED
+        return EXIT_INTERRUPTED
     except click.ClickException as problem:
         problem.show()
-        status = problem.exit_code
+        return problem.exit_code
     except UserError as problem:
         click.echo(f"batchscope: {problem}", err=True)
-        status = problem.exit_code
+        return problem.exit_code
     except KeyboardInterrupt:
-        status = EXIT_INTERRUPTED
+        return EXIT_INTERRUPTED
     except BrokenPipeError:
         # `| head` has read enough; what is still buffered has nobody to go to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = EXIT_SIGNAL + signal.SIGPIPE
+        return signals.EXIT_SIGNAL + signal.SIGPIPE
     except Exception as problem:  # noqa: BLE001 - the last line of defence: a report instead of a traceback
-        status = report_bug(problem)
-    sys.exit(status if isinstance(status, int) else 0)
+        if signals.count():
+            # What is interrupted fails in many ways: none of them is a fault.
+            click.echo(f"batchscope: while stopping: {type(problem).__name__}: {problem}".split("\n", 1)[0], err=True)
+            return EXIT_BUG
+        return report_bug(problem)
 
 
 def _say_problems() -> None:

@@ -1,17 +1,14 @@
 """`batchscope probe`: what fits and how fast, measured on this machine, batch by batch."""
 
 import contextlib
-import signal
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from cluster.cli import EXIT_FAILED_TRIALS, EXIT_SIGNAL
+from cluster.cli import EXIT_FAILED_TRIALS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import FrameType
 
 
 @click.command()
@@ -38,7 +35,6 @@ def command(study_file: str, global_batches: str | None, micro_batches: str | No
     batches = _sizes("--global-batch", global_batches, rows)
     micros = _sizes("--micro-batch", micro_batches, rows)
     check_writable(study.spec.summary)
-    signal.signal(signal.SIGTERM, _terminated)
     with _talk(probed.headline(study.placed.lanes, study.workers, study.placed.threads_per_worker)) as say:
         found = probe(study, global_batches=batches, micro_batches=micros, say=say)
     Summary(study.spec.summary).write_probe(found)
@@ -78,8 +74,3 @@ def _sizes(option: str, text: str | None, rows: int) -> list[int] | None:
         if not 1 <= size <= rows:
             raise InputError(f"{option} {size}: give from 1 to the {rows} rows of the train split")
     return sizes
-
-
-def _terminated(number: int, frame: "FrameType | None") -> None:
-    # As an exception, so that no process stays.
-    sys.exit(EXIT_SIGNAL + number)

@@ -1,29 +1,22 @@
 """`batchscope run`: a study on this machine or a cluster, watched; Ctrl-C once saves and stops, twice stops now."""
 
-import contextlib
-import signal
+import time
 from typing import TYPE_CHECKING
 
 import click
 
-from cluster.cli import EXIT_BUDGET, EXIT_FAILED_TRIALS, EXIT_NO, EXIT_SIGNAL
+from cluster import signals
+from cluster.cli import EXIT_BUDGET, EXIT_FAILED_TRIALS, EXIT_NO
+from cluster.cli.watching import Ends, watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
-    from cluster.lanes.schedule import Schedule
     from cluster.preflight import Study
     from cluster.prices import Spending
-    from cluster.report.live import LiveView
-    from cluster.report.terminal import Terminal
     from cluster.study.spec import StudySpec
-    from cluster.summary.hold import Hold
     from cluster.summary.store import Summary
     from trainer.trial import TrialSpec
-
-
-# Signals count from 1.
-OUT_OF_BUDGET = 0
 
 
 @click.command()
@@ -48,8 +41,12 @@ def run_and_watch(
 ) -> int:
     """Run a study to its end, with progress on stderr and its points on stdout; the exit code.
 
-    `before` is called when Ray is connected and before anything is trained.
+    `before` is called when Ray is connected and before anything is trained. A budget in seconds counts from here.
+
+    Raises:
+        StoppedError: a signal stopped it.
     """
+    began_at = time.monotonic()
     from cluster import machines
     from cluster.cli.results import show_points, show_verdict
     from cluster.preflight import examine
@@ -71,9 +68,10 @@ def run_and_watch(
         wanted = study.asked(plan)
         click.echo(headline(study, len(finished), wanted), err=True)
         if plan.open or len(finished) < len(plan.trials):
-            with machines.joined_ray(address) if address else machines.local_ray(study.placed):
+            with machines.joined_ray(address) if address else machines.local_ray(study.placed) as session:
                 before(study)
-                status = _train(study, losses, finished, wanted, summary, opened.hold, spending)
+                ends = Ends(session, opened.hold, spending, began_at)
+                status = _train(study, losses, finished, wanted, summary, ends)
         if status in (0, EXIT_FAILED_TRIALS):
             _compact(summary, spec.study)
     if spec.protocol is None:
@@ -124,8 +122,7 @@ def _train(
     finished: "list[TrialSpec]",
     wanted: int,
     summary: "Summary",
-    hold: "Hold",
-    spending: "Spending | None",
+    ends: Ends,
 ) -> int:
     from cluster.report.live import LiveView
     from cluster.report.terminal import Terminal
@@ -147,14 +144,14 @@ def _train(
         lanes=study.placed.lanes,
     )
     with Terminal(view) as terminal, training(study, losses, summary, terminal.hear) as schedule:
-        stopped_by = watch(schedule, terminal, lambda: taken_away(hold) or spent_out(spending, view))
-        ensure(hold)
-    if stopped_by == OUT_OF_BUDGET:
+        in_time = watch(schedule, terminal, lambda: ends.check(view))
+        ensure(ends.hold)
+    if signals.count():
+        click.echo("stopped; the same command goes on from here", err=True)
+        raise signals.StoppedError
+    if not in_time:
         click.echo("the budget is spent; the same command goes on from here with another", err=True)
         return EXIT_BUDGET
-    if stopped_by is not None:
-        click.echo("stopped; the same command goes on from here", err=True)
-        return EXIT_SIGNAL + stopped_by
     if view.refused:
         click.echo(
             "the check failed: the layout changes the update, so nothing was trained; the trials' `error` says by how "
@@ -204,70 +201,3 @@ def _workers(study: "Study") -> str:
     """The workers of a lane: one number, or from which to which."""
     numbers = set(study.workers.values())
     return f"{min(numbers)} to {max(numbers)}" if len(numbers) > 1 else str(*numbers)
-
-
-def taken_away(hold: "Hold") -> str | None:
-    """Why a run must end, if the study may be another driver's by now."""
-    return "this driver does not hold the study any more" if hold.lost() else None
-
-
-def spent_out(spending: "Spending | None", view: "LiveView") -> str | None:
-    """Why a run must end, if its budget is spent; a budget in dollars that cannot be told ends it too."""
-    if spending is None:
-        return None
-    if spending.seconds is not None:
-        seconds = view.seconds()
-        return f"the budget of {spending.seconds:g} s is spent" if seconds >= spending.seconds else None
-    assert spending.usd is not None
-    if view.unpriced:
-        return "the price of a machine is not known, so a budget in usd cannot be kept"
-    return f"the budget of {spending.usd:g} usd is spent" if view.cost_usd() >= spending.usd else None
-
-
-def watch(schedule: "Schedule", terminal: "Terminal", over: "Callable[[], str | None]" = lambda: None) -> int | None:
-    """Wait for the end; Ctrl-C or SIGTERM once saves and stops, and so does what `over` says.
-
-    Returns:
-        The number of the signal, if there was one; OUT_OF_BUDGET if `over` ended it.
-
-    Raises:
-        KeyboardInterrupt: on the second signal.
-    """
-    stopped_by: int | None = None
-    with _signals():
-        while True:
-            try:
-                while not schedule.wait(0.25):
-                    terminal.refresh()
-                    if stopped_by is None and (reason := over()) is not None:
-                        stopped_by = OUT_OF_BUDGET
-                        terminal.say(f"{reason}: saving and stopping")
-                        schedule.cancel()
-                return stopped_by
-            except _StoppedError as signalled:
-                if stopped_by not in (None, OUT_OF_BUDGET):
-                    raise KeyboardInterrupt from None
-                stopped_by = signalled.number
-                terminal.say("saving and stopping; Ctrl-C again to stop now")
-                schedule.cancel()
-
-
-class _StoppedError(Exception):
-    """SIGINT or SIGTERM, raised in the main thread."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
-
-
-@contextlib.contextmanager
-def _signals() -> "Iterator[None]":
-    def stop(number: int, frame: object) -> None:
-        raise _StoppedError(number)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

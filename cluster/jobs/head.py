@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from cluster.deadline import within
 from cluster.jobs import package
 from cluster.jobs.address import Address
-from cluster.jobs.deadline import within
 from cluster.jobs.job import Job, metadata, of_details
 from cluster.study.spec import StudySpec
 from trainer.errors import NotReadyError

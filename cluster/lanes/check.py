@@ -10,6 +10,7 @@ from ray.train import TrainingFailedError
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.util.queue import Queue
 
+from cluster.deadline import within
 from cluster.lanes.backend import CollectiveConfig
 from trainer.errors import DataError
 from trainer.proof import SMALL_MICRO_BATCH, Proof
@@ -25,7 +26,7 @@ def check(trials: Sequence[TrialSpec], *, data: str) -> list[Proof]:
         DataError: the data at `data` are damaged, or not those of the trials.
     """
     answers = Queue(actor_options={"num_cpus": 0})
-    with tempfile.TemporaryDirectory(prefix="batchscope-check-") as storage:
+    with tempfile.TemporaryDirectory(prefix="batchscope-check-", ignore_cleanup_errors=True) as storage:
         trainer = DataParallelTrainer(
             _compare,
             train_loop_config={"trials": trials, "data": data, "answers": answers},
@@ -35,7 +36,8 @@ def check(trials: Sequence[TrialSpec], *, data: str) -> list[Proof]:
             run_config=ray.train.RunConfig(name="check", storage_path=storage),
         )
         try:
-            trainer.fit()
+            # In the main thread Train would take Ctrl-C for itself.
+            within(None, trainer.fit)
         except TrainingFailedError:
             _raise_wrong_data(answers)
             raise

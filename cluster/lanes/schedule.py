@@ -93,7 +93,8 @@ class Schedule:
     def cancel(self) -> None:
         """No further trial begins; those that run save a checkpoint and end."""
         self._queue.close()
-        ray.get(self._board.stop.remote(State.CANCELLED))
+        # Not waited for: a board that does not answer must not hold up whoever wants to end.
+        self._board.stop.remote(State.CANCELLED)
 
     def _hear(self, event: Event) -> None:
         """Pass an event on; wrong data end the study, as every other trial would end the same way."""

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
+from cluster import ray_session
 from cluster.masked import masked
 from cluster.prepare.piece import Piece
 from cluster.prepare.progress import Progress
@@ -91,25 +92,17 @@ class OnRay:
 def connected(address: str, progress: Progress) -> Iterator[OnRay]:
     """The Ray at `address`: `auto` or `host:port` for the cluster of this machine, `local` for a Ray of its own.
 
-    Ray prints warnings on the driver's stdout, which is for results: inside, stdout leads nowhere, and what Ray has
-    to say is in its own logs.
-
     Raises:
         InputError: an address that Ray Data cannot be used at.
         NotReadyError: there is no Ray, or it does not take us.
     """
     if address not in ("auto", "local"):
         _check_answers(address)
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-        _init(address)
-        import ray
+    with ray_session.local() if address == "local" else ray_session.joined(address):
         from ray.data import DataContext
 
-        try:
-            with DataContext.current(_quiet_in_order()):
-                yield OnRay(address, progress)
-        finally:
-            ray.shutdown()
+        with DataContext.current(_quiet_in_order()):
+            yield OnRay(address, progress)
 
 
 def _check_answers(address: str) -> None:
@@ -126,27 +119,6 @@ def _check_answers(address: str) -> None:
             f"nothing answers at {masked(address)} ({problem}): look at --address, or start a cluster with "
             "`ray start --head`"
         ) from None
-
-
-def _init(address: str) -> None:
-    """Connect; a Ray of this machine alone listens on loopback only."""
-    # Both are read when Ray is imported.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
-    alone: dict[str, Any] = {}
-    if address == "local":
-        # Or Ray replaces 127.0.0.1 by an outward address (`cluster.run.local_ray`).
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-        alone = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-    import ray
-
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **alone)
-    except (ConnectionError, OSError, RuntimeError, ValueError) as problem:
-        raise NotReadyError(
-            f"no Ray can be used at {address} ({_line(problem)}): run this on a machine of the cluster, or use "
-            "--address local"
-        ) from problem
 
 
 def _quiet_in_order() -> Any:

@@ -42,7 +42,6 @@ class LiveView:
     halved: int = 0
     refused: bool = False
     unpriced: bool = False
-    began_at: float = field(default_factory=time.monotonic)
     costs_usd: dict[TrialSpec, float] = field(default_factory=dict)
     running_usd: dict[TrialSpec, float] = field(default_factory=dict)
     paces: dict[TrialSpec, Pace] = field(default_factory=dict)
@@ -85,10 +84,6 @@ class LiveView:
     def cost_usd(self) -> float:
         """What the attempts of this run have cost so far, as far as is known."""
         return sum(self.costs_usd.values()) + sum(self.running_usd.values())
-
-    def seconds(self) -> float:
-        """Seconds since this run began."""
-        return time.monotonic() - self.began_at
 
     @property
     def failed(self) -> int:

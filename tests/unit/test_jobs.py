@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from cluster.deadline import within
 from cluster.jobs import follow as following
 from cluster.jobs import package
 from cluster.jobs.address import Address, find_token, parse_address
-from cluster.jobs.deadline import within
 from cluster.jobs.follow import exit_code, follow
 from cluster.jobs.head import UnreachableError, entrypoint
 from cluster.jobs.job import Job, find, metadata, newest, next_id, of_details, progress

@@ -8,8 +8,10 @@ from typing import TypeVar
 Answer = TypeVar("Answer")
 
 
-def within(seconds: float, call: Callable[[], Answer]) -> Answer:
+def within(seconds: float | None, call: Callable[[], Answer]) -> Answer:
     """What `call` returns or raises, if it does so in time; it is left alone in its daemon thread otherwise.
+
+    Without a limit it is what a signal can end at any moment: the main thread only waits.
 
     The timeouts of `requests` are between two bytes, so a server that drips holds a call for as long as it likes; and
     Ray's job client sets none at all.
@@ -29,7 +31,7 @@ def within(seconds: float, call: Callable[[], Answer]) -> Answer:
     try:
         answer, problem = ended.get(timeout=seconds)
     except queue.Empty:
-        raise TimeoutError(f"no answer within {seconds:g} s") from None
+        raise TimeoutError(f"no answer within {seconds or 0:g} s") from None
     if problem is not None:
         raise problem
     return answer[0]

@@ -1,0 +1,141 @@
+"""`batchscope run` and `check` under signals in each of their phases: exit codes, words, and nothing left behind."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+from cluster.summary import query
+from cluster.summary.store import Summary
+from tests.conftest import write_prepared
+from tests.processes import heeding_ctrl_c
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+COMMAND = [str(Path(sys.executable).with_name("batchscope"))]
+SECONDS = 120.0
+
+Phase = Callable[["Run"], bool]
+
+
+class Run:
+    """A study of long trials, started, with all that it writes; its temporary folder is short enough for Ray."""
+
+    def __init__(self, folder: Path, command: str = "run") -> None:
+        folder.mkdir()
+        self.folder, self.temporary = folder, Path(tempfile.mkdtemp(prefix="bs-", dir="/tmp"))
+        write_prepared(folder / "data")
+        spec = {
+            "study": "tiny",
+            "data": str(folder / "data"),
+            "summary": str(folder / "summary"),
+            "task": "classification",
+            "model": {"embedding_units": 6, "lstm_units": 5},
+            "axes": {"global_batch": [17], "learning_rate": 0.01, "seeds": 1},
+            "budget": {"updates": 100_000},
+            "evaluate_every": {"updates": 50_000},
+            "checkpoint_every_seconds": 0.5,
+            "resources": {"lanes": 1, "workers": 1},
+        }
+        (folder / "study.yaml").write_text(yaml.safe_dump(spec))
+        self.stderr = folder / "stderr"
+        environment = {**os.environ, "TMPDIR": str(self.temporary), "BATCHSCOPE_TEST": str(folder)}
+        with self.stderr.open("w") as stderr:
+            self.process = subprocess.Popen(
+                [*COMMAND, command, str(folder / "study.yaml")],
+                stdout=stderr,
+                stderr=stderr,
+                env=environment,
+                preexec_fn=heeding_ctrl_c,
+            )
+
+    def until(self, phase: Phase) -> None:
+        deadline = time.monotonic() + SECONDS
+        while not phase(self):
+            assert time.monotonic() < deadline, self.stderr.read_text()
+            assert self.process.poll() is None, self.stderr.read_text()
+            time.sleep(0.05)
+
+    def processes(self) -> list[psutil.Process]:
+        """The living processes that began with it, whoever their parent is by now."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                marked = process.environ().get("BATCHSCOPE_TEST") == str(self.folder)
+                if marked and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        return found
+
+    def ended(self) -> tuple[int, str]:
+        """Its exit code and what it said, once nothing of it is left."""
+        status = self.process.wait(SECONDS)
+        deadline = time.monotonic() + 30
+        while left := self.processes():
+            assert time.monotonic() < deadline, left
+            time.sleep(0.2)
+        assert list(self.temporary.iterdir()) == [], (status, self.stderr.read_text())
+        self.temporary.rmdir()
+        return status, self.stderr.read_text()
+
+
+def said(text: str) -> Phase:
+    return lambda run: text in run.stderr.read_text()
+
+
+def ray_begins(run: Run) -> bool:
+    return any(run.temporary.glob("batchscope-ray-*"))
+
+
+def ray_is_there(run: Run) -> bool:
+    return any(path for path in run.temporary.iterdir() if not path.name.startswith("batchscope-ray-"))
+
+
+def trained(run: Run) -> bool:
+    return any((run.folder / "summary" / "checkpoints").glob("*/*/resume-*.json"))
+
+
+@pytest.mark.parametrize("gap", [None, 0.3], ids=["once", "twice"])
+def test_a_signal_in_any_phase_of_a_run_has_its_exit_code_and_leaves_nothing(tmp_path: Path, gap: float | None) -> None:
+    phases: dict[str, tuple[Phase, signal.Signals]] = {
+        "before": (lambda run: (run.folder / "summary" / "attempts").exists(), signal.SIGINT),
+        "starting": (ray_begins, signal.SIGTERM),
+        "between": (ray_is_there, signal.SIGTERM),
+        "training": (trained, signal.SIGHUP),
+        "ending": (trained, signal.SIGINT),
+    }
+    for name, (phase, number) in phases.items():
+        run = Run(tmp_path / name)
+        run.until(phase)
+        run.process.send_signal(number)
+        if name == "ending":
+            run.until(said("saving and stopping"))
+        if gap is not None:
+            time.sleep(gap)
+            with contextlib.suppress(ProcessLookupError):
+                run.process.send_signal(number)
+        status, stderr = run.ended()
+        expected = 130 if number is signal.SIGINT else 143
+        assert status == expected, (name, stderr)
+        assert "bug of ours" not in stderr, name
+        assert "Traceback" not in stderr, (name, stderr)
+        if gap is None and name in ("training", "ending"):
+            assert "the same command goes on from here" in stderr
+            [row] = query.trials(Summary(str(run.folder / "summary")), "tiny").to_pylist()
+            assert row["state"] == "CANCELLED"
+
+
+def test_a_check_ends_with_the_signal_too(tmp_path: Path) -> None:
+    run = Run(tmp_path / "check", "check")
+    run.until(said("checking one real batch"))
+    time.sleep(2.0)
+    run.process.send_signal(signal.SIGTERM)
+    status, stderr = run.ended()
+    assert (status, "Traceback" in stderr, "bug of ours" in stderr) == (143, False, False), stderr
