@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from cluster import signals
+from cluster import proxies, signals
 from cluster.summary.problems import SummaryWarning
 from trainer.errors import UserError
 
@@ -79,6 +79,7 @@ def main() -> None:
     with contextlib.suppress(signals.StoppedError):
         try:
             signals.install()
+            proxies.go_direct()
             status = _ended()
         finally:
             signals.settle()

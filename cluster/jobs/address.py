@@ -19,6 +19,11 @@ class Address:
     url: str
     loopback: bool
 
+    @property
+    def host(self) -> str:
+        """The host alone."""
+        return urlsplit(self.url).hostname or ""
+
 
 def parse_address(text: str) -> Address:
     """The address that a person gave; without a scheme it is http.

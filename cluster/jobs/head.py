@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from cluster import proxies
 from cluster.deadline import within
 from cluster.jobs import package
 from cluster.jobs.address import Address
@@ -118,6 +119,9 @@ def connect(address: Address, find_token: Callable[[], str | None]) -> Head:
 
 
 def _connect(address: Address, find_token: Callable[[], str | None]) -> Head:
+    if address.loopback:
+        # Ray's client asks by functions of `requests`, which take proxies from the environment alone.
+        proxies.go_direct([address.host])
     headers = {}
     if require_token(address):
         token = find_token()
@@ -150,6 +154,7 @@ def require_token(address: Address) -> bool:
     import requests
 
     with requests.Session() as session:
+        session.trust_env = not address.loopback
         # A ~/.netrc would let us in without our knowing.
         session.auth = lambda request: request
         try:

@@ -12,6 +12,8 @@ from typing import Any
 from ray.train._internal.utils import get_address_and_port
 from ray.train.backend import Backend, BackendConfig
 
+from cluster.proxies import go_direct
+
 
 @dataclass
 class CollectiveConfig(BackendConfig):
@@ -37,5 +39,6 @@ class _CollectiveBackend(Backend):
 def _introduce(addresses: list[str], rank: int) -> None:
     # Keras 3 does not use TF_CONFIG, and a lone worker needs none: with it, it would start a server for nobody.
     if len(addresses) > 1:
+        go_direct(address.rpartition(":")[0].strip("[]") for address in addresses)
         task = {"type": "worker", "index": rank}
         os.environ["TF_CONFIG"] = json.dumps({"cluster": {"worker": addresses}, "task": task})
