@@ -8,6 +8,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.tune.execution import class_cache
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from cluster.lanes.early import StopWithinCells
@@ -19,6 +20,8 @@ from cluster.study.protocol import Plan
 from trainer.errors import DataError, NotReadyError
 from trainer.report import State
 from trainer.trial import TrialSpec
+
+SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,6 +179,9 @@ def _tuner(
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
     os.environ["TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S"] = "0"
+    # Tune would copy the driver's keys into the runtime environment of each lane, which Ray writes into a log that all
+    # may read. A local Ray inherits the environment, and a cluster's machines have keys or roles of their own.
+    class_cache.ENV_VARS_TO_PROPAGATE.difference_update(SECRETS)
     trainable = tune.with_resources(tune.with_parameters(Lane, settings=settings), ON_HEAD)
     return tune.Tuner(
         trainable,
