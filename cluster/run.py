@@ -21,7 +21,7 @@ from cluster.summary.answers import answers, memory_model, micro_batches
 from cluster.summary.hold import Hold, ensure
 from cluster.summary.lock import locked
 from cluster.summary.store import Summary, check_writable
-from trainer.errors import InputError
+from trainer.errors import InputError, UserError
 from trainer.report import State
 
 if TYPE_CHECKING:
@@ -60,13 +60,17 @@ def opened_summary(study: Study, say: Callable[[str], None]) -> Iterator[Opened]
         _check_name(study, summary)
         study = as_begun(study, summary)
         declare(study, summary, study.plan(answers(summary, study.spec.study, identity.spec_hash(study.spec))))
-        _write_lost(summary, study.spec.study, "the driver of the study went away before the trial ended")
+        _write_lost(summary, study.spec.study, "the driver of the study went away before the trial ended", hold)
+        lost = "its lane went away before the trial ended"
+        # After the block no lane is left that could write a row.
         try:
             yield Opened(summary=summary, study=study, hold=hold)
-        finally:
-            # By now no lane is left that could write a row; but those of another driver may have begun.
-            if hold.lost() is None:
-                _write_lost(summary, study.spec.study, "its lane went away before the trial ended")
+        except BaseException:
+            # What ended it may be that nothing can be written: the next driver writes what is missing.
+            with contextlib.suppress(UserError):
+                _write_lost(summary, study.spec.study, lost, hold)
+            raise
+        _write_lost(summary, study.spec.study, lost, hold)
 
 
 def as_begun(study: Study, summary: Summary) -> Study:
@@ -177,8 +181,10 @@ def rows_at_once(study: Study, probes: "pa.Table") -> dict[str, RowsAtOnce]:
     return {dtype: placement.rows_at_once(resources, most.get(dtype)) for dtype in study.spec.axes.dtype}
 
 
-def _write_lost(summary: Summary, study: str, error: str) -> None:
-    """Write the row of each attempt that began and has none."""
+def _write_lost(summary: Summary, study: str, error: str, hold: Hold) -> None:
+    """Write the row of each attempt that began and has none, unless another driver's may have begun."""
+    if hold.lost() is not None:
+        return
     for row in summary.lost_attempts(study):
         summary.write_trial({**row, "state": str(State.LOST), "error": error, "ended_at": datetime.now(UTC)})
 

@@ -124,6 +124,7 @@ def _train(
     summary: "Summary",
     ends: Ends,
 ) -> int:
+    from cluster.lanes.breaker import IDENTICAL_AT_MOST
     from cluster.report.live import LiveView
     from cluster.report.terminal import Terminal
     from cluster.run import training
@@ -159,6 +160,12 @@ def _train(
             err=True,
         )
         return EXIT_NO
+    if schedule.cause is not None:
+        click.echo(
+            f"{IDENTICAL_AT_MOST} trials in a row failed alike before any update, so no further one was begun: "
+            f"{schedule.cause.text}",
+            err=True,
+        )
     return EXIT_FAILED_TRIALS if view.failed else 0
 
 

@@ -6,6 +6,7 @@ and replaces none: a group that lost a worker ends, and the lane decides what co
 neither parts of a GPU nor what a trial has already repeated.)
 """
 
+import contextlib
 import os
 import threading
 import time
@@ -47,7 +48,9 @@ class Group:
 
     def close(self, *, seconds: float = SECONDS_TO_END) -> None:
         """Let the workers end, and wait a while for it; those still waiting for machines end with the lane's actor."""
-        ray.get(self._settings.board.close.remote(self.name))
+        with contextlib.suppress(ray.exceptions.RayActorError):
+            # Without a board its workers end by themselves: they ask it for their next trial.
+            ray.get(self._settings.board.close.remote(self.name))
         self._thread.join(timeout=seconds)
 
     def _run(self) -> None:

@@ -23,6 +23,7 @@ from cluster.lanes.queue import REST
 from cluster.lanes.settings import LaneSettings
 from cluster.lanes.words import sign_of_exhaustion
 from cluster.lanes.worker import Failure
+from trainer.errors import UserError
 from trainer.report import Evaluation, Outcome, State
 from trainer.trial import from_dict
 
@@ -54,6 +55,14 @@ class Lane(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Wait for the next report of the trial's workers; a rest ends when the queue knows more."""
+        try:
+            return self._step()
+        except UserError as problem:
+            return self._gave_way(str(problem))
+        except ray.exceptions.RayActorError as problem:
+            return self._gave_way(f"the study's board, a process of Ray on the head, has ended ({_line(problem)})")
+
+    def _step(self) -> dict[str, Any]:
         if self._rest is not None:
             ray.get(self._settings.board.rest.remote(self._rest))
             return {"done": True}
@@ -70,6 +79,13 @@ class Lane(tune.Trainable):
         """Let the workers end."""
         self._stop_trial()
         self._group.close()
+
+    def _gave_way(self, error: str) -> dict[str, Any]:
+        """What the lane stands on failed. The attempt has no row: the driver writes it, if the summary can be used."""
+        self._attempt = None
+        self._pending.clear()
+        self._group.close(seconds=SECONDS_TO_GO)
+        return {"done": True, "state": str(State.FAILED), "problem": error, "surroundings": True}
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
         """Nothing: trials keep their own checkpoints, but Tune asks before it reuses an actor."""
@@ -157,10 +173,13 @@ class Lane(tune.Trainable):
                 self._after_out_of_memory(event)
                 return None
             case Failure():
-                attempt.broken(event, *self._beats())
+                beats = self._beats()
+                attempt.broken(event, *beats)
                 self._group.close(seconds=SECONDS_TO_GO)
+                updates = beats[-1].update - beats[0].update if beats else 0
+                said = {"problem": event.error, "surroundings": event.surroundings, "updates": updates}
                 wrong_data = {"wrong_data": event.error} if event.wrong_data else {}
-                return self._ended(event.state) | {"refused": event.refused} | wrong_data
+                return self._ended(event.state) | said | {"refused": event.refused} | wrong_data
             case (Outcome(state=State.LOST) as outcome, machine):
                 attempt.ended(outcome, machine, *self._beats(), error="its machine was called back; it saved first")
                 self._after_loss()
@@ -196,11 +215,12 @@ class Lane(tune.Trainable):
         self._began_at_update = began
         self._reached = beats[-1] if beats else self._reached
         give_up = self._fruitless >= FRUITLESS_AT_MOST
+        loss = _loss(self._group.problem, give_up=give_up)
         if not self._attempt.over:
-            self._attempt.broken(_loss(self._group.problem, give_up=give_up), *beats)
+            self._attempt.broken(loss, *beats)
         if give_up:
             self._group.close(seconds=SECONDS_TO_GO)
-            self._pending.append(self._ended(State.FAILED))
+            self._pending.append(self._ended(State.FAILED) | {"problem": loss.error, "updates": max(0, began)})
         else:
             self._go_on("lost")
 

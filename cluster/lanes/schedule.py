@@ -1,6 +1,8 @@
 """The schedule: Ray Tune gives each lane its next trial until the plan wants no more, or the study is cancelled."""
 
 import os
+import re
+import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ from ray import tune
 from ray.tune.execution import class_cache
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+from cluster.lanes.breaker import Cause, End, cause, full_disk
 from cluster.lanes.early import StopWithinCells
 from cluster.lanes.head import ON_HEAD
 from cluster.lanes.lane import Lane
@@ -31,7 +34,8 @@ class Event:
     `lost` says that an attempt lost its workers and another begins; `halved`, that it ran out of memory and another
     begins in smaller micro-batches; `refused`, that the check before it failed and no
     trial of the study may be trained; `wrong_data`, in words, why none can be. `cost_usd` is of the attempt so far (of
-    the one that was lost), None when it is not known; `begins` marks the trial's first event.
+    the one that was lost), None when it is not known; `begins` marks the trial's first event. `problem` is why it
+    failed, after so many `updates` in its last attempt, and `surroundings` that it had no part in that.
     """
 
     trial: TrialSpec
@@ -44,6 +48,9 @@ class Event:
     refused: bool = False
     wrong_data: str | None = None
     cost_usd: float | None = None
+    problem: str | None = None
+    updates: int = 0
+    surroundings: bool = False
 
 
 class Schedule:
@@ -67,10 +74,12 @@ class Schedule:
         self._board = settings.board
         self._queue = Queue(plan, losses, release=self._board.release.remote, begins=begins)
         scheduler = StopWithinCells(settings.train_rows) if stop_early else FIFOScheduler()
-        self._tuner = _tuner(self._queue, scheduler, lanes, settings, _Watcher(self._hear))
         self._watch = watch
+        self._tuner = _tuner(self._queue, scheduler, lanes, settings, _Watcher(self._note))
         self._wrong_data: DataError | None = None
         self._problem: BaseException | None = None
+        self._ends: list[End] = []
+        self.cause: Cause | None = None
         # Not the thread's own join: a signal's exception inside it marks a living thread as dead (bpo-45274).
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._fit, daemon=True)
@@ -84,11 +93,14 @@ class Schedule:
 
         Raises:
             DataError: the data are wrong, which ended the study; what ran was told to save first.
+            NotReadyError: the surroundings failed, for whatever trial.
             BaseException: what Tune itself failed with; any other failure of a trial is a row, not an exception.
         """
         over = self._over.wait(seconds)
         if over and self._wrong_data:
             raise self._wrong_data
+        if over and self.cause is not None and self.cause.surroundings:
+            raise NotReadyError(f"{self.cause.text}; what is written is kept: the same command goes on from here")
         if self._problem:
             raise self._problem
         return over
@@ -99,12 +111,21 @@ class Schedule:
         # Not waited for: a board that does not answer must not hold up whoever wants to end.
         self._board.stop.remote(State.CANCELLED)
 
-    def _hear(self, event: Event) -> None:
-        """Pass an event on; wrong data end the study, as every other trial would end the same way."""
+    def _note(self, event: Event) -> None:
+        """Pass an event on; begin no further trial if none can go well, for the data or for what they stand on."""
+        self._watch(event)
         if event.wrong_data is not None and self._wrong_data is None:
             self._wrong_data = DataError(event.wrong_data)
             self.cancel()
-        self._watch(event)
+        if event.state is None or self.cause is not None or self._wrong_data is not None:
+            return
+        error = event.problem if event.state is State.FAILED else None
+        self._ends.append(End(error=error, updates=event.updates, surroundings=event.surroundings))
+        self.cause = cause(self._ends)
+        if self.cause is not None:
+            self._queue.close()
+            if self.cause.surroundings:
+                self._board.stop.remote(State.CANCELLED)
 
     def _fit(self) -> None:
         try:
@@ -116,19 +137,29 @@ class Schedule:
 
 
 def understood(problem: BaseException) -> BaseException:
-    """What Tune failed with; a machine out of memory, for which Ray ended a lane, in words for a person.
+    """What Tune failed with; a full disk, or a machine out of memory where Ray ended a lane, in words for a person.
 
     Ray's memory monitor kills processes of its own when the whole machine has hardly any memory left, whoever took it.
     """
-    cause: BaseException | None = problem
-    while cause is not None:
-        if isinstance(cause, ray.exceptions.OutOfMemoryError):
+    if (full := full_disk(problem)) is not None:
+        return NotReadyError(
+            f"{full.strerror} at {full.filename or tempfile.gettempdir()}: make room there (or set TMPDIR to another "
+            "folder), and run the same command again to go on"
+        )
+    behind: BaseException | None = problem
+    while behind is not None:
+        if isinstance(behind, ray.exceptions.OutOfMemoryError):
             return NotReadyError(
                 "a machine ran out of memory, and Ray ended processes of the study there: what is written is kept; end "
                 "other programs, or set resources.lanes: 1, and run the same command again to go on"
             )
-        cause = cause.__cause__ or cause.__context__
+        behind = behind.__cause__ or behind.__context__
     return problem
+
+
+def _said(problem: str | None) -> str | None:
+    """A failure without the class of an error whose words are for a person."""
+    return problem and re.sub(r"^(NotReadyError|InputError): ", "", problem)
 
 
 class _Watcher(tune.Callback):
@@ -161,11 +192,18 @@ class _Watcher(tune.Callback):
             refused=result.get("refused", False),
             wrong_data=result.get("wrong_data"),
             cost_usd=result.get("cost_usd"),
+            problem=_said(result.get("problem")),
+            updates=result.get("updates", 0),
+            surroundings=result.get("surroundings", False),
         )
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A lane could not be kept up."""
-        self._tell(trial, state=State.FAILED)
+        problem = trial.get_pickled_error()
+        problem = getattr(problem, "cause", None) or problem
+        reported = trial.last_result or {}
+        text = f"its lane ended ({type(problem).__name__}: {problem})".split("\n", 1)[0][:500]
+        self._tell(trial, state=State.FAILED, problem=text, updates=reported.get("examples", 0))
 
     def _tell(self, trial: Any, **fields: Any) -> None:
         if (spec := trial_of(trial.config)) is not None:

@@ -13,6 +13,7 @@ import ray
 import ray.train
 
 from cluster.lanes.board import Beat, Job
+from cluster.lanes.breaker import is_of_surroundings
 from cluster.lanes.station import this_station
 from cluster.stores import store_of
 from trainer.cause import cause
@@ -63,7 +64,8 @@ class Failure:
     """The last word of an attempt that ended in an exception; `refused` if no trial of the study may be trained.
 
     `wrong_data` says that none can be: the data are damaged, or not those that the study was begun with.
-    `smaller_helps` is False where memory ran out before any row was computed.
+    `smaller_helps` is False where memory ran out before any row was computed; `surroundings` says that what the trial
+    stands on failed, and not the trial.
     """
 
     state: State
@@ -71,6 +73,7 @@ class Failure:
     refused: bool = False
     wrong_data: bool = False
     smaller_helps: bool = True
+    surroundings: bool = False
     peak_memory_bytes: int | None = None
 
 
@@ -136,7 +139,7 @@ def failure_of(problem: BaseException, *, workers: int) -> Failure | None:
         and not isinstance(problem, tf.errors.InvalidArgumentError)
     ):
         return None
-    return Failure(state=State.FAILED, error=text)
+    return Failure(state=State.FAILED, error=text, surroundings=is_of_surroundings(problem))
 
 
 def _teller(settings: WorkerSettings, rank: int) -> Callable[..., None]:
