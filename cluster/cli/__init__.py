@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from cluster import proxies, signals
+from cluster.plain import plain, plain_lines
 from cluster.summary.problems import SummaryWarning
 from trainer.errors import UserError
 
@@ -94,10 +95,11 @@ def _ended() -> object:
     except click.exceptions.Abort:
         return EXIT_INTERRUPTED
     except click.ClickException as problem:
+        problem.message = plain_lines(problem.message)
         problem.show()
         return problem.exit_code
     except UserError as problem:
-        click.echo(f"batchscope: {problem}", err=True)
+        click.echo(f"batchscope: {plain_lines(str(problem))}", err=True)
         return problem.exit_code
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
@@ -135,5 +137,5 @@ def report_bug(problem: Exception) -> int:
     with os.fdopen(handle, "w") as report:
         report.write(f"python {platform.python_version()} on {platform.platform()}\n")
         report.write("".join(traceback.format_exception(problem)))
-    click.echo(f"batchscope: a bug of ours ({type(problem).__name__}: {problem}); report: {path}", err=True)
+    click.echo(f"batchscope: a bug of ours ({type(problem).__name__}: {plain(str(problem))}); report: {path}", err=True)
     return EXIT_BUG

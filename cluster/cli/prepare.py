@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cluster.plain import plain
+
 if TYPE_CHECKING:
     from trainer.manifest import Manifest
 
@@ -71,7 +73,7 @@ def command(
             progress=progress,
         )
     for line in summary(manifest, dest, seconds=time.monotonic() - started):
-        click.echo(line)
+        click.echo(plain(line))
 
 
 def summary(manifest: "Manifest", dest: str, *, seconds: float) -> list[str]:

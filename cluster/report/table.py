@@ -5,7 +5,6 @@ import io
 import json
 import math
 import os
-import re
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,16 +14,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cluster.plain import plain
 from cluster.study.protocol import CONFIRM, GRID, SCREEN
 from cluster.summary.tables import CANCELLED, COMPLETED, STATES
 from trainer.errors import InputError
 
 SCHEMA_VERSION = 1
-# Escape sequences first, whole; then what is left of control characters and of those that reverse a line's direction.
-_ESCAPES = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\].*?(?:\x07|\x1b\\)|[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]",
-    re.DOTALL,
-)
 
 
 @dataclass(frozen=True)
@@ -152,11 +147,6 @@ def _cell(value: Any, decimals: int | None) -> str:
     if isinstance(value, float):
         return f"{value:.{decimals}f}" if decimals is not None else f"{value:.6g}"
     return plain(str(value))
-
-
-def plain(text: str) -> str:
-    """A person's text without what would command a terminal."""
-    return _ESCAPES.sub("", text)
 
 
 def progress_line(counts: Mapping[str, int], asked: int | None, *, earlier: int = 0) -> str:

@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cluster.cli.results import command
+from cluster.plain import plain
 from cluster.report import table
 from cluster.summary.store import Summary
 from cluster.summary.tables import STATES
@@ -152,7 +153,7 @@ def test_a_text_that_a_spreadsheet_would_run(start: str) -> None:
     ["\x1b[31mred\x1b[0m", "\x1b]0;title\x07red", "\x1b]8;;http://x\x1b\\red", "r\x9bed", "re\u202ed", "r\re\nd"],
 )
 def test_a_text_commands_no_terminal(text: str) -> None:
-    assert table.plain(text) == "red"
+    assert plain(text) == "red"
     assert table.to_text(pa.table({"task": [text]}), table.STUDIES).splitlines()[2] == "red"
 
 
