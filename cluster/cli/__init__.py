@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import io
 import os
 import platform
 import signal
@@ -95,8 +96,9 @@ def _ended() -> object:
     except click.exceptions.Abort:
         return EXIT_INTERRUPTED
     except click.ClickException as problem:
-        problem.message = plain_lines(problem.message)
-        problem.show()
+        shown = io.StringIO()
+        problem.show(shown)
+        click.echo(plain_lines(shown.getvalue()), err=True, nl=False)
         return problem.exit_code
     except UserError as problem:
         click.echo(f"batchscope: {plain_lines(str(problem))}", err=True)

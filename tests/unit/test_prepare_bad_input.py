@@ -1,7 +1,9 @@
 """Every bad input is one line that names the thing, the value and the remedy, and writes nothing."""
 
 import json
+import os
 import re
+import signal
 import socket
 from pathlib import Path
 
@@ -332,6 +334,26 @@ def test_source_that_changes_while_it_is_read(tmp_path: Path) -> None:
                 file.write("one more,t0,s0\n")
 
     refused(tmp_path, str(source), r"the sources changed while they were read \(100 rows, then", progress=grow)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    source = write(tmp_path, "a.csv", ROWS)
+    handler = signal.signal(number, signal.SIG_IGN)
+
+    def signalled(**_: object) -> str:
+        assert list(tmp_path.glob(".out*.partial/train-*.parquet"))
+        os.kill(os.getpid(), number)
+        return "not reached"
+
+    monkeypatch.setattr("cluster.prepare.dataset.data_hash", signalled)
+    try:
+        result = CliRunner().invoke(command, [source, str(tmp_path / "out"), "--text", "body", "--label", "topic"])
+        assert result.exit_code == 128 + number
+        assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+        assert signal.getsignal(number) == signal.SIG_IGN
+    finally:
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("address", ["ray://head:10001", "head", "local:x", ":6379"])
