@@ -17,7 +17,7 @@ from cluster.prepare.numbered import LINE_BYTES, Record, lines
 from cluster.prepare.sources import Source, opened
 from trainer.errors import InputError
 
-# As many records of several lines are looked at for lines that were swallowed.
+# The most records of several lines that are searched for swallowed rows.
 MOST_LOOKED_AT = 10_000
 
 _WRITE_AGAIN = "quote the field and double the quotes in it, or write the file as JSONL or Parquet"

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from cluster.prepare.splits import Hashes, Splits, halves
 
-# So many of the texts that are held out are waited for until some are for validation and some for the test.
+# The most held-out texts that are read before it is settled whether their tokens fill both splits.
 MOST_AWAITED = 4096
 
 # Rows as they stand in shards, the split of each by its words (or groups), and by its tokens where these may decide.

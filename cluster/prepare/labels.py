@@ -176,7 +176,7 @@ def _check_train(merged: dict[object, npt.NDArray[np.int64]], values: list[objec
 
 
 def _lacks_numbers(values: Iterable[object]) -> bool:
-    """Whether among numbers, also those written as text, there is one that is none: "nan" is a missing label."""
+    """Whether numbers, also those written as text, hold one that is not finite: "nan" stands for a missing label."""
     try:
         numbers = [float(str(value)) for value in values]
     except ValueError:

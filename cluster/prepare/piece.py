@@ -118,7 +118,8 @@ def tokens(
 ) -> Iterator[Given]:
     """The rows as they stand in shards, with the split of each.
 
-    Beside that it is said whether each was `truncated`, and of texts with unknown tokens the hash of their `sequence`.
+    Two more columns are for the counts: whether a row was `truncated`, and, where a text has unknown tokens, the hash
+    of its `sequence`.
     """
     for rows in _rows(piece, tell, reading):
         splits, tokens_split = _splits(rows, piece, reading), None

@@ -20,15 +20,17 @@ class Repeats:
     """The hashes of the rows with unknown tokens, by split."""
 
     def __init__(self, most: int = MOST_HASHES) -> None:
-        self._most, self._halvings = most, 0
+        self._most, self._halvings, self._count = most, 0, 0
         self._held: list[list[Hashes]] = [[] for _ in SPLITS]
 
     def add(self, split: int, sequences: Hashes) -> None:
         """Add rows of a split."""
         self._held[split].append(self._sampled(sequences))
-        while sum(len(part) for parts in self._held for part in parts) > self._most:
+        self._count += len(self._held[split][-1])
+        while self._count > self._most:
             self._halvings += 1
             self._held = [[self._sampled(np.concatenate(parts))] if parts else [] for parts in self._held]
+            self._count = sum(len(part) for parts in self._held for part in parts)
 
     def counts(self) -> list[int]:
         """Of each split, how many rows have the tokens of a row of a split before it; of a sample, about how many."""
