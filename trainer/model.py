@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from trainer import seeding
 from trainer.dropout import KeyedDropout
 from trainer.errors import InputError
 from trainer.inputs import PADDING_NUMBER, SEQUENCES, TEXT, TOKENS, VECTORS, Inputs
@@ -35,6 +36,7 @@ def outputs_of(task: str, manifest: Manifest) -> int:
     return manifest.vocabulary_size if task == "language_model" else max(1, len(manifest.label_names))
 
 
+@seeding.one_name()
 def build(
     model: ModelSpec,
     *,
@@ -54,15 +56,15 @@ def build(
             a row is that row's own; or a language model sees the tokens that it is to predict.
     """
     before = keras.config.dtype_policy()
-    keras.utils.set_random_seed(seed)
     keras.config.set_dtype_policy(dtype)
     try:
-        if model.factory is None:
+        factory = model.factory
+        if factory is None:
+            seeding.set_seed(seed)
             return _lstm(model, vocabulary_size, outputs, task, inputs)
         size = {"vocabulary_size": vocabulary_size} if inputs.kind == TOKENS else {"features_width": inputs.width}
-        own = _call_factory(model.factory, size | {"outputs": outputs})
-        own = _checked(own, model.factory, outputs, task, inputs)
-        key = (task, model.factory, vocabulary_size, outputs, inputs)
+        key = (task, factory, vocabulary_size, outputs, inputs)
+        own = seeding.seeded(lambda: _own(factory, size, outputs, task, inputs), seed, of=key)
         if key not in _independent:
             _refuse_dependent(own, inputs)
             if task == "language_model":
@@ -246,6 +248,10 @@ def _refuse_inexact(model: keras.Model) -> None:
 def _draws(layer: Any) -> bool:
     rates = [getattr(layer, name, None) for name in ("rate", "dropout", "recurrent_dropout", "stddev")]
     return any(rates) or all(rate is None for rate in rates)
+
+
+def _own(factory: str, size: dict[str, int], outputs: int, task: str, inputs: Inputs) -> keras.Model:
+    return _checked(_call_factory(factory, size | {"outputs": outputs}), factory, outputs, task, inputs)
 
 
 def _call_factory(factory: str, sizes: dict[str, int]) -> Any:

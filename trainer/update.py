@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from trainer import adam, loss, model, noise
+from trainer import adam, loss, model, noise, seeding
 from trainer.beta2 import Beta2
 from trainer.collective import Collective
 from trainer.dropout import row_keys
@@ -90,6 +90,13 @@ class Learner:
     def __init__(self, shape: Shape, collective: Collective) -> None:
         self.shape = shape
         self.collective = collective
+        with seeding.one_name():
+            self._make_variables()
+        self._optimizer_start = [variable.numpy() for variable in self.optimizer.variables]
+        self._trace()
+
+    def _make_variables(self) -> None:
+        shape = self.shape
         self.model = model.training_twin(self._plain(seed=0))
         self.variables = [variable.value for variable in self.model.trainable_variables]
         self.optimizer = OPTIMIZERS[shape.optimizer]()
@@ -97,14 +104,12 @@ class Learner:
         if self._beta2:
             self.optimizer.beta_2 = self._beta2
         self.optimizer.build(self.model.trainable_variables)
-        self._optimizer_start = [variable.numpy() for variable in self.optimizer.variables]
         self._seed = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._clip_norm = tf.Variable(np.inf, dtype=shape.weights_dtype, trainable=False)
         self._sums = [tf.Variable(tf.zeros_like(variable), trainable=False) for variable in self.variables]
         self._scale = LossScale(shape.dtype)
         self._loss_sum = tf.Variable(0, dtype=tf.float64, trainable=False)
         self._targets = tf.Variable(0, dtype=tf.float64, trainable=False)
-        self._trace()
 
     def start(self, trial: TrialSpec) -> None:
         """Become the learner of `trial` before its first update."""

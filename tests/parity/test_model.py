@@ -51,6 +51,56 @@ def test_a_factorys_model_starts_from_the_seed_too() -> None:
     assert not same(built(spec, 1).get_weights(), built(spec, 2).get_weights())
 
 
+def drawn(weights: Callable[[], Any]) -> Any:
+    """A factory whose embedding begins with what `weights` draws."""
+
+    def build(vocabulary_size: int, outputs: int) -> keras.Model:
+        own = good(vocabulary_size, outputs)
+        own.layers[1].set_weights([weights()])
+        return own
+
+    return build
+
+
+drawn_by_numpy = drawn(lambda: np.random.normal(size=(30, 4)))
+drawn_by_tensorflow = drawn(lambda: tf.random.normal((30, 4)))
+drawn_with_a_seed_of_its_own = drawn(lambda: tf.random.normal((30, 4), seed=5))
+drawn_by_keras = drawn(lambda: keras.random.normal((30, 4)))
+
+
+@pytest.mark.parametrize("by", ["numpy", "tensorflow", "keras"])
+def test_whatever_a_factory_draws_from_begins_at_the_seed(by: str) -> None:
+    spec = ModelSpec(factory=f"{HERE}:drawn_by_{by}")
+    found = [built(spec, seed).get_weights() for seed in (1, 1, 2, 1)]
+    assert same(found[0], found[1])
+    assert same(found[0], found[3])
+    assert not np.array_equal(found[0][0], found[2][0])
+    keras.utils.set_random_seed(1)
+    expected = globals()[f"drawn_by_{by}"](30, 3).get_weights()
+    assert same(found[0], expected)
+
+
+def test_a_factorys_operation_with_a_seed_of_its_own_begins_anew_too() -> None:
+    spec = ModelSpec(factory=f"{HERE}:drawn_with_a_seed_of_its_own")
+    found = [built(spec, 1).get_weights() for _ in range(3)]
+    assert same(found[0], found[1])
+    assert same(found[0], found[2])
+
+
+@pytest.mark.parametrize("spec", [*VARIANTS, ModelSpec(factory=f"{HERE}:good")], ids=str)
+def test_building_leaves_tensorflows_functions_instantiated(spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    built(spec)
+    monkeypatch.setattr(tf.random, "set_seed", lambda _: pytest.fail("empties the cache of kernels"))
+    assert same(built(spec, 1).get_weights(), built(spec, 1).get_weights())
+
+
+@pytest.mark.parametrize("spec", [*VARIANTS, ModelSpec(factory=f"{HERE}:good")], ids=str)
+def test_variables_have_one_name_for_tensorflow_and_their_own_for_keras(spec: ModelSpec) -> None:
+    own = built(spec)
+    assert {variable.value.name for variable in own.weights} == {"weight:0"}
+    assert len({variable.path for variable in own.weights}) == len(own.weights)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_dtype_is_the_models_and_nobody_elses(dtype: str) -> None:
     assert {array.dtype.name for array in built(VARIANTS[0], dtype=dtype).get_weights()} == {dtype}

@@ -1,0 +1,89 @@
+"""A worker that trains trial after trial needs no more memory for it."""
+
+import ctypes
+import gc
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+keras = pytest.importorskip("keras")
+
+from tests.parity import bodies  # noqa: E402
+from trainer.checkpoint import Checkpoints  # noqa: E402
+from trainer.collective import World  # noqa: E402
+from trainer.loop import train  # noqa: E402
+from trainer.store import Folder  # noqa: E402
+from trainer.trial import Duration, ModelSpec, TrialSpec  # noqa: E402
+
+pytestmark = [pytest.mark.tf, pytest.mark.slow]
+# By the first of them every number of rows is compiled, and every cache that is bounded is full.
+WARM_UP, TRIALS = 12, 100
+KIB_A_TRIAL = 50
+MICRO_BATCH = 4
+LSTM = ModelSpec(embedding_units=4, lstm_units=3, dropout=0.5)
+OWN = ModelSpec(factory="tests.parity.test_growth:own")
+
+
+def own(vocabulary_size: int, outputs: int) -> keras.Model:
+    """A model whose layers Keras names, each time otherwise."""
+    tokens = keras.Input((None,), dtype="int32")
+    x = keras.layers.Embedding(vocabulary_size, 6, mask_zero=True)(tokens)
+    x = keras.layers.Dropout(0.3)(keras.layers.GlobalAveragePooling1D()(x))
+    return keras.Model(tokens, keras.layers.Dense(outputs, activation="softmax")(x))
+
+
+class Allocated(ctypes.Structure):
+    """What glibc's `mallinfo2` answers."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "k")
+    ]
+
+
+def held_bytes() -> int:
+    """What this process has asked of malloc and not given back: what it has free does not hide that it grows."""
+    gc.collect()
+    mallinfo = ctypes.CDLL("libc.so.6").mallinfo2
+    mallinfo.restype = Allocated
+    now = mallinfo()
+    return int(now.uordblks + now.hblkhd)
+
+
+def kib_each(do: Callable[[int], None], *, times: int, warm_up: int) -> float:
+    """By how much what is held grows each time, once `do` was called `warm_up` times."""
+    for number in range(warm_up):
+        do(number)
+    before = held_bytes()
+    for number in range(warm_up, warm_up + times):
+        do(number)
+    return (held_bytes() - before) / 1024 / times
+
+
+@pytest.mark.parametrize("model", [LSTM, OWN], ids=["built-in", "factory"])
+def test_trial_after_trial_holds_no_more_memory(
+    tiny_trial: Callable[..., TrialSpec], prepared: Path, tmp_path: Path, model: ModelSpec
+) -> None:
+    trial = tiny_trial(
+        model=model, budget=Duration(unit="updates", amount=4), evaluate_every=Duration(unit="updates", amount=2)
+    )
+    data, learner = bodies.open_data(str(prepared)), bodies.open_learner(World(), trial)
+    batches = itertools.cycle((3, 4, 7, 8))
+
+    def train_one(number: int) -> None:
+        train(
+            replace(trial, seed=number, learning_rate=0.001 * (1 + number), global_batch=next(batches)),
+            learner=learner,
+            data=data,
+            micro_batch=MICRO_BATCH,
+            checkpoints=Checkpoints(Folder(str(tmp_path / str(number)))),
+            checkpoint_every_seconds=0.0 if number % 10 == 0 else 1e9,
+            publish=lambda _: None,
+            heartbeat=lambda _: None,
+            evaluation_rows=MICRO_BATCH,
+        )
+
+    assert kib_each(train_one, times=TRIALS, warm_up=WARM_UP) <= KIB_A_TRIAL
