@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cluster.report.table import Column
     from cluster.summary.store import Summary
 
+ATTEMPTS_NAMED = 5
 FORMATS = ("table", "json", "csv", "parquet")
 
 
@@ -127,6 +128,7 @@ def show_points(
     if study is None:
         columns = [table.STUDIES[0], *columns]
     else:
+        _say_attempts_without_row(summary, study)
         counts = query.states(newest)
         earlier = query.states(trials)["trials"] - counts["trials"]
         lines = [table.progress_line(counts, asked, earlier=earlier)]
@@ -140,6 +142,18 @@ def show_points(
     _put(points, "points", columns, lines, form, output, shape=shape)
 
 
+def _say_attempts_without_row(summary: "Summary", study: str) -> None:
+    """Say which attempts began and left no row: nothing in a summary tells those that run from those that were lost."""
+    names = [f"{row['trial_id']}-{row['attempt']}" for row in summary.lost_attempts(study)]
+    if names:
+        shown = ", ".join(names[:ATTEMPTS_NAMED]) + (" and others" if len(names) > ATTEMPTS_NAMED else "")
+        click.echo(
+            f"note: {len(names)} attempts of {study} began and have no row ({shown}): they run now, or were killed, or "
+            "their rows are lost, as when compacted summaries of two machines are copied over each other",
+            err=True,
+        )
+
+
 def show_verdict(summary: "Summary", study: str, form: str = "table", output: str | None = None) -> None:
     """Print or write the verdict on a study: its cells, its sentences, and what cannot be said."""
     from cluster.analysis.verdict import judge
@@ -148,6 +162,7 @@ def show_verdict(summary: "Summary", study: str, form: str = "table", output: st
     from cluster.summary import query
 
     query.asked(summary, study)
+    _say_attempts_without_row(summary, study)
     verdict = judge(query.specs(summary, study), query.trials(summary, study), query.evaluations(summary, study))
     said = words.sentences(verdict)
     as_json = verdict_table.to_json(verdict, said)

@@ -12,9 +12,11 @@ from cluster.cli.watching import Ends, watch
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from cluster.lanes.schedule import Event
     from cluster.preflight import Study
     from cluster.prices import Spending
     from cluster.study.spec import StudySpec
+    from cluster.summary.kept import Heard
     from cluster.summary.store import Summary
     from trainer.trial import TrialSpec
 
@@ -53,6 +55,7 @@ def run_and_watch(
     from cluster.run import opened_summary
     from cluster.study import identity
     from cluster.summary.answers import answers
+    from cluster.summary.kept import Heard
 
     if address is None:
         _refuse_dollars_here(spending)
@@ -67,12 +70,14 @@ def run_and_watch(
         finished = [planned.trial for planned in plan.trials if planned.trial.trial_id in losses]
         wanted = study.asked(plan)
         click.echo(headline(study, len(finished), wanted), err=True)
+        heard = Heard(losses)
         if plan.open or len(finished) < len(plan.trials):
             with machines.joined_ray(address) if address else machines.local_ray(study.placed) as session:
                 before(study)
                 ends = Ends(session, opened.hold, spending, began_at)
-                status = _train(study, losses, finished, wanted, summary, ends)
+                status = _train(study, losses, finished, wanted, summary, heard, ends)
         if status in (0, EXIT_FAILED_TRIALS):
+            _refuse_lost_rows(heard, summary, spec.study)
             _compact(summary, spec.study)
     if spec.protocol is None:
         show_points(summary, spec.study)
@@ -80,6 +85,18 @@ def run_and_watch(
         _say_what_was_saved(study, summary)
         show_verdict(summary, spec.study)
     return status
+
+
+def _refuse_lost_rows(heard: "Heard", summary: "Summary", study: str) -> None:
+    """End with what is missing of that which this run and those before it wrote."""
+    from cluster.summary import query
+    from trainer.errors import NotReadyError
+
+    if missing := heard.missing(query.trials(summary, study), query.evaluations(summary, study)):
+        raise NotReadyError(
+            f"the study came to its end, but in {summary.uri} {missing}: files were deleted or damaged meanwhile; put "
+            "them back, or run the same command again to train what has no row"
+        )
 
 
 def _compact(summary: "Summary", study: str) -> None:
@@ -122,6 +139,7 @@ def _train(
     finished: "list[TrialSpec]",
     wanted: int,
     summary: "Summary",
+    heard: "Heard",
     ends: Ends,
 ) -> int:
     from cluster.lanes.breaker import IDENTICAL_AT_MOST
@@ -144,7 +162,12 @@ def _train(
         finished_before=len(finished),
         lanes=study.placed.lanes,
     )
-    with Terminal(view) as terminal, training(study, losses, summary, terminal.hear) as schedule:
+
+    def watched(event: "Event") -> None:
+        heard.hear(event)
+        terminal.hear(event)
+
+    with Terminal(view) as terminal, training(study, losses, summary, watched) as schedule:
         in_time = watch(schedule, terminal, lambda: ends.check(view))
         ensure(ends.hold)
     if signals.count():

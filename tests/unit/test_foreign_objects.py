@@ -447,6 +447,27 @@ def test_compacted_summaries_of_two_machines_are_joined_and_it_is_said(
     assert problems == []
 
 
+def test_a_compacted_summary_that_was_copied_over_another_is_said_to_lack_rows(tmp_path: Path, tables: Tables) -> None:
+    studies, trials, _ = tables
+    rows = trials.to_pylist()
+    merged = Summary(str(tmp_path / "merged"))
+    for name, half in (("a", rows[::2]), ("b", rows[1::2])):
+        machine = Summary(str(tmp_path / name))
+        machine.write_study(studies.to_pylist()[0])
+        for row in half:
+            machine.attempt_started("simulated", row["trial_id"], 1, {})
+            machine.write_trial(row)
+        compact(machine, "simulated")
+        for one in machine.store.names():
+            merged.store.write(one, machine.store.read(one))
+    assert query.trials(merged).num_rows == len(rows[1::2])
+    for options in ([], ["--verdict"]):
+        arguments = ["simulated", *options, "--summary", merged.uri]
+        done = CliRunner().invoke(results_command, arguments, standalone_mode=False)
+        first = min(row["trial_id"] for row in rows[::2])
+        assert f"{len(rows[::2])} attempts of simulated began and have no row ({first}-1, " in done.stderr
+
+
 def test_a_person_reads_each_problem_once_on_stderr(summary: Summary) -> None:
     put(summary, f"{TRIALS}/bad\x1b[31m-1.parquet", b"no table")
     for number in range(20):

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
+from cluster import signals
 from cluster.cli.prepare import command
 from cluster.prepare import prepare
 from trainer.errors import InputError, NotReadyError
@@ -336,24 +337,20 @@ def test_source_that_changes_while_it_is_read(tmp_path: Path) -> None:
     refused(tmp_path, str(source), r"the sources changed while they were read \(100 rows, then", progress=grow)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_it_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     source = write(tmp_path, "a.csv", ROWS)
-    handler = signal.signal(number, signal.SIG_IGN)
+    signals.install()
 
-    def signalled(**_: object) -> str:
+    def signalled(_: object) -> object:
         assert list(tmp_path.glob(".out*.partial/train-*.parquet"))
         os.kill(os.getpid(), number)
-        return "not reached"
+        raise AssertionError("not reached")
 
-    monkeypatch.setattr("cluster.prepare.dataset.data_hash", signalled)
-    try:
-        result = CliRunner().invoke(command, [source, str(tmp_path / "out"), "--text", "body", "--label", "topic"])
-        assert result.exit_code == 128 + number
-        assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
-        assert signal.getsignal(number) == signal.SIG_IGN
-    finally:
-        signal.signal(number, handler)
+    monkeypatch.setattr("cluster.prepare.dataset.identified", signalled)
+    CliRunner().invoke(command, [source, str(tmp_path / "out"), "--text", "body", "--label", "topic"])
+    assert signals.count() == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
 
 
 @pytest.mark.parametrize("address", ["ray://head:10001", "head", "local:x", ":6379"])
