@@ -7,6 +7,7 @@ test and margin, "undecided" what would decide it. Never "optimal" without sayin
 from collections.abc import Iterable, Iterator, Sequence
 
 from cluster.analysis import learnt
+from cluster.analysis.caveats import ENOUGH_SEEDS
 from cluster.analysis.cells import missing_text
 from cluster.analysis.counted import counted
 from cluster.analysis.quality import Quality
@@ -108,18 +109,23 @@ def _quality(arm: Arm, group: GroupVerdict, cells: dict[int, CellVerdict], margi
         pairs = min(one.pairs for one in same)
         yield (
             f"Best validation loss at B = {_list(one.global_batch for one in same)} is equivalent to that of "
-            f"B = {reference} within {margin:g} (TOST, n = {pairs})"
+            f"B = {reference} within {margin:g} (TOST, n = {_pairs(pairs)})"
             f"{_of_planned(cells, *(one.global_batch for one in same), reference or 0)}."
         )
     for one in arm.qualities:
         if one.outcome in ("worse", "better"):
             yield (
                 f"B = {one.global_batch} is {one.outcome} than B = {reference} by {abs(one.difference):.3g} "
-                f"(95 % CI {one.low95:+.3g}..{one.high95:+.3g}, Holm p = {one.p_value:.2g}, n = {one.pairs}), with "
-                f"{cells[one.global_batch].updates:,.0f} updates against {cells[reference or 0].updates:,.0f}"
+                f"(95 % CI {one.low95:+.3g}..{one.high95:+.3g}, Holm p = {one.p_value:.2g}, n = {_pairs(one.pairs)}), "
+                f"with {cells[one.global_batch].updates:,.0f} updates against {cells[reference or 0].updates:,.0f}"
                 f"{_of_planned(cells, one.global_batch, reference or 0)}."
             )
     yield from (_undecided(one, cells, group, margin) for one in arm.qualities if one.outcome == "undecided")
+
+
+def _pairs(pairs: int) -> str:
+    """The pairs of seeds behind a conclusion, which below ENOUGH_SEEDS is a preliminary one."""
+    return f"{pairs}, preliminary" if pairs < ENOUGH_SEEDS else f"{pairs}"
 
 
 def _undecided(one: Quality, cells: dict[int, CellVerdict], group: GroupVerdict, margin: float | None) -> str:

@@ -57,6 +57,16 @@ def test_one_that_is_worse_is_called_worse_with_its_interval() -> None:
     assert quality.difference == pytest.approx(0.2, abs=0.04)
 
 
+@pytest.mark.parametrize(("seeds", "words"), [(3, "(TOST, n = 3, preliminary)"), (5, "(TOST, n = 5)")])
+def test_a_conclusion_from_fewer_than_five_seeds_is_preliminary(seeds: int, words: str) -> None:
+    axes = {**spec_of().axes.model_dump(), "global_batch": [16, 32, 512], "seeds": seeds}
+    verdict, _ = judged(study(spec_of(axes=axes), World(run_deviation=0.002, floors={512: 1.0})))
+    [equivalent] = [line for line in sentences(verdict) if "is equivalent to" in line]
+    assert words in equivalent
+    [worse] = [line for line in sentences(verdict) if "is worse than" in line]
+    assert worse.count("preliminary") == (seeds < 5)
+
+
 def test_what_noise_hides_is_undecided_with_the_seeds_that_would_decide() -> None:
     verdict, group = judged(study(spec_of(), World(run_deviation=0.08)))
     undecided = {batch for batch, outcome in outcomes(group).items() if outcome == "undecided"}
