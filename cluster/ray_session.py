@@ -7,7 +7,6 @@ and prints on a person's terminal. None of that happens inside `local` and `join
 import contextlib
 import logging
 import os
-import shutil
 import signal
 import socket
 import tempfile
@@ -17,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
-from cluster import signals
+from cluster import scratch, signals
 from cluster.masked import masked
 from trainer.errors import NotReadyError
 
@@ -41,7 +40,6 @@ SECONDS_BETWEEN_LOOKS = 5.0
 SECONDS_TO_CONNECT = 2.0
 # A socket's path has 107 characters at most, and Ray adds some 66 to its folder's.
 LONGEST_FOLDER = 40
-TRIES_TO_REMOVE = 20
 SECONDS_BETWEEN_HANDLERS = 0.02
 NEEDED = ("gcs_server", "raylet")
 
@@ -54,7 +52,9 @@ class Session:
         from ray._private import worker
 
         self._node: Any = worker._global_node
-        self._head, _, self._port = ray.get_runtime_context().gcs_address.rpartition(":")
+        context = ray.get_runtime_context()
+        self._node_id = context.get_node_id()
+        self._head, _, self._port = context.gcs_address.rpartition(":")
         self._looked_at = self._answered_at = time.monotonic()
 
     def lost(self) -> str | None:
@@ -83,7 +83,7 @@ class Session:
         from ray._private.state import state
 
         table: list[dict[str, Any]] = state.node_table()
-        return any(node["NodeID"] == self._node.unique_id and node["Alive"] for node in table)
+        return any(node["NodeID"] == self._node_id and node["Alive"] for node in table)
 
 
 def set_environment() -> None:
@@ -217,18 +217,7 @@ def _folder() -> Iterator[str]:
     prefix = "batchscope-ray-"
     if len(f"{root}/{prefix}12345678") > LONGEST_FOLDER:
         root = "/tmp"
-    folder = tempfile.mkdtemp(prefix=prefix, dir=root)
-
-    def end() -> None:
-        # A process that is just being started, or is not dead yet, may write while its folder goes.
-        for _ in range(TRIES_TO_REMOVE):
-            _kill_all(folder)
-            shutil.rmtree(folder, ignore_errors=True)
-            if not os.path.exists(folder):
-                return
-            time.sleep(0.1)
-
-    with signals.last_thing(end):
+    with scratch.folder(prefix, root, end=_kill_all) as folder:
         yield folder
 
 

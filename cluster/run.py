@@ -2,14 +2,13 @@
 
 import contextlib
 import importlib.metadata
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from cluster import signals
+from cluster import scratch
 from cluster.analysis.declared import begun
 from cluster.preflight import Study, sizes_of
 from cluster.study import identity, memory, placement
@@ -129,9 +128,7 @@ def training(
     from cluster.lanes.settings import LaneSettings
 
     spec, placed = study.spec, study.placed
-    # After an error lanes may still write there: what went wrong is not to be hidden by a folder that is not empty.
-    storage = tempfile.mkdtemp(prefix="batchscope-")
-    with signals.last_thing(lambda: shutil.rmtree(storage, ignore_errors=True)):
+    with scratch.folder("batchscope-tune-", tempfile.gettempdir()) as storage:
         spec_hash = identity.spec_hash(spec)
         settings = LaneSettings(
             study=spec.study,

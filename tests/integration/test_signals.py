@@ -54,7 +54,7 @@ class Run:
                 stdout=stderr,
                 stderr=stderr,
                 env=environment,
-                preexec_fn=heeding_ctrl_c,
+                preexec_fn=_heeding_all,
             )
 
     def until(self, phase: Phase) -> None:
@@ -86,6 +86,12 @@ class Run:
         return status, self.stderr.read_text()
 
 
+def _heeding_all() -> None:
+    heeding_ctrl_c()
+    # A test run under `nohup` ignores it, and so would its children.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 def said(text: str) -> Phase:
     return lambda run: text in run.stderr.read_text()
 
@@ -95,7 +101,7 @@ def ray_begins(run: Run) -> bool:
 
 
 def ray_is_there(run: Run) -> bool:
-    return any(path for path in run.temporary.iterdir() if not path.name.startswith("batchscope-ray-"))
+    return any(path for path in run.temporary.iterdir() if path.name.startswith("batchscope-tune-"))
 
 
 def trained(run: Run) -> bool:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from cluster import signals
+
 # A command in small: something that starts and ends whole, a watch between the two. A child for each point at which a
 # signal can come, which is each line of the command, of `cluster.cli` and of `cluster.signals`.
 COMMAND = """
@@ -110,6 +112,7 @@ def test_a_signal_at_any_line_ends_the_command_with_its_exit_code(
         text=True,
         check=True,
         timeout=60,
+        preexec_fn=heeding_all,
     )
     found = json.loads(done.stdout)
     *points, (beyond, _) = found
@@ -133,9 +136,16 @@ CHILD = """
 """
 
 
+def heeding_all() -> None:
+    """A test run under `nohup` or in the background ignores signals, and so would its children."""
+    for number in signals.EXIT_CODES:
+        signal.signal(number, signal.SIG_DFL)
+
+
 def started(body: str, **options: object) -> "subprocess.Popen[str]":
     """A process with the handlers installed that has said that it is ready."""
     code = textwrap.dedent(CHILD).format(body=body)
+    options = {"preexec_fn": heeding_all, **options}
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, **options)  # type: ignore[call-overload]
     assert process.stdout.readline() == "ready\n"
     return process  # type: ignore[no-any-return]
@@ -180,6 +190,7 @@ def test_a_closed_terminal_is_told_nothing_more() -> None:
         stdout=terminal,
         stderr=terminal,
         start_new_session=True,
+        preexec_fn=heeding_all,
     )
     os.close(terminal)
     assert os.read(keeper, 100).startswith(b"ready")
@@ -189,10 +200,24 @@ def test_a_closed_terminal_is_told_nothing_more() -> None:
     assert result.read_text() == "143"
 
 
-def test_probe_and_prepare_heed_signals_by_the_same_handlers() -> None:
-    root = Path(__file__).parents[2] / "cluster"
-    own = [path.name for path in (root / "cli").glob("*.py") if "signal.signal(" in path.read_text()]
-    assert own == []
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 143)], ids=str)
+def test_prepare_takes_away_what_it_began(tmp_path: Path, number: signal.Signals, status: int) -> None:
+    rows = [json.dumps({"t": f"some words and the number {index}", "l": "ab"[index % 2]}) for index in range(60_000)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(rows))
+    command = [sys.executable, "-m", "cluster.cli", "prepare", "rows.jsonl", "out", "--text", "t", "--label", "l"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=heeding_all
+    )
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob(".out.*.partial")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert out.strip() == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
 
 
 def test_a_signal_during_an_import_waits_for_its_end(tmp_path: Path) -> None:

@@ -1,0 +1,47 @@
+"""Temporary folders: gone with their block, kept while their process lives, and swept after it was killed."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cluster import scratch
+
+HOLDING = """
+import sys, time
+from cluster import scratch
+with scratch.folder("mine-", sys.argv[1]) as path:
+    print(path, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_folder_goes_with_its_block_whatever_happens(tmp_path: Path) -> None:
+    ended: list[str] = []
+    with scratch.folder("mine-", str(tmp_path), end=ended.append) as path:
+        Path(path, "file").write_text("x")
+    with pytest.raises(ValueError), scratch.folder("mine-", str(tmp_path), end=ended.append):
+        raise ValueError
+    assert list(tmp_path.iterdir()) == []
+    assert ended[0] == path
+    assert len(ended) == 2
+
+
+def test_a_killed_process_leaves_its_folder_to_the_next_and_a_living_one_keeps_it(tmp_path: Path) -> None:
+    (tmp_path / "mine-of-somebody").mkdir()
+    (tmp_path / "other-folder").mkdir()
+    command = [sys.executable, "-c", HOLDING, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        theirs = process.stdout.readline().strip()
+        with scratch.folder("mine-", str(tmp_path)):
+            assert os.path.isdir(theirs)
+        process.send_signal(signal.SIGKILL)
+    assert os.path.isdir(theirs)
+    with scratch.folder("mine-", str(tmp_path)) as ours:
+        assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+            ["mine-of-somebody", "other-folder", os.path.basename(ours)]
+        )
