@@ -17,7 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from cluster.analysis.declared import Begun, begun
+from cluster.analysis.declared import begun
 from cluster.exports.factory import file_of
 from cluster.quiet import import_tensorflow
 from cluster.report import table
@@ -110,10 +110,10 @@ def find(summary: Summary, study: str, prefix: str, *, data: str | None = None) 
         NotReadyError: a store cannot be read.
     """
     query.asked(summary, study)
-    specs = query.specs(summary, study).to_pylist()[::-1]
-    folder, manifest = _data_set(specs, data)
+    specs = query.specs(summary, study)
+    folder, manifest = _data_set(specs.to_pylist()[::-1], data)
     ended = query.trials(summary, study)
-    trials = _trials(specs, manifest, ended, begun(query.studies(summary, study), ended))
+    trials = _trials(specs, manifest, ended)
     # An attempt that is an answer counts, even if another that was begun by mistake has ended since.
     rows = {row["trial_id"]: row for some in (query.latest, query.finished) for row in some(ended).to_pylist()}
     trial_id = _only(prefix, sorted({*trials, *rows}), f"`batchscope export {study} --summary {summary.uri}`", study)
@@ -184,18 +184,17 @@ def _data_set(specs: Sequence[Mapping[str, Any]], data: str | None) -> tuple[str
     )
 
 
-def _trials(
-    specs: Sequence[Mapping[str, Any]], manifest: Manifest, ended: pa.Table, confirming: Begun | None
-) -> dict[str, TrialSpec]:
+def _trials(specs: pa.Table, manifest: Manifest, ended: pa.Table) -> dict[str, TrialSpec]:
     """The trials that all specs wanted that ran under the study's name, by `trial_id`.
 
-    Confirmations stop at their spec's target, or at the one that those before them, `confirming`, began with.
+    Confirmations stop at their spec's target, or at the one that those before them began with.
     """
     found, known = dict[str, TrialSpec](), losses(ended)
-    for row in specs:
+    for row in reversed(specs.to_pylist()):
         spec = parse(row["spec_json"], where=f"the stored spec {row['spec_hash']} of study {row['study']}")
         grid = axes.trials(spec, data_hash=manifest.data_hash, train_rows=manifest.splits["train"].rows)
-        screened_on = experiments.screened_on(experiments.of_spec(ended, row))
+        own = experiments.of_spec(ended, row)
+        screened_on, confirming = experiments.screened_on(own), begun(specs, own)
         targets = [spec.target_after, *([confirming.or_same(spec.target_after)] if confirming else [])]
         plans = (
             protocol.may_have_wanted(grid, spec.protocol, known, screened_on=screened_on, target_after=target_after)

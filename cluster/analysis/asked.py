@@ -6,17 +6,16 @@ before that confirmation.
 """
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import count
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster.study.forms import FULL
-from cluster.study.protocol import CONFIRM
+from cluster.study.protocol import CONFIRM, confirming_seeds
 
 # An optimizer, a dtype and a global batch.
 Place = tuple[str, str, int]
@@ -79,11 +78,11 @@ class Specs:
         For one that is `taken`, by the screen of a study that has grown since, the next that is free confirms.
         """
         known = [self.in_force, *self.later]
-        return _distinct(seed for spec in known if spec for seed in _confirming(spec.seeds(place), taken))
+        return _distinct(seed for spec in known if spec for seed in confirming_seeds(spec.seeds(place), taken).values())
 
     def late_seeds_at(self, place: Place, taken: Collection[int] = ()) -> tuple[int, ...]:
         """The seeds there that were planned after the confirmations began; none where all of the place came late."""
-        first = _confirming(self.confirmed.seeds(place), taken) if self.confirmed else []
+        first = confirming_seeds(self.confirmed.seeds(place), taken).values() if self.confirmed else ()
         return tuple(seed for seed in self.seeds(place, taken) if seed not in first) if first else ()
 
     @property
@@ -119,11 +118,6 @@ def _first_confirmation(trials: pa.Table) -> Mapping[str, Any] | None:
     order = pc.sort_indices(confirming, sort_keys=[("started_at", "ascending")])
     row: Mapping[str, Any] = confirming.select(["started_at", "spec_hash"]).take(order[:1]).to_pylist()[0]
     return row
-
-
-def _confirming(seeds: Sequence[int], taken: Collection[int]) -> list[int]:
-    free = (seed for seed in count(max(seeds, default=0) + 1) if seed not in taken)
-    return [next(free) if seed in taken else seed for seed in seeds]
 
 
 def _distinct(seeds: Iterable[int]) -> tuple[int, ...]:

@@ -224,7 +224,7 @@ def headline(study: "Study", finished: int, wanted: int) -> str:
 def _confirming(study: "Study") -> dict[int, int]:
     from cluster.study.protocol import confirming_seeds
 
-    return confirming_seeds(study.trials, study.screened_on)
+    return confirming_seeds(study.spec.axes.seeds, study.screened_on)
 
 
 def _workers(study: "Study") -> str:

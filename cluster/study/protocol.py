@@ -72,7 +72,7 @@ def wanted(
             break
         screened += _one_more_rate(screened, losses)
     stop_at_loss = target_after(best_losses(screened, losses)) if protocol.stop_at_target else None
-    fresh = confirming_seeds(grid, {*on, *screened_on})
+    fresh = confirming_seeds(_seeds(grid), {*on, *screened_on})
     return Plan(screen + _confirm(grid, fresh, best_rates(screened, losses), stop_at_loss), open=False)
 
 
@@ -97,7 +97,7 @@ def expected(grid: Sequence[TrialSpec], protocol: Protocol | None) -> tuple[Tria
     if protocol is None:
         return tuple(grid)
     any_rates = {cell_of(trial): trial.learning_rate for trial in grid}
-    seeds = confirming_seeds(grid, SCREEN_SEEDS)
+    seeds = confirming_seeds(_seeds(grid), SCREEN_SEEDS)
     confirmed = (planned.trial for planned in _confirm(grid, seeds, any_rates, None))
     return (*_screen(grid, _screen_seeds(protocol, ())), *confirmed)
 
@@ -119,11 +119,15 @@ def cell_of(trial: TrialSpec) -> Cell:
     return trial.global_batch, trial.optimizer, trial.dtype
 
 
-def confirming_seeds(grid: Sequence[TrialSpec], taken: Collection[int]) -> dict[int, int]:
+def confirming_seeds(seeds: Iterable[int], taken: Collection[int]) -> dict[int, int]:
     """The seed that confirms for each seed of the axis: itself, or for one that is `taken` the next that is free."""
-    seeds = dict.fromkeys(trial.seed for trial in grid)
-    free = (seed for seed in count(max(seeds) + 1) if seed not in taken)
+    seeds = dict.fromkeys(seeds)
+    free = (seed for seed in count(max(seeds, default=0) + 1) if seed not in taken)
     return {seed: next(free) if seed in taken else seed for seed in seeds}
+
+
+def _seeds(grid: Sequence[TrialSpec]) -> list[int]:
+    return [trial.seed for trial in grid]
 
 
 def _screen_seeds(protocol: Protocol, screened_on: Collection[int]) -> range:
