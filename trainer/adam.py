@@ -24,7 +24,10 @@ def can_apply(optimizer: Any, dtype: str) -> bool:
 
 
 def apply(optimizer: Any, gradients: list[Any], variables: list[Any], scale: Any) -> None:
-    """What `optimizer.apply` does of the gradients times `scale`, for a built optimizer; all of one dtype."""
+    """What `optimizer.apply` does of the gradients times `scale`, for a built optimizer; all of one dtype.
+
+    Weight constraints are Keras' own operations after it: few models have any.
+    """
     dtype = variables[0].dtype
     rate = ops.cast(optimizer.learning_rate, dtype)
     update = ops.cast(optimizer.iterations + 1, dtype)
@@ -46,6 +49,9 @@ def apply(optimizer: Any, gradients: list[Any], variables: list[Any], scale: Any
         for variable, place in zip(variables, places, strict=True)
     ]
     _change(state, gradients, numbers)
+    for variable in variables:
+        if variable.constraint is not None:
+            variable.assign(variable.constraint(variable))
     optimizer.iterations.assign_add(1)
 
 

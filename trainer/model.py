@@ -6,17 +6,16 @@ as `trainer.inputs` says, to class probabilities [rows, classes], one number [ro
 right-padded LSTM, and logits instead of a final softmax.
 """
 
-import importlib
-from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
-from trainer import seeding
+from trainer import seeding, weights
 from trainer.dropout import KeyedDropout
 from trainer.errors import InputError
+from trainer.factory import call
 from trainer.inputs import PADDING_NUMBER, SEQUENCES, TEXT, TOKENS, VECTORS, Inputs
 from trainer.lstm import RightPaddedLSTM, can_replace
 from trainer.manifest import Manifest
@@ -53,7 +52,8 @@ def build(
 
     Raises:
         InputError: the factory cannot be imported, or does not return a model of the right output, whose output for
-            a row is that row's own; or a language model sees the tokens that it is to predict.
+            a row is that row's own, with weights that can be trained; or a language model sees the tokens that it is
+            to predict.
     """
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(dtype)
@@ -64,7 +64,12 @@ def build(
             return _lstm(model, vocabulary_size, outputs, task, inputs)
         size = {"vocabulary_size": vocabulary_size} if inputs.kind == TOKENS else {"features_width": inputs.width}
         key = (task, factory, vocabulary_size, outputs, inputs)
-        own = seeding.seeded(lambda: _own(factory, size, outputs, task, inputs), seed, of=key)
+
+        def made() -> keras.Model:
+            return _checked(call(factory, size | {"outputs": outputs}), factory, outputs, task, inputs)
+
+        own = seeding.seeded(made, seed, of=key)
+        weights.refuse_untrainable(own)
         if key not in _independent:
             _refuse_dependent(own, inputs)
             if task == "language_model":
@@ -100,6 +105,7 @@ def training_twin(plain: keras.Model) -> keras.Model:
     twin = keras.models.clone_model(plain, clone_function=swap)
     _refuse_inexact(twin)
     twin.set_weights(plain.get_weights())
+    weights.carry_over(plain, twin)
     return twin
 
 
@@ -248,40 +254,6 @@ def _refuse_inexact(model: keras.Model) -> None:
 def _draws(layer: Any) -> bool:
     rates = [getattr(layer, name, None) for name in ("rate", "dropout", "recurrent_dropout", "stddev")]
     return any(rates) or all(rate is None for rate in rates)
-
-
-def _own(factory: str, size: dict[str, int], outputs: int, task: str, inputs: Inputs) -> keras.Model:
-    return _checked(_call_factory(factory, size | {"outputs": outputs}), factory, outputs, task, inputs)
-
-
-def _call_factory(factory: str, sizes: dict[str, int]) -> Any:
-    function = load_factory(factory)
-    try:
-        return function(**sizes)
-    except Exception as problem:
-        raise InputError(
-            f"model.factory {factory!r} failed ({type(problem).__name__}: {problem}): it is called as "
-            f"build({', '.join(f'{name}=...' for name in sizes)}) and returns a keras.Model"
-        ) from problem
-
-
-def load_factory(factory: str) -> Callable[..., Any]:
-    """The function that "module:function" names.
-
-    Raises:
-        InputError: it is not there.
-    """
-    module_name, _, name = factory.partition(":")
-    try:
-        function = getattr(importlib.import_module(module_name), name)
-    except Exception as problem:
-        raise InputError(
-            f"model.factory {factory!r} cannot be imported ({type(problem).__name__}: {problem}): write it as "
-            "module:function, and start batchscope where Python finds that module"
-        ) from problem
-    if not callable(function):
-        raise InputError(f"model.factory {factory!r} is a {type(function).__name__}: it must be a function")
-    return function  # type: ignore[no-any-return]
 
 
 def _checked(model: Any, factory: str, outputs: int, task: str, inputs: Inputs) -> keras.Model:

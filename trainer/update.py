@@ -8,6 +8,7 @@ are values, not shapes: one learner serves all trials that agree on the rest, wi
 
 import math
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
 import keras
@@ -19,6 +20,7 @@ from trainer import adam, loss, model, noise, seeding
 from trainer.beta2 import Beta2
 from trainer.collective import Collective
 from trainer.dropout import row_keys
+from trainer.errors import InputError
 from trainer.inputs import TEXT, Inputs
 from trainer.scaling import LossScale
 from trainer.trial import WITH_BETA2, ModelSpec, TrialSpec
@@ -222,6 +224,8 @@ class Learner:
         self._add_measured = tf.function(self._add_measured_rows, rows, autograph=False)
         self._evaluate = tf.function(self._evaluate_rows, [tokens, labels], autograph=False)
         self._update = tf.function(self._update_once, numbers, autograph=False)
+        # Before the update is traced, also by a worker whose share is empty: it must know which weights to leave alone.
+        self._add.get_concrete_function()
 
     def _add_rows(self, tokens: Any, labels: Any, positions: Any) -> Any:
         return self._added(tokens, labels, positions)[1]
@@ -237,6 +241,9 @@ class Learner:
             total = tf.reduce_sum(loss.per_row(self.shape.task, labels, logits))
             scaled = self._scale.scaled(total)
         gradients = self._scale.unscaled(tape.gradient(scaled, self.variables))
+        self._reached = [gradient is not None for gradient in gradients]
+        if not any(self._reached):
+            raise InputError("the loss depends on no trainable weight of the model, so there is nothing to train")
         return gradients, self._scale.use(gradients, lambda: self._take(gradients, total, labels))
 
     def _take(self, gradients: list[Any], total: Any, labels: Any) -> None:
@@ -290,7 +297,9 @@ class Learner:
     def _change(self, gradients: list[Any], norm: Any) -> None:
         scale = tf.minimum(tf.ones_like(norm), self._clip_norm / norm)
         scale = tf.where(tf.math.is_inf(self._clip_norm) | tf.equal(norm, 0), tf.ones_like(norm), scale)
-        variables = self.model.trainable_variables
+        # A weight on which the loss does not depend has no gradient: like Keras, neither decay nor constrain it.
+        variables = list(compress(self.model.trainable_variables, self._reached))
+        gradients = list(compress(gradients, self._reached))
         if adam.can_apply(self.optimizer, self.shape.dtype):
             adam.apply(self.optimizer, gradients, variables, scale)
         else:
