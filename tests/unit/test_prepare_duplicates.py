@@ -69,7 +69,11 @@ def wide(text: str) -> str:
     return "".join(chr(ord(letter) + 0xFEE0) if "!" <= letter <= "~" else letter for letter in text)
 
 
-@pytest.mark.parametrize("twin", [decomposed, spaced, wide, str.upper, lambda text: f"\t{text} "], ids=str)
+@pytest.mark.parametrize(
+    "twin",
+    [decomposed, spaced, wide, str.upper, lambda text: f"\t{text} "],
+    ids=["decomposed", "spaced", "wide", "upper", "padded"],
+)
 def test_no_text_and_its_twin_stand_in_two_splits(tmp_path: Path, twin: Any) -> None:
     manifest = prepared(tmp_path, [text for one in texts(200) for text in (one, twin(one))])
     assert repeated(splits_of(tmp_path)) == [0, 0, 0]
