@@ -18,10 +18,16 @@ import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, groupby
+from typing import TYPE_CHECKING
 
-from cluster.study.rules import SCREEN_SEEDS, Protocol
 from trainer.trial import TrialSpec
 
+if TYPE_CHECKING:
+    from cluster.study.rules import Protocol
+
+# The seeds on which learning rates are screened, as many as are needed: none that `axes.seeds` may come to, so that
+# more seeds are only more confirmations.
+SCREEN_SEEDS = range(1_000_000, 1_000_010)
 GRID, SCREEN, CONFIRM = PHASES = ("grid", "screen", "confirm")
 
 # A loss for a trial that ended without one: it diverged, ran out of memory, or was stopped early.
@@ -48,7 +54,7 @@ class Plan:
 
 def wanted(
     grid: Sequence[TrialSpec],
-    protocol: Protocol | None,
+    protocol: "Protocol | None",
     losses: Mapping[str, float],
     *,
     screened_on: Collection[int] = (),
@@ -78,7 +84,7 @@ def wanted(
 
 def may_have_wanted(
     grid: Sequence[TrialSpec],
-    protocol: Protocol | None,
+    protocol: "Protocol | None",
     losses: Mapping[str, float],
     *,
     screened_on: Collection[int],
@@ -92,7 +98,7 @@ def may_have_wanted(
         yield wanted(grid, protocol, losses, screened_on=seeds, target_after=target_after)
 
 
-def expected(grid: Sequence[TrialSpec], protocol: Protocol | None) -> tuple[TrialSpec, ...]:
+def expected(grid: Sequence[TrialSpec], protocol: "Protocol | None") -> tuple[TrialSpec, ...]:
     """Trials as many and as long as a study wants if no edge is reached; the rates to be confirmed are not known."""
     if protocol is None:
         return tuple(grid)
@@ -130,7 +136,7 @@ def _seeds(grid: Sequence[TrialSpec]) -> list[int]:
     return [trial.seed for trial in grid]
 
 
-def _screen_seeds(protocol: Protocol, screened_on: Collection[int]) -> range:
+def _screen_seeds(protocol: "Protocol", screened_on: Collection[int]) -> range:
     first = min(screened_on, default=SCREEN_SEEDS[0])
     return range(first, first + protocol.screen_seeds)
 

@@ -5,11 +5,8 @@ from typing import Annotated, Literal, Self, TypeVar
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, model_validator
 
 from cluster.study import forms
+from cluster.study.protocol import SCREEN_SEEDS
 from cluster.study.reading import Strict
-
-# The seeds on which learning rates are screened, as many as are needed: none that `axes.seeds` may come to, so that
-# more seeds are only more confirmations.
-SCREEN_SEEDS = range(1_000_000, 1_000_010)
 
 Rate = Annotated[float, Field(gt=0)]
 Value = TypeVar("Value")

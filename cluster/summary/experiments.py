@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cluster.study import axes, experiment, protocol, spec
+from cluster.study import experiment, protocol
 from cluster.study.experiment import COLUMNS
 from cluster.study.protocol import CONFIRM, NO_LOSS
 from cluster.summary.tables import COMPLETED, TRIALS
@@ -147,6 +147,9 @@ class _Asked:
 
     def _automatic(self) -> float:
         """The automatic target: what the driver made of the screen, made of it again."""
+        # Only of old rows: pydantic takes as long to import as a summary to read.
+        from cluster.study import axes, spec
+
         own = self._trials.filter(pc.field("study") == self._row["study"]).select(NEEDED).to_pylist()
         losses = {row["trial_id"]: NO_LOSS for row in own}
         for row in own:

@@ -1,5 +1,6 @@
 """The rows of one object of the summary, in the columns and types of its table."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,12 +32,10 @@ def part_of(name: str, study: str | None, content: bytes, table: str, columns: S
 
 def typed(decoded: Decoded, study: str | None, table: str, columns: Sequence[str]) -> pa.Table:
     """The rows of a file as `part_of` tells. Of one without a seal all columns are looked at, whatever is asked for."""
-    whole = SCHEMAS[table]
-    schema = pa.schema([field for field in whole if field.name in columns or not decoded.sealed])
-    there = decoded.file.schema_arrow
-    known = [name for name in schema.names if name in there.names]
-    for column in known:
-        _check(there, column, schema.field(column).type)
+    wanted = tuple(columns)
+    schema, known = _columns(
+        decoded.file.schema_arrow, table, wanted if decoded.sealed else tuple(SCHEMAS[table].names)
+    )
     rows = decoded.rows(known)
     if not decoded.sealed:
         _validate(rows)
@@ -52,7 +51,19 @@ def typed(decoded: Decoded, study: str | None, table: str, columns: Sequence[str
             for field in schema
         ]
         rows = pa.table(cast, schema=schema)
-    return rows if decoded.sealed else rows.select([field.name for field in whole if field.name in columns])
+    return rows if decoded.sealed else rows.select([name for name in schema.names if name in columns])
+
+
+# Thousands of files have one schema.
+@functools.lru_cache(maxsize=32)
+def _columns(there: pa.Schema, table: str, wanted: tuple[str, ...]) -> tuple[pa.Schema, list[str]]:
+    """The schema of these columns of a table, and the names of those that a file has."""
+    schema = pa.schema([field for field in SCHEMAS[table] if field.name in wanted])
+    names = set(there.names)
+    known = [name for name in schema.names if name in names]
+    for column in known:
+        _check(there, column, schema.field(column).type)
+    return schema, known
 
 
 def _check(there: pa.Schema, column: str, wanted: pa.DataType) -> None:

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.study import axes, protocol
-from cluster.study.protocol import CONFIRM, GRID, SCREEN, Plan
-from cluster.study.rules import SCREEN_SEEDS, Protocol
+from cluster.study.protocol import CONFIRM, GRID, SCREEN, SCREEN_SEEDS, Plan
+from cluster.study.rules import Protocol
 from cluster.study.spec import StudySpec, parse
 from trainer.errors import InputError
 from trainer.trial import TrialSpec
