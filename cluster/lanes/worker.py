@@ -92,18 +92,16 @@ def work(config: dict[str, WorkerSettings]) -> None:
     """Train the group's jobs until there are none; runs on every worker under Ray Train."""
     settings = config["settings"]
     context = ray.train.get_context()
-    rank, station, serial = context.get_world_rank(), this_station(), 0
+    rank, workers, station, serial = context.get_world_rank(), context.get_world_size(), this_station(), 0
     tell = _teller(settings, rank)
     trainer: _Trainer | None = None
     while (job := ray.get(settings.board.take.remote(settings.group, rank, serial, station))) is not None:
         serial = job.serial
         try:
-            trainer = trainer or _Trainer(
-                settings, data_hash=job.trial.data_hash, rank=rank, workers=context.get_world_size()
-            )
+            trainer = trainer or _Trainer(settings, data_hash=job.trial.data_hash, rank=rank, workers=workers)
             outcome = trainer.train(job, tell)
         except BaseException as problem:
-            if (failure := failure_of(problem, workers=context.get_world_size())) is not None:
+            if (failure := failure_of(problem, workers=workers)) is not None:
                 failure = replace(failure, smaller_helps=trainer is not None)
                 # Whichever rank it is: the others only hear that a peer went away.
                 ray.get(settings.board.tell.remote(settings.group, failure, last=True))
