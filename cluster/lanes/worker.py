@@ -14,6 +14,7 @@ import ray.train
 
 from cluster.lanes.board import Beat, Job
 from cluster.lanes.breaker import is_of_surroundings
+from cluster.lanes.learners import Learners
 from cluster.lanes.station import this_station
 from cluster.stores import store_of
 from trainer.cause import cause
@@ -26,10 +27,8 @@ if TYPE_CHECKING:
     from trainer.journey import Data
     from trainer.manifest import Manifest
     from trainer.proof import Proof
-    from trainer.update import Shape
+    from trainer.update import Learner, Shape
 
-# Axes of dtype or optimiser alternate between a few shapes; each learner kept is a model's memory.
-LEARNERS_KEPT = 4
 SECONDS_BETWEEN_BEATS = 0.5
 
 
@@ -198,7 +197,7 @@ class _Trainer:
         self.settings, self.rank = settings, rank
         self._collective = Collective(World(rank, workers))
         self._manifest, self._data = open_data(settings.data, data_hash)
-        self._learners: dict[Any, Any] = {}
+        self._learners = Learners(self._new_learner)
         self._proofs: dict[Any, Proof] = {}
         if settings.memory_bytes and not tf.config.list_physical_devices("GPU"):
             memory.limit_memory(settings.memory_bytes)
@@ -208,7 +207,7 @@ class _Trainer:
         from trainer.checkpoint import Checkpoints
         from trainer.loop import train
 
-        learner = self._learner(job)
+        learner = self._learners.of(shape_of(job.trial, self._manifest))
         with self._heart(job.serial) as heartbeat:
             self._prove(job, learner)
             return train(
@@ -233,7 +232,7 @@ class _Trainer:
         shape = shape_of(trial, self._manifest)
         return Machine(
             device="gpu" if tf.config.list_logical_devices("GPU") else "cpu",
-            kernel_path=kernel_paths(self._learners[shape].model),
+            kernel_path=kernel_paths(self._learners.of(shape).model),
             tensorflow_version=tf.__version__,
             peak_memory_bytes=memory.peak_bytes(),
             gradient_check=self._proofs[shape].largest,
@@ -259,16 +258,10 @@ class _Trainer:
         if not self._proofs[shape].passed:
             raise NotTheSameUpdateError(self._proofs[shape])
 
-    def _learner(self, job: Job) -> Any:
-        """The learner for the job's shape, traced before if a trial like it was trained here."""
+    def _new_learner(self, shape: "Shape") -> "Learner":
         from trainer.update import Learner
 
-        shape = shape_of(job.trial, self._manifest)
-        learner = self._learners.pop(shape, None) or Learner(shape, self._collective)
-        self._learners[shape] = learner
-        while len(self._learners) > LEARNERS_KEPT:
-            del self._learners[next(iter(self._learners))]
-        return learner
+        return Learner(shape, self._collective)
 
     @contextmanager
     def _heart(self, serial: int) -> Iterator[Callable[["Progress"], State | None]]:

@@ -6,14 +6,16 @@ import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 keras = pytest.importorskip("keras")
+import tensorflow as tf  # noqa: E402
 
 from tests.parity import bodies  # noqa: E402
 from trainer.checkpoint import Checkpoints  # noqa: E402
-from trainer.collective import World  # noqa: E402
+from trainer.collective import Collective, World  # noqa: E402
 from trainer.loop import train  # noqa: E402
 from trainer.store import Folder  # noqa: E402
 from trainer.trial import Duration, ModelSpec, TrialSpec  # noqa: E402
@@ -87,3 +89,23 @@ def test_trial_after_trial_holds_no_more_memory(
         )
 
     assert kib_each(train_one, times=TRIALS, warm_up=WARM_UP) <= KIB_A_TRIAL
+
+
+def test_a_sum_outside_a_trace_takes_no_new_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys: list[int] = []
+
+    def recorded(*, input: Any, instance_key: int, **_: Any) -> Any:
+        keys.append(instance_key)
+        return input
+
+    monkeypatch.setattr(tf.raw_ops, "CollectiveReduceV2", recorded)
+    collective = Collective(World())
+    collective.world = World(rank=0, workers=2)
+    traced = [tf.function(collective.sum, autograph=False) for _ in range(2)]
+    for _ in range(2):
+        collective.sum(tf.zeros(3, tf.float64))
+        collective.sum(tf.zeros(5))
+        for one in traced:
+            one(tf.zeros(5))
+    # Each trace has its own, and each shape outside one.
+    assert keys == [1, 2, 3, 4, 1, 2]
