@@ -11,9 +11,10 @@ import ray
 from cluster.lanes import schedule as schedules
 from cluster.lanes.breaker import Cause, End, cause, is_of_surroundings
 from cluster.lanes.lane import Lane
-from cluster.lanes.schedule import Event, Schedule, understood
+from cluster.lanes.schedule import Event, understood
 from cluster.lanes.worker import failure_of
-from trainer.errors import InputError, NotReadyError
+from tests.unlaned import schedule
+from trainer.errors import DataError, InputError, NotReadyError
 from trainer.report import State
 from trainer.store import Folder
 
@@ -98,56 +99,50 @@ def test_a_worker_that_cannot_write_says_that_it_was_no_fault_of_the_trial(tmp_p
     assert not ordinary.surroundings
 
 
-class Board:
-    """A handle of a board, on which every call is noted."""
-
-    def __init__(self) -> None:
-        self.stopped: list[Any] = []
-        self.stop = SimpleNamespace(remote=self.stopped.append)
-
-
-def watched() -> tuple[Schedule, Board, list[Event]]:
-    found, board, events = object.__new__(Schedule), Board(), []
-    closed = SimpleNamespace(times=0)
-
-    def close() -> None:
-        closed.times += 1
-
-    found.__dict__.update(
-        _board=board,
-        _queue=SimpleNamespace(close=close, closed=closed),
-        _watch=events.append,
-        _ends=[],
-        cause=None,
-        _problem=None,
-        _over=SimpleNamespace(wait=lambda seconds: True),
-    )
-    return found, board, events
-
-
 def test_the_first_fault_of_the_surroundings_saves_what_runs_and_ends_the_study() -> None:
-    found, board, events = watched()
+    found, board, events = schedule()
     trial: Any = object()
     found._note(Event(trial=trial, state=State.COMPLETED))
-    assert found.wait(0)
+    assert not found.wait(0)
     found._note(Event(trial=trial, state=State.FAILED, problem="cannot write in /x", surroundings=True))
     found._note(Event(trial=trial, state=State.CANCELLED))
     assert board.stopped == [State.CANCELLED]
-    assert found._queue.closed.times == 1  # type: ignore[attr-defined]
+    assert board.releases == 1
     assert len(events) == 3
+    # What runs may save until the end has come.
+    assert not found.wait(0)
+    found._over.set()
     with pytest.raises(NotReadyError, match=r"cannot write in /x; what is written is kept: the same command goes on"):
         found.wait(0)
 
 
 def test_failures_alike_begin_no_further_trial_and_let_the_others_end() -> None:
-    found, board, _ = watched()
+    found, board, _ = schedule()
     trial: Any = object()
     for _ in range(3):
         found._note(Event(trial=trial, state=State.FAILED, problem="ValueError: no"))
     assert board.stopped == []
-    assert found._queue.closed.times == 1  # type: ignore[attr-defined]
+    assert board.releases == 1
+    found._over.set()
     assert found.wait(0)
     assert found.cause == Cause("ValueError: no", surroundings=False)
+
+
+@pytest.mark.parametrize("wrong_data_first", [True, False])
+def test_wrong_data_are_said_whatever_another_lane_met_at_the_same_time(wrong_data_first: bool) -> None:
+    found, board, events = schedule()
+    trial: Any = object()
+    ends = [
+        Event(trial=trial, state=State.FAILED, problem="the data changed", wrong_data="the data changed"),
+        Event(trial=trial, state=State.FAILED, problem="cannot write in /x", surroundings=True),
+    ]
+    for event in ends if wrong_data_first else reversed(ends):
+        found._note(event)
+    assert len(events) == 2
+    assert set(board.stopped) == {State.CANCELLED}
+    found._over.set()
+    with pytest.raises(DataError, match="^the data changed$"):
+        found.wait(0)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ import hashlib
 import json
 import queue
 import shutil
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 
 from cluster.lanes import check
-from cluster.lanes.schedule import Event, Schedule
+from cluster.lanes.schedule import Event
 from cluster.lanes.worker import open_data
 from cluster.machines import Capacity
 from cluster.plan import calibrate
@@ -25,6 +24,7 @@ from cluster.probe import processes
 from cluster.run import opened_summary
 from cluster.study import spec
 from tests.conftest import hash_of, write_prepared
+from tests.unlaned import schedule
 from trainer.errors import DataError, InputError
 from trainer.manifest import SPLITS, identified, read
 from trainer.report import State
@@ -142,19 +142,15 @@ WRONG = DataError("the data changed")
 
 
 def test_wrong_data_end_the_whole_study_once_what_runs_has_saved(tiny_trial: Callable[..., TrialSpec]) -> None:
-    schedule: Any = object.__new__(Schedule)
-    heard: list[Event] = []
-    cancelled: list[bool] = []
-    schedule._watch, schedule._wrong_data, schedule._problem = heard.append, None, None
-    schedule._over, schedule.cancel = threading.Event(), lambda: cancelled.append(True)
+    found, board, heard = schedule()
     for _ in range(2):
-        schedule._hear(Event(trial=tiny_trial(), state=State.FAILED, wrong_data=str(WRONG)))
+        found._note(Event(trial=tiny_trial(), state=State.FAILED, wrong_data=str(WRONG)))
     assert len(heard) == 2
-    assert cancelled == [True]
-    assert not schedule.wait(0.0)
-    schedule._over.set()
+    assert board.stopped == [State.CANCELLED]
+    assert not found.wait(0.0)
+    found._over.set()
     with pytest.raises(DataError, match=str(WRONG)):
-        schedule.wait(0.0)
+        found.wait(0.0)
 
 
 def test_a_calibration_raises_what_its_worker_found() -> None:
