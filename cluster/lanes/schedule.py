@@ -13,7 +13,7 @@ from ray import tune
 from ray.tune.execution import class_cache
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from cluster.lanes.breaker import Cause, End, cause, full_disk
+from cluster.lanes.breaker import Cause, End, cause, full_disk, is_of_surroundings
 from cluster.lanes.early import StopWithinCells
 from cluster.lanes.head import ON_HEAD
 from cluster.lanes.lane import Lane
@@ -198,12 +198,19 @@ class _Watcher(tune.Callback):
         )
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A lane could not be kept up."""
+        """A lane could not be kept up, or could not write the row of the trial before."""
         problem = trial.get_pickled_error()
         problem = getattr(problem, "cause", None) or problem
         reported = trial.last_result or {}
-        text = f"its lane ended ({type(problem).__name__}: {problem})".split("\n", 1)[0][:500]
-        self._tell(trial, state=State.FAILED, problem=text, updates=reported.get("examples", 0))
+        line = f"{type(problem).__name__}: {problem}".split("\n", 1)[0][:500]
+        self._tell(
+            trial,
+            state=State.FAILED,
+            problem=f"its lane ended ({line})",
+            # How many is not known here; examples tell whether there were any.
+            updates=reported.get("examples", 0),
+            surroundings=is_of_surroundings(problem),
+        )
 
     def _tell(self, trial: Any, **fields: Any) -> None:
         if (spec := trial_of(trial.config)) is not None:

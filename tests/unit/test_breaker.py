@@ -141,7 +141,7 @@ def test_wrong_data_are_said_whatever_another_lane_met_at_the_same_time(wrong_da
     assert len(events) == 2
     assert set(board.stopped) == {State.CANCELLED}
     found._over.set()
-    with pytest.raises(DataError, match="^the data changed$"):
+    with pytest.raises(DataError, match=r"^the data changed$"):
         found.wait(0)
 
 
@@ -182,13 +182,26 @@ def test_a_disk_that_tune_fills_is_said_in_words() -> None:
     assert str(found).startswith("No space left on device at /data/x: make room there")
 
 
-def test_a_lane_that_cannot_start_tells_why() -> None:
+def lane_failed(problem: Exception) -> Event:
+    """What is told of a trial whose lane ended with `problem`."""
     events: list[Event] = []
     watcher = schedules._Watcher(events.append)
-    config = {"trial": {}, "phase": "grid"}
-    trial = SimpleNamespace(config=config, get_pickled_error=lambda: ImportError("no cluster\nlong"), last_result=None)
+    trial = SimpleNamespace(config={}, get_pickled_error=lambda: problem, last_result=None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(schedules, "trial_of", lambda config: config)
         watcher.on_trial_error(0, [], trial)
-    assert events[0].problem == "its lane ended (ImportError: no cluster"
-    assert events[0].updates == 0
+    [event] = events
+    return event
+
+
+def test_a_lane_that_cannot_start_tells_why() -> None:
+    event = lane_failed(ImportError("no cluster\nlong"))
+    assert event.problem == "its lane ended (ImportError: no cluster)"
+    assert event.updates == 0
+    assert not event.surroundings
+
+
+@pytest.mark.parametrize("problem", [NotReadyError("cannot use s3://b/x"), FULL])
+def test_a_lane_that_could_not_write_between_two_trials_is_no_fault_of_the_next_one(problem: Exception) -> None:
+    raised_in_lane = ray.exceptions.RayTaskError("reset", "traceback", problem)
+    assert lane_failed(raised_in_lane).surroundings
