@@ -19,7 +19,7 @@ from cluster.summary import experiments, lease, query
 from cluster.summary.answers import answers, memory_model, micro_batches
 from cluster.summary.hold import Hold, ensure
 from cluster.summary.lock import locked
-from cluster.summary.store import Summary, check_writable
+from cluster.summary.store import ConflictError, Summary, check_writable
 from trainer.errors import InputError, UserError
 from trainer.report import State
 
@@ -42,6 +42,20 @@ class Opened:
     study: Study
     hold: Hold
 
+    def write_lost(self, error: str = "its lane went away before the trial ended") -> None:
+        """Write the row of each attempt that began and has none: call it when no lane is left.
+
+        Of another driver, which may have begun some, nothing is written.
+        """
+        if self.hold.lost() is not None:
+            return
+        for row in self.summary.lost_attempts(self.study.spec.study):
+            # A lane on a cluster that cannot be reached may have come to the trial's end in between.
+            with contextlib.suppress(ConflictError):
+                self.summary.write_trial(
+                    {**row, "state": str(State.LOST), "error": error, "ended_at": datetime.now(UTC)}
+                )
+
 
 @contextlib.contextmanager
 def opened_summary(study: Study, say: Callable[[str], None]) -> Iterator[Opened]:
@@ -59,17 +73,16 @@ def opened_summary(study: Study, say: Callable[[str], None]) -> Iterator[Opened]
         _check_name(study, summary)
         study = as_begun(study, summary)
         declare(study, summary, study.plan(answers(summary, study.spec.study, identity.spec_hash(study.spec))))
-        _write_lost(summary, study.spec.study, "the driver of the study went away before the trial ended", hold)
-        lost = "its lane went away before the trial ended"
-        # After the block no lane is left that could write a row.
+        opened = Opened(summary=summary, study=study, hold=hold)
+        opened.write_lost("the driver of the study went away before the trial ended")
         try:
-            yield Opened(summary=summary, study=study, hold=hold)
+            yield opened
         except BaseException:
             # What ended it may be that nothing can be written: the next driver writes what is missing.
             with contextlib.suppress(UserError):
-                _write_lost(summary, study.spec.study, lost, hold)
+                opened.write_lost()
             raise
-        _write_lost(summary, study.spec.study, lost, hold)
+        opened.write_lost()
 
 
 def as_begun(study: Study, summary: Summary) -> Study:
@@ -176,14 +189,6 @@ def rows_at_once(study: Study, probes: "pa.Table") -> dict[str, RowsAtOnce]:
         most[trial.dtype] = min(rows, most.get(trial.dtype, rows))
     resources = study.spec.resources
     return {dtype: placement.rows_at_once(resources, most.get(dtype)) for dtype in study.spec.axes.dtype}
-
-
-def _write_lost(summary: Summary, study: str, error: str, hold: Hold) -> None:
-    """Write the row of each attempt that began and has none, unless another driver's may have begun."""
-    if hold.lost() is not None:
-        return
-    for row in summary.lost_attempts(study):
-        summary.write_trial({**row, "state": str(State.LOST), "error": error, "ended_at": datetime.now(UTC)})
 
 
 @contextlib.contextmanager

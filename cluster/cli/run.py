@@ -77,7 +77,9 @@ def run_and_watch(
                 ends = Ends(session, opened.hold, spending, began_at)
                 status = _train(study, losses, finished, wanted, summary, heard, ends)
         if status in (0, EXIT_FAILED_TRIALS):
+            opened.write_lost()
             _refuse_lost_rows(heard, summary, spec.study)
+            status = _told_unwritten(heard, summary, spec.study) or status
             _compact(summary, spec.study)
     if spec.protocol is None:
         show_points(summary, spec.study)
@@ -97,6 +99,16 @@ def _refuse_lost_rows(heard: "Heard", summary: "Summary", study: str) -> None:
             f"the study came to its end, but in {summary.uri} {missing}: files were deleted or damaged meanwhile; put "
             "them back, or run the same command again to train what has no row"
         )
+
+
+def _told_unwritten(heard: "Heard", summary: "Summary", study: str) -> int:
+    """Say which trials have to be trained again although they came to their end; the exit code, 0 if there are none."""
+    from cluster.summary import query
+
+    if (unwritten := heard.unwritten(query.trials(summary, study))) is None:
+        return 0
+    click.echo(f"{unwritten}: `error` in their rows says why; the same command trains them again", err=True)
+    return EXIT_FAILED_TRIALS
 
 
 def _compact(summary: "Summary", study: str) -> None:

@@ -25,7 +25,7 @@ class Heard:
         # What an attempt had not written yet when its lane went away, the next one need not evaluate again.
         self._interrupted: set[str] = set()
         self._completed: set[str] = set()
-        # Told by the scheduler, before its lane has written the row: one that goes away first leaves it LOST.
+        # Told by the scheduler, before its lane has written the row.
         self._stopped: set[str] = set()
 
     def hear(self, event: "Event") -> None:
@@ -45,7 +45,7 @@ class Heard:
     def missing(self, trials: pa.Table, evaluations: pa.Table) -> str | None:
         """What is not among the rows of the study, for a person; None if all of it is."""
         there = set(query.finished(trials)["trial_id"].to_pylist())
-        gone = sorted((self._answered - there) | (self._stopped - set(trials["trial_id"].to_pylist())))
+        gone = sorted(self._answered - there)
         counted = evaluations.group_by("trial_id").aggregate([([], "count_all")])
         written = dict(zip(counted["trial_id"].to_pylist(), counted["count_all"].to_pylist(), strict=True))
         fewer = {
@@ -55,12 +55,15 @@ class Heard:
         }
         parts = []
         if gone:
-            parts.append(
-                f"{len(gone)} of {len(self._answered | self._stopped)} trials that ended have no row ({_named(gone)})"
-            )
+            parts.append(f"{len(gone)} of {len(self._answered)} trials that ended have no row ({_named(gone)})")
         if fewer:
             parts.append(f"{sum(fewer.values())} evaluations are missing (of {_named(list(fewer))})")
         return " and ".join(parts) or None
+
+    def unwritten(self, trials: pa.Table) -> str | None:
+        """Which trials were stopped early, but have no answer in their rows: most often a lane went away first."""
+        gone = sorted(self._stopped - set(query.finished(trials)["trial_id"].to_pylist()))
+        return f"{len(gone)} trials were stopped early and left no answer ({_named(gone)})" if gone else None
 
 
 def _named(trial_ids: list[str]) -> str:

@@ -15,26 +15,44 @@ from cluster import cli, machines
 from cluster import run as running
 from cluster.lanes.schedule import Event
 from cluster.preflight import Study
+from cluster.summary import query
 from cluster.summary.store import Summary
 from tests.conftest import write_prepared
+from trainer.errors import NotReadyError
 from trainer.report import State
 
 Harm = Callable[[Path], None]
+Run = Callable[..., tuple[int, list[str]]]
 
 
 class Trained:
-    """A schedule without lanes: each trial is evaluated twice and completes, then something happens to the summary."""
+    """A schedule without lanes: each trial is evaluated twice and completes, then something happens to the summary.
+
+    The lanes of the first `gone` trials go away after the scheduler has stopped these, before they can write a row.
+    """
 
     def __init__(
-        self, study: Study, losses: Mapping[str, float], summary: Summary, watch: Callable[[Event], None], harm: Harm
+        self,
+        study: Study,
+        losses: Mapping[str, float],
+        summary: Summary,
+        watch: Callable[[Event], None],
+        harm: Harm,
+        gone: int,
     ) -> None:
-        self._study, self._summary, self._watch, self._harm = study, summary, watch, harm
+        self._study, self._summary, self._watch, self._harm, self._gone = study, summary, watch, harm, gone
         self._trials = [trial for trial in study.trials if trial.trial_id not in losses]
 
+    # Nothing but the trials' own ends is told.
+    cause = None
+
     def wait(self, seconds: float) -> bool:
-        for trial in self._trials:
+        for number, trial in enumerate(self._trials):
             key = {"study": self._study.spec.study, "trial_id": trial.trial_id, "attempt": 1}
             self._summary.attempt_started(**key, fields={})
+            if number < self._gone:
+                self._watch(Event(trial=trial, examples=17, state=State.STOPPED))
+                continue
             for part, update in enumerate((0, 6)):
                 self._summary.write_evaluations([{**key, "update": update, "validation_loss": 1.0}], part=part)
                 self._watch(Event(trial=trial, examples=17 * update, validation_loss=1.0))
@@ -51,9 +69,7 @@ class Trained:
 
 
 @pytest.fixture
-def run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[[Harm], tuple[int, list[str]]]:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs a study of three trials, after which the given harm is done; its exit code and lines on stderr."""
     write_prepared(tmp_path / "data")
     spec = {
@@ -70,12 +86,12 @@ def run(
     monkeypatch.setattr(machines, "local_ray", lambda placed: contextlib.nullcontext())
     monkeypatch.setattr(sys, "argv", ["batchscope", "run", "study.yaml"])
 
-    def once(harm: Harm) -> tuple[int, list[str]]:
+    def once(harm: Harm, *, gone: int = 0) -> tuple[int, list[str]]:
         @contextlib.contextmanager
         def training(
             study: Study, losses: Mapping[str, float], summary: Summary, watch: Callable[[Event], None]
         ) -> Iterator[Any]:
-            yield Trained(study, losses, summary, watch, harm)
+            yield Trained(study, losses, summary, watch, harm, gone)
 
         monkeypatch.setattr(running, "training", training)
         with pytest.raises(SystemExit) as end:
@@ -96,7 +112,7 @@ def flipped(summary: Path) -> None:
     file.write_bytes(bytes(content))
 
 
-def test_a_run_whose_rows_are_there_is_done(run: Callable[[Harm], tuple[int, list[str]]]) -> None:
+def test_a_run_whose_rows_are_there_is_done(run: Run) -> None:
     status, said = run(lambda summary: None)
     assert status == 0, said
     assert not any("no row" in line for line in said)
@@ -113,16 +129,14 @@ def test_a_run_whose_rows_are_there_is_done(run: Callable[[Harm], tuple[int, lis
     ],
     ids=["a row", "all rows", "evaluations", "a damaged row", "everything"],
 )
-def test_a_run_whose_rows_are_gone_says_so(
-    harm: Harm, message: str, run: Callable[[Harm], tuple[int, list[str]]]
-) -> None:
+def test_a_run_whose_rows_are_gone_says_so(harm: Harm, message: str, run: Run) -> None:
     status, said = run(harm)
     assert status == 3, said
     assert message in said[-1]
     assert "run the same command again" in said[-1]
 
 
-def test_rows_of_an_earlier_run_are_missed_too(run: Callable[[Harm], tuple[int, list[str]]], tmp_path: Path) -> None:
+def test_rows_of_an_earlier_run_are_missed_too(run: Run, tmp_path: Path) -> None:
     assert run(lambda summary: None)[0] == 0
     spec = yaml.safe_load((tmp_path / "study.yaml").read_text())
     spec["axes"]["global_batch"] = [16, 17]
@@ -135,3 +149,45 @@ def test_rows_of_an_earlier_run_are_missed_too(run: Callable[[Harm], tuple[int, 
     status, said = run(harm)
     assert status == 3, said
     assert "3 of 6 trials that ended have no row" in said[-1]
+
+
+def rows_of(folder: Path) -> list[tuple[str, str]]:
+    trials = query.trials(Summary(str(folder / "summary")), "tiny")
+    return [(row["state"], row["error"]) for row in trials.sort_by("trial_id").to_pylist()]
+
+
+def test_a_lane_that_went_away_before_its_row_leaves_it_lost_and_no_file_is_called_deleted(
+    run: Run, tmp_path: Path
+) -> None:
+    status, said = run(lambda summary: None, gone=1)
+    assert status == 4, said
+    assert not any("deleted" in line for line in said)
+    assert any(line.startswith("1 trials were stopped early and left no answer (") for line in said)
+    assert sorted(state for state, _ in rows_of(tmp_path)) == ["COMPLETED", "COMPLETED", "LOST"]
+    # All rows are compacted, that one too.
+    assert [file.name for file in (tmp_path / "summary" / "trials" / "study=tiny").iterdir()] == [
+        "whole.000000001.parquet"
+    ]
+
+
+def test_an_attempt_that_ended_while_it_was_taken_for_lost_keeps_its_row_and_hides_no_other_problem(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = Summary.lost_attempts
+
+    def late(summary: Summary, study: str) -> list[dict[str, Any]]:
+        """On a cluster a lane may outlive its driver's connection."""
+        found = listed(summary, study)
+        for row in found:
+            summary.write_trial({**row, "state": "COMPLETED", "best_validation_loss": 1.0})
+        return found
+
+    monkeypatch.setattr(Summary, "lost_attempts", late)
+
+    def harm(summary: Path) -> None:
+        raise NotReadyError("the head of the cluster does not answer any more")
+
+    status, said = run(harm, gone=1)
+    assert status == 3, said
+    assert said[-1] == "batchscope: the head of the cluster does not answer any more"
+    assert [state for state, _ in rows_of(tmp_path)] == ["COMPLETED"] * 3
