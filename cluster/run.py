@@ -88,7 +88,7 @@ def opened_summary(study: Study, say: Callable[[str], None]) -> Iterator[Opened]
 def as_begun(study: Study, summary: Summary) -> Study:
     """The study with what it began with: the seeds of its screen, and the target of its confirmations."""
     stops = study.spec.protocol is not None and study.spec.protocol.stop_at_target
-    specs = query.studies(summary, study.spec.study)
+    specs = query.with_spec(query.studies(summary, study.spec.study))
     trials = experiments.of_spec(query.trials(summary, study.spec.study), _spec_row(study))
     return replace(
         study,

@@ -9,12 +9,12 @@ from cluster.summary.store import Summary
 from tests.simulated import Tables
 
 
-def store(folder: Path, tables: Tables, *, study: str = "simulated") -> Summary:
-    """The summary in `folder`, with the study's tables added under another name."""
+def store(folder: Path, tables: Tables, *, study: str = "simulated", file: str = "rows") -> Summary:
+    """The summary in `folder`, with the study's tables added under another name, each in one `file`."""
     for name, table in zip(("studies", "trials", "evaluations"), tables, strict=True):
         place = folder / name / f"study={study}"
-        place.mkdir(parents=True)
-        (place / "rows.parquet").write_bytes(encode(table.drop_columns(["study"])))
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"{file}.parquet").write_bytes(encode(table.drop_columns(["study"])))
     return Summary(str(folder))
 
 
