@@ -43,9 +43,9 @@ def _made(prefix: str, root: str) -> tuple[str, int]:
     while True:
         path = tempfile.mkdtemp(prefix=prefix, dir=root)
         lock = os.open(os.path.join(path, LOCK), os.O_CREAT | os.O_WRONLY, 0o600)
-        if _taken(lock):
+        # Whoever sweeps meanwhile takes this one for a dead process's.
+        if _taken(lock) and os.fstat(lock).st_nlink:
             return path, lock
-        # Somebody sweeps, and took this one for a dead process's.
         os.close(lock)
 
 

@@ -1,6 +1,7 @@
 """Temporary folders: gone with their block, kept while their process lives, and swept after it was killed."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -45,3 +46,21 @@ def test_a_killed_process_leaves_its_folder_to_the_next_and_a_living_one_keeps_i
         assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
             ["mine-of-somebody", "other-folder", os.path.basename(ours)]
         )
+
+
+def test_a_folder_that_another_process_swept_while_it_was_made_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken, swept = scratch._taken, list[str]()
+
+    def sweep_first(lock: int) -> bool:
+        if not swept:
+            # Between the making of the file and its lock: the other one had it, and has given it up.
+            swept.extend(path.name for path in tmp_path.iterdir())
+            shutil.rmtree(tmp_path / swept[0])
+        return taken(lock)
+
+    monkeypatch.setattr(scratch, "_taken", sweep_first)
+    with scratch.folder("mine-", str(tmp_path)) as path:
+        assert os.path.isdir(path)
+        assert os.path.basename(path) not in swept
