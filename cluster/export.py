@@ -4,37 +4,29 @@ Nothing of batchscope is needed to load them. What a trial keeps are bare weight
 the trial's spec, as a worker builds it, and given those weights.
 """
 
-import itertools
 import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from cluster.analysis.declared import begun
 from cluster.exports.factory import file_of
+from cluster.exports.found import Found
 from cluster.quiet import import_tensorflow
 from cluster.report import table
 from cluster.stores import store_of
-from cluster.study import axes, protocol
-from cluster.study.spec import parse
-from cluster.summary import experiments, query
-from cluster.summary.answers import losses
+from cluster.summary import query
 from cluster.summary.store import Summary
 from cluster.summary.tables import CANCELLED, COMPLETED, DIVERGED, FAILED, LOST, STOPPED
-from trainer import manifest as prepared
 from trainer.checkpoint import Arrays, Checkpoints
 from trainer.custody import read_tokenizer
 from trainer.errors import DataError, InputError
 from trainer.inputs import TOKENS
-from trainer.manifest import Manifest
-from trainer.trial import TrialSpec
 
 INITIAL, BEST, LAST = MOMENTS = ("initial", "best", "last")
 # Trials that have come to their own end; only these leave weights that will not change any more.
@@ -49,19 +41,6 @@ COLUMNS = [
     table.Column("dtype", ("", "dtype")),
     table.Column("seed", ("", "seed")),
 ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """A trial of a study, with what is known of it. `state` is None when no attempt has ended yet."""
-
-    study: str
-    trial: TrialSpec
-    state: str | None
-    error: str | None
-    checkpoints: tuple[str, ...]
-    data: str
-    manifest: Manifest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,42 +79,6 @@ def files_of(output: str, *, force: bool) -> Files:
     return files
 
 
-def find(summary: Summary, study: str, prefix: str, *, data: str | None = None) -> Found:
-    """The trial of `study` whose `trial_id` begins with `prefix`.
-
-    `data` is where the prepared data set lies now, if that is not where the study says.
-
-    Raises:
-        InputError: no or several such trials, or the data set is not there any more.
-        NotReadyError: a store cannot be read.
-    """
-    query.asked(summary, study)
-    specs = query.specs(summary, study)
-    folder, manifest = _data_set(specs.to_pylist()[::-1], data)
-    ended = query.trials(summary, study)
-    trials = _trials(specs, manifest, ended)
-    # An attempt that is an answer counts, even if another that was begun by mistake has ended since.
-    rows = {row["trial_id"]: row for some in (query.latest, query.finished) for row in some(ended).to_pylist()}
-    trial_id = _only(prefix, sorted({*trials, *rows}), f"`batchscope export {study} --summary {summary.uri}`", study)
-    if trial_id not in trials:
-        raise InputError(
-            f"no spec of study {study!r} in {summary.uri} leads to its trial {trial_id}, so its model is not known: "
-            "use the version of batchscope that trained it, or run the study again"
-        )
-    row = rows.get(trial_id, {})
-    # Beside the summary too: it may have been moved, or copied from S3.
-    places = (row.get("checkpoint_uri"), f"{summary.uri}/checkpoints/study={study}/{trial_id}")
-    return Found(
-        study=study,
-        trial=trials[trial_id],
-        state=row.get("state"),
-        error=row.get("error"),
-        checkpoints=tuple(dict.fromkeys(place for place in places if place)),
-        data=folder,
-        manifest=manifest,
-    )
-
-
 def export(found: Found, files: Files, *, at: str, factory: str | None = None) -> list[str]:
     """Write the model of a trial as it was `at` one of MOMENTS, each file whole or not at all, the model last.
 
@@ -163,62 +106,6 @@ def export(found: Found, files: Files, *, at: str, factory: str | None = None) -
     table.save((json.dumps(_about(found, at), indent=2) + "\n").encode(), files.about)
     table.save(model, files.model)
     return remarks
-
-
-def _data_set(specs: Sequence[Mapping[str, Any]], data: str | None) -> tuple[str, Manifest]:
-    """The prepared data set of the study: in `data`, or else where its specs say."""
-    data_hash = specs[0]["data_hash"]
-    problems = []
-    for folder in dict.fromkeys([data] if data else [spec["data"] for spec in specs]):
-        try:
-            manifest = prepared.read(store_of(folder))
-        except InputError as problem:
-            problems.append(str(problem))
-        else:
-            if manifest.data_hash == data_hash:
-                return folder, manifest
-            problems.append(f"{folder} holds other data (data_hash {manifest.data_hash[:8]}, not {data_hash[:8]})")
-    raise InputError(
-        f"the data set of the study is not where it was looked for, from {os.getcwd()}: {'; '.join(problems)}. "
-        "Name the folder or s3:// address where it is now with --data"
-    )
-
-
-def _trials(specs: pa.Table, manifest: Manifest, ended: pa.Table) -> dict[str, TrialSpec]:
-    """The trials that all specs wanted that ran under the study's name, by `trial_id`.
-
-    Confirmations stop at their spec's target, or at the one that those before them began with.
-    """
-    found, known = dict[str, TrialSpec](), losses(ended)
-    for row in reversed(specs.to_pylist()):
-        spec = parse(row["spec_json"], where=f"the stored spec {row['spec_hash']} of study {row['study']}")
-        grid = axes.trials(spec, data_hash=manifest.data_hash, train_rows=manifest.splits["train"].rows)
-        own = experiments.of_spec(ended, row)
-        screened_on, confirming = experiments.screened_on(own), begun(specs, own)
-        targets = [spec.target_after, *([confirming.or_same(spec.target_after)] if confirming else [])]
-        plans = (
-            protocol.may_have_wanted(grid, spec.protocol, known, screened_on=screened_on, target_after=target_after)
-            for target_after in targets
-        )
-        for plan in itertools.chain.from_iterable(plans):
-            found |= {planned.trial.trial_id: planned.trial for planned in plan.trials}
-    return found
-
-
-def _only(prefix: str, known: list[str], lister: str, study: str) -> str:
-    matching = [trial_id for trial_id in known if trial_id.startswith(prefix)]
-    if len(matching) == 1:
-        return matching[0]
-    if matching:
-        named = ", ".join(matching[:3]) + (", ..." if len(matching) > 3 else "")
-        raise InputError(
-            f"--trial {prefix!r} begins {len(matching)} trials of study {study!r} ({named}): give more of its digits"
-        )
-    nearest = ", ".join(get_close_matches(prefix, known, n=3, cutoff=0.0))
-    raise InputError(
-        f"study {study!r} has no trial that begins with {prefix!r} (nearest: {nearest}): {lister} lists those that "
-        "have ended"
-    )
 
 
 def _weights(found: Found, at: str, note: Callable[[str], None]) -> Arrays:

@@ -1,6 +1,7 @@
 """The few lines of Python that load an exported model and predict with it."""
 
-from cluster.export import Files, Found
+from cluster.export import Files
+from cluster.exports.found import Found
 from trainer.inputs import TOKENS
 
 

@@ -10,9 +10,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 
-import numpy as np
-import numpy.typing as npt
-
+from trainer import guess
 from trainer.errors import DataError
 from trainer.fields import Fields, WrongFieldError, parsed, sha256_of
 from trainer.inputs import KINDS, TOKENS, Inputs
@@ -113,24 +111,12 @@ class Manifest:
         return min(self.max_tokens, 2**bins - 1) if bins else self.max_tokens
 
     def baseline_loss(self) -> float | None:
-        """The validation loss of a guess that knows only the labels of the train split; None where it is not known.
-
-        For classes it is a guess by their frequencies, in nats, and unknown too where the validation split has a label
-        that the train split lacks, which no frequency predicts; for a regression the mean label, as a squared error.
-        """
-        train, validation = self.splits["train"], self.splits["validation"]
-        if train.label_mean is not None and validation.label_mean is not None and validation.label_variance is not None:
-            return validation.label_variance + (validation.label_mean - train.label_mean) ** 2
-        known, asked = (np.array(split.label_counts, np.float64) for split in (train, validation))
-        if not known.size or (known[asked > 0] == 0).any():
-            return None
-        return _cross_entropy(asked, known)
+        """The validation loss of a guess that knows only the labels of the train split (`trainer.guess.by_labels`)."""
+        return guess.by_labels(self.splits["train"], self.splits["validation"])
 
     def best_constant_loss(self) -> float | None:
         """The validation loss of the best guess that is the same for all rows; None where it is not known."""
-        validation = self.splits["validation"]
-        asked = np.array(validation.label_counts, np.float64)
-        return _cross_entropy(asked, asked) if asked.size else validation.label_variance
+        return guess.best_constant(self.splits["validation"])
 
     @property
     def verified(self) -> bool:
@@ -155,12 +141,6 @@ def identified(manifest: Manifest) -> Manifest:
     content = {name: getattr(manifest, name) for name in (*names, "kind", "features_width")}
     splits = {name: {key: getattr(split, key) for key in of_split} for name, split in manifest.splits.items()}
     return replace(manifest, data_hash=sha256_of({**content, "splits": splits}))
-
-
-def _cross_entropy(asked: npt.NDArray[np.float64], guessed: npt.NDArray[np.float64]) -> float:
-    """The mean loss of labels with the counts `asked` under the frequencies of the counts `guessed`."""
-    seen = asked > 0
-    return float(-(asked[seen] @ np.log(guessed[seen] / guessed.sum())) / asked.sum())
 
 
 def parse(text: str, *, where: str) -> Manifest:

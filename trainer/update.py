@@ -22,19 +22,10 @@ from trainer.collective import Collective
 from trainer.dropout import row_keys
 from trainer.errors import InputError
 from trainer.inputs import TEXT, Inputs
+from trainer.optimizers import OPTIMIZERS
 from trainer.scaling import LossScale
 from trainer.trial import WITH_BETA2, ModelSpec, TrialSpec
 
-OPTIMIZERS: dict[str, Any] = {
-    "sgd": lambda: keras.optimizers.SGD(),
-    "momentum": lambda: keras.optimizers.SGD(momentum=0.9),
-    "nesterov": lambda: keras.optimizers.SGD(momentum=0.9, nesterov=True),
-    "adam": lambda: keras.optimizers.Adam(),
-    "adamw": lambda: keras.optimizers.AdamW(),
-    "rmsprop": lambda: keras.optimizers.RMSprop(),
-    "adagrad": lambda: keras.optimizers.Adagrad(),
-    "adadelta": lambda: keras.optimizers.Adadelta(),
-}
 Arrays = list[npt.NDArray[Any]]
 COUNT_PART = 2**12
 

@@ -152,10 +152,11 @@ def _model(
     from cluster import export
     from cluster.export_example import example
     from cluster.exports.factory import file_of
+    from cluster.exports.found import find
     from cluster.summary.tables import COMPLETED
     from trainer.inputs import TOKENS
 
-    found = export.find(summary, study, prefix, data=data)
+    found = find(summary, study, prefix, data=data)
     if (named := found.trial.model.factory) is not None:
         click.echo(f"the model is built by {named}, from {file_of(named, agreed=factory)}", err=True)
     for remark in export.export(found, files, at=at, factory=factory):

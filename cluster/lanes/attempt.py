@@ -8,9 +8,10 @@ from typing import Any, Protocol
 
 from cluster.lanes import ledger
 from cluster.lanes.board import Beat
+from cluster.lanes.failure import Failure
 from cluster.lanes.settings import LaneSettings
 from cluster.lanes.station import Station
-from cluster.lanes.worker import Failure, Machine
+from cluster.lanes.worker import Machine
 from cluster.study import experiment
 from trainer.report import Evaluation, Outcome
 from trainer.trial import TrialSpec

@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cluster import export, export_example
+from cluster.exports.found import Found, find
 from cluster.prepare import vocabulary
 from cluster.stores import store_of
 from cluster.study import axes, identity, spec
@@ -74,8 +75,8 @@ class Place:
         Checkpoints(store_of(self.checkpoints), self.trials[0].trial_id).finish(best=self.best, last=self.last)
         self.ended("COMPLETED")
 
-    def found(self, **changes: Any) -> export.Found:
-        return export.find(self.summary, "small", self.trials[0].trial_id, **changes)
+    def found(self, **changes: Any) -> Found:
+        return find(self.summary, "small", self.trials[0].trial_id, **changes)
 
 
 Places = Callable[..., Place]
@@ -293,13 +294,13 @@ def test_a_trial_is_found_by_a_unique_beginning(place: Places) -> None:
     here = place()
     first, second = (trial.trial_id for trial in here.trials)
     for trial in here.trials:
-        assert export.find(here.summary, "small", trial.trial_id[:10]).trial == trial
+        assert find(here.summary, "small", trial.trial_id[:10]).trial == trial
     with pytest.raises(InputError, match=f"begins 2 trials.*{min(first, second)}.*more of its digits"):
-        export.find(here.summary, "small", "")
+        find(here.summary, "small", "")
     with pytest.raises(InputError, match=rf"no trial that begins with 'x{first[1:]}' \(nearest: {first}.*export small"):
-        export.find(here.summary, "small", f"x{first[1:]}")
+        find(here.summary, "small", f"x{first[1:]}")
     with pytest.raises(InputError, match=r"no study 'smal'.*'small'"):
-        export.find(here.summary, "smal", first)
+        find(here.summary, "smal", first)
 
 
 def test_a_trial_of_an_earlier_spec_is_found(place: Places) -> None:
@@ -425,7 +426,7 @@ def test_a_summary_that_was_moved_still_has_its_weights(place: Places, tmp_path:
     here = place()
     here.kept()
     summary = Summary(str(Path(here.summary.uri).rename(tmp_path / "elsewhere")))
-    found = export.find(summary, "small", here.trials[0].trial_id)
+    found = find(summary, "small", here.trials[0].trial_id)
     files = export.files_of(str(tmp_path / "model.keras"), force=False)
     export.export(found, files, at="best")
     assert os.path.exists(files.model)
@@ -488,7 +489,7 @@ def test_a_model_of_numbers_predicts_in_plain_keras(tmp_path: Path, kind: str) -
         where="test",
     )
     [trial] = axes.trials(study, data_hash=manifest.data_hash, train_rows=manifest.splits["train"].rows)
-    found = export.Found(
+    found = Found(
         study="small",
         trial=trial,
         state=None,

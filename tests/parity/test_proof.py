@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from cluster.lanes.worker import NotTheSameUpdateError, failure_of, open_data, shape_of
+from cluster.lanes.failure import NotTheSameUpdateError, failure_of
+from cluster.lanes.worker import open_data, shape_of
 from tests.conftest import hash_of
 from trainer import proof
 from trainer.collective import Collective, World

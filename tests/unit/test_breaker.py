@@ -10,9 +10,9 @@ import ray
 
 from cluster.lanes import schedule as schedules
 from cluster.lanes.breaker import Cause, End, cause, is_of_surroundings
+from cluster.lanes.failure import failure_of
 from cluster.lanes.lane import Lane
 from cluster.lanes.schedule import Event, understood
-from cluster.lanes.worker import failure_of
 from tests.unlaned import schedule
 from trainer.errors import DataError, InputError, NotReadyError
 from trainer.report import State

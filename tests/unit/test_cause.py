@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from cluster.lanes.worker import failure_of
+from cluster.lanes.failure import failure_of
 from trainer import cause as subject
 from trainer.cause import MOST_CHARACTERS, cause
 

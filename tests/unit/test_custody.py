@@ -192,7 +192,7 @@ def test_a_check_raises_what_any_worker_found(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.tf
 def test_a_worker_that_finds_wrong_data_says_so_in_its_attempts_row() -> None:
-    from cluster.lanes.worker import failure_of
+    from cluster.lanes.failure import failure_of
 
     for workers in (1, 2):
         failure = failure_of(WRONG, workers=workers)

@@ -10,8 +10,8 @@ import pytest
 
 from cluster.lanes import lane as lanes
 from cluster.lanes.board import Beat, Board
+from cluster.lanes.failure import Failure
 from cluster.lanes.settings import LaneSettings
-from cluster.lanes.worker import Failure
 from cluster.study.at_once import RowsAtOnce
 from tests.unit.test_board import HERE, TRIAL
 from trainer.report import State

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.lanes.board import Board, Job, Taken
+from cluster.lanes.failure import Failure
 from cluster.lanes.schedule import Event
-from cluster.lanes.worker import Failure
 from cluster.report.live import LiveView
 from cluster.study import at_once
 from cluster.study.at_once import RowsAtOnce

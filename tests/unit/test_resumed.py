@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from cluster import export
 from cluster.analysis.verdict import judge
+from cluster.exports.found import trials_of
 from cluster.preflight import Study
 from cluster.run import as_begun, declare
 from cluster.study import axes, protocol
@@ -112,7 +112,7 @@ def test_more_seeds_and_a_late_margin_train_nothing_again(
     assert verdict.declared.margin == 0.05
     assert {(cell.completed, cell.seeds) for cell in verdict.groups[0].cells} == {(5, 7)}
     # Every trial that was trained can be exported, and those that are to be.
-    exported = export._trials(query.specs(old.summary, "simulated"), MANIFEST, stored[1])
+    exported = trials_of(query.specs(old.summary, "simulated"), MANIFEST, stored[1])
     assert exported.keys() >= known.keys() | {planned.trial.trial_id for planned in plan.trials}
 
 

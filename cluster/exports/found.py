@@ -1,0 +1,127 @@
+"""The trial that an export is of: found by the beginning of its id, with its data set and where its weights may lie."""
+
+import itertools
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+import pyarrow as pa
+
+from cluster.analysis.declared import begun
+from cluster.stores import store_of
+from cluster.study import axes, protocol
+from cluster.study.spec import parse
+from cluster.summary import experiments, query
+from cluster.summary.answers import losses
+from cluster.summary.store import Summary
+from trainer import manifest as prepared
+from trainer.errors import InputError
+from trainer.manifest import Manifest
+from trainer.trial import TrialSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A trial of a study, with what is known of it. `state` is None when no attempt has ended yet."""
+
+    study: str
+    trial: TrialSpec
+    state: str | None
+    error: str | None
+    checkpoints: tuple[str, ...]
+    data: str
+    manifest: Manifest
+
+
+def find(summary: Summary, study: str, prefix: str, *, data: str | None = None) -> Found:
+    """The trial of `study` whose `trial_id` begins with `prefix`.
+
+    `data` is where the prepared data set lies now, if that is not where the study says.
+
+    Raises:
+        InputError: no or several such trials, or the data set is not there any more.
+        NotReadyError: a store cannot be read.
+    """
+    query.asked(summary, study)
+    specs = query.specs(summary, study)
+    folder, manifest = _data_set(specs.to_pylist()[::-1], data)
+    ended = query.trials(summary, study)
+    trials = trials_of(specs, manifest, ended)
+    # An attempt that is an answer counts, even if another that was begun by mistake has ended since.
+    rows = {row["trial_id"]: row for some in (query.latest, query.finished) for row in some(ended).to_pylist()}
+    trial_id = _only(prefix, sorted({*trials, *rows}), f"`batchscope export {study} --summary {summary.uri}`", study)
+    if trial_id not in trials:
+        raise InputError(
+            f"no spec of study {study!r} in {summary.uri} leads to its trial {trial_id}, so its model is not known: "
+            "use the version of batchscope that trained it, or run the study again"
+        )
+    row = rows.get(trial_id, {})
+    # Beside the summary too: it may have been moved, or copied from S3.
+    places = (row.get("checkpoint_uri"), f"{summary.uri}/checkpoints/study={study}/{trial_id}")
+    return Found(
+        study=study,
+        trial=trials[trial_id],
+        state=row.get("state"),
+        error=row.get("error"),
+        checkpoints=tuple(dict.fromkeys(place for place in places if place)),
+        data=folder,
+        manifest=manifest,
+    )
+
+
+def _data_set(specs: Sequence[Mapping[str, Any]], data: str | None) -> tuple[str, Manifest]:
+    """The prepared data set of the study: in `data`, or else where its specs say."""
+    data_hash = specs[0]["data_hash"]
+    problems = []
+    for folder in dict.fromkeys([data] if data else [spec["data"] for spec in specs]):
+        try:
+            manifest = prepared.read(store_of(folder))
+        except InputError as problem:
+            problems.append(str(problem))
+        else:
+            if manifest.data_hash == data_hash:
+                return folder, manifest
+            problems.append(f"{folder} holds other data (data_hash {manifest.data_hash[:8]}, not {data_hash[:8]})")
+    raise InputError(
+        f"the data set of the study is not where it was looked for, from {os.getcwd()}: {'; '.join(problems)}. "
+        "Name the folder or s3:// address where it is now with --data"
+    )
+
+
+def trials_of(specs: pa.Table, manifest: Manifest, ended: pa.Table) -> dict[str, TrialSpec]:
+    """The trials that all specs wanted that ran under the study's name, by `trial_id`.
+
+    Confirmations stop at their spec's target, or at the one that those before them began with.
+    """
+    found, known = dict[str, TrialSpec](), losses(ended)
+    for row in reversed(specs.to_pylist()):
+        spec = parse(row["spec_json"], where=f"the stored spec {row['spec_hash']} of study {row['study']}")
+        grid = axes.trials(spec, data_hash=manifest.data_hash, train_rows=manifest.splits["train"].rows)
+        own = experiments.of_spec(ended, row)
+        screened_on, confirming = experiments.screened_on(own), begun(specs, own)
+        targets = [spec.target_after, *([confirming.or_same(spec.target_after)] if confirming else [])]
+        plans = (
+            protocol.may_have_wanted(grid, spec.protocol, known, screened_on=screened_on, target_after=target_after)
+            for target_after in targets
+        )
+        for plan in itertools.chain.from_iterable(plans):
+            found |= {planned.trial.trial_id: planned.trial for planned in plan.trials}
+    return found
+
+
+def _only(prefix: str, known: list[str], lister: str, study: str) -> str:
+    matching = [trial_id for trial_id in known if trial_id.startswith(prefix)]
+    if len(matching) == 1:
+        return matching[0]
+    if matching:
+        named = ", ".join(matching[:3]) + (", ..." if len(matching) > 3 else "")
+        raise InputError(
+            f"--trial {prefix!r} begins {len(matching)} trials of study {study!r} ({named}): give more of its digits"
+        )
+    nearest = ", ".join(get_close_matches(prefix, known, n=3, cutoff=0.0))
+    raise InputError(
+        f"study {study!r} has no trial that begins with {prefix!r} (nearest: {nearest}): {lister} lists those that "
+        "have ended"
+    )
