@@ -63,7 +63,7 @@ def watch(schedule: "Schedule", terminal: "Terminal", over: "Callable[[], str | 
     """
     in_time, told = True, False
     with signals.counted():
-        while not schedule.wait(0.25):
+        while not _ended(schedule, over):
             terminal.refresh()
             if signals.count() > 1:
                 raise signals.StoppedError
@@ -77,3 +77,16 @@ def watch(schedule: "Schedule", terminal: "Terminal", over: "Callable[[], str | 
                 terminal.say(f"{reason}: saving and stopping")
                 schedule.cancel()
     return in_time
+
+
+def _ended(schedule: "Schedule", over: "Callable[[], str | None]") -> bool:
+    """Wait a moment for the end; what Tune fails with when Ray has ended under it is not the reason that is said."""
+    from trainer.errors import UserError
+
+    try:
+        return schedule.wait(0.25)
+    except UserError:
+        raise
+    except Exception:
+        over()
+        raise

@@ -15,10 +15,10 @@ import ray
 from ray._private import utils
 
 from cluster import ray_session, signals
-from cluster.cli.watching import Ends, spent_out
+from cluster.cli.watching import Ends, spent_out, watch
 from cluster.prices import Spending
 from cluster.ray_session import Session
-from trainer.errors import NotReadyError
+from trainer.errors import DataError, NotReadyError
 
 LATE = "The current node timed out during startup. This could happen because the raylet failed to startup"
 
@@ -135,6 +135,27 @@ def test_a_part_of_ray_that_has_ended_ends_the_run_with_its_name() -> None:
     dead.append(("gcs_server", None))
     with pytest.raises(NotReadyError, match=r"Ray's gcs_server on this machine has ended: .* the same command again"):
         ends.check(view)
+
+
+@pytest.mark.parametrize(
+    ("problem", "dead", "raised"),
+    [
+        (RuntimeError("Tune met a dead Ray"), [("raylet", None)], NotReadyError("Ray's raylet on this machine")),
+        (RuntimeError("a bug of ours"), [], RuntimeError("a bug of ours")),
+        (DataError("the data changed"), [("raylet", None)], DataError("the data changed")),
+    ],
+)
+def test_what_came_of_a_dead_ray_does_not_hide_that_it_died(
+    problem: Exception, dead: list[tuple[str, object]], raised: Exception
+) -> None:
+    def failing(seconds: float) -> bool:
+        raise problem
+
+    schedule: Any = SimpleNamespace(wait=failing)
+    ends = Ends(session(_node=SimpleNamespace(head=True, dead_processes=lambda: dead)), HELD, None, began_at=0.0)
+    view: Any = None
+    with pytest.raises(type(raised), match=str(raised)):
+        watch(schedule, SimpleNamespace(), lambda: ends.check(view))  # type: ignore[arg-type]
 
 
 def test_a_head_that_is_silent_for_long_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
