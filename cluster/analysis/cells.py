@@ -151,15 +151,17 @@ def _cell(key: tuple[str, str, int], runs: Sequence[Run], unanswered: Sequence[R
     candidates = {run.row["learning_rate"] for run in confirming} or set(rates)
     rate = min(candidates, key=lambda one: (rates.get(one, math.inf), one))
     phases = (CONFIRM,) if screened else _PLAIN
+    taken = {run.seed for run in screened}
 
     def judged(some: Iterable[Run]) -> tuple[Run, ...]:
-        return _one_of_each_seed(run for run in some if run.row["learning_rate"] == rate and run.row["phase"] in phases)
+        at_rate = [run for run in some if run.row["learning_rate"] == rate and run.row["phase"] in phases]
+        # Older versions confirmed on a seed that had screened, where `axes.seeds` had grown to it.
+        return _one_of_each_seed(run for run in at_rate if run.seed not in taken)
 
     answered = judged(runs)
     seeds = {run.seed for run in answered}
     without = tuple(run for run in judged(unanswered) if run.seed not in seeds)
     optimizer, dtype, global_batch = key
-    taken = {run.seed for run in screened}
     planned = {*specs.seeds(key, taken), *seeds, *(run.seed for run in without)}
     return Cell(
         global_batch=global_batch,

@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from cluster.analysis.asked import specs_of
+from cluster.analysis.cells import cells_of
 from cluster.analysis.verdict import judge
 from cluster.exports.found import trials_of
 from cluster.preflight import Study
@@ -138,3 +140,18 @@ def test_a_spec_that_cannot_be_read_stops_no_study_that_goes_on(old: Old) -> Non
     for number, text in enumerate((None, "{}")):
         old.summary.write_study({"study": "simulated", "spec_hash": f"{number:016d}", "spec_json": text})
     assert new_seeds(old.resumed(spec(seeds=6)).plan(old.losses()), old.losses()) == [6]
+
+
+@pytest.mark.parametrize("stop_at_target", [True, False])
+def test_a_seed_that_screened_after_the_study_grew_confirms_nowhere(stop_at_target: bool, old: Old) -> None:
+    protocol_keys = {"protocol": {"stop_at_target": stop_at_target}}
+    old.run(spec(seeds=5, **protocol_keys))
+    # Its screen moved from seed 5 to seed 6, and seed 5 confirmed.
+    old.run(spec(seeds=6, **protocol_keys))
+    plan = old.resumed(spec(seeds=6, **protocol_keys)).plan(old.losses())
+    assert new_seeds(plan, old.losses()) == [7]
+    stored = query.studies(old.summary), query.trials(old.summary), query.evaluations(old.summary)
+    confirmed = {planned.trial.seed for planned in plan.trials if planned.phase == protocol.CONFIRM}
+    for cell in cells_of(stored[1], stored[2], specs_of(stored[0], stored[1])):
+        assert set(cell.planned) == confirmed
+        assert {run.seed for run in cell.runs} == confirmed - {7}
