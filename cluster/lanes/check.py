@@ -10,6 +10,7 @@ from ray.train import TrainingFailedError
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.util.queue import Queue
 
+from cluster import scratch
 from cluster.deadline import within
 from cluster.lanes.backend import CollectiveConfig
 from trainer.errors import DataError
@@ -26,7 +27,7 @@ def check(trials: Sequence[TrialSpec], *, data: str) -> list[Proof]:
         DataError: the data at `data` are damaged, or not those of the trials.
     """
     answers = Queue(actor_options={"num_cpus": 0})
-    with tempfile.TemporaryDirectory(prefix="batchscope-check-", ignore_cleanup_errors=True) as storage:
+    with scratch.folder("batchscope-check-", tempfile.gettempdir()) as storage:
         trainer = DataParallelTrainer(
             _compare,
             train_loop_config={"trials": trials, "data": data, "answers": answers},

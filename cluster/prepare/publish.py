@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from cluster import scratch
 from cluster.stores import store_of
 from trainer.errors import InputError, NotReadyError, UserError
 from trainer.store import Folder, Store
@@ -118,7 +119,7 @@ def _put(store: Store) -> Iterator[Staged]:
         store.write(file.name, file.read_bytes())
         file.unlink()
 
-    with _claimed(store), tempfile.TemporaryDirectory(prefix="batchscope-prepare-") as folder:
+    with _claimed(store), scratch.folder("batchscope-prepare-", tempfile.gettempdir()) as folder:
         try:
             yield Staged(Path(folder), take)
         except BaseException:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from cluster import scratch
 from cluster.stores import store_of
 from trainer.errors import InputError, NotReadyError, brief
 from trainer.store import Folder, Store
@@ -85,7 +86,7 @@ def opened(source: Source) -> Iterator[Path]:
             )
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix="batchscope-source-") as folder:
+    with scratch.folder("batchscope-source-", tempfile.gettempdir()) as folder:
         path = Path(folder) / PurePosixPath(source.key).name
         try:
             source.store.fetch(source.key, path)

@@ -21,6 +21,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from cluster import scratch
 from cluster.probe.worker import LaneLayout, Worker
 from trainer import memory
 from trainer.cause import cause
@@ -124,7 +125,7 @@ class Lane:
 @contextlib.contextmanager
 def lanes(layout: LaneLayout, count: int = 1) -> Iterator[list[Lane]]:
     """So many lanes of processes, started and perhaps not yet ready; gone when the context ends."""
-    with tempfile.TemporaryDirectory(prefix="batchscope-probe-", ignore_cleanup_errors=True) as folder:
+    with scratch.folder("batchscope-probe-", tempfile.gettempdir()) as folder:
         started: list[Lane] = []
         try:
             for lane in range(count):

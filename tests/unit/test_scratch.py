@@ -5,11 +5,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from cluster import scratch
+from cluster import scratch, signals
 
 HOLDING = """
 import sys, time
@@ -64,3 +65,40 @@ def test_a_folder_that_another_process_swept_while_it_was_made_is_made_again(
     with scratch.folder("mine-", str(tmp_path)) as path:
         assert os.path.isdir(path)
         assert os.path.basename(path) not in swept
+
+
+STOPPING = """
+import sys, time
+from types import SimpleNamespace
+from cluster import signals
+from cluster.prepare import publish, sources
+from cluster.probe import processes
+from trainer.store import Folder
+stored = SimpleNamespace(key="a.csv", name="a.csv", store=SimpleNamespace(fetch=lambda key, path: path.touch()))
+signals.install()
+with {block}:
+    try:
+        print("inside", flush=True)
+        time.sleep(60)
+    finally:
+        print("stopping", flush=True)
+        time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(
+    "block", ["publish._put(Folder(sys.argv[1]))", "sources.opened(stored)", "processes.lanes(None, 0)"]
+)
+def test_whoever_is_stopped_twice_leaves_no_folder(block: str, tmp_path: Path) -> None:
+    (temporary := tmp_path / "temporary").mkdir()
+    command = [sys.executable, "-c", STOPPING.format(block=block), str(tmp_path / "data")]
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        for line in ("inside\n", "stopping\n"):
+            assert process.stdout.readline() == line
+            assert list(temporary.iterdir())
+            process.send_signal(signal.SIGINT)
+            time.sleep(signals.SECONDS_OF_ONE)
+    assert process.returncode == 130
+    assert list(temporary.iterdir()) == []
