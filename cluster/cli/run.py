@@ -79,7 +79,7 @@ def run_and_watch(
         if status in (0, EXIT_FAILED_TRIALS):
             opened.write_lost()
             _refuse_lost_rows(heard, summary, spec.study)
-            status = _told_unwritten(heard, summary, spec.study) or status
+            status = _say_unwritten(heard, summary, spec.study) or status
             _compact(summary, spec.study)
     if spec.protocol is None:
         show_points(summary, spec.study)
@@ -101,7 +101,7 @@ def _refuse_lost_rows(heard: "Heard", summary: "Summary", study: str) -> None:
         )
 
 
-def _told_unwritten(heard: "Heard", summary: "Summary", study: str) -> int:
+def _say_unwritten(heard: "Heard", summary: "Summary", study: str) -> int:
     """Say which trials have to be trained again although they came to their end; the exit code, 0 if there are none."""
     from cluster.summary import query
 

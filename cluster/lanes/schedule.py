@@ -32,10 +32,10 @@ class Event:
     """Something that happened to a trial; `state` is None while it goes on, and `examples` are those used so far.
 
     `lost` says that an attempt lost its workers and another begins; `halved`, that it ran out of memory and another
-    begins in smaller micro-batches; `refused`, that the check before it failed and no
-    trial of the study may be trained; `wrong_data`, in words, why none can be. `cost_usd` is of the attempt so far (of
-    the one that was lost), None when it is not known; `begins` marks the trial's first event. `problem` is why it
-    failed, after so many `updates` in its last attempt, and `surroundings` that it had no part in that.
+    begins in smaller micro-batches; `refused`, that the check before it failed and no trial of the study may be
+    trained; `wrong_data`, in words, why none can be. `cost_usd` is of the attempt so far (of the one that was lost),
+    None when it is not known; `begins` marks the trial's first event. `problem` is why it failed, after so many
+    `updates` in its last attempt, and `surroundings` says that the trial had no part in that.
     """
 
     trial: TrialSpec
