@@ -1,8 +1,8 @@
 """The journey of a prepared data set: find -> read -> check -> split -> count -> tokenise -> write -> publish.
 
 The sources are read twice: once to count words and labels, once to write. `--group-by` needs every row's key before
-the first split is known and reads once more; CSV, which has no types, once more for its labels. Nothing but counts
-(and with groups a hash of the text and of the group) stays in memory.
+the first split is known and reads once more; CSV, which has no types, once more for its labels (without labels, for
+its quotes). Nothing but counts (and with groups a hash of the text and of the group) stays in memory.
 
 What is done to one file is in `piece`, where it is done is the `Work`; the files' results are put together here, in
 the order of the files, so that the data set is the same whoever did the work. `data_hash` runs over all rows in order
@@ -111,6 +111,8 @@ def prepare(
     with _work(address, progress) as work:
         if of_csv and label is not None:
             columns = replace(columns, field_type=_field_type(work, pieces, label, names=columns.classes))
+        elif of_csv and text is not None:
+            list(work.each("checking quotes", partial(piece_module.quotes_checked, text=text), pieces))
         reading = Reading(
             columns=columns,
             skip_empty=skip_empty,

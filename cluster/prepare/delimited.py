@@ -6,19 +6,16 @@ where no writer of quoted fields puts it: then quotes are characters like others
 """
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cluster.prepare.batches import LONGEST_LABEL, Columns, require
-from cluster.prepare.fields import field_type, widest
-from cluster.prepare.labels import MOST_LABELS
+from cluster.prepare.batches import Columns, require
+from cluster.prepare.fields import widest
 from cluster.prepare.numbered import LINE_BYTES, Record, lines
+from cluster.prepare.rowlike import Rowlike
 from cluster.prepare.sources import Source, opened
 from trainer.errors import InputError
-
-# The most records of several lines that are searched for swallowed rows.
-MOST_LOOKED_AT = 10_000
 
 _WRITE_AGAIN = "quote the field and double the quotes in it, or write the file as JSONL or Parquet"
 
@@ -57,8 +54,10 @@ def records(source: Source, path: Path, columns: Columns) -> Iterator[Record]:
         InputError: the file is not CSV, or a record has not the header's number of fields.
         NotReadyError: it may not be read.
     """
-    for line, values, _, _ in _records(source, path, columns):
-        yield line, values
+    wanted: list[tuple[str, int]] = []
+    for line, values, _, layout in _records(source, path, columns):
+        wanted = wanted or [(name, layout.header.index(name)) for name in columns.names()]
+        yield line, {name: values[index] for name, index in wanted}
 
 
 def label_type(source: Source, column: str) -> str:
@@ -70,26 +69,44 @@ def label_type(source: Source, column: str) -> str:
     Raises:
         InputError: as `records`, and where quotes have swallowed rows.
     """
-    kinds: set[str] = set()
-    labels: set[str] = set()
-    spanning: list[tuple[int, int, frozenset[str]]] = []
+    records = _looked_through(source, Columns(text=column, label=column), lambda names: [names.index(column)])
+    return records.columns[0].kind if records else widest(set())
+
+
+def refuse_swallowed(source: Source, text: str) -> None:
+    """Look for rows that quotes have swallowed where there are no labels, in what stands beside the text.
+
+    Raises:
+        InputError: as `label_type`.
+    """
+
+    def others(names: Sequence[str]) -> list[int]:
+        return [index for index, name in enumerate(names) if name != text]
+
+    _looked_through(source, Columns(text=text, label=None), others)
+
+
+def _looked_through(source: Source, columns: Columns, chosen: Callable[[Sequence[str]], list[int]]) -> Rowlike | None:
+    """What the records say of the columns `chosen` from the header; None where there is no record or no column."""
+    found: Rowlike | None = None
     with opened(source) as path:
-        for line, values, taken, layout in _records(source, path, Columns(text=column, label=column)):
-            label = str(values[column])
-            kinds.add(field_type(label))
-            if len(labels) <= MOST_LABELS and len(label) <= LONGEST_LABEL:
-                labels.add(label)
-            if len(taken) > 1 and len(spanning) < MOST_LOOKED_AT:
-                spanning.append((line, line + len(taken) - 1, _ends_of_rows(taken, layout, column)))
-    kind = widest(kinds)
-    _refuse_swallowed(source, spanning, labels, kind)
-    return kind
+        for line, values, taken, layout in _records(source, path, columns):
+            if found is None and (indices := chosen(layout.header)):
+                found = Rowlike(len(layout.header), indices)
+            if found is None:
+                return None
+            found.add(line, values, [physical.rstrip("\r\n").split(layout.delimiter) for physical in taken[:-1]])
+    if found and (lines := found.swallowed()):
+        first, last = lines
+        raise InputError(
+            f"{source.name} line {first}: a quote opens a field there that ends on line {last} and holds what look "
+            f"like rows: {_WRITE_AGAIN}"
+        )
+    return found
 
 
-def _records(
-    source: Source, path: Path, columns: Columns
-) -> Iterator[tuple[int, dict[str, object], Sequence[str], Layout]]:
-    """The records with, of each, its physical lines."""
+def _records(source: Source, path: Path, columns: Columns) -> Iterator[tuple[int, list[str], Sequence[str], Layout]]:
+    """All fields of the records with, of each, its physical lines."""
     csv.field_size_limit(LINE_BYTES)
     delimiter = "\t" if source.format == "tsv" else ","
     plain = source.format == "tsv" and _quotes_are_characters(source, path)
@@ -100,7 +117,6 @@ def _records(
         header = next(reader, [])
         require(source.name, columns, header)
         layout = Layout(delimiter, tuple(header))
-        wanted = [(name, header.index(name)) for name in columns.names()]
         line = reader.line_num + 1
         taken.record.clear()
         for values in reader:
@@ -110,7 +126,7 @@ def _records(
                     f"{source.name} line {line} has {len(values)} fields, the header has {len(header)}: {remedy}"
                 )
             if values:
-                yield line, {name: values[index] for name, index in wanted}, taken.record, layout
+                yield line, values, taken.record, layout
             line = reader.line_num + 1
             taken.record.clear()
     except csv.Error as problem:
@@ -143,37 +159,3 @@ def _is_open(text: str) -> bool:
     if not text.startswith('"'):
         return False
     return len(text) < 2 or not text.endswith('"') or '"' in text[1:-1].replace('""', "")
-
-
-def _ends_of_rows(taken: Sequence[str], layout: Layout, column: str) -> frozenset[str]:
-    """What would be labels if each physical line of a record but the last one was a row by itself.
-
-    A text with delimiters of its own has more fields than the header: the label is counted from either end.
-    """
-    index, count = layout.header.index(column), len(layout.header)
-    found = set()
-    for line in taken[:-1]:
-        fields = line.rstrip("\r\n").split(layout.delimiter)
-        if len(fields) >= count:
-            found |= {fields[index], fields[index - count]}
-    return frozenset(label for label in found if 0 < len(label) <= LONGEST_LABEL)
-
-
-def _refuse_swallowed(
-    source: Source, spanning: Sequence[tuple[int, int, frozenset[str]]], labels: set[str], kind: str
-) -> None:
-    """Refuse quotes that have swallowed rows: most records of several lines hold lines that end as rows do.
-
-    Texts of several lines hold no such lines, or few of many texts do.
-    """
-    swallowed = [
-        (first, last)
-        for first, last, ends in spanning
-        if not ends.isdisjoint(labels) or (kind != "string" and any(field_type(end) != "string" for end in ends))
-    ]
-    if 2 * len(swallowed) > len(spanning):
-        first, last = swallowed[0]
-        raise InputError(
-            f"{source.name} line {first}: a quote opens a field there that ends on line {last} and holds what look "
-            f"like rows, each with its label: {_WRITE_AGAIN}"
-        )

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 from cluster.prepare import labels as labels_module
 from cluster.prepare.batches import Columns, read
 from cluster.prepare.delimited import label_type as type_of_labels
+from cluster.prepare.delimited import refuse_swallowed
 from cluster.prepare.features import truncated
 from cluster.prepare.held_out import Given, by_tokens
 from cluster.prepare.labels import Counts, Labels, encode
@@ -73,6 +74,12 @@ class Counted:
 def label_type(piece: Piece, tell: Tell, *, label: str) -> Iterator[str]:
     """The type of a CSV file's labels (one value)."""
     yield type_of_labels(piece.source, label)
+
+
+def quotes_checked(piece: Piece, tell: Tell, *, text: str) -> Iterator[None]:
+    """Nothing (one value), where no quote of a CSV file without labels has swallowed rows."""
+    refuse_swallowed(piece.source, text)
+    yield None
 
 
 def group_hashes(piece: Piece, tell: Tell, *, reading: Reading) -> Iterator[tuple[Hashes, Hashes]]:

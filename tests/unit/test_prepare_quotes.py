@@ -118,6 +118,28 @@ def test_quotes_of_a_csv_that_swallow_rows_are_refused_with_the_line(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("header", [("body", "id"), ("id", "body"), ("id", "title", "body", "kind")])
+def test_swallowed_rows_are_also_seen_where_nothing_is_labelled(tmp_path: Path, header: Sequence[str]) -> None:
+    fields = [
+        {"body": text, "id": str(index), "title": f"title {index}", "kind": kind}
+        for index, (text, kind) in enumerate([("a first sentence", "sport"), *opened_and_closed_later()])
+    ]
+    source = plainly(tmp_path / "a.csv", [[row[name] for name in header] for row in fields], header)
+    pattern = r"line 3: a quote opens a field there that ends on line 5 and holds what look like rows: quote the field"
+    with pytest.raises(InputError, match=pattern):
+        prepare([source], str(tmp_path / "out"), text="body", task="language_model")
+    assert not (tmp_path / "out").exists()
+
+
+def test_texts_of_several_lines_need_no_label(tmp_path: Path) -> None:
+    body = "Dear all,\n1, 2, 3 and off,\n7,high\nregards, Ann"
+    with (tmp_path / "a.csv").open("w", newline="") as file:
+        rows = [(index, f"{body} {index}", ("high", "low")[index % 2], f"title {index}") for index in range(150)]
+        csv.writer(file).writerows([("id", "body", "priority", "title"), *rows])
+    manifest = prepare([str(tmp_path / "a.csv")], str(tmp_path / "out"), text="body", task="language_model")
+    assert rows_of(manifest) == len(rows)
+
+
 def test_swallowed_rows_with_numbers_as_labels_are_seen_by_their_kind(tmp_path: Path) -> None:
     rows = [(text, f"{index / 7:.3f}") for index, (text, _) in enumerate(opened_and_closed_later())]
     with pytest.raises(InputError, match=r"line 2: a quote opens a field there that ends on line 4"):
