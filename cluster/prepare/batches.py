@@ -13,6 +13,8 @@ BATCH_BYTES = 16 * 2**20
 # Of one text (some 150 bytes of memory a token while it is tokenised), and of one label, which is a name.
 LONGEST_TEXT = 4 * 2**20
 LONGEST_LABEL = 1000
+# Of a column's name in an error.
+LONGEST_SHOWN = 80
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,10 +75,16 @@ def require(file: str, columns: Columns, known: Sequence[str]) -> None:
     """Refuse a file that lacks a column, naming the nearest and listing all, or that has one twice."""
     for name in columns.names():
         if name not in known:
-            shown = [brief(column) for column in known]
-            listed = ", ".join(shown[:20]) + (", ..." if len(known) > 20 else "")
-            raise InputError(f"{file} has no column {name!r}{nearest(name, shown)}: its columns are {listed}")
+            listed = ", ".join(map(_shown, known[:20])) + (", ..." if len(known) > 20 else "")
+            hint = nearest(name, [column for column in known if len(column) <= LONGEST_SHOWN])
+            raise InputError(f"{file} has no column {name!r}{hint}: its columns are {listed}")
     once(file, columns, known)
+
+
+def _shown(column: str) -> str:
+    """A column's name, in quotes where it would not be seen as it is."""
+    line = brief(column, LONGEST_SHOWN)
+    return line if line == column or len(column) > LONGEST_SHOWN else repr(column)
 
 
 def once(where: str, columns: Columns, known: Sequence[str]) -> None:

@@ -120,6 +120,10 @@ def _records(source: Source, path: Path, columns: Columns) -> Iterator[tuple[int
         line = reader.line_num + 1
         taken.record.clear()
         for values in reader:
+            if len(header) > 1 and [value.removeprefix("\ufeff") for value in values] == header:
+                raise InputError(
+                    f"{source.name} line {line} is the header again: two files were joined; delete the line"
+                )
             if values and len(values) != len(header):
                 remedy = taken.remedy("correct the line (a field with a comma, quote or line end must be quoted)")
                 raise InputError(
@@ -130,6 +134,11 @@ def _records(source: Source, path: Path, columns: Columns) -> Iterator[tuple[int
             line = reader.line_num + 1
             taken.record.clear()
     except csv.Error as problem:
+        if "new-line character" in str(problem):
+            raise InputError(
+                f"{source.name} line {line} holds a lone carriage return: end lines with LF or CR LF, or quote the "
+                "field in which it stands"
+            ) from None
         remedy = taken.remedy(f"look for a quote that is not closed or doubled; {_WRITE_AGAIN}")
         raise InputError(f"{source.name} line {line} is not CSV ({problem}): {remedy}") from None
 

@@ -54,7 +54,8 @@ def count(counts: Counts, rows: Rows, splits: Splits, *, column: str | None, tas
         encoded.indices.to_numpy().astype(np.int64) * len(SPLITS) + splits,
         minlength=len(encoded.dictionary) * len(SPLITS),
     ).reshape(-1, len(SPLITS))
-    merge(counts, {kind: dict(zip(_values(encoded.dictionary), table, strict=True))}, column=column)
+    for value, row in zip(_values(encoded.dictionary), table, strict=True):
+        merge(counts, {kind: {value: row}}, column=column)
 
 
 def merge(counts: Counts, more: Counts, *, column: str | None) -> None:
@@ -117,9 +118,12 @@ def _kind(labels: pa.Array) -> str:
 
 
 def _values(distinct: pa.Array) -> list[object]:
-    """The labels as they are told apart and named: a narrow float as its own digits, not as those of a wider one."""
-    if types.is_float16(distinct.type) or types.is_float32(distinct.type):
-        return [float(str(value)) for value in distinct.to_numpy(zero_copy_only=False)]
+    """The labels as they are told apart and named: a narrow float as its own digits, not as those of a wider one.
+
+    Two that are the same, as 0.0 and -0.0 are, have one name.
+    """
+    if types.is_floating(distinct.type):
+        return [float(str(value)) + 0.0 for value in distinct.to_numpy(zero_copy_only=False)]
     if types.is_decimal(distinct.type) and distinct.type.scale <= 0:
         return [int(value.as_py()) for value in distinct]
     values: list[object] = distinct.to_pylist()

@@ -65,13 +65,16 @@ def _batches(source: Source, columns: Columns, file: pq.ParquetFile, batch_rows:
 
 
 def _plain(values: pa.Array, where: str, first: int, column: str) -> pa.Array:
-    """The values without the dictionary, and text as one of its three types.
+    """The values without the dictionary, and text and decimals in one of their types.
 
     Raises:
         InputError: a text is not UTF-8, which Parquet does not check.
     """
     if types.is_dictionary(values.type):
         values = values.dictionary_decode()
+    if types.is_decimal32(values.type) or types.is_decimal64(values.type):
+        # Arrow encodes no dictionary of the narrow ones.
+        values = values.cast(pa.decimal128(values.type.precision, values.type.scale))
     if not _is_text(values.type):
         return values
     texts = values.cast(pa.string())

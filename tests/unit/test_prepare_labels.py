@@ -14,7 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.prepare import prepare
+from cluster.prepare.batches import Batch, Columns
 from cluster.prepare.fields import field_type, typed, widest
+from cluster.prepare.labels import Counts, count
+from cluster.prepare.rows import checked
 from trainer.errors import InputError
 from trainer.manifest import SPLITS, Manifest
 
@@ -113,6 +116,8 @@ PARQUET: list[tuple[pa.Array, tuple[str, ...]]] = [
     (pa.array([Decimal("1.10"), Decimal("1.25")]), ("1.10", "1.25")),
     (pa.array([Decimal("12345678901234567890.1"), Decimal("12345678901234567890.2")]), ("12345678901234567890.1",) * 2),
     (pa.array([Decimal("7"), Decimal("10")], pa.decimal128(38, 0)), ("7", "10")),
+    (pa.array([Decimal("1.10"), Decimal("1.25")], pa.decimal32(9, 2)), ("1.10", "1.25")),
+    (pa.array([Decimal("7"), Decimal("10")], pa.decimal64(18, 0)), ("7", "10")),
     (pa.array([True, False]), ("false", "true")),
     (pa.array([2**63, 2**63 + 1], pa.uint64()), (str(2**63), str(2**63 + 1))),
     (pa.array(["01", "1"]).cast(pa.string_view()), ("01", "1")),
@@ -126,12 +131,32 @@ def test_parquet_labels_are_told_apart_and_named_by_their_own_digits(
 ) -> None:
     path = tmp_path / "a.parquet"
     column = pa.array([labels[index % len(labels)].as_py() for index in range(COUNT)], labels.type)
-    if dictionary and not pa.types.is_string_view(labels.type):
+    of_arrow = pa.types.is_string_view, pa.types.is_decimal32, pa.types.is_decimal64
+    if dictionary and not any(is_kind(labels.type) for is_kind in of_arrow):
         column = column.dictionary_encode()
     pq.write_table(pa.table({"body": [text(index) for index in range(COUNT)], "topic": column}), path)
     manifest = prepare([str(path)], str(tmp_path / "out"), text="body", label="topic", task="classification")
     expected = (names[0], names[0][:-1] + "2") if names[0] == names[1] else names
     assert counts_of(manifest) == dict.fromkeys(expected, COUNT // len(labels))
+
+
+@pytest.mark.parametrize("kind", [pa.float64(), pa.float32()], ids=str)
+@pytest.mark.parametrize("batch_rows", [1, 1000])
+def test_zero_is_one_class_with_either_sign(tmp_path: Path, kind: pa.DataType, batch_rows: int) -> None:
+    for name, values in (("a", [-0.0, 0.0, 1.5]), ("b", [0.0, -0.0, 1.5])):
+        options: dict[str, Any] = {"task": "classification", "batch_rows": batch_rows}
+        (tmp_path / name).mkdir()
+        manifest = prepared(tmp_path / name, f"{name}.parquet", pa.array(values, kind), **options)
+        assert counts_of(manifest) == {"0.0": 2 * COUNT // 3, "1.5": COUNT // 3}
+
+
+def test_rows_of_both_zeros_are_all_counted() -> None:
+    column = pa.array([0.0, -0.0, 1.5])
+    batch = Batch(file="a", unit="row", places=range(3), texts=["a", "b", "c"], labels=column, groups=None, share=1.0)
+    (rows,) = checked([batch], Columns(text="body", label="topic"), skip_empty=False, max_tokens=9)
+    counts: Counts = {}
+    count(counts, rows, np.zeros(3, np.uint8), column="topic", task="classification")
+    assert {value: row.tolist() for value, row in counts["float"].items()} == {0.0: [2, 0, 0], 1.5: [1, 0, 0]}
 
 
 def test_whole_decimals_are_classes_and_others_are_predicted(tmp_path: Path) -> None:

@@ -172,6 +172,32 @@ def test_a_quote_that_nothing_closes_is_named_with_the_line_where_it_opens(tmp_p
         prepared(plainly(tmp_path / "a.csv", rows), tmp_path)
 
 
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_a_header_that_stands_again_among_the_rows_is_no_row(tmp_path: Path, name: str, mark: str) -> None:
+    rows = [(f"text number {number}", ("spam", "ham")[number % 2]) for number in range(100)]
+    source = Path(plainly(tmp_path / name, rows))
+    source.write_text(mark + source.read_text() + mark + source.read_text())
+    with pytest.raises(InputError, match=rf"{name} line 102 is the header again: .*; delete the line"):
+        prepared(str(source), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+def test_lines_that_end_with_a_carriage_return_alone_are_named_as_such(tmp_path: Path, name: str) -> None:
+    rows = [(f"text number {number}", ("spam", "ham")[number % 2]) for number in range(100)]
+    source = Path(plainly(tmp_path / name, rows))
+    source.write_bytes(source.read_bytes().replace(b"3\tham\n", b"3\tham\r").replace(b"3,ham\n", b"3,ham\r"))
+    with pytest.raises(InputError, match=r"line 5 holds a lone carriage return: end lines with LF or CR LF, or quote"):
+        prepared(str(source), tmp_path)
+
+
+def test_a_column_whose_name_has_spaces_around_it_is_shown_as_it_is(tmp_path: Path) -> None:
+    source = plainly(tmp_path / "a.csv", [("text", "a", "b")], ("body", " topic", "to\u00a0pic "))
+    pattern = r"no column 'topic' \(did you mean ' topic'\?\): its columns are body, ' topic', 'to\\xa0pic '"
+    with pytest.raises(InputError, match=pattern):
+        prepared(source, tmp_path)
+
+
 texts = st.text(st.sampled_from('ab "\n\r,;\\é'), min_size=1, max_size=12)
 
 
