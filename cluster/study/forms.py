@@ -5,6 +5,7 @@ message is the remedy. `cluster.study.spec` puts them on the fields.
 """
 
 import math
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -66,8 +67,11 @@ def workers(value: object) -> int | dict[int, int]:
     """A number of workers, or numbers from some global batches on: `{1: 1, 512: 4}`."""
     remedy = "give a whole number of at least 1, or such numbers from global batches on, 1 among them: {1: 1, 512: 4}"
     written: dict[Any, Any] = value if isinstance(value, dict) else {1: value}
-    # JSON, in which a spec is stored, has only text as keys.
-    kept = {int(key) if isinstance(key, str) and key.isdecimal() else key: count for key, count in written.items()}
+    kept: dict[Any, Any] = {}
+    for batch, count in ((_number(key), count) for key, count in written.items()):
+        if batch in kept:
+            raise ValueError(f"{batch} stands twice, remove one")
+        kept[batch] = count
     if 1 not in kept or not all(type(number) is int and number >= 1 for pair in kept.items() for number in pair):
         raise ValueError(remedy)
     return {key: kept[key] for key in sorted(kept)} if isinstance(value, dict) else kept[1]
@@ -109,8 +113,7 @@ def budget(value: object) -> Duration | dict[int | str, Duration]:
         return duration(value)
     kept: dict[int | str, Duration] = {}
     for written, inner in value.items():
-        # JSON, in which a spec is stored, has only text as keys.
-        batch = int(written) if isinstance(written, str) and written.isdecimal() else written
+        batch = _number(written)
         try:
             batch = global_batch(batch)
             if batch in kept:
@@ -119,6 +122,11 @@ def budget(value: object) -> Duration | dict[int | str, Duration]:
         except ValueError as problem:
             raise ValueError(f"at global batch {written}: {problem}") from None
     return kept
+
+
+def _number(key: object) -> object:
+    """A key as it was written; JSON, in which a spec is stored, has only text as keys."""
+    return int(key) if isinstance(key, str) and re.fullmatch("[1-9][0-9]{0,99}", key) else key
 
 
 def plain_budget(value: Duration | dict[int | str, Duration]) -> dict[str, Any]:
