@@ -20,6 +20,7 @@ ENOUGH_SEEDS, ENOUGH_EVALUATIONS = 5, 20
 MOST_DIVERGED, MOST_SPEED_VARIATION, MOST_CLIPPED = 0.3, 0.1, 0.5
 # Fewer updates than this in an epoch: a batch of more than a tenth of the rows.
 FEWEST_UPDATES_AN_EPOCH = 10
+MOST_NAMED = 5
 # Over an axis as wide as this, a fixed beta2 forgets after very different numbers of examples.
 WIDE_AXIS = 8
 
@@ -131,6 +132,18 @@ def _divergence(evidence: Evidence) -> Iterable[Caveat]:
             yield Caveat(code="runs_without_a_loss", text=text, trials=_ids(gone))
 
 
+def _lacking_evaluations(evidence: Evidence) -> Iterable[Caveat]:
+    runs = {run.trial_id: run for cell in evidence.cells for run in (*cell.searched, *cell.runs)}.values()
+    lacking = _ids(run for run in runs if run.lacks_evaluations)
+    if lacking:
+        named = ", ".join(lacking[:MOST_NAMED]) + (" and others" if len(lacking) > MOST_NAMED else "")
+        text = (
+            f"{counted(len(lacking), 'completed trial')} ({named}) without all of the evaluations up to the end: "
+            "files in the summary's `evaluations` are gone or damaged, and such confirmations do not count"
+        )
+        yield Caveat(code="lacking_evaluations", text=text, trials=lacking)
+
+
 def _few_seeds(evidence: Evidence) -> Iterable[Caveat]:
     found = [cell for cell in evidence.cells if 1 < len(cell.runs) < ENOUGH_SEEDS]
     if found:
@@ -234,6 +247,7 @@ _CHECKS: tuple[Callable[[Evidence], Iterable[Caveat]], ...] = (
     _large_batches,
     _noise_near_all_rows,
     _divergence,
+    _lacking_evaluations,
     _few_seeds,
     _late_seeds,
     _mixed_machines,

@@ -21,8 +21,8 @@ from cluster.study.protocol import CONFIRM, GRID, SCREEN
 from cluster.summary import query
 from cluster.summary.tables import AXES, COMPLETED, DIVERGED
 
-WAITING = "waiting"
-_WORDS = {"out_of_memory": "ran out of memory", WAITING: "not run yet"}
+WAITING, LACKING = "waiting", "lacking_evaluations"
+_WORDS = {"out_of_memory": "ran out of memory", WAITING: "not run yet", LACKING: "without all of its evaluations"}
 # Of a plain grid; what was written before there were phases has none.
 _PLAIN = (GRID, None)
 Floats = npt.NDArray[np.float64]
@@ -60,8 +60,19 @@ class Run:
 
     @property
     def completed(self) -> bool:
-        """Whether it came to the end of its budget; else it diverged, ran out of memory or was stopped."""
-        return bool(self.row["state"] == COMPLETED)
+        """Whether it came to the end of its budget, as its curve shows; else it diverged, was stopped or the like."""
+        return bool(self.row["state"] == COMPLETED) and not self.lacks_evaluations
+
+    @property
+    def lacks_evaluations(self) -> bool:
+        """Whether it completed, and its curve ends before it did or never was as low: its files are gone or damaged."""
+        best, updates = self.row["best_validation_loss"], self.row["updates"]
+        if self.row["state"] != COMPLETED or best is None:
+            return False
+        if not self.curve.losses.size:
+            return True
+        ends_early = updates is not None and self.curve.updates[-1] < updates
+        return bool(ends_early or self.curve.losses.min() > best)
 
     @property
     def diverged(self) -> bool:
@@ -109,7 +120,8 @@ class Cell:
     @property
     def missing(self) -> dict[str, int]:
         """How many of the planned seeds have no completed run, by state in lower case; `waiting`: none has ended."""
-        states = [str(run.row["state"]).lower() for run in (*self.runs, *self.unanswered) if not run.completed]
+        without = [run for run in (*self.runs, *self.unanswered) if not run.completed]
+        states = [LACKING if run.lacks_evaluations else str(run.row["state"]).lower() for run in without]
         waiting = len(self.planned) - len(self.runs) - len(self.unanswered)
         return dict(Counter(sorted(states))) | ({WAITING: waiting} if waiting else {})
 
@@ -179,10 +191,13 @@ def _cell(key: tuple[str, str, int], runs: Sequence[Run], unanswered: Sequence[R
 
 
 def _mean_losses(runs: Sequence[Run]) -> dict[float, float]:
+    """The mean best loss of each rate: that of a trial's row where its curve is not whole."""
     rates = sorted({run.row["learning_rate"] for run in runs})
-    return {
-        rate: float(np.mean([run.best_loss() for run in runs if run.row["learning_rate"] == rate])) for rate in rates
-    }
+
+    def best(run: Run) -> float:
+        return float(run.row["best_validation_loss"]) if run.lacks_evaluations else run.best_loss()
+
+    return {rate: float(np.mean([best(run) for run in runs if run.row["learning_rate"] == rate])) for rate in rates}
 
 
 def _one_of_each_seed(runs: Iterable[Run]) -> tuple[Run, ...]:

@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 from starlette.testclient import TestClient
 
-from cluster.analysis.verdict import judge
+from cluster.analysis.verdict import Verdict, judge
 from cluster.cli.compact import command as compact_command
 from cluster.cli.export import command as export_command
 from cluster.cli.report import command as report_command
@@ -303,6 +303,48 @@ def test_a_copy_of_a_compacted_object_counts_nothing_twice(
     assert problems[0].what.startswith(f"{rows} of {rows} rows left out: they have a key that is in whole.000000001")
     evaluations = query.sql(summary, "select count(*) n from evaluations", "wiki").to_pylist()
     assert evaluations == [{"n": query.evaluations(summary, "wiki").num_rows}]
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut", "half", "all"])
+def test_a_completed_trial_without_all_of_its_evaluations_is_named_and_is_no_answer(
+    summary: Summary, problems: list[Problem], damage: str
+) -> None:
+    def verdict() -> Verdict:
+        asked = query.specs(summary, "wiki"), query.trials(summary, "wiki"), query.evaluations(summary, "wiki")
+        return judge(*asked)
+
+    before = verdict()
+    rows = query.trials(summary, "wiki")
+    confirm = rows.filter(pc.and_(pc.equal(rows["phase"], "confirm"), pc.equal(rows["global_batch"], 64)))
+    trial_id = confirm["trial_id"][0].as_py()
+    name = f"{EVALUATIONS}/{trial_id}-1-0.parquet"
+    path, curve = Path(summary.uri) / name, decode(summary.store.read(name)).rows()
+    if damage == "cut":
+        put(summary, name, summary.store.read(name)[:-9])
+    elif damage == "half":
+        put(summary, name, encode(curve.slice(0, len(curve) - 1)))
+    else:
+        path.unlink()
+    if damage == "all":
+        shutil.rmtree(path.parent)
+    (there,) = verdict().groups
+    cell = next(cell for cell in there.cells if cell.global_batch == 64)
+    assert (cell.seeds, cell.completed) == (2, 0 if damage == "all" else 1)
+    assert cell.missing == {"lacking_evaluations": 2 - cell.completed}
+    assert [one.rates for one in there.cells] == [one.rates for one in before.groups[0].cells]
+    assert cell.reach is None or [run.conclusive for run in cell.reach.runs].count(False) == 2 - cell.completed
+    (said,) = [caveat for caveat in there.caveats if caveat.code == "lacking_evaluations"]
+    assert trial_id in said.trials
+    assert "files in the summary's `evaluations` are gone or damaged" in said.text
+    for command in (
+        (results_command, "wiki", "--verdict"),
+        (report_command, "wiki", "-o", f"{summary.uri}.html"),
+        (export_command, "wiki", "--tables", f"{summary.uri}-tables"),
+        (export_command, "wiki", "--plots", f"{summary.uri}-plots"),
+    ):
+        found = CliRunner().invoke(command[0], [*command[1:], "--summary", summary.uri])
+        assert (found.exit_code, found.exception) == (0, None), found.output
+    assert "`evaluations` are gone or damaged" in page(summary, "wiki")
 
 
 def test_of_rows_with_one_key_in_one_file_the_first_counts(summary: Summary, problems: list[Problem]) -> None:
