@@ -21,14 +21,14 @@ class World:
 class Collective:
     """Sums tensors over the workers of `world`; with one worker the tensor is the sum.
 
-    Every worker must call `sum` in the same order. Inside a `tf.function` each traced call has a key of its own; calls
-    outside share one for each shape, since TensorFlow remembers every key, 1.5 KiB for each evaluation.
+    Every worker must call `sum` in the same order. Each traced call has a key of its own; calls outside a `tf.function`
+    are traced once for each shape, since TensorFlow remembers every key, 1.5 KiB for each evaluation.
     """
 
     def __init__(self, world: World) -> None:
         self.world = world
         self._keys = 0
-        self._eager_keys: dict[Any, int] = {}
+        self._traced = tf.function(self._reduced, autograph=False)
         # Held for its server, which answers the other workers as long as this process lives.
         self._strategy = tf.distribute.MultiWorkerMirroredStrategy() if world.workers > 1 else None
 
@@ -36,23 +36,18 @@ class Collective:
         """The sum of `tensor` (same shape and dtype everywhere) over all workers."""
         if self.world.workers == 1:
             return tensor
+        return self._traced(tensor) if tf.executing_eagerly() else self._reduced(tensor)
+
+    def _reduced(self, tensor: Any) -> Any:
+        self._keys += 1
         return tf.raw_ops.CollectiveReduceV2(
             input=tensor,
             group_size=self.world.workers,
             group_key=1,
-            instance_key=self._key(tensor),
+            instance_key=self._keys,
             ordering_token=[],
             merge_op="Add",
             final_op="Id",
             communication_hint="auto",
             timeout_seconds=0,
         )
-
-    def _key(self, tensor: Any) -> int:
-        kind = (tuple(tensor.shape), tensor.dtype)
-        if tf.executing_eagerly() and kind in self._eager_keys:
-            return self._eager_keys[kind]
-        self._keys += 1
-        if tf.executing_eagerly():
-            self._eager_keys[kind] = self._keys
-        return self._keys
