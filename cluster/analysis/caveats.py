@@ -81,7 +81,7 @@ def _one_rate(evidence: Evidence) -> Iterable[Caveat]:
 
 
 def _epochs_only(evidence: Evidence) -> Iterable[Caveat]:
-    if not evidence.reaches:
+    if evidence.known.target is None and evidence.known.spec.get("target") is None:
         yield Caveat(code="no_target", text="without a target only equal budgets are compared; set target: auto")
     examples = [run.row["examples"] for cell in evidence.cells for run in cell.runs if run.completed]
     updates = {cell.global_batch: [run.row["updates"] for run in cell.runs if run.completed] for cell in evidence.cells}
@@ -161,6 +161,16 @@ def _late_seeds(evidence: Evidence) -> Iterable[Caveat]:
         )
         found = [run for cell in evidence.cells if cell.tuned for run in cell.runs if run.seed in late]
         yield Caveat(code="late_seeds", text=text, trials=_ids(found))
+
+
+def _seen_before(evidence: Evidence) -> Iterable[Caveat]:
+    if evidence.known.seen_before and any(cell.tuned for cell in evidence.cells):
+        text = (
+            "the margin or target was declared after confirmations of another budget or setting had begun under this "
+            "name on the same seeds, and may go by what they showed: a study of another name, on other seeds, is free "
+            "of that"
+        )
+        yield Caveat(code="seen_before", text=text)
 
 
 def _mixed_machines(evidence: Evidence) -> Iterable[Caveat]:
@@ -250,6 +260,7 @@ _CHECKS: tuple[Callable[[Evidence], Iterable[Caveat]], ...] = (
     _lacking_evaluations,
     _few_seeds,
     _late_seeds,
+    _seen_before,
     _mixed_machines,
     _unsteady_speed,
     _clipping,

@@ -27,8 +27,10 @@ class Declared:
     """A study's target and margin, validation losses, as declared in time; None where there is none.
 
     `target_late` and `margin_late` say that the newest spec has another one, which came too late; `seeds_late` are the
-    seeds that did. `spec` are the keys of the newest spec. `baseline_loss` and `best_constant_loss` are of guesses that
-    look at no input (`trainer.manifest.Manifest`).
+    seeds that did. `seen_before` says that the target or the margin, although in time, is another than that with which
+    confirmations of an earlier experiment under the name began, on some of the same seeds. `spec` are the keys of the
+    newest spec. `baseline_loss` and `best_constant_loss` are of guesses that look at no input
+    (`trainer.manifest.Manifest`).
     """
 
     target: float | None
@@ -37,14 +39,15 @@ class Declared:
     margin: float | None
     margin_late: bool
     seeds_late: tuple[int, ...]
+    seen_before: bool
     spec: Mapping[str, Any]
     train_rows: int | None
     baseline_loss: float | None
     best_constant_loss: float | None
 
 
-def declared(specs: Specs, trials: pa.Table) -> Declared:
-    """What the specs of one study declare, given its trials."""
+def declared(specs: Specs, trials: pa.Table, whole: Specs | None = None) -> Declared:
+    """What the specs of one study declare, given its trials; `whole` are the specs by the trials of all experiments."""
     counting, newest = specs.in_force, specs.newest
     target = counting.target if counting else None
     found = _automatic(specs, trials) if target == "auto" else target
@@ -56,11 +59,20 @@ def declared(specs: Specs, trials: pa.Table) -> Declared:
         margin=margin,
         margin_late=newest.margin != margin,
         seeds_late=specs.late_seeds,
+        seen_before=whole is not None and _seen_before(specs, whole),
         spec=newest.keys,
         train_rows=newest.row["train_rows"],
         baseline_loss=newest.row["baseline_loss"],
         best_constant_loss=newest.row["best_constant_loss"],
     )
+
+
+def _seen_before(specs: Specs, whole: Specs) -> bool:
+    now, before = specs.in_force, whole.confirmed
+    if now is None or before is None or whole.began is None or now.declared_at <= whole.began:
+        return False
+    seeds = [set(spec.keys.get("axes", {}).get("seeds", ())) for spec in (now, before)]
+    return (now.margin, now.target) != (before.margin, before.target) and not seeds[0].isdisjoint(seeds[1])
 
 
 @dataclass(frozen=True, kw_only=True)

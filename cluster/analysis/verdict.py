@@ -128,10 +128,11 @@ def judge(studies: pa.Table, trials: pa.Table, evaluations: pa.Table) -> Verdict
 
     It is on the trials that the newest spec asks for: those of an earlier budget, say, are another experiment's.
     """
+    whole = specs_of(studies, trials)
     trials = query.newest(trials, studies)
     specs = specs_of(studies, trials)
     cells = cells_of(trials, evaluations, specs)
-    known = declared(specs, trials)
+    known = declared(specs, trials, whole)
     idle = groups_without_learning(trials, guess_of(known.baseline_loss, known.best_constant_loss))
     groups = groupby(cells, lambda cell: (cell.optimizer, cell.dtype))
     return Verdict(

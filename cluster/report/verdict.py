@@ -26,7 +26,8 @@ def sentences(verdict: Verdict) -> list[str]:
         lines += list(_group(verdict, group))
     if failed := sentence(verdict.failures):
         lines.append(failed)
-    return lines or ["Nothing can be said yet: no trial has ended."]
+    ended = "that counts has completed" if verdict.groups else "has ended"
+    return lines or [f"Nothing can be said yet: no trial {ended}."]
 
 
 def nothing_learnt(task: str, baseline: float) -> str:
@@ -154,7 +155,7 @@ def _axes(arms: Sequence[Arm], reliable: set[int]) -> Iterator[str]:
         clock: min(reliable & arm.losses.keys(), key=lambda batch: (arm.losses[batch], batch))
         for clock, arm in equal.items()
     }
-    if len(best) > 1:
+    if len(best) > 1 and any(len(reliable & arm.losses.keys()) > 1 for arm in equal.values()):
         told = [f"at equal {clock} ({equal[clock].most:,.0f}) B = {best[clock]}" for clock in best]
         end = ": the ranking depends on what is held equal." if len(set(best.values())) > 1 else "."
         yield f"Lowest mean validation loss: {', '.join(told)}{end}"

@@ -1,6 +1,7 @@
 """What a study declared in time stays; a margin, target or seed that was declared after a look decides nothing."""
 
 import json
+from datetime import timedelta
 from typing import Any
 from unittest.mock import Mock
 
@@ -18,7 +19,7 @@ from cluster.study import axes, protocol
 from cluster.study.identity import spec_hash
 from cluster.study.spec import StudySpec
 from cluster.summary.answers import losses
-from tests.simulated import ROWS, Tables, World, spec_of, study
+from tests.simulated import BEGAN, ROWS, Tables, World, spec_of, study
 from tests.stored import changed, store
 
 STEADY = World(run_deviation=0.005)
@@ -154,3 +155,28 @@ def test_seeds_that_were_declared_in_time_are_no_caution() -> None:
     # Fewer seeds later add none.
     verdict, _ = judged(declared_later(tables, few))
     assert verdict.declared.seeds_late == ()
+
+
+def test_a_margin_declared_with_another_budget_after_a_look_is_a_caution() -> None:
+    first, margin = study(spec_of(margin=None), STEADY), {"validation_loss": 0.2}
+    shorter = spec_of(budget={"epochs": 29}, margin=margin)
+
+    def after(spec: StudySpec) -> Tables:
+        studies, trials, evaluations = study(spec, STEADY)
+        day = timedelta(days=1)
+        moved = {name: [at + day for at in trials[name].to_pylist()] for name in ("started_at", "ended_at")}
+        at = [BEGAN + day]
+        return changed(studies, started_at=at, declared_at=at), changed(trials, **moved), evaluations
+
+    def codes(*both: Tables) -> tuple[float | None, list[str]]:
+        verdict, group = judged(tuple(map(pa.concat_tables, zip(*both, strict=True))))  # type: ignore[arg-type]
+        return verdict.declared.margin, [caveat.code for caveat in group.caveats]
+
+    found, said = codes(first, after(shorter))
+    assert found == 0.2
+    assert "seen_before" in said
+    assert "seen_before" not in codes(after(shorter))[1]
+    assert "seen_before" not in codes(study(spec_of(margin=margin), STEADY), after(shorter))[1]
+    axes = {"global_batch": [16, 32], "learning_rate": {"around": 0.01, "at": 32, "rule": "sqrt", "points": 5}}
+    fresh = spec_of(budget={"epochs": 29}, margin=margin, axes={**axes, "seeds": [100, 101, 102]})
+    assert "seen_before" not in codes(first, after(fresh))[1]

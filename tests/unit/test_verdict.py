@@ -276,3 +276,22 @@ def test_a_study_that_has_just_begun_and_one_without_its_spec(tmp_path: Any) -> 
     refused = CliRunner().invoke(command, ["simulated", "--verdict", "--summary", summary.uri], standalone_mode=False)
     assert isinstance(refused.exception, InputError)
     assert "has no spec" in str(refused.exception)
+
+
+@pytest.mark.parametrize("protocol", [None, {}])
+def test_what_is_said_where_nothing_completed_is_true(protocol: dict[str, Any] | None) -> None:
+    spec = spec_of(protocol=protocol)
+    verdict = judge(*study(spec, World(diverging=frozenset(BATCHES))))
+    assert sentences(verdict) == ["Nothing can be said yet: no trial that counts has completed."]
+    assert not [text for text in warnings(verdict) if "without a target" in text]
+    studies, trials, evaluations = study(spec, World())
+    assert sentences(judge(studies, trials.slice(0, 0), evaluations)) == [
+        "Nothing can be said yet: no trial has ended."
+    ]
+
+
+def test_one_batch_size_is_the_lowest_of_none() -> None:
+    axes = {"learning_rate": {"around": 0.01, "at": 32, "rule": "sqrt", "points": 5}, "seeds": 5}
+    assert "Lowest" not in "".join(sentences(judge(*study(spec_of(axes={**axes, "global_batch": [32]}), World()))))
+    both = spec_of(axes={**axes, "global_batch": [32, 64]})
+    assert "Lowest" in "".join(sentences(judge(*study(both, World()))))
