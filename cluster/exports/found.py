@@ -74,8 +74,11 @@ def find(summary: Summary, study: str, prefix: str, *, data: str | None = None) 
 def _data_set(specs: Sequence[Mapping[str, Any]], data: str | None) -> tuple[str, Manifest]:
     """The prepared data set of the study: in `data`, or else where its specs say."""
     data_hash = specs[0]["data_hash"]
-    problems = []
-    for folder in dict.fromkeys([data] if data else [spec["data"] for spec in specs]):
+    if data_hash is None:
+        raise InputError("the data set of the study is not known: its newest spec has no data_hash for --data to have")
+    folders = dict.fromkeys([data] if data else [spec["data"] for spec in specs if spec["data"]])
+    problems = [] if folders else ["its specs name none"]
+    for folder in folders:
         try:
             manifest = prepared.read(store_of(folder))
         except InputError as problem:

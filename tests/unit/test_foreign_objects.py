@@ -21,6 +21,7 @@ from cluster.cli.compact import command as compact_command
 from cluster.cli.export import command as export_command
 from cluster.cli.report import command as report_command
 from cluster.cli.results import command as results_command
+from cluster.export import find
 from cluster.report.page.page import page
 from cluster.report.serve.app import application
 from cluster.report.serve.guard import Rules
@@ -32,7 +33,7 @@ from cluster.summary.store import Summary
 from tests import unboxed
 from tests.simulated import Tables, World, spec_of, study
 from tests.stored import changed
-from trainer.errors import UserError
+from trainer.errors import InputError, UserError
 
 TRIALS, EVALUATIONS, STUDIES = (f"{table}/study=wiki" for table in ("trials", "evaluations", "studies"))
 HERE = "http://127.0.0.1:8700"
@@ -345,6 +346,16 @@ def test_a_completed_trial_without_all_of_its_evaluations_is_named_and_is_no_ans
         found = CliRunner().invoke(command[0], [*command[1:], "--summary", summary.uri])
         assert (found.exit_code, found.exception) == (0, None), found.output
     assert "`evaluations` are gone or damaged" in page(summary, "wiki")
+
+
+@pytest.mark.parametrize("lacking", ["data", "data_hash"])
+def test_a_spec_that_names_no_data_is_one_line_at_export(summary: Summary, tmp_path: Path, lacking: str) -> None:
+    rows = some(summary, "studies").append_column("study", pa.array(["wiki"]))
+    (row,) = rows.to_pylist()
+    filled = {"data": "somewhere", "data_hash": "d" * 64}
+    summary.write_study({**row, **filled, lacking: None})
+    with pytest.raises(InputError, match=r"the data set of the study .*: .* --data"):
+        find(summary, "wiki", query.trials(summary, "wiki")["trial_id"][0].as_py(), data=None)
 
 
 def test_of_rows_with_one_key_in_one_file_the_first_counts(summary: Summary, problems: list[Problem]) -> None:
