@@ -6,7 +6,8 @@ A trial's row has them. Rows of an older version lack them, and get them from th
 import functools
 import json
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -15,6 +16,7 @@ import pyarrow.compute as pc
 from cluster.study import experiment, protocol
 from cluster.study.experiment import COLUMNS
 from cluster.study.protocol import CONFIRM, NO_LOSS
+from cluster.summary.problems import Problem
 from cluster.summary.tables import COMPLETED, TRIALS
 from trainer.errors import InputError
 
@@ -43,6 +45,20 @@ def filled(trials: pa.Table, specs: pa.Table) -> pa.Table:
         column = pa.array([one[name] for one in found], TRIALS.field(name).type)
         trials = trials.set_column(place, TRIALS.field(name), column)
     return trials
+
+
+def of_no_spec(trials: pa.Table, specs: pa.Table) -> Iterator[Problem]:
+    """The studies with trials of a spec that is not among theirs, as those of a file of another study are."""
+    known = set(zip(specs["study"].to_pylist(), specs["spec_hash"].to_pylist(), strict=True))
+    declared = {study for study, _ in known}
+    ran = zip(trials["study"].to_pylist(), trials["spec_hash"].to_pylist(), strict=True)
+    strange = Counter(study for study, spec in ran if spec and study in declared and (study, spec) not in known)
+    for study, count in sorted(strange.items()):
+        what = (
+            f"{count} of its rows ran under a spec that is not in studies/study={study}: they are counted, but a file "
+            "of another study was copied here, or the file of a spec is gone"
+        )
+        yield Problem(f"trials/study={study}", what)
 
 
 def newest(trials: pa.Table, specs: pa.Table) -> pa.Table:

@@ -22,6 +22,7 @@ from cluster.summary.points import lowest as lowest
 from cluster.summary.points import mixes_trials as mixes_trials
 from cluster.summary.points import points as points
 from cluster.summary.points import with_perplexity as with_perplexity
+from cluster.summary.problems import tell
 from cluster.summary.scan import names_of_studies, scan
 from cluster.summary.sql import answer as sql_answer
 from cluster.summary.store import Summary
@@ -57,9 +58,11 @@ def trials(summary: Summary, study: str | None = None, *, columns: Sequence[str]
     from their spec.
     """
     found = _read(summary, "trials", study, columns)
-    if set(experiments.NEEDED) <= set(found.column_names) and found["budget"].null_count:
-        return experiments.filled(found, studies(summary, study))
-    return found
+    if not set(experiments.NEEDED) <= set(found.column_names):
+        return found
+    specs = studies(summary, study)
+    tell(experiments.of_no_spec(found, specs), summary.note, uri=summary.uri, folder="trials")
+    return experiments.filled(found, specs) if found["budget"].null_count else found
 
 
 def newest(trials: pa.Table, studies: pa.Table) -> pa.Table:

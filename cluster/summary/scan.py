@@ -30,8 +30,8 @@ READERS = 16
 AT_ONCE = 500
 # How often a table is listed anew, because a file of it was compacted away before it was read.
 LISTINGS = 5
-# Those whose numbers are results.
-MEASURED = ("trials", "evaluations")
+# Those whose numbers are results, and what results are judged by.
+MEASURED = ("studies", "trials", "evaluations")
 
 Answer = TypeVar("Answer")
 

@@ -348,6 +348,35 @@ def test_a_completed_trial_without_all_of_its_evaluations_is_named_and_is_no_ans
     assert "`evaluations` are gone or damaged" in page(summary, "wiki")
 
 
+@pytest.mark.parametrize("compacted", [False, True])
+def test_a_file_of_another_study_is_named_by_the_spec_that_its_rows_ran_under(
+    summary: Summary, problems: list[Problem], compacted: bool
+) -> None:
+    other, *_ = study(spec_of(study="other", budget={"updates": 70}), World())[1].to_pylist()
+    summary.write_trial({**other, "study": "other"})
+    if compacted:
+        compact(summary, "other")
+    (name,) = summary.store.names("trials/study=other/")
+    put(summary, f"{TRIALS}/{name.rpartition('/')[2]}", summary.store.read(name))
+    query.trials(summary, "wiki")
+    assert [(one.name, one.what.partition(":")[0]) for one in problems] == [
+        (TRIALS, "1 of its rows ran under a spec that is not in studies/study=wiki")
+    ]
+    problems.clear()
+    query.trials(summary, "beside")
+    assert problems == []
+
+
+def test_a_spec_that_another_tool_wrote_again_is_said_to_be_unverified(
+    summary: Summary, problems: list[Problem]
+) -> None:
+    name = summary.store.names(STUDIES)[0]
+    put(summary, name, changed(some(summary, "studies"), margin=0.5))
+    query.specs(summary, "wiki")
+    assert [str(one.name) for one in problems] == ["studies"]
+    assert "1 of 1 files have no checksum" in problems[0].what
+
+
 @pytest.mark.parametrize("lacking", ["data", "data_hash"])
 def test_a_spec_that_names_no_data_is_one_line_at_export(summary: Summary, tmp_path: Path, lacking: str) -> None:
     rows = some(summary, "studies").append_column("study", pa.array(["wiki"]))

@@ -31,6 +31,8 @@ class Trained:
     The lanes of the first `gone` trials go away after the scheduler has stopped these, before they can write a row.
     """
 
+    cause: None = None
+
     def __init__(
         self,
         study: Study,
