@@ -45,9 +45,6 @@ class Trained:
         self._study, self._summary, self._watch, self._harm, self._gone = study, summary, watch, harm, gone
         self._trials = [trial for trial in study.trials if trial.trial_id not in losses]
 
-    # Nothing but the trials' own ends is told.
-    cause = None
-
     def wait(self, seconds: float) -> bool:
         for number, trial in enumerate(self._trials):
             key = {"study": self._study.spec.study, "trial_id": trial.trial_id, "attempt": 1}
