@@ -21,7 +21,7 @@ from cluster.cli.compact import command as compact_command
 from cluster.cli.export import command as export_command
 from cluster.cli.report import command as report_command
 from cluster.cli.results import command as results_command
-from cluster.export import find
+from cluster.exports.found import find
 from cluster.report.page.page import page
 from cluster.report.serve.app import application
 from cluster.report.serve.guard import Rules

@@ -340,6 +340,8 @@ def test_source_that_changes_while_it_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     source = write(tmp_path, "a.csv", ROWS)
+    # In the background of a shell they are ignored.
+    signal.signal(number, signal.SIG_DFL)
     signals.install()
 
     def signalled(_: object) -> object:

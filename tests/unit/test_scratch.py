@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cluster import scratch, signals
+from tests.processes import heeding_ctrl_c
 
 HOLDING = """
 import sys, time
@@ -93,7 +94,9 @@ def test_whoever_is_stopped_twice_leaves_no_folder(block: str, tmp_path: Path) -
     (temporary := tmp_path / "temporary").mkdir()
     command = [sys.executable, "-c", STOPPING.format(block=block), str(tmp_path / "data")]
     environment = {**os.environ, "TMPDIR": str(temporary)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=environment, preexec_fn=heeding_ctrl_c
+    ) as process:
         assert process.stdout is not None
         for line in ("inside\n", "stopping\n"):
             assert process.stdout.readline() == line
