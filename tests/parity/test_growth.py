@@ -76,12 +76,13 @@ def test_trial_after_trial_holds_no_more_memory(
     batches = itertools.cycle((3, 4, 7, 8))
 
     def train_one(number: int) -> None:
+        one = replace(trial, seed=number, learning_rate=0.001 * (1 + number), global_batch=next(batches))
         train(
-            replace(trial, seed=number, learning_rate=0.001 * (1 + number), global_batch=next(batches)),
+            one,
             learner=learner,
             data=data,
             micro_batch=MICRO_BATCH,
-            checkpoints=Checkpoints(Folder(str(tmp_path / str(number)))),
+            checkpoints=Checkpoints(Folder(str(tmp_path / str(number))), one.trial_id),
             checkpoint_every_seconds=0.0 if number % 10 == 0 else 1e9,
             publish=lambda _: None,
             heartbeat=lambda _: None,
