@@ -1,10 +1,13 @@
 """`batchscope serve`: all studies of a summary and their pages, live and read-only, for a browser and for programs."""
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
 
 import click
+
+from cluster import signals
 
 SECONDS_UNTIL_AGAIN = 600.0
 
@@ -35,7 +38,9 @@ def command(uri: str, host: str, port: int, token: str | None) -> None:
     summary = Summary(uri)
     listening = listen(host, port, token)
     click.echo(f"{summary.uri} is shown at {listening.url} until Ctrl-C", err=True)
-    serve(listening, summary, page=page, report=_reporter())
+    # A signal is how it is meant to end: nothing is to be said, and `main` ends with that signal's exit code.
+    with contextlib.suppress(signals.StoppedError):
+        serve(listening, summary, page=page, report=_reporter())
 
 
 def _reporter() -> Callable[[Exception], None]:

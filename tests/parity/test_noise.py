@@ -211,7 +211,8 @@ def test_a_checkpoint_of_before_there_was_a_noise_scale_is_gone_on_from(
     assert facts.pop("noise_told") == 1
     for evaluation in facts["evaluations"]:
         del evaluation["noise_scale"]
-    description.write_text(json.dumps(described))
+    # Descriptions of that time held these two and no hash of their own.
+    description.write_text(json.dumps({"sha256": described["archive"], "facts": facts}))
     resumed = Run(trial, data, tmp_path)
     assert resumed.updates == [3, 6]
     before, after = (one.noise_scale for one in resumed.published)
