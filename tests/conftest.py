@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cluster import signals
-from trainer.manifest import Manifest, Shard, Split, identified, read, sha256_of_file
-from trainer.store import Folder
+from cluster.process import signals
+from trainer.data.manifest import Manifest, Shard, Split, identified, read, sha256_of_file
+from trainer.data.store import Folder
 from trainer.trial import Duration, ModelSpec, TrialSpec
 
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"

@@ -14,9 +14,9 @@ from typing import Any
 
 from trainer.archive import Arrays as Arrays
 from trainer.archive import pack, unpack
+from trainer.data.store import Store
 from trainer.fields import Fields, WrongFieldError, parsed, sha256_of
 from trainer.report import Evaluation
-from trainer.store import Store
 
 # Without it the JSON is of the first format, which had only the archive's hash and the facts.
 _FORMAT = 2
@@ -29,8 +29,8 @@ class Progress:
     """Where a trial stands; it changes as the trial goes on. Losses are summed since the last evaluation.
 
     `loss_weight` is by what that sum is to be divided: updates, or target tokens in global batches for language_model.
-    `noise` are the moments of each update that was measured (`trainer.noise`), of which `noise_told` went into the
-    evaluations so far.
+    `noise` are the moments of each update that was measured (`trainer.update.noise`), of which `noise_told` went into
+    the evaluations so far.
     """
 
     update: int = 0

@@ -6,7 +6,8 @@ divided once.
 
 Runs, because a chunk of the whole split by length would need all of its shards at once. On 100,000 rows as long as the
 bundled articles, 6.9 % of the computed tokens are padding; 3.9 % if all were cut by length at once, 55 % in file order.
-Nothing is kept for a gradient: with packed rows (`trainer.packing`), 1.5 times the rows in a second of a processor.
+Nothing is kept for a gradient: with packed rows (`trainer.model.packing`), 1.5 times the rows in a second of a
+processor.
 """
 
 from collections.abc import Iterator
@@ -16,10 +17,10 @@ from itertools import islice
 import numpy as np
 import tensorflow as tf
 
-from trainer.plan import micro_batches
-from trainer.rows import Ints, Rows, read_ahead
-from trainer.share import read_arrays
-from trainer.update import Learner
+from trainer.data.rows import Ints, Rows, read_ahead
+from trainer.data.share import read_arrays
+from trainer.order.plan import micro_batches
+from trainer.update.update import Learner
 
 EVALUATION_ROWS = 256
 # Of a language model's logits, [rows, tokens, vocabulary], an eighth of so many rows are gigabytes enough.

@@ -7,15 +7,16 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from trainer import loss, noise, plan, schedule
 from trainer.checkpoint import Arrays, Checkpoints, Progress, Saved
+from trainer.data.rows import Rows
+from trainer.data.share import Share
 from trainer.errors import DivergedError
 from trainer.evaluate import Score, score
+from trainer.order import plan
 from trainer.report import Evaluation, Outcome, State
-from trainer.rows import Rows
-from trainer.share import Share
 from trainer.trial import TrialSpec
-from trainer.update import Learner, Updated
+from trainer.update import loss, noise, schedule
+from trainer.update.update import Learner, Updated
 
 # A mean training loss so far above that of an even guess has diverged, finite as it is; a validation loss may only
 # tell that a model has learnt its rows by heart.

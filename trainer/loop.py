@@ -3,13 +3,13 @@
 from collections.abc import Callable
 
 from trainer.checkpoint import Checkpoints, Progress
+from trainer.data.rows import read_ahead
+from trainer.data.share import shares_of
 from trainer.errors import DivergedError
 from trainer.journey import Data, Journey
 from trainer.report import Evaluation, Outcome, State
-from trainer.rows import read_ahead
-from trainer.share import shares_of
 from trainer.trial import TrialSpec
-from trainer.update import Learner
+from trainer.update.update import Learner
 
 
 def train(

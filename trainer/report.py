@@ -23,7 +23,7 @@ class Evaluation:
     `training_loss` is the mean over the rows used since the evaluation before, None at the start;
     `gradient_norm` is of the last update, before clipping; `learning_rate` the one it was made with (at the start, the
     one of the first update). `noise_scale` is that of the gradient, in rows, over the updates measured since the
-    evaluation before; None when there was none, or too much noise to say (`trainer.noise`).
+    evaluation before; None when there was none, or too much noise to say (`trainer.update.noise`).
     """
 
     update: int

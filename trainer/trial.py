@@ -43,10 +43,10 @@ class TrialSpec:
     """One point of the axes with one seed, on one data set: all that changes its numbers.
 
     `global_batch` is a number of rows (`full` is resolved before). `clip_norm` bounds the global norm of the whole
-    gradient, None for no bound. `window_rows` shuffles within windows (`trainer.window`), None the whole split.
-    `schedule` (one of SCHEDULES) and `warmup_examples` shape the learning rate over the trial (`trainer.schedule`).
-    `stop_at_loss` ends it before its budget, once two evaluations in a row are at or below it. `beta2` is that of an
-    optimizer in WITH_BETA2, None for its own default.
+    gradient, None for no bound. `window_rows` shuffles within windows (`trainer.order.window`), None the whole split.
+    `schedule` (one of SCHEDULES) and `warmup_examples` shape the learning rate over the trial
+    (`trainer.update.schedule`). `stop_at_loss` ends it before its budget, once two evaluations in a row are at or below
+    it. `beta2` is that of an optimizer in WITH_BETA2, None for its own default.
 
     Raises:
         ValueError: a `beta2` for an optimizer that has none.

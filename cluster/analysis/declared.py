@@ -6,7 +6,7 @@ promised error rates hold only for those that were planned.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Literal
@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 
 from cluster.analysis.asked import Specs, specs_of
 from cluster.study.protocol import SCREEN
-from cluster.study.target import automatic
+from cluster.study.target import Begun, automatic
 from cluster.summary import query
-from cluster.summary.answers import losses as losses_of
+from cluster.summary.known_losses import losses as losses_of
 from cluster.summary.tables import TIME
 
 
@@ -30,7 +30,7 @@ class Declared:
     seeds that did. `seen_before` says that the target or the margin, although in time, is another than that with which
     confirmations of an earlier experiment under the name began, on some of the same seeds. `spec` are the keys of the
     newest spec. `baseline_loss` and `best_constant_loss` are of guesses that look at no input
-    (`trainer.manifest.Manifest`).
+    (`trainer.data.manifest.Manifest`).
     """
 
     target: float | None
@@ -73,26 +73,6 @@ def _seen_before(specs: Specs, whole: Specs) -> bool:
         return False
     seeds = [set(spec.keys.get("axes", {}).get("seeds", ())) for spec in (now, before)]
     return (now.margin, now.target) != (before.margin, before.target) and not seeds[0].isdisjoint(seeds[1])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Begun:
-    """Confirmations that have begun, and the target with which they did."""
-
-    target: float | None
-
-    def or_same(
-        self, target_after: Callable[[Sequence[float]], float | None]
-    ) -> Callable[[Sequence[float]], float | None]:
-        """That target whatever `target_after` says of the losses, in its digits where it says the same."""
-
-        def kept(best_losses: Sequence[float]) -> float | None:
-            said = target_after(best_losses)
-            # Another last digit would make other trials of the same confirmations.
-            same = said is not None and self.target is not None and math.isclose(said, self.target, rel_tol=1e-12)
-            return said if same else self.target
-
-        return kept
 
 
 def begun(studies: pa.Table, trials: pa.Table) -> Begun | None:

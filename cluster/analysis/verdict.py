@@ -14,15 +14,15 @@ from itertools import groupby
 import numpy as np
 import pyarrow as pa
 
-from cluster.analysis import pareto
+from cluster.analysis import critical_batch
 from cluster.analysis.asked import specs_of
 from cluster.analysis.caveats import Caveat, Evidence, caveats
 from cluster.analysis.cells import Cell, cells_of
+from cluster.analysis.critical_batch import B20, Knee
 from cluster.analysis.declared import Declared, declared
 from cluster.analysis.failures import Failures, failures
 from cluster.analysis.learnt import groups_without_learning, guess_of
 from cluster.analysis.paired import Interval, interval
-from cluster.analysis.pareto import B20, Knee
 from cluster.analysis.quality import Quality, compare, more_seeds
 from cluster.analysis.reach import CLOCKS, MEASURES, CellReach, ratio, reach
 from cluster.analysis.refusals import Cannot, nothing_shown, refusals, usable
@@ -282,10 +282,10 @@ def _scaling(
     examples = [
         _geometric([run.examples for run in one.deciding]) if one.every_run else math.inf for one in found.values()
     ]
-    slopes = pareto.local_slopes(list(updates), list(updates.values()))
+    slopes = critical_batch.local_slopes(list(updates), list(updates.values()))
     return (
-        pareto.identify(list(found), by_seed) if seeds else None,
-        pareto.b20(list(found), examples),
+        critical_batch.identify(list(found), by_seed) if seeds else None,
+        critical_batch.b20(list(found), examples),
         dict(zip(updates, slopes, strict=False)),
     )
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import click
 
-from cluster import proxies, signals
-from cluster.plain import plain, plain_lines
+from cluster.process import proxies, signals
 from cluster.summary.problems import SummaryWarning
+from cluster.text.plain import plain, plain_lines
 from trainer.errors import UserError
 
 COMMANDS = {

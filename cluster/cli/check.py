@@ -7,8 +7,8 @@ import click
 from cluster.cli import EXIT_NO
 
 if TYPE_CHECKING:
-    from cluster.preflight import Study
-    from trainer.proof import Proof
+    from cluster.study.study import Study
+    from trainer.check import Proof
 
 
 @click.command()
@@ -19,13 +19,14 @@ def command(study_file: str) -> int:
     The batch goes whole through one worker, in small micro-batches, and over two workers; some validation rows are
     evaluated whole and in pieces. Exit code 1: they differ. Every run proves the same on its own lanes.
     """
-    from cluster import machines
-    from cluster.preflight import examine
+    from cluster.process import ray_session
+    from cluster.study.capacity import this_machine
+    from cluster.study.preflight import examine
     from cluster.study.spec import load
 
     spec = load(study_file)
-    study = examine(spec, machines.this_machine(with_gpus=spec.resources.gpus_per_worker > 0))
-    with machines.local_ray(study.placed):
+    study = examine(spec, this_machine(with_gpus=spec.resources.gpus_per_worker > 0))
+    with ray_session.local(**study.placed.ray_resources):
         found = check_study(study)
     for proof in found:
         click.echo(line(proof))
@@ -35,7 +36,7 @@ def command(study_file: str) -> int:
 def check_study(study: "Study") -> "list[Proof]":
     """Check one trial of the study for each dtype, on the Ray that is connected."""
     from cluster.lanes.check import check
-    from trainer.proof import ROWS_AT_MOST
+    from trainer.check import ROWS_AT_MOST
 
     click.echo("checking one real batch in every layout ...", err=True)
     batches = {trial.global_batch for trial in study.trials}

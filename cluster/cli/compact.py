@@ -11,7 +11,7 @@ def command(study: str | None, uri: str) -> None:
 
     `batchscope run` does so when a study ends. A study that runs is left alone.
     """
-    from cluster.run import only_driver
+    from cluster.drive.run import only_driver
     from cluster.summary import query
     from cluster.summary.compact import compact
     from cluster.summary.store import ConflictError, Summary

@@ -9,7 +9,7 @@ import click
 from cluster.cli import EXIT_NO
 
 if TYPE_CHECKING:
-    from cluster.preflight import Study
+    from cluster.study.study import Study
 
 STUDY = """\
 # batchscope run {folder}/study.yaml

@@ -118,7 +118,7 @@ def _made_ready(folder: Path) -> None:
 def _arms(spec: "StudySpec") -> dict[tuple[int, int], Arm]:
     """The arms of a study that has run, by (global batch, updates)."""
     from cluster.lanes.worker import open_data, shape_of
-    from cluster.quiet import import_tensorflow
+    from cluster.process.quiet import import_tensorflow
     from cluster.stores import store_of
     from cluster.study import axes
     from cluster.summary import query
@@ -126,9 +126,9 @@ def _arms(spec: "StudySpec") -> dict[tuple[int, int], Arm]:
     from trainer.checkpoint import Checkpoints
 
     import_tensorflow()
-    from trainer.collective import Collective, World
     from trainer.evaluate import score
-    from trainer.update import Learner
+    from trainer.update.collective import Collective, World
+    from trainer.update.update import Learner
 
     rows = {row["trial_id"]: row for row in query.latest(query.trials(Summary(spec.summary), spec.study)).to_pylist()}
     manifest, data = open_data(spec.data, next(iter(rows.values()))["data_hash"])

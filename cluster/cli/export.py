@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from cluster.export import Files
+    from cluster.exports.model import Files
     from cluster.summary.store import Summary
 
 # The options that ask for a kind of export, and the kinds that the others go with.
@@ -102,9 +102,9 @@ def command(
         missing = "--trial ID" if prefix is None else "-o model.keras"
         raise InputError(f"{missing} is missing: `batchscope export {study} --summary {uri}` lists the trials")
     else:
-        from cluster import export
+        from cluster.exports import model
 
-        _model(summary, study, prefix, export.files_of(output, force=force), at=at, data=data, factory=factory)
+        _model(summary, study, prefix, model.files_of(output, force=force), at=at, data=data, factory=factory)
 
 
 def _kind(context: click.Context) -> str | None:
@@ -137,29 +137,29 @@ def _format(kind: str | None, form: str | None) -> str:
 
 
 def _list(summary: "Summary", study: str) -> None:
-    from cluster import export
+    from cluster.exports import model
     from cluster.report import table
 
-    ended = export.listing(summary, study)
+    ended = model.listing(summary, study)
     if not ended.num_rows:
         click.echo("no trial has ended yet", err=True)
-    click.echo(table.to_text(ended, export.COLUMNS), nl=False)
+    click.echo(table.to_text(ended, model.COLUMNS), nl=False)
 
 
 def _model(
     summary: "Summary", study: str, prefix: str, files: "Files", *, at: str, data: str | None, factory: str | None
 ) -> None:
-    from cluster import export
-    from cluster.export_example import example
+    from cluster.exports import model
+    from cluster.exports.example import example
     from cluster.exports.factory import file_of
     from cluster.exports.found import find
     from cluster.summary.tables import COMPLETED
-    from trainer.inputs import TOKENS
+    from trainer.data.inputs import TOKENS
 
     found = find(summary, study, prefix, data=data)
     if (named := found.trial.model.factory) is not None:
         click.echo(f"the model is built by {named}, from {file_of(named, agreed=factory)}", err=True)
-    for remark in export.export(found, files, at=at, factory=factory):
+    for remark in model.export(found, files, at=at, factory=factory):
         click.echo(f"note: {remark}", err=True)
     if found.state != COMPLETED:
         click.echo(f"note: this trial is not completed, but {found.state or 'without a result yet'}", err=True)
@@ -195,8 +195,8 @@ def _plots(summary: "Summary", study: str, folder: str, form: str, force: bool) 
 
 def _runs(summary: "Summary", study: str, target: str) -> None:
     from cluster.exports import mlflow, runs, tensorboard
-    from cluster.masked import masked
     from cluster.prepare.progress import bar
+    from cluster.text.masked import masked
     from trainer.errors import InputError
 
     kind, colon, place = target.partition(":")

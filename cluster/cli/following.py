@@ -41,7 +41,7 @@ def hand_over(head: "Head", spec: "StudySpec", *, budget: str | None, wait: bool
 def follow_to_end(head: "Head", job: "Job") -> int:
     """Print a job's log until it ends; the exit code is the study's own, or 130 after Ctrl-C."""
     from cluster.jobs.follow import exit_code, follow
-    from cluster.plain import plain
+    from cluster.text.plain import plain
 
     def show(text: str) -> None:
         for line in text.splitlines(keepends=True):

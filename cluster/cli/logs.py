@@ -13,7 +13,7 @@ def command(study: str, address: str, token_file: str | None, follow: bool) -> i
     """Print the log of STUDY's newest job (or of the job of that id)."""
     from cluster.cli.following import follow_to_end
     from cluster.jobs.job import find
-    from cluster.plain import plain
+    from cluster.text.plain import plain
 
     head = reach(address, token_file)
     job = find(head.jobs(), study)

@@ -22,23 +22,19 @@ def command(study_file: str, address: str | None, no_calibration: bool, form: st
     Nothing is trained to an end and nothing written. The seconds are of the last `batchscope probe` of this study, or
     of a calibration of half a minute on this machine. What cannot fit is refused as `batchscope run` refuses it.
     """
-    from cluster import machines
-    from cluster.plan import as_json, shown
+    from cluster.plan import as_json, text
     from cluster.plan.planned import planned
-    from cluster.preflight import examine
     from cluster.prepare.progress import bar
+    from cluster.study.capacity import capacity_of
+    from cluster.study.preflight import examine
     from cluster.study.spec import load
 
     spec = load(study_file)
-    if address is None:
-        capacity = machines.this_machine(with_gpus=spec.resources.gpus_per_worker > 0)
-    else:
-        capacity = machines.cluster(address)
-    study = examine(spec, capacity)
+    study = examine(spec, capacity_of(address, with_gpus=spec.resources.gpus_per_worker > 0))
     with bar() as progress:
         found = planned(study, calibrated=not no_calibration, tell=lambda share: progress("calibrating", share))
     if form == "json":
         click.echo(json.dumps(as_json.to_json(found), indent=2))
     else:
-        click.echo(shown.to_text(found, width=shown.terminal_width()), nl=False)
+        click.echo(text.to_text(found, width=text.terminal_width()), nl=False)
     return 0

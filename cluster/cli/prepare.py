@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cluster.plain import plain
+from cluster.text.plain import plain
 
 if TYPE_CHECKING:
-    from trainer.manifest import Manifest
+    from trainer.data.manifest import Manifest
 
 
 @click.command("prepare")
@@ -78,7 +78,7 @@ def command(
 
 def summary(manifest: "Manifest", dest: str, *, seconds: float) -> list[str]:
     """The aligned lines that say what was written, and what to type next."""
-    from trainer.inputs import TOKENS, VECTORS
+    from trainer.data.inputs import TOKENS, VECTORS
 
     train, validation = manifest.splits["train"], manifest.splits["validation"]
     rows = sum(split.rows for split in manifest.splits.values())
@@ -110,7 +110,7 @@ def summary(manifest: "Manifest", dest: str, *, seconds: float) -> list[str]:
 
 
 def _labels(manifest: "Manifest") -> str:
-    from trainer.manifest import LANGUAGE_MODEL
+    from trainer.data.manifest import LANGUAGE_MODEL
 
     if manifest.task == LANGUAGE_MODEL:
         return "none (language model)"

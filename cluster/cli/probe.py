@@ -21,27 +21,27 @@ def command(study_file: str, global_batches: str | None, micro_batches: str | No
 
     Running out of memory is a result. The measurements go to the summary's table `probes`.
     """
-    from cluster import machines
-    from cluster.preflight import examine
-    from cluster.probe.probing import probe
-    from cluster.report import probed, table
+    from cluster.measure.probe import probe
+    from cluster.report import probe_text, table
+    from cluster.study.capacity import this_machine
+    from cluster.study.preflight import examine
     from cluster.study.spec import load
     from cluster.summary.store import Summary, check_writable
     from cluster.summary.tables import FAILED, table_of
 
     spec = load(study_file)
-    study = examine(spec, machines.this_machine(with_gpus=spec.resources.gpus_per_worker > 0))
+    study = examine(spec, this_machine(with_gpus=spec.resources.gpus_per_worker > 0))
     rows = study.manifest.splits["train"].rows
     batches = _sizes("--global-batch", global_batches, rows)
     micros = _sizes("--micro-batch", micro_batches, rows)
     check_writable(study.spec.summary)
-    with _talk(probed.headline(study.placed.lanes, study.workers, study.placed.threads_per_worker)) as say:
+    with _talk(probe_text.headline(study.placed.lanes, study.workers, study.placed.threads_per_worker)) as say:
         found = probe(study, global_batches=batches, micro_batches=micros, say=say)
     Summary(study.spec.summary).write_probe(found)
     if form == "json":
         click.echo(table.to_json(table_of("probes", found), name="probes"), nl=False)
     else:
-        click.echo(probed.text(found), nl=False)
+        click.echo(probe_text.text(found), nl=False)
     return EXIT_FAILED_TRIALS if any(row["state"] == FAILED for row in found) else 0
 
 

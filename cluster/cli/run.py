@@ -1,21 +1,23 @@
 """`batchscope run`: a study on this machine or a cluster, watched; Ctrl-C once saves and stops, twice stops now."""
 
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
 import click
 
-from cluster import signals
 from cluster.cli import EXIT_BUDGET, EXIT_FAILED_TRIALS, EXIT_NO
-from cluster.cli.watching import Ends, watch
+from cluster.drive.watching import Ends, watch
+from cluster.process import signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from cluster.lanes.schedule import Event
-    from cluster.preflight import Study
     from cluster.prices import Spending
+    from cluster.process.ray_session import Session
     from cluster.study.spec import StudySpec
+    from cluster.study.study import Study
     from cluster.summary.kept import Heard
     from cluster.summary.store import Summary
     from trainer.trial import TrialSpec
@@ -49,19 +51,17 @@ def run_and_watch(
         StoppedError: a signal stopped it.
     """
     began_at = time.monotonic()
-    from cluster import machines
     from cluster.cli.results import show_points, show_verdict
-    from cluster.preflight import examine
-    from cluster.run import opened_summary
+    from cluster.drive.run import opened_summary
     from cluster.study import identity
-    from cluster.summary.answers import answers
+    from cluster.study.capacity import capacity_of
+    from cluster.study.preflight import examine
     from cluster.summary.kept import Heard
+    from cluster.summary.known_losses import answers
 
     if address is None:
         _refuse_dollars_here(spending)
-        study = examine(spec, machines.this_machine(with_gpus=spec.resources.gpus_per_worker > 0))
-    else:
-        study = examine(spec, machines.cluster(address))
+    study = examine(spec, capacity_of(address, with_gpus=spec.resources.gpus_per_worker > 0))
     status = 0
     with opened_summary(study, lambda line: click.echo(line, err=True)) as opened:
         summary, study = opened.summary, opened.study
@@ -72,7 +72,7 @@ def run_and_watch(
         click.echo(headline(study, len(finished), wanted), err=True)
         heard = Heard(losses)
         if plan.open or len(finished) < len(plan.trials):
-            with machines.joined_ray(address) if address else machines.local_ray(study.placed) as session:
+            with _ray(address, study) as session:
                 before(study)
                 ends = Ends(session, opened.hold, spending, began_at)
                 status = _train(study, losses, finished, wanted, summary, heard, ends)
@@ -87,6 +87,12 @@ def run_and_watch(
         _say_what_was_saved(study, summary)
         show_verdict(summary, spec.study)
     return status
+
+
+def _ray(address: str | None, study: "Study") -> "contextlib.AbstractContextManager[Session]":
+    from cluster.process import ray_session
+
+    return ray_session.joined(address) if address else ray_session.local(**study.placed.ray_resources)
 
 
 def _refuse_lost_rows(heard: "Heard", summary: "Summary", study: str) -> None:
@@ -154,12 +160,12 @@ def _train(
     heard: "Heard",
     ends: Ends,
 ) -> int:
+    from cluster.drive.run import training
     from cluster.lanes.breaker import IDENTICAL_AT_MOST
     from cluster.report.live import LiveView
     from cluster.report.terminal import Terminal
-    from cluster.run import training
-    from cluster.summary.hold import ensure
-    from trainer.plan import total_updates
+    from cluster.summary.driver.hold import ensure
+    from trainer.order.plan import total_updates
 
     rows = study.manifest.splits["train"].rows
 

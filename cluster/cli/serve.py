@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import click
 
-from cluster import signals
+from cluster.process import signals
 
 SECONDS_UNTIL_AGAIN = 600.0
 

@@ -14,11 +14,11 @@ from cluster.stores import store_of
 from cluster.study import axes, protocol
 from cluster.study.spec import parse
 from cluster.summary import experiments, query
-from cluster.summary.answers import losses
+from cluster.summary.known_losses import losses
 from cluster.summary.store import Summary
-from trainer import manifest as prepared
+from trainer.data import manifest as prepared
+from trainer.data.manifest import Manifest
 from trainer.errors import InputError
-from trainer.manifest import Manifest
 from trainer.trial import TrialSpec
 
 

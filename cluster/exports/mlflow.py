@@ -17,9 +17,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cluster.exports.runs import CHOSEN, FIGURES, LAYOUT, Run, Runs
-from cluster.masked import masked
 from cluster.prepare.progress import Progress, silent
 from cluster.summary.tables import CANCELLED, COMPLETED, LOST, STOPPED
+from cluster.text.masked import masked
 from trainer.errors import InputError, NotReadyError
 
 STATUS = {COMPLETED: "FINISHED", STOPPED: "FINISHED", CANCELLED: "KILLED", LOST: "KILLED", None: "RUNNING"}

@@ -15,9 +15,9 @@ from typing import Any
 
 from cluster.exports.files import part_of_path
 from cluster.exports.runs import CHOSEN, LAYOUT, QUALITY, Run, Runs
-from cluster.masked import masked
 from cluster.prepare.progress import Progress, silent
 from cluster.summary.tables import COMPLETED, STOPPED, TEXT, TRIALS
+from cluster.text.masked import masked
 from trainer.errors import InputError
 
 # TensorBoard takes a file with `tfevents` in its name; which trial's it is stands in ours.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from cluster.masked import masked
+from cluster.text.masked import masked
 from trainer.errors import InputError
 
 EXAMPLE = "http://127.0.0.1:8265"

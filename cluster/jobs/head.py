@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from cluster import proxies
-from cluster.deadline import within
 from cluster.jobs import package
 from cluster.jobs.address import Address
 from cluster.jobs.job import Job, metadata, of_details
+from cluster.process import proxies
+from cluster.process.deadline import within
 from cluster.study.spec import StudySpec
 from trainer.errors import NotReadyError
 

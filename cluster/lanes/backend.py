@@ -12,7 +12,7 @@ from typing import Any
 from ray.train._internal.utils import get_address_and_port
 from ray.train.backend import Backend, BackendConfig
 
-from cluster.proxies import go_direct
+from cluster.process.proxies import go_direct
 
 
 @dataclass

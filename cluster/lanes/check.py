@@ -1,4 +1,4 @@
-"""`batchscope check` on Ray: the proof of `trainer.proof` for some trials, on two workers that sum."""
+"""`batchscope check` on Ray: the proof of `trainer.check` for some trials, on two workers that sum."""
 
 import tempfile
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ from ray.train import TrainingFailedError
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.util.queue import Queue
 
-from cluster import scratch
-from cluster.deadline import within
 from cluster.lanes.backend import CollectiveConfig
+from cluster.process import scratch
+from cluster.process.deadline import within
+from trainer.check import SMALL_MICRO_BATCH, Proof
 from trainer.errors import DataError
-from trainer.proof import SMALL_MICRO_BATCH, Proof
 from trainer.trial import TrialSpec
 
 WORKERS = 2
@@ -64,9 +64,9 @@ def _compare(config: dict[str, Any]) -> None:
 
 def _prove(config: dict[str, Any]) -> None:
     from cluster.lanes.worker import open_data, shape_of
-    from trainer.collective import Collective, World
-    from trainer.proof import prove
-    from trainer.update import Learner
+    from trainer.check import prove
+    from trainer.update.collective import Collective, World
+    from trainer.update.update import Learner
 
     context = ray.train.get_context()
     world = World(context.get_world_rank(), context.get_world_size())

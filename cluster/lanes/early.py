@@ -12,7 +12,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialSch
 
 from cluster.lanes.queue import trial_of
 from cluster.study.protocol import SCREEN, Cell, cell_of
-from trainer import plan
+from trainer.order import plan
 from trainer.trial import TrialSpec
 
 # Rungs at a quarter and at half of the budget, the better half goes on at each: mild, since a low rate begins slowly.

@@ -11,7 +11,7 @@ from trainer.errors import DataError
 from trainer.report import State
 
 if TYPE_CHECKING:
-    from trainer.proof import Proof
+    from trainer.check import Proof
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ def failure_of(problem: BaseException, *, workers: int) -> Failure | None:
     """
     import tensorflow as tf
 
-    from trainer import memory
+    from trainer.machine import memory
 
     if isinstance(problem, NotTheSameUpdateError):
         return Failure(state=State.FAILED, error=str(problem), refused=True)

@@ -18,11 +18,11 @@ from ray import tune
 
 from cluster.lanes.attempt import Attempt
 from cluster.lanes.board import Beat, Job, Taken, TakenBack
+from cluster.lanes.exhaustion import sign_of_exhaustion
 from cluster.lanes.failure import Failure
 from cluster.lanes.group import Group, workers_that_fit
 from cluster.lanes.queue import REST
 from cluster.lanes.settings import LaneSettings
-from cluster.lanes.words import sign_of_exhaustion
 from trainer.errors import UserError
 from trainer.report import Evaluation, Outcome, State
 from trainer.trial import from_dict

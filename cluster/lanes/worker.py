@@ -19,11 +19,11 @@ from trainer.report import State
 from trainer.trial import TrialSpec
 
 if TYPE_CHECKING:
+    from trainer.check import Proof
     from trainer.checkpoint import Progress
+    from trainer.data.manifest import Manifest
     from trainer.journey import Data
-    from trainer.manifest import Manifest
-    from trainer.proof import Proof
-    from trainer.update import Learner, Shape
+    from trainer.update.update import Learner, Shape
 
 SECONDS_BETWEEN_BEATS = 0.5
 
@@ -44,7 +44,7 @@ class WorkerSettings:
 class Machine:
     """What an attempt ran on, the most memory its rank 0's process has held so far, and its layout's proof.
 
-    `gradient_check` is the largest relative difference that `trainer.proof` found for trials of its shape.
+    `gradient_check` is the largest relative difference that `trainer.check` found for trials of its shape.
     """
 
     device: str
@@ -94,10 +94,10 @@ def open_data(uri: str, data_hash: str) -> tuple["Manifest", "Data"]:
     Raises:
         DataError: other data are there, or what is there is damaged.
     """
-    from trainer.custody import read_again
+    from trainer.data.custody import read_again
+    from trainer.data.manifest import SPLITS
+    from trainer.data.rows import open_rows
     from trainer.journey import Data
-    from trainer.manifest import SPLITS
-    from trainer.rows import open_rows
 
     data = store_of(uri)
     manifest = read_again(data, data_hash)
@@ -106,8 +106,8 @@ def open_data(uri: str, data_hash: str) -> tuple["Manifest", "Data"]:
 
 def shape_of(trial: TrialSpec, manifest: "Manifest") -> "Shape":
     """What the learner of a trial on this data set is traced for."""
-    from trainer.model import outputs_of
-    from trainer.update import Shape
+    from trainer.model.model import outputs_of
+    from trainer.update.update import Shape
 
     return Shape(
         model=trial.model,
@@ -127,8 +127,8 @@ class _Trainer:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
         import tensorflow as tf
 
-        from trainer import device, memory
-        from trainer.collective import Collective, World
+        from trainer.machine import device, memory
+        from trainer.update.collective import Collective, World
 
         device.set_up(threads=settings.threads, memory_bytes=settings.memory_bytes)
         self.settings, self.rank = settings, rank
@@ -163,8 +163,8 @@ class _Trainer:
         """What this worker runs on, and what was proven of trials like this one."""
         import tensorflow as tf
 
-        from trainer import memory
-        from trainer.lstm import kernel_paths
+        from trainer.machine import memory
+        from trainer.model.lstm import kernel_paths
 
         shape = shape_of(trial, self._manifest)
         return Machine(
@@ -181,7 +181,7 @@ class _Trainer:
         Raises:
             NotTheSameUpdateError: the layout changes the numbers.
         """
-        from trainer.proof import ROWS_AT_MOST, prove
+        from trainer.check import ROWS_AT_MOST, prove
 
         shape = shape_of(job.trial, self._manifest)
         if shape not in self._proofs:
@@ -196,7 +196,7 @@ class _Trainer:
             raise NotTheSameUpdateError(self._proofs[shape])
 
     def _new_learner(self, shape: "Shape") -> "Learner":
-        from trainer.update import Learner
+        from trainer.update.update import Learner
 
         return Learner(shape, self._collective)
 

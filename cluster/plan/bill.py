@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cluster import prices
-from cluster.machines import Capacity
+from cluster.study.capacity import Capacity
 from cluster.study.placement import Placement
 from cluster.study.spec import Resources
 

@@ -7,8 +7,8 @@ each that is packed (the recurrence). `low` and `high` are factors of the expect
 
 from dataclasses import dataclass, replace
 
-from cluster.plan.cuts import Cuts
 from cluster.study.memory import MemoryModel
+from trainer.order.cuts import Cuts
 from trainer.trial import TrialSpec
 
 # The guess: a core at an eighth of what a matrix product reaches on it (157 GFLOP/s), as lanes share cores; the cost

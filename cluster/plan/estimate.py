@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cluster.plan import cuts, work
+from cluster.plan import work
 from cluster.plan.costs import Costs
-from cluster.plan.cuts import Ints
 from cluster.plan.phases import EXTENSION, Phase
-from trainer import plan
+from trainer.order import cuts, plan
+from trainer.order.cuts import Ints
 from trainer.trial import TrialSpec
 
 # Beside the trials, as multiples of what TensorFlow's import takes a worker, since both are processes that start and

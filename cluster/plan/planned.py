@@ -5,23 +5,24 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from cluster.machines import this_machine
-from cluster.plan import bill, costs, phases, probed
+from cluster.plan import bill, costs, costs_from_probe, phases
 from cluster.plan.bill import Machines
+from cluster.plan.costs_from_probe import Kind, kind_of
 from cluster.plan.estimate import Lengths, Outlook, Point, outlook, point, spread_of, without_extensions
 from cluster.plan.phases import Phase
-from cluster.plan.probed import Kind, kind_of
-from cluster.preflight import refuse_what_cannot_fit, sizes_of
 from cluster.study import memory
+from cluster.study.capacity import this_machine
 from cluster.study.fitting import GIB
 from cluster.study.memory import MemoryModel
-from trainer.manifest import SPLITS
+from cluster.study.preflight import refuse_what_cannot_fit
+from cluster.study.study import sizes_of
+from trainer.data.manifest import SPLITS
 from trainer.trial import TrialSpec
 
 if TYPE_CHECKING:
+    from cluster.measure.seen import Seen
     from cluster.plan.costs import Costs
-    from cluster.plan.seen import Seen
-    from cluster.preflight import Study
+    from cluster.study.study import Study
 
 # Of trials that early stopping may end, this part is expected to be trained: halfway between all and what it needs.
 HALFWAY = 0.5
@@ -71,13 +72,13 @@ def planned(study: "Study", *, calibrated: bool, tell: Callable[[float], None]) 
     Raises:
         InputError: the calibration shows that it cannot fit or work.
     """
-    from cluster.plan.calibrate import CannotCalibrateError
+    from cluster.measure.calibration import CannotCalibrateError
 
     (lengths, costs_of), source, why = _guess(study), "guess", None
-    if probe := probed.rows_of(study):
+    if probe := costs_from_probe.rows_of(study):
         points = _points(study, lengths, costs_of).values()
         shapes = frozenset().union(*(one.training_shapes | one.evaluation_shapes for one in points))
-        source, costs_of = "probe", probed.costs_of(probe, study, costs_of, len(shapes))
+        source, costs_of = "probe", costs_from_probe.costs_of(probe, study, costs_of, len(shapes))
     elif calibrated and (why := _no_place_to_calibrate(study)) is None:
         try:
             lengths, costs_of = _calibrated(study, tell)
@@ -101,7 +102,7 @@ def planned(study: "Study", *, calibrated: bool, tell: Callable[[float], None]) 
 
 def _beside_ray(study: "Study", costs_of: "Callable[[TrialSpec], Costs]") -> "Callable[[TrialSpec], Costs]":
     """What was measured without Ray, as it is beside Ray's processes."""
-    from cluster.plan.calibrate import lanes_here
+    from cluster.measure.calibration import lanes_here
 
     def found(trial: TrialSpec) -> "Costs":
         workers = study.workers[trial.global_batch]
@@ -206,8 +207,8 @@ def _guess(study: "Study") -> "tuple[Lengths, Callable[[TrialSpec], Costs]]":
 
 
 def _calibrated(study: "Study", tell: Callable[[float], None]) -> "tuple[Lengths, Callable[[TrialSpec], Costs]]":
-    from cluster.plan import fit
-    from cluster.plan.calibrate import calibrate, kinds
+    from cluster.measure.calibration import calibrate, kinds
+    from cluster.plan import costs_from_calibration
     from cluster.plan.estimate import RAY_BYTES
 
     found: dict[tuple[int, str, str], Costs] = {}
@@ -223,7 +224,7 @@ def _calibrated(study: "Study", tell: Callable[[float], None]) -> "tuple[Lengths
         each = kinds(of_these)
         guesses = [guessed_memory(study, trial) for trial in each.values()]
         for number, kind in enumerate(each):
-            fitted = fit.costs(seen, number, guesses, together=workers > 1)
+            fitted = costs_from_calibration.costs(seen, number, guesses, together=workers > 1)
             found[workers, *kind] = replace(fitted, memory=fitted.memory.above(RAY_BYTES))
     split = study.manifest.splits
     lengths = Lengths(**seen[0].lengths, rows={name: split[name].rows for name in SPLITS})

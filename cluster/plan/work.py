@@ -3,7 +3,7 @@
 import math
 from itertools import groupby
 
-from trainer import plan
+from trainer.order import plan
 from trainer.trial import Duration, TrialSpec
 
 WORKER_COUNTS = (2, 3, 4, 5, 6, 8)

@@ -37,9 +37,9 @@ from cluster.prepare.sources import find
 from cluster.prepare.splits import by_component
 from cluster.prepare.tokens import dtype_of
 from cluster.prepare.work import Here, Work
+from trainer.data.inputs import TEXT, TOKENS, VECTORS, Inputs
+from trainer.data.manifest import LANGUAGE_MODEL, SPLITS, Manifest, identified
 from trainer.errors import InputError
-from trainer.inputs import TEXT, TOKENS, VECTORS, Inputs
-from trainer.manifest import LANGUAGE_MODEL, SPLITS, Manifest, identified
 
 DEFAULT_MAX_TOKENS = 200
 DEFAULT_VOCABULARY = 20_000

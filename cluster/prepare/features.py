@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 from pyarrow import types
 
 from cluster.prepare.batches import Batch
+from trainer.data.inputs import PADDING_NUMBER, SEQUENCES, VECTORS, Inputs
 from trainer.errors import InputError, brief
-from trainer.inputs import PADDING_NUMBER, SEQUENCES, VECTORS, Inputs
 
 _KINDS = {1: VECTORS, 2: SEQUENCES}
 _NUMBERS = "a list of numbers, or a list of such lists"

@@ -13,8 +13,8 @@ from pyarrow import types
 
 from cluster.prepare.rows import Rows
 from cluster.prepare.splits import Splits
+from trainer.data.manifest import LANGUAGE_MODEL, SPLITS
 from trainer.errors import InputError, brief
-from trainer.manifest import LANGUAGE_MODEL, SPLITS
 
 CLASSIFICATION, REGRESSION = "classification", "regression"
 # More classes than this are a mistaken column (a title, a number), and would fill memory.

@@ -13,7 +13,6 @@ import contextlib
 import logging
 import os
 import pickle
-import socket
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,12 +21,11 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from cluster import ray_session
-from cluster.masked import masked
 from cluster.prepare.piece import Piece
 from cluster.prepare.progress import Progress
 from cluster.prepare.work import Task
-from trainer.errors import InputError, NotReadyError, UserError
+from cluster.process import ray_session
+from trainer.errors import NotReadyError, UserError
 
 T = TypeVar("T")
 
@@ -36,7 +34,6 @@ BLOCK_BYTES = 4 * 2**20
 # A task whose worker died is begun again. Ray Data would do so for ever (`-1` in its `remote_fn.py`); Ray 2.60 has no
 # other way to say how often than an argument that is to go in 2.64.
 MOST_RETRIES = 3
-SECONDS_TO_CONNECT = 5.0
 
 
 @dataclass(frozen=True)
@@ -93,32 +90,14 @@ def connected(address: str, progress: Progress) -> Iterator[OnRay]:
     """The Ray at `address`: `auto` or `host:port` for the cluster of this machine, `local` for a Ray of its own.
 
     Raises:
-        InputError: an address that Ray Data cannot be used at.
+        InputError: an address of another kind.
         NotReadyError: there is no Ray, or it does not take us.
     """
-    if address not in ("auto", "local"):
-        _check_answers(address)
     with ray_session.local() if address == "local" else ray_session.joined(address):
         from ray.data import DataContext
 
         with DataContext.current(_quiet_in_order()):
             yield OnRay(address, progress)
-
-
-def _check_answers(address: str) -> None:
-    host, _, port = address.rpartition(":")
-    if "://" in address or not host or not port.isdecimal():
-        raise InputError(
-            f"--address is {masked(address)!r}: use auto or host:port on a machine of a Ray cluster, or local"
-        )
-    try:
-        # Ray itself tries for a minute.
-        socket.create_connection((host, int(port)), timeout=SECONDS_TO_CONNECT).close()
-    except (OSError, OverflowError) as problem:
-        raise NotReadyError(
-            f"nothing answers at {masked(address)} ({problem}): look at --address, or start a cluster with "
-            "`ray start --head`"
-        ) from None
 
 
 def _quiet_in_order() -> Any:

@@ -2,8 +2,8 @@
 
 from cluster.prepare.batches import Columns
 from cluster.prepare.labels import CLASSIFICATION, REGRESSION
+from trainer.data.manifest import LANGUAGE_MODEL
 from trainer.errors import InputError, brief
-from trainer.manifest import LANGUAGE_MODEL
 
 # The lengths up to here are counted in memory.
 MOST_TOKENS = 2**20

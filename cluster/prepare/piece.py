@@ -23,9 +23,9 @@ from cluster.prepare.sources import Source
 from cluster.prepare.splits import Hashes, Splits, by_hash, hashes
 from cluster.prepare.tokens import sequences, tokenise
 from cluster.prepare.vocabulary import Words, count_words
+from trainer.data.inputs import TEXT, Inputs
+from trainer.data.manifest import SPLITS
 from trainer.errors import InputError
-from trainer.inputs import TEXT, Inputs
-from trainer.manifest import SPLITS
 
 # Called with the share of the file that is done, 0 to 1.
 Tell = Callable[[float], None]

@@ -17,10 +17,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster import scratch
+from cluster.process import scratch
 from cluster.stores import store_of
+from trainer.data.store import Folder, Store
 from trainer.errors import InputError, NotReadyError, UserError
-from trainer.store import Folder, Store
 
 MANIFEST = "manifest.json"
 CLAIM = "being-written"

@@ -11,7 +11,7 @@ which is halved each time there are too many: an even sample of the distinct seq
 import numpy as np
 
 from cluster.prepare.splits import Hashes
-from trainer.manifest import SPLITS
+from trainer.data.manifest import SPLITS
 
 MOST_HASHES = 2**23
 

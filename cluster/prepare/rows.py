@@ -13,8 +13,8 @@ from cluster.prepare import features as features_module
 from cluster.prepare.batches import LONGEST_LABEL, LONGEST_TEXT, Batch, Columns
 from cluster.prepare.features import Features
 from cluster.prepare.keys import words_key
+from trainer.data.inputs import Inputs
 from trainer.errors import InputError, brief
-from trainer.inputs import Inputs
 
 
 @dataclass(frozen=True, kw_only=True)

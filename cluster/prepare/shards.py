@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from cluster.prepare.moments import Moments
 from cluster.prepare.publish import Staged
-from trainer.manifest import UNKNOWN_ID, Shard, Split, sha256_of_file
+from trainer.data.manifest import UNKNOWN_ID, Shard, Split, sha256_of_file
 
 SHARD_BYTES = 64 * 2**20
 ROW_GROUP_ROWS = 16_384

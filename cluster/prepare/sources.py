@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from cluster import scratch
+from cluster.process import scratch
 from cluster.stores import store_of
+from trainer.data.store import Folder, Store
 from trainer.errors import InputError, NotReadyError, brief
-from trainer.store import Folder, Store
 
 FORMATS = {
     ".parquet": "parquet",

@@ -14,7 +14,7 @@ import numpy.typing as npt
 Hashes = npt.NDArray[np.uint64]
 Splits = npt.NDArray[np.uint8]
 
-# Of 2**64 hashes the first 80 % are train, the next 10 % validation, the rest test (`trainer.manifest.SPLITS`).
+# Of 2**64 hashes the first 80 % are train, the next 10 % validation, the rest test (`trainer.data.manifest.SPLITS`).
 TRAIN_SHARE, VALIDATION_SHARE = 0.8, 0.1
 _BORDERS = np.array([TRAIN_SHARE * 2.0**64, (TRAIN_SHARE + VALIDATION_SHARE) * 2.0**64], dtype=np.uint64)
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 from tokenizers import Tokenizer
 
 from cluster.prepare.splits import Hashes, hashes
-from trainer.manifest import UNKNOWN_ID
+from trainer.data.manifest import UNKNOWN_ID
 
 # An encoding takes some 150 bytes a token while it lives: texts go through the tokenizer this much at a time.
 ENCODE_CHARACTERS = 2 * 2**20

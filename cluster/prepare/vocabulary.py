@@ -15,7 +15,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")  # said aloud, so that a
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from trainer.manifest import PADDING_ID, UNKNOWN_ID
+from trainer.data.manifest import PADDING_ID, UNKNOWN_ID
 
 PADDING, UNKNOWN = "[PAD]", "[UNK]"
 WINDOW_ROWS = 50_000

@@ -1,7 +1,7 @@
 """What failed in a study, in one sentence."""
 
 from cluster.analysis.failures import Cause, Failures
-from cluster.plain import plain
+from cluster.text.plain import plain
 
 MOST_CAUSES, MOST_CHARACTERS = 3, 240
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 from cluster.study.protocol import SCREEN
 from cluster.summary import query
 from cluster.summary.tables import STOPPED
-from trainer import plan
+from trainer.order import plan
 from trainer.trial import TrialSpec
 
 

@@ -14,9 +14,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cluster.plain import plain
 from cluster.study.protocol import CONFIRM, GRID, SCREEN
 from cluster.summary.tables import CANCELLED, COMPLETED, STATES
+from cluster.text.plain import plain
 from trainer.errors import InputError
 
 SCHEMA_VERSION = 1

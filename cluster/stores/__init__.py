@@ -3,8 +3,8 @@
 import os
 
 from cluster.stores.bucket import Bucket
+from trainer.data.store import Folder, Store
 from trainer.errors import InputError
-from trainer.store import Folder, Store
 
 
 def store_of(uri: str) -> Store:

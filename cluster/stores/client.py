@@ -4,7 +4,7 @@ import os
 import threading
 from typing import Any
 
-from cluster.masked import masked
+from cluster.text.masked import masked
 from trainer.errors import InputError
 
 CONNECT_SECONDS = 5

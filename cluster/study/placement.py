@@ -3,6 +3,7 @@
 CPUs and GPUs are totals. A worker's part of a GPU is never spread over two GPUs, as Ray places it.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -32,6 +33,11 @@ class Placement:
     gpus: float
     threads_per_worker: int
     note: str | None
+
+    @property
+    def ray_resources(self) -> dict[str, int]:
+        """What a Ray of this machine alone needs, as arguments of `ray.init`: whole CPUs and GPUs."""
+        return {"num_cpus": math.ceil(self.cpus), "num_gpus": math.ceil(self.gpus)}
 
 
 def place(

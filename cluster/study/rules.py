@@ -68,13 +68,13 @@ def learning_rate(value: object) -> object:
 
 
 class Shuffle(Strict):
-    """A shuffle within windows, for data sets larger than a machine's cache (`trainer.window`)."""
+    """A shuffle within windows, for data sets larger than a machine's cache (`trainer.order.window`)."""
 
     window_rows: int = Field(ge=1, description="a whole number of rows of at least 1, such as 500000")
 
 
 class WarmUp(Strict):
-    """A learning rate that rises from 0 over the first examples (`trainer.schedule`)."""
+    """A learning rate that rises from 0 over the first examples (`trainer.update.schedule`)."""
 
     examples: int = Field(ge=1, description="a whole number of examples of at least 1, such as 10000")
 

@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster.study.protocol import PHASES
+from cluster.summary.compacted import number_of
 from cluster.summary.problems import Problem
 from cluster.summary.tables import AXES, FINISHED, KEYS, PROBE_KINDS, SCHEMAS, STATES, TIME
-from cluster.summary.whole import number_of
 from trainer.trial import DTYPES, OPTIMIZERS
 
 # What makes a row the only one of its kind; of a probe, all rows of one file.

@@ -1,8 +1,8 @@
 """Compaction: the many small objects of a study become one whole object for each table, beside whoever reads.
 
 At every moment a reader sees each row once, and so does one after a kill: the whole object is published at once and
-names what it replaces (`cluster.summary.whole`), and only then are those deleted; the next compaction deletes what is
-left. Rows and columns stay as they were written, those of a newer version included. An attempt's marker stays as
+names what it replaces (`cluster.summary.compacted`), and only then are those deleted; the next compaction deletes what
+is left. Rows and columns stay as they were written, those of a newer version included. An attempt's marker stays as
 well, so no attempt is begun twice.
 """
 
@@ -16,15 +16,15 @@ import numpy as np
 import pyarrow as pa
 
 from cluster.summary.accepted import Source, checked, judge
+from cluster.summary.compacted import REPLACES, number_of, replaced, whole_name
 from cluster.summary.encoding import DamagedError, decode, encode
 from cluster.summary.parts import typed
 from cluster.summary.problems import Problem, tell
 from cluster.summary.scan import Reading, listed, steadily
 from cluster.summary.store import ConflictError, Summary
 from cluster.summary.tables import SCHEMAS
-from cluster.summary.whole import REPLACES, number_of, replaced, whole_name
+from trainer.data.store import Store
 from trainer.errors import InputError
-from trainer.store import Store
 
 # Those of which a row is an object of its own, written once.
 COMPACTED = ("trials", "evaluations")

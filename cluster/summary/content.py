@@ -13,9 +13,9 @@ from pathlib import Path
 
 from cluster.stores.bucket import Bucket
 from cluster.summary.encoding import MAGIC, DamagedError, is_sealed
-from trainer.cache import cache_folder
+from trainer.data.cache import cache_folder
+from trainer.data.store import Store
 from trainer.errors import NotReadyError
-from trainer.store import Store
 
 
 def content_of(store: Store, name: str) -> bytes:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cluster.summary import box, experiments
+from cluster.summary import experiments, sandbox
 from cluster.summary.attempts import curves as curves
 from cluster.summary.attempts import finished as finished
 from cluster.summary.attempts import first_of_each
@@ -152,7 +152,7 @@ def overview(summary: Summary) -> pa.Table:
     )
 
 
-def sql(summary: Summary, text: str, study: str | None = None, *, seconds: float = box.SECONDS) -> pa.Table:
+def sql(summary: Summary, text: str, study: str | None = None, *, seconds: float = sandbox.SECONDS) -> pa.Table:
     """The answer to one SELECT of DuckDB's on the tables `studies`, `trials`, `evaluations` and so on, and `points`.
 
     Of one study or of all. `trials` has a row for each attempt, and `points` is what `points` gives. It is asked in a

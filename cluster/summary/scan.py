@@ -17,14 +17,14 @@ import pyarrow as pa
 
 from cluster.stores.bucket import Bucket
 from cluster.summary.accepted import Source, checked, judge
+from cluster.summary.compacted import Holders, holders, number_of
 from cluster.summary.content import content_of, kept_content
 from cluster.summary.encoding import DamagedError, decode
 from cluster.summary.parts import Part, part_of
 from cluster.summary.problems import Note, Problem, tell, warn
 from cluster.summary.tables import SCHEMAS, is_study_name
-from cluster.summary.whole import Holders, holders, number_of
+from trainer.data.store import Store
 from trainer.errors import NotReadyError
-from trainer.store import Store
 
 READERS = 16
 AT_ONCE = 500
@@ -96,7 +96,7 @@ def listed(store: Store, table: str, study: str | None) -> Reading:
         versions = store.versions(prefix)
         names, content = set(versions), functools.partial(kept_content, store, versions)
     else:
-        # Twice: see `cluster.summary.whole`.
+        # Twice: see `cluster.summary.compacted`.
         names, content = {*store.names(prefix), *store.names(prefix)}, functools.partial(content_of, store)
     strays = {name for name in names if study_of(name) is None}
     for name in sorted(strays):

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 import pyarrow as pa
 
 from cluster.stores.bucket import Bucket
-from cluster.summary import box
+from cluster.summary import sandbox
 from cluster.summary.problems import Note, warn
 from cluster.summary.scan import scan, steadily, verified_files
 from cluster.summary.tables import SCHEMAS
+from trainer.data.store import Store
 from trainer.errors import InputError, nearest
-from trainer.store import Store
 
 POINTS = "points"
 TABLES = (*SCHEMAS, POINTS)
@@ -26,7 +26,7 @@ def answer(
     study: str | None,
     points: Callable[[], pa.Table],
     *,
-    seconds: float = box.SECONDS,
+    seconds: float = sandbox.SECONDS,
     note: Note = warn,
 ) -> pa.Table:
     """The answer to one SELECT on the tables of one study or of all; `points` makes the table of that name.
@@ -41,25 +41,25 @@ def answer(
     # A table that is not named cannot be asked for: nothing of it is read.
     named = [name for name in TABLES if re.search(rf"\b{name}\b", text, re.IGNORECASE)]
 
-    def table(name: str) -> pa.Table | box.Files:
+    def table(name: str) -> pa.Table | sandbox.Files:
         if name == POINTS:
             return points()
         found = None if isinstance(store, Bucket) else verified_files(store, name, study)
-        return scan(store, name, study, note=note) if found is None else box.Files(found, SCHEMAS[name])
+        return scan(store, name, study, note=note) if found is None else sandbox.Files(found, SCHEMAS[name])
 
-    tables: dict[str, pa.Table | box.Files] = {}
+    tables: dict[str, pa.Table | sandbox.Files] = {}
 
     def ask() -> pa.Table:
         tables.update({name: table(name) for name in named})
-        return box.ask({"sql": text}, tables, seconds=seconds)
+        return sandbox.ask({"sql": text}, tables, seconds=seconds)
 
     try:
         return steadily(store, ask)
-    except box.RefusedError as problem:
+    except sandbox.RefusedError as problem:
         raise InputError(f"SQL: {_explained(str(problem), tables)}") from None
 
 
-def _explained(problem: str, tables: Mapping[str, pa.Table | box.Files]) -> str:
+def _explained(problem: str, tables: Mapping[str, pa.Table | sandbox.Files]) -> str:
     """The problem, and what there is instead."""
     if match := NO_TABLE.search(problem):
         return f"there is no table {match[1]!r}{nearest(match[1], list(TABLES))}: {', '.join(TABLES)}"

@@ -18,12 +18,12 @@ import pyarrow as pa
 
 from cluster.stores import store_of
 from cluster.summary import tables
+from cluster.summary.compacted import number_of, replaced
 from cluster.summary.content import content_of
 from cluster.summary.encoding import DamagedError, decode, encode
 from cluster.summary.problems import Note, Problem, tell, warn
-from cluster.summary.whole import number_of, replaced
+from trainer.data.store import Store
 from trainer.errors import InputError
-from trainer.store import Store
 
 # In the root of every summary: says what the folder is, and proves before a run that it can be written.
 LABEL = "batchscope-summary.json"

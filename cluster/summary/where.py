@@ -1,14 +1,14 @@
 """A person's condition on a table, `global_batch in (16, 64) or learning_rate > 0.01`: exactly one SQL expression.
 
-It is evaluated in the box (`cluster.summary.box`) and cannot hold a query of its own, which keeps it to the columns of
-its table.
+It is evaluated in the box (`cluster.summary.sandbox`) and cannot hold a query of its own, which keeps it to the columns
+of its table.
 """
 
 import re
 
 import pyarrow as pa
 
-from cluster.summary import box
+from cluster.summary import sandbox
 from trainer.errors import InputError, nearest
 
 
@@ -19,8 +19,8 @@ def where(table: pa.Table, condition: str) -> pa.Table:
         InputError: it is not one expression, has no truth value, names what is not a column, or takes too much.
     """
     try:
-        return box.ask({"where": condition}, {"rows": table})
-    except box.RefusedError as problem:
+        return sandbox.ask({"where": condition}, {"rows": table})
+    except sandbox.RefusedError as problem:
         text = str(problem)
         unknown = re.search(r'column "([^"]+)" not found', text)
         if unknown:

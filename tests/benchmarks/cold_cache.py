@@ -75,10 +75,10 @@ def counting(server: str) -> Iterator[Left]:
 def read_share(uri: str, lane: int, rank: int, start: Any) -> None:
     """A worker: read this rank's half of each update of the lane's first epoch."""
     from cluster.stores import store_of
-    from trainer import plan
-    from trainer.manifest import read
-    from trainer.order import rows_at
-    from trainer.rows import open_rows
+    from trainer.data.manifest import read
+    from trainer.data.rows import open_rows
+    from trainer.order import plan
+    from trainer.order.permutation import rows_at
 
     start.wait()
     data = store_of(uri)

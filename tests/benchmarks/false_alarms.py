@@ -16,7 +16,7 @@ from scipy import stats
 from cluster.analysis.quality import Quality
 from cluster.analysis.verdict import judge
 from tests.benchmarks import setting
-from tests.simulated import BATCHES, World, spec_of, study
+from tests.support.simulated import BATCHES, World, spec_of, study
 
 MARGIN, WORSE = 0.05, 512
 

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trainer.manifest import SPLITS, Manifest, Shard, Split, identified, sha256_of_file
+from trainer.data.manifest import SPLITS, Manifest, Shard, Split, identified, sha256_of_file
 
 VOCABULARY, CLASSES = 20_000, 10
 LENGTHS = (100, 200)

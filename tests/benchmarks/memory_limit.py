@@ -33,8 +33,8 @@ def main() -> None:
 
 def ran(home: Path, options: argparse.Namespace) -> None:
     """Run the study and print its attempts."""
-    from cluster import run as running
     from cluster.cli.run import run_and_watch
+    from cluster.drive import run as running
     from cluster.study.spec import parse
     from cluster.summary import query
     from cluster.summary.store import Summary

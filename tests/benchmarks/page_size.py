@@ -13,8 +13,8 @@ from playwright.sync_api import sync_playwright
 
 from cluster.report.page.page import page
 from tests.benchmarks import setting
-from tests.simulated import World, spec_of, study
-from tests.stored import store
+from tests.support.simulated import World, spec_of, study
+from tests.support.stored import store
 
 MOST_BYTES, MOST_SECONDS = 6_000_000, 2.0
 BATCHES = [8, 16, 24, 32, 64, 96, 128, 256, 384, 512]

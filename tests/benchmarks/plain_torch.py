@@ -36,7 +36,7 @@ class Torch:
         import torch
 
         from tests.benchmarks.rows_per_second import Block
-        from trainer.rows import read_ahead
+        from trainer.data.rows import read_ahead
 
         real = padded = 0
         started = time.perf_counter()
@@ -54,8 +54,8 @@ class Torch:
     def _batches(self, first: int, updates: int) -> Iterator[Any]:
         import torch
 
-        from trainer import plan
-        from trainer.order import rows_at
+        from trainer.order import plan
+        from trainer.order.permutation import rows_at
 
         for update in range(first, first + updates):
             positions = plan.positions_of(update, self.settings.global_batch)

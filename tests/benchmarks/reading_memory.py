@@ -36,11 +36,11 @@ def read_an_epoch(folder: str, window_rows: int) -> dict[str, dict[str, int]]:
     """The memory before the first row and the most until the last one."""
     import tensorflow as tf
 
-    from trainer.collective import World
-    from trainer.manifest import read
-    from trainer.rows import open_rows, read_ahead
-    from trainer.share import shares_of
-    from trainer.store import Folder
+    from trainer.data.manifest import read
+    from trainer.data.rows import open_rows, read_ahead
+    from trainer.data.share import shares_of
+    from trainer.data.store import Folder
+    from trainer.update.collective import World
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.zeros(1)

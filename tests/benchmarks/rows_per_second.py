@@ -115,9 +115,9 @@ class Ours:
         from cluster.lanes.worker import open_data, shape_of
         from tests.conftest import hash_of
         from trainer.checkpoint import Checkpoints
+        from trainer.data.store import Folder
         from trainer.journey import Journey
-        from trainer.store import Folder
-        from trainer.update import Learner
+        from trainer.update.update import Learner
 
         self.settings, self.trial = settings, _trial(settings)
         manifest, self.data = open_data(settings.data, hash_of(settings.data))
@@ -128,7 +128,7 @@ class Ours:
 
     def collective(self) -> Any:
         """The sum over this worker alone."""
-        from trainer.collective import Collective, World
+        from trainer.update.collective import Collective, World
 
         return Collective(World())
 
@@ -136,8 +136,8 @@ class Ours:
         """Compute once each shape that these updates' micro-batches have for XLA, and change nothing."""
         import numpy as np
 
-        from trainer.packing import pack
-        from trainer.recurrence import strands
+        from trainer.model.packing import pack
+        from trainer.model.recurrence import strands
 
         started, seen = time.perf_counter(), set()
         for share in self._shares(first, updates):
@@ -153,7 +153,7 @@ class Ours:
 
     def block(self, first: int, updates: int) -> Block:
         """Updates `first` to `first + updates`."""
-        from trainer.rows import read_ahead
+        from trainer.data.rows import read_ahead
 
         real, padded = 0, 0
         started = time.perf_counter()
@@ -174,7 +174,7 @@ class Ours:
         return float(2 * LIMIT_SIZE**3 / min(seconds))
 
     def _shares(self, first: int, updates: int) -> Iterator[Any]:
-        from trainer.share import shares_of
+        from trainer.data.share import shares_of
 
         world = self.journey.learner.collective.world
         return islice(shares_of(self.trial, self.data.train, world, self.settings.micro_batch, first), updates)
@@ -187,8 +187,8 @@ class Keras:
         _set_threads(settings.threads, settings.inter_op)
         from cluster.lanes.worker import open_data, shape_of
         from tests.conftest import hash_of
-        from trainer import model
-        from trainer.update import OPTIMIZERS
+        from trainer.model import model
+        from trainer.update.update import OPTIMIZERS
 
         self.settings, self.trial = settings, _trial(settings)
         manifest, data = open_data(settings.data, hash_of(settings.data))
@@ -226,8 +226,8 @@ class Keras:
         return Block(times[1] - times[0], self.real, self.padded)
 
     def _batches(self, first: int, updates: int) -> Iterator[tuple[Any, Any]]:
-        from trainer import plan
-        from trainer.order import rows_at
+        from trainer.order import plan
+        from trainer.order.permutation import rows_at
 
         self.real = self.padded = 0
         for update in range(first, first + updates):

@@ -83,7 +83,7 @@ def data_folder(options: argparse.Namespace, home: Path) -> str:
 def describe_data(folder: str) -> str:
     """One line on the data set: rows, tokens, classes."""
     from cluster.stores import store_of
-    from trainer.manifest import read
+    from trainer.data.manifest import read
 
     manifest = read(store_of(folder))
     train = manifest.splits["train"]

@@ -1,8 +1,8 @@
 """How much faster a worker reads than it trains: `python -m tests.benchmarks.warm_reading`.
 
-Reading is `trainer.share.shares_of`, as `trainer.loop` calls it: which rows, their tokens from shards that lie in the
-cache, cut into micro-batches of the size that `batchscope run` takes, as tensors. Training is what the loop does with
-them: the learner's `add` of each micro-batch and its `update`, embedding 64, LSTM 128, adam, float32. Both in one
+Reading is `trainer.data.share.shares_of`, as `trainer.loop` calls it: which rows, their tokens from shards that lie in
+the cache, cut into micro-batches of the size that `batchscope run` takes, as tensors. Training is what the loop does
+with them: the learner's `add` of each micro-batch and its `update`, embedding 64, LSTM 128, adam, float32. Both in one
 process, on one thread, on the same updates: blocks alternate, and training gets shares that were read before. Every
 shape of the blocks is compiled before them. Random rows of 100 to 200 tokens in 20 shards, shuffled over all of them.
 
@@ -48,8 +48,8 @@ class Worker:
         tf.config.threading.set_inter_op_parallelism_threads(1)
         from cluster.lanes.worker import open_data, shape_of
         from tests.conftest import hash_of
-        from trainer.collective import Collective, World
-        from trainer.update import Learner
+        from trainer.update.collective import Collective, World
+        from trainer.update.update import Learner
 
         self.trial, self.micro_batch = trial_of(global_batch), micro_batch
         manifest, data = open_data(folder, hash_of(folder))
@@ -59,7 +59,7 @@ class Worker:
 
     def read(self, first: int, updates: int) -> list[Any]:
         """The shares of these updates."""
-        from trainer.share import shares_of
+        from trainer.data.share import shares_of
 
         world = self.learner.collective.world
         return list(islice(shares_of(self.trial, self.rows, world, self.micro_batch, first), updates))

@@ -19,7 +19,7 @@ from typing import Any
 
 from tests.benchmarks import setting
 from tests.benchmarks.rows_per_second import WARM_UPDATES, Ours, Process, Settings
-from tests.processes import free_ports
+from tests.support.processes import free_ports
 
 WORKERS = 2
 GOAL = 0.15
@@ -55,7 +55,7 @@ class Member(Ours):
 
     def collective(self) -> Any:
         """The sum over the workers, whose processes start at the same time."""
-        from trainer.collective import Collective, World
+        from trainer.update.collective import Collective, World
 
         rank, addresses = self.settings.rank, self.settings.addresses
         task = {"type": "worker", "index": rank}
@@ -64,9 +64,9 @@ class Member(Ours):
 
     def parts(self, first: int, updates: int) -> Parts:
         """A block of updates `first` to `first + updates`."""
-        from trainer.collective import Collective, World
-        from trainer.rows import read_ahead
-        from trainer.update import Learner
+        from trainer.data.rows import read_ahead
+        from trainer.update.collective import Collective, World
+        from trainer.update.update import Learner
 
         learner, batch, after = self.journey.learner, self.settings.global_batch, 0.0
         alone = Learner(learner.shape, Collective(World()))

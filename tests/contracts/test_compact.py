@@ -13,16 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.cli.compact import command
-from cluster.run import only_driver
+from cluster.drive.run import only_driver
 from cluster.summary import compact as compaction
-from cluster.summary import lease, query
+from cluster.summary import query
 from cluster.summary.compact import compact
+from cluster.summary.compacted import holders, replaced
+from cluster.summary.driver import lease
 from cluster.summary.problems import Problem
 from cluster.summary.store import ConflictError, Summary
-from cluster.summary.whole import holders, replaced
 from tests.contracts.test_summary import EVALUATION, STUDY, TRIAL, locate
+from trainer.data.store import Folder
 from trainer.errors import InputError, NotReadyError
-from trainer.store import Folder
 
 Rows = tuple[list[dict[str, Any]], list[dict[str, Any]]]
 TRIALS = ("00aa", "00ff", "0b1c")

@@ -9,7 +9,7 @@ import pytest
 from cluster.stores import bucket, calls, store_of
 from cluster.stores.bucket import Bucket
 from cluster.stores.client import client
-from tests.faults.proxy import Proxy, in_front_of
+from tests.support.faults import Proxy, in_front_of
 
 BUCKET = "faults"
 

@@ -12,8 +12,8 @@ from botocore.exceptions import ClientError
 from cluster.stores import calls
 from cluster.stores.bucket import Bucket
 from cluster.stores.client import client
-from tests.faults import proxy as faults
-from tests.faults.proxy import Proxy
+from tests.support import faults
+from tests.support.faults import Proxy
 from trainer.errors import InputError, NotReadyError
 
 OLD, NEW = b"old" * 50_000, b"new" * 50_001

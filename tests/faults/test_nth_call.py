@@ -15,10 +15,10 @@ from cluster.summary import compact as compaction
 from cluster.summary import query
 from cluster.summary.store import Summary
 from tests.contracts.test_summary import EVALUATION, NOW, TRIAL
-from tests.faults import proxy as faults
-from tests.faults.proxy import Proxy
+from tests.support import faults
+from tests.support.faults import Proxy
 from trainer.checkpoint import Checkpoints, Progress, Saved
-from trainer.store import Store
+from trainer.data.store import Store
 
 pytestmark = pytest.mark.slow
 

@@ -10,8 +10,8 @@ from cluster.stores.bucket import Bucket
 from cluster.summary import query
 from cluster.summary.store import Summary
 from tests.contracts.test_summary import STUDY, TRIAL
-from tests.faults import proxy as faults
-from tests.faults.proxy import Proxy
+from tests.support import faults
+from tests.support.faults import Proxy
 from trainer.errors import NotReadyError
 
 # The command, with seconds instead of minutes.

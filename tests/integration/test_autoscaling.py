@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.fake_fleet import Seen, fleet
 from tests.integration.test_loss import Machines, begin, machines
 from tests.integration.test_run import COMMAND, LONG, _is_worker, _nothing_is_left_behind, _processes_of, rows, study
+from tests.support.fake_fleet import Seen, fleet
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 __all__ = ["_nothing_is_left_behind", "machines", "study"]

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from cluster import export, export_example
+from cluster.exports import example, model
 from cluster.exports.found import Found, find
 from cluster.prepare import vocabulary
 from cluster.stores import store_of
@@ -23,8 +23,8 @@ from cluster.study import axes, identity, spec
 from cluster.summary.store import Summary
 from tests.conftest import VOCABULARY, write_prepared
 from trainer.checkpoint import Arrays, Checkpoints
+from trainer.data.manifest import identified
 from trainer.errors import InputError
-from trainer.manifest import identified
 from trainer.trial import TrialSpec
 
 pytestmark = pytest.mark.tf
@@ -130,7 +130,7 @@ def make(folder: Path, *, model: str = SMALL, task: str = "classification", dtyp
 
 
 def plain(trial: TrialSpec) -> Any:
-    from trainer import model
+    from trainer.model import model
 
     outputs = {"classification": len(LABELS), "regression": 1, "language_model": VOCABULARY}[trial.task]
     return model.build(
@@ -142,7 +142,7 @@ def twin_outputs(trial: TrialSpec, weights: Arrays | None, tokens: Any) -> Any:
     """What the model that was trained says: probabilities of labels, or logits of next tokens."""
     import keras
 
-    from trainer.model import training_twin
+    from trainer.model.model import training_twin
 
     twin = training_twin(plain(trial))
     if weights is not None:
@@ -180,7 +180,7 @@ def test_plain_keras_predicts_what_the_trained_model_predicts(place: Places, tmp
         here = place(name, **fields)
         here.kept()
         for at, weights in (("initial", None), ("best", here.best), ("last", here.last)):
-            export.export(here.found(), export.files_of(f"{tmp_path}/{name}_{at}.keras", force=False), at=at)
+            model.export(here.found(), model.files_of(f"{tmp_path}/{name}_{at}.keras", force=False), at=at)
             wanted[f"{name}_{at}"] = twin_outputs(here.trials[0], weights, tokens)
     np.save(tmp_path / "tokens.npy", tokens)
     run_plain(
@@ -239,8 +239,8 @@ def test_the_printed_example_goes_from_text_to_the_answer(
 def test_about_says_which_trial_it_is(place: Places, tmp_path: Path) -> None:
     here = place()
     here.kept()
-    files = export.files_of(str(tmp_path / "model.keras"), force=False)
-    export.export(here.found(), files, at="last")
+    files = model.files_of(str(tmp_path / "model.keras"), force=False)
+    model.export(here.found(), files, at="last")
     trial = here.trials[0]
     assert json.loads(Path(files.about).read_bytes().decode("ascii")) == {
         "study": "small",
@@ -266,14 +266,14 @@ def test_files_are_replaced_only_on_request_and_whole(
     here.kept()
     output = str(tmp_path / "out" / "model.keras")
     with pytest.raises(InputError, match=r"model\.h5 must end in \.keras"):
-        export.files_of("model.h5", force=True)
+        model.files_of("model.h5", force=True)
     with pytest.raises(InputError, match=r"out/model\.tokenizer\.json: No such file.*-o"):
-        export.export(here.found(), export.files_of(output, force=False), at="best")
+        model.export(here.found(), model.files_of(output, force=False), at="best")
     (tmp_path / "out").mkdir()
     for name in ("model.keras", "model.tokenizer.json", "model.json"):
         (tmp_path / "out" / name).write_text("mine")
         with pytest.raises(InputError, match=f"{name} is there already.*--force"):
-            export.files_of(output, force=False)
+            model.files_of(output, force=False)
         (tmp_path / "out" / name).unlink()
     (tmp_path / "out" / "model.keras").write_text("mine")
 
@@ -283,9 +283,9 @@ def test_files_are_replaced_only_on_request_and_whole(
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         with pytest.raises(InputError, match="No space left"):
-            export.export(here.found(), export.files_of(output, force=True), at="best")
+            model.export(here.found(), model.files_of(output, force=True), at="best")
     assert [(file.name, file.read_text()) for file in (tmp_path / "out").iterdir()] == [("model.keras", "mine")]
-    export.export(here.found(), export.files_of(output, force=True), at="best")
+    model.export(here.found(), model.files_of(output, force=True), at="best")
     assert (tmp_path / "out" / "model.keras").read_bytes().startswith(b"PK")
     assert len(list((tmp_path / "out").iterdir())) == 3
 
@@ -334,12 +334,12 @@ def test_a_trial_without_kept_weights_is_refused(place: Places, tmp_path: Path, 
     Checkpoints(store_of(here.checkpoints), here.trials[0].trial_id).finish(best=here.best, last=here.last)
     if state:
         here.ended(state, error="a fuse blew" if state == "FAILED" else None)
-    files = export.files_of(str(tmp_path / "model.keras"), force=False)
+    files = model.files_of(str(tmp_path / "model.keras"), force=False)
     for at in ("best", "last"):
         with pytest.raises(InputError, match=remedy):
-            export.export(here.found(), files, at=at)
+            model.export(here.found(), files, at=at)
     assert not os.path.exists(files.about)
-    export.export(here.found(), files, at="initial")
+    model.export(here.found(), files, at="initial")
     assert os.path.exists(files.model)
 
 
@@ -362,34 +362,34 @@ def test_a_data_set_that_is_gone_or_another_is_refused(place: Places, tmp_path: 
     with pytest.raises(InputError, match=f"{here.data} holds other data.*--data"):
         here.found()
     (moved / "tokenizer.json").write_text("{}")
-    files = export.files_of(str(tmp_path / "model.keras"), force=False)
+    files = model.files_of(str(tmp_path / "model.keras"), force=False)
     with pytest.raises(InputError, match=r"tokenizer\.json has sha256 .*--data"):
-        export.export(here.found(data=str(moved)), files, at="best")
+        model.export(here.found(data=str(moved)), files, at="best")
     (moved / "tokenizer.json").unlink()
     with pytest.raises(InputError, match=r"tokenizer\.json is missing.*--data"):
-        export.export(here.found(data=str(moved)), files, at="best")
+        model.export(here.found(data=str(moved)), files, at="best")
 
 
 def test_weights_that_are_damaged_or_do_not_fit_are_refused(place: Places, tmp_path: Path) -> None:
     here = place()
     here.kept()
-    files = export.files_of(str(tmp_path / "model.keras"), force=False)
+    files = model.files_of(str(tmp_path / "model.keras"), force=False)
     archive = Path(here.checkpoints) / "best.npz"
     archive.write_bytes(archive.read_bytes()[:-1])
     with pytest.raises(InputError, match=rf"no whole best\.npz in {here.checkpoints};"):
-        export.export(here.found(), files, at="best")
+        model.export(here.found(), files, at="best")
     wrong = [*here.best[:-1], np.zeros(7, "float32")]
     Checkpoints(store_of(here.checkpoints), here.trials[0].trial_id).finish(best=wrong, last=here.best[:-1])
     for at in ("best", "last"):
         with pytest.raises(InputError, match=r"have the shapes .*, but its model takes .*\(3,\)"):
-            export.export(here.found(), files, at=at)
+            model.export(here.found(), files, at=at)
     assert not os.path.exists(files.model)
 
 
 def test_what_was_exchanged_since_is_not_exported(place: Places, tmp_path: Path) -> None:
     here = place()
     here.kept()
-    files, folder = export.files_of(str(tmp_path / "model.keras"), force=False), Path(here.checkpoints)
+    files, folder = model.files_of(str(tmp_path / "model.keras"), force=False), Path(here.checkpoints)
     manifest = here.data / "manifest.json"
     text = manifest.read_text()
     fields = json.loads(text)
@@ -400,14 +400,14 @@ def test_what_was_exchanged_since_is_not_exported(place: Places, tmp_path: Path)
     for ending in ("json", "npz"):
         (folder / f"best.{ending}").write_bytes((folder / f"last.{ending}").read_bytes())
     with pytest.raises(InputError, match=r"no whole best\.npz"):
-        export.export(here.found(), files, at="best")
+        model.export(here.found(), files, at="best")
     assert not os.path.exists(files.model)
 
 
 def test_what_an_older_version_left_is_exported_and_called_unverified(place: Places, tmp_path: Path) -> None:
     here = place()
     here.kept()
-    assert export.export(here.found(), export.files_of(str(tmp_path / "new.keras"), force=False), at="last") == []
+    assert model.export(here.found(), model.files_of(str(tmp_path / "new.keras"), force=False), at="last") == []
     kept = Path(here.checkpoints) / "last.json"
     kept.write_text(json.dumps({"sha256": json.loads(kept.read_text())["archive"], "facts": {}}))
     manifest = here.data / "manifest.json"
@@ -416,7 +416,7 @@ def test_what_an_older_version_left_is_exported_and_called_unverified(place: Pla
     for split in fields["splits"].values():
         del split["digest"]
     manifest.write_text(json.dumps(fields | {"schema_version": 1}))
-    assert export.export(here.found(), export.files_of(str(tmp_path / "old.keras"), force=False), at="last") == [
+    assert model.export(here.found(), model.files_of(str(tmp_path / "old.keras"), force=False), at="last") == [
         "the label names are unverified, since an older version prepared the data",
         "last is unverified, since an older version kept it",
     ]
@@ -427,8 +427,8 @@ def test_a_summary_that_was_moved_still_has_its_weights(place: Places, tmp_path:
     here.kept()
     summary = Summary(str(Path(here.summary.uri).rename(tmp_path / "elsewhere")))
     found = find(summary, "small", here.trials[0].trial_id)
-    files = export.files_of(str(tmp_path / "model.keras"), force=False)
-    export.export(found, files, at="best")
+    files = model.files_of(str(tmp_path / "model.keras"), force=False)
+    model.export(found, files, at="best")
     assert os.path.exists(files.model)
 
 
@@ -498,12 +498,12 @@ def test_a_model_of_numbers_predicts_in_plain_keras(tmp_path: Path, kind: str) -
         data=str(tmp_path / "data"),
         manifest=manifest,
     )
-    files = export.files_of(str(tmp_path / "model.keras"), force=False)
-    export.export(found, files, at="initial")
+    files = model.files_of(str(tmp_path / "model.keras"), force=False)
+    model.export(found, files, at="initial")
     about = json.loads(Path(files.about).read_text())
     assert not os.path.exists(files.tokenizer)
     assert (about["kind"], about["features_width"]) == (kind, 4)
-    assert run_plain(export_example.example(found, files), tmp_path).count("\n") == 1
+    assert run_plain(example.example(found, files), tmp_path).count("\n") == 1
 
     # One row alone, and the same with a longer one beside it, padded as the file says.
     shorter, longer = draw.normal(size=(2, *shape)).astype("float32")

@@ -25,7 +25,7 @@ import yaml
 from cluster.summary import query
 from cluster.summary.store import Summary
 from tests.conftest import write_prepared
-from tests.processes import free_ports
+from tests.support.processes import free_ports
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 BIN = Path(sys.executable).parent

@@ -67,7 +67,7 @@ class Machines:
 @pytest.fixture
 def machines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], Machines]]:
     """Starts a cluster, which ends with the test."""
-    # As in `cluster.machines`: loopback is loopback; a dead node is noticed within seconds.
+    # As in `cluster.study.capacity`: loopback is loopback; a dead node is noticed within seconds.
     monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     started: list[Machines] = []

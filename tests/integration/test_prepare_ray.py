@@ -24,8 +24,8 @@ from cluster.prepare.piece import Piece, Tell
 from cluster.prepare.progress import Progress, silent
 from cluster.prepare.sources import find
 from cluster.stores import store_of
+from trainer.data.manifest import Manifest, read
 from trainer.errors import InputError, NotReadyError
-from trainer.manifest import Manifest, read
 
 pytestmark = pytest.mark.ray
 SIZES = (900, 3, 0, 40, 200, 1)

@@ -13,7 +13,7 @@ import pytest
 from cluster.summary import query
 from cluster.summary.store import Summary
 from tests.conftest import write_prepared
-from tests.processes import heeding_ctrl_c
+from tests.support.processes import heeding_ctrl_c
 
 STUDY = """\
 study: tiny

@@ -15,7 +15,7 @@ from cluster.prepare import vocabulary
 from cluster.stores import store_of
 from tests.conftest import VOCABULARY, write_prepared
 from tests.integration.test_run import COMMAND
-from trainer.manifest import identified
+from trainer.data.manifest import identified
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

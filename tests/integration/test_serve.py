@@ -13,8 +13,8 @@ from contextlib import contextmanager
 import pytest
 
 from cluster.summary.store import Summary
-from tests.processes import heeding_ctrl_c
-from tests.unit.test_serve import TOKEN, trial, write_wiki
+from tests.support.processes import heeding_ctrl_c
+from tests.unit.serve.test_serve import TOKEN, trial, write_wiki
 
 COMMAND = [sys.executable, "-m", "cluster.cli", "serve"]
 SECONDS = 60.0

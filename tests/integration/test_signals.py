@@ -17,7 +17,7 @@ import yaml
 from cluster.summary import query
 from cluster.summary.store import Summary
 from tests.conftest import write_prepared
-from tests.processes import heeding_ctrl_c
+from tests.support.processes import heeding_ctrl_c
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 COMMAND = [str(Path(sys.executable).with_name("batchscope"))]

@@ -13,8 +13,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from cluster.report.page.page import page as page_of
 from cluster.summary.store import Summary
-from tests.simulated import World, spec_of, study
-from tests.stored import changed, store
+from tests.support.simulated import World, spec_of, study
+from tests.support.stored import changed, store
 
 ALERT = "</script></td><script>alert(1)</script><img src=x onerror=alert(1)>"
 

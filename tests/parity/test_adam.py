@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 keras = pytest.importorskip("keras")
-import tensorflow as tf  # noqa: E402
+import tensorflow as tf
 
-from trainer import adam  # noqa: E402
+from trainer.update import adam
 
 pytestmark = pytest.mark.tf
 SHAPES = [(300, 16), (16, 24), (24,)]

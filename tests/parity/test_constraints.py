@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 keras = pytest.importorskip("keras")
-import tensorflow as tf  # noqa: E402
+import tensorflow as tf
 
-from tests.parity.test_update import KERAS, ROWS, TRIAL, add, learner_of  # noqa: E402
-from trainer import model  # noqa: E402
-from trainer.errors import InputError  # noqa: E402
-from trainer.trial import OPTIMIZERS, ModelSpec  # noqa: E402
-from trainer.update import Learner  # noqa: E402
+from tests.parity.test_update import KERAS, ROWS, TRIAL, add, learner_of
+from trainer.errors import InputError
+from trainer.model import model
+from trainer.trial import OPTIMIZERS, ModelSpec
+from trainer.update.update import Learner
 
 pytestmark = pytest.mark.tf
 HERE = "tests.parity.test_constraints"

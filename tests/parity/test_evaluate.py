@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from tests.conftest import write_prepared
-from tests.parity import bodies
-from tests.unit.test_rows import mapped_shards
+from tests.support import bodies
+from tests.unit.trainer.test_rows import mapped_shards
 from trainer import evaluate
-from trainer.collective import World
-from trainer.rows import Rows
+from trainer.data.rows import Rows
 from trainer.trial import TrialSpec
+from trainer.update.collective import World
 
 pytestmark = pytest.mark.tf
 ROWS = 200

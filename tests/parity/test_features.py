@@ -10,14 +10,13 @@ import pytest
 
 keras = pytest.importorskip("keras")
 
-from cluster.prepare import prepare  # noqa: E402
-from tests import processes  # noqa: E402
-from tests.parity import bodies  # noqa: E402
-from tests.parity.test_layouts import TINY, error  # noqa: E402
-from trainer import model  # noqa: E402
-from trainer.errors import InputError  # noqa: E402
-from trainer.inputs import SEQUENCES, VECTORS, Inputs  # noqa: E402
-from trainer.trial import ModelSpec, TrialSpec  # noqa: E402
+from cluster.prepare import prepare
+from tests.parity.test_layouts import TINY, error
+from tests.support import bodies, processes
+from trainer.data.inputs import SEQUENCES, VECTORS, Inputs
+from trainer.errors import InputError
+from trainer.model import model
+from trainer.trial import ModelSpec, TrialSpec
 
 pytestmark = pytest.mark.tf
 WIDTH = 3
@@ -91,8 +90,8 @@ def test_a_trial_learns_and_repeats_to_the_last_digit(folders: dict[str, Path], 
 
 def curves(world: Any, folder: str, trial: TrialSpec, checkpoints: str) -> list[list[float]]:
     """The validation losses of a trial, trained twice."""
-    from trainer.manifest import read
-    from trainer.store import Folder
+    from trainer.data.manifest import read
+    from trainer.data.store import Folder
 
     inputs = read(Folder(folder)).inputs
     learner = bodies.open_learner(world, trial, inputs)

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 keras = pytest.importorskip("keras")
-import tensorflow as tf  # noqa: E402
+import tensorflow as tf
 
-from tests.parity import bodies  # noqa: E402
-from trainer.checkpoint import Checkpoints  # noqa: E402
-from trainer.collective import Collective, World  # noqa: E402
-from trainer.loop import train  # noqa: E402
-from trainer.store import Folder  # noqa: E402
-from trainer.trial import Duration, ModelSpec, TrialSpec  # noqa: E402
+from tests.support import bodies
+from trainer.checkpoint import Checkpoints
+from trainer.data.store import Folder
+from trainer.loop import train
+from trainer.trial import Duration, ModelSpec, TrialSpec
+from trainer.update.collective import Collective, World
 
 pytestmark = [pytest.mark.tf, pytest.mark.slow]
 # By the first of them every number of rows is compiled, and every cache that is bounded is full.

@@ -10,18 +10,20 @@ import numpy as np
 import pytest
 
 from cluster.lanes.worker import open_data, shape_of
-from cluster.preflight import _check_task
+from cluster.study.preflight import _check_task
 from tests.conftest import hash_of, write_prepared
-from tests.unit.test_spec import spec_with
-from trainer import model, plan, scaling
-from trainer.collective import Collective, World
+from tests.unit.study.test_spec import spec_with
+from trainer.check import TOLERANCES
+from trainer.data.inputs import SEQUENCES
+from trainer.data.share import read_share
 from trainer.errors import InputError
-from trainer.inputs import SEQUENCES
-from trainer.lstm import kernel_paths
-from trainer.proof import TOLERANCES
-from trainer.share import read_share
+from trainer.model import model
+from trainer.model.lstm import kernel_paths
+from trainer.order import plan
 from trainer.trial import Duration, ModelSpec, TrialSpec
-from trainer.update import Learner
+from trainer.update import scaling
+from trainer.update.collective import Collective, World
+from trainer.update.update import Learner
 
 TRIAL = TrialSpec(
     data_hash="tiny",

@@ -12,19 +12,19 @@ import pytest
 
 keras = pytest.importorskip("keras")
 
-from cluster.articles import iris  # noqa: E402
-from cluster.prepare import prepare  # noqa: E402
-from tests.parity import bodies  # noqa: E402
-from trainer import plan  # noqa: E402
-from trainer.checkpoint import Checkpoints  # noqa: E402
-from trainer.collective import Collective, World  # noqa: E402
-from trainer.evaluate import score  # noqa: E402
-from trainer.inputs import VECTORS  # noqa: E402
-from trainer.manifest import SPLITS, Manifest, Shard, Split, identified, read, sha256_of_file  # noqa: E402
-from trainer.order import rows_at  # noqa: E402
-from trainer.store import Folder  # noqa: E402
-from trainer.trial import Duration, ModelSpec, TrialSpec  # noqa: E402
-from trainer.update import Learner, Shape  # noqa: E402
+from cluster.articles import iris
+from cluster.prepare import prepare
+from tests.support import bodies
+from trainer.checkpoint import Checkpoints
+from trainer.data.inputs import VECTORS
+from trainer.data.manifest import SPLITS, Manifest, Shard, Split, identified, read, sha256_of_file
+from trainer.data.store import Folder
+from trainer.evaluate import score
+from trainer.order import plan
+from trainer.order.permutation import rows_at
+from trainer.trial import Duration, ModelSpec, TrialSpec
+from trainer.update.collective import Collective, World
+from trainer.update.update import Learner, Shape
 
 pytestmark = pytest.mark.tf
 Losses = dict[tuple[int, int], np.ndarray]

@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.parity import bodies
+from tests.support import bodies
 from trainer.checkpoint import Checkpoints
-from trainer.collective import World
+from trainer.data.store import Folder
 from trainer.journey import Data
 from trainer.loop import train
-from trainer.store import Folder
 from trainer.trial import Duration, ModelSpec, TrialSpec
+from trainer.update.collective import World
 
 pytestmark = [pytest.mark.tf]
 LONGEST = 20
@@ -19,7 +19,7 @@ UPDATES = 1500
 
 
 class Doubling:
-    """Rows in the place of `trainer.rows.Rows`: each number from 1 to 10 is followed by itself or its double mod 11.
+    """In the place of `trainer.data.rows.Rows`: each number from 1 to 10 is followed by itself or its double mod 11.
 
     After Keras' `test_masked_temporal`, where the two are targets of equal chance; padded on the right by 1 to 10.
     """

@@ -8,19 +8,25 @@ import numpy as np
 import pytest
 
 keras = pytest.importorskip("keras")
-import tensorflow as tf  # noqa: E402
+import tensorflow as tf
 
-from cluster.lanes.worker import open_data, shape_of  # noqa: E402
-from tests import processes  # noqa: E402
-from tests.conftest import VOCABULARY, hash_of, write_prepared  # noqa: E402
-from tests.parity import bodies  # noqa: E402
-from tests.parity.test_layouts import error  # noqa: E402
-from trainer import evaluate, loss, model, plan, proof, share  # noqa: E402
-from trainer.collective import Collective, World  # noqa: E402
-from trainer.errors import InputError  # noqa: E402
-from trainer.lstm import RightPaddedLSTM  # noqa: E402
-from trainer.trial import Duration, ModelSpec, TrialSpec  # noqa: E402
-from trainer.update import Learner, MicroBatch, Shape  # noqa: E402
+from cluster.lanes.worker import open_data, shape_of
+from tests.conftest import VOCABULARY, hash_of, write_prepared
+from tests.parity.test_layouts import error
+from tests.support import bodies, processes
+from trainer import (
+    check,
+    evaluate,
+)
+from trainer.data import share
+from trainer.errors import InputError
+from trainer.model import model
+from trainer.model.lstm import RightPaddedLSTM
+from trainer.order import plan
+from trainer.trial import Duration, ModelSpec, TrialSpec
+from trainer.update import loss
+from trainer.update.collective import Collective, World
+from trainer.update.update import Learner, MicroBatch, Shape
 
 pytestmark = pytest.mark.tf
 BATCHES = (1, 45, 48)
@@ -236,7 +242,7 @@ def test_a_right_layout_is_proven(folder: Path, dtype: str) -> None:
     trial = replace(TRIAL, dtype=dtype)
     shape = shape_of(trial, manifest)
     assert shape.outputs == VOCABULARY
-    found = proof.prove(trial, Learner(shape, Collective(World())), data, micro_batch=4)
+    found = check.prove(trial, Learner(shape, Collective(World())), data, micro_batch=4)
     assert found.passed, found
     assert found.micro_batches > 0
 

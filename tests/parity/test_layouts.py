@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests import processes
 from tests.conftest import write_prepared
-from tests.parity import bodies
+from tests.support import bodies, processes
 from trainer.trial import ModelSpec, TrialSpec
 
 pytestmark = pytest.mark.tf
@@ -73,7 +72,8 @@ def test_the_detector_sees_a_mean_of_means_and_a_double_reduction(prepared: Path
 
 def bodies_wrong_gradients(world: Any, folder: str, trial: TrialSpec) -> dict[str, np.ndarray]:
     """The gradient of 17 rows in micro-batches of 8, combined rightly and in the two ways people get it wrong."""
-    from trainer import plan, share
+    from trainer.data import share
+    from trainer.order import plan
 
     trial = replace(trial, dtype="float64")
     learner, rows = bodies.open_learner(world, trial), bodies.open_data(folder).train

@@ -13,16 +13,18 @@ import pytest
 
 keras = pytest.importorskip("keras")
 
-from tests.parity import bodies  # noqa: E402
-from trainer import evaluate, journey, model, noise  # noqa: E402
-from trainer.checkpoint import Checkpoints, Progress  # noqa: E402
-from trainer.collective import Collective, World  # noqa: E402
-from trainer.loop import train  # noqa: E402
-from trainer.report import Evaluation, Outcome, State  # noqa: E402
-from trainer.rows import Rows  # noqa: E402
-from trainer.store import Folder  # noqa: E402
-from trainer.trial import Duration, ModelSpec, TrialSpec  # noqa: E402
-from trainer.update import Learner, Shape, Updated  # noqa: E402
+from tests.support import bodies
+from trainer import evaluate, journey
+from trainer.checkpoint import Checkpoints, Progress
+from trainer.data.rows import Rows
+from trainer.data.store import Folder
+from trainer.loop import train
+from trainer.model import model
+from trainer.report import Evaluation, Outcome, State
+from trainer.trial import Duration, ModelSpec, TrialSpec
+from trainer.update import noise
+from trainer.update.collective import Collective, World
+from trainer.update.update import Learner, Shape, Updated
 
 pytestmark = pytest.mark.tf
 TRAIN_ROWS = 51

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 keras = pytest.importorskip("keras")
-import tensorflow as tf  # noqa: E402
+import tensorflow as tf
 
-from trainer import model  # noqa: E402
-from trainer.lstm import RightPaddedLSTM, kernel_path, kernel_paths  # noqa: E402
-from trainer.trial import ModelSpec  # noqa: E402
+from trainer.model import model
+from trainer.model.lstm import RightPaddedLSTM, kernel_path, kernel_paths
+from trainer.trial import ModelSpec
 
 pytestmark = pytest.mark.tf
 VARIANTS = [

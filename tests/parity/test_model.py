@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 keras = pytest.importorskip("keras")
-import tensorflow as tf  # noqa: E402
+import tensorflow as tf
 
-from trainer import model  # noqa: E402
-from trainer.collective import Collective, World  # noqa: E402
-from trainer.dropout import KeyedDropout, row_keys  # noqa: E402
-from trainer.errors import InputError  # noqa: E402
-from trainer.trial import Duration, ModelSpec, TrialSpec  # noqa: E402
-from trainer.update import Learner, MicroBatch, Shape  # noqa: E402
+from trainer.errors import InputError
+from trainer.model import model
+from trainer.model.dropout import KeyedDropout, row_keys
+from trainer.trial import Duration, ModelSpec, TrialSpec
+from trainer.update.collective import Collective, World
+from trainer.update.update import Learner, MicroBatch, Shape
 
 pytestmark = pytest.mark.tf
 layers = keras.layers

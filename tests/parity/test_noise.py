@@ -11,16 +11,17 @@ import pytest
 
 keras = pytest.importorskip("keras")
 
-from tests import processes  # noqa: E402
-from tests.parity import bodies  # noqa: E402
-from tests.parity.test_layouts import error  # noqa: E402
-from tests.parity.test_loop import Run, learner_of  # noqa: E402
-from trainer import noise, plan, share  # noqa: E402
-from trainer.collective import World  # noqa: E402
-from trainer.report import Evaluation, State  # noqa: E402
-from trainer.rows import Rows  # noqa: E402
-from trainer.trial import Duration, ModelSpec, TrialSpec  # noqa: E402
-from trainer.update import Learner  # noqa: E402
+from tests.parity.test_layouts import error
+from tests.parity.test_loop import Run, learner_of
+from tests.support import bodies, processes
+from trainer.data import share
+from trainer.data.rows import Rows
+from trainer.order import plan
+from trainer.report import Evaluation, State
+from trainer.trial import Duration, ModelSpec, TrialSpec
+from trainer.update import noise
+from trainer.update.collective import World
+from trainer.update.update import Learner
 
 pytestmark = pytest.mark.tf
 BAG = ModelSpec(factory=f"{__name__}:bag")

@@ -9,7 +9,7 @@ import pytest
 
 tf = pytest.importorskip("tensorflow")
 
-from trainer import packing, recurrence  # noqa: E402
+from trainer.model import packing, recurrence
 
 pytestmark = pytest.mark.tf
 TOKENS = 200
@@ -94,7 +94,7 @@ def test_strands_change_nothing_beyond_rounding(every_token: bool) -> None:
 _BATCHES_OF_ONE_SHAPE = """
 import numpy as np
 import tensorflow as tf
-from trainer import recurrence
+from trainer.model import recurrence
 
 rng = np.random.default_rng(0)
 kernel, recurrent = (tf.constant(rng.normal(size=(4, 16)), tf.float32) for _ in range(2))

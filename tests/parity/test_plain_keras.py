@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 keras = pytest.importorskip("keras")
-import tensorflow as tf  # noqa: E402
+import tensorflow as tf
 
-from tests.parity.test_update import OUTPUTS, TRIAL, VOCABULARY, learner_of, rows, train  # noqa: E402
-from trainer import model  # noqa: E402
-from trainer.trial import OPTIMIZERS  # noqa: E402
-from trainer.update import OPTIMIZERS as OPTIMIZER_OF  # noqa: E402
+from tests.parity.test_update import OUTPUTS, TRIAL, VOCABULARY, learner_of, rows, train
+from trainer.model import model
+from trainer.trial import OPTIMIZERS
+from trainer.update.update import OPTIMIZERS as OPTIMIZER_OF
 
 pytestmark = pytest.mark.tf
 UPDATES = 5

@@ -10,19 +10,19 @@ import pytest
 from cluster.lanes.failure import NotTheSameUpdateError, failure_of
 from cluster.lanes.worker import open_data, shape_of
 from tests.conftest import hash_of
-from trainer import proof
-from trainer.collective import Collective, World
+from trainer import check
 from trainer.report import State
 from trainer.trial import DTYPES, TrialSpec
-from trainer.update import Learner, MicroBatch
+from trainer.update.collective import Collective, World
+from trainer.update.update import Learner, MicroBatch
 
 
-def proven(prepared: Path, trial: TrialSpec, **patched: Any) -> proof.Proof:
+def proven(prepared: Path, trial: TrialSpec, **patched: Any) -> check.Proof:
     manifest, data = open_data(str(prepared), hash_of(prepared))
     learner = Learner(shape_of(trial, manifest), Collective(World(0, 1)))
     for name, method in patched.items():
         setattr(learner, name, method(getattr(learner, name)))
-    return proof.prove(trial, learner, data, micro_batch=4)
+    return check.prove(trial, learner, data, micro_batch=4)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 keras = pytest.importorskip("keras")
-import tensorflow as tf  # noqa: E402
+import tensorflow as tf
 
-from trainer import adam, model, recurrence  # noqa: E402
-from trainer.collective import Collective, World  # noqa: E402
-from trainer.trial import OPTIMIZERS, Duration, ModelSpec, TrialSpec  # noqa: E402
-from trainer.update import Learner, MicroBatch, Shape  # noqa: E402
+from trainer.model import model, recurrence
+from trainer.trial import OPTIMIZERS, Duration, ModelSpec, TrialSpec
+from trainer.update import adam
+from trainer.update.collective import Collective, World
+from trainer.update.update import Learner, MicroBatch, Shape
 
 pytestmark = pytest.mark.tf
 VOCABULARY, OUTPUTS, ROWS = 12, 3, 13

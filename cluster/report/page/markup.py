@@ -8,7 +8,7 @@ import html
 import re
 from collections.abc import Iterable
 
-from cluster.plain import plain
+from cluster.text.plain import plain
 
 _VOID = frozenset({"meta", "input", "br"})
 Attribute = str | float | bool | None

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from cluster.analysis.pareto import Fit
+from cluster.analysis.critical_batch import Fit
 from cluster.report.page.chart import (
     BOTTOM,
     HEIGHT,

@@ -12,9 +12,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from cluster.report.serve import bodies, openapi
-from cluster.report.serve.answers import answer, refusal
 from cluster.report.serve.guard import Guard, Rules
 from cluster.report.serve.reading import NoAnswerError
+from cluster.report.serve.responses import answer, refusal
 from cluster.report.serve.studies import Page, Studies
 from cluster.summary.store import Summary
 from trainer.errors import UserError

@@ -7,9 +7,9 @@ from typing import Any
 
 from cluster.report import table
 from cluster.report.failed import sentence
-from cluster.report.serve.answers import JSON, Body
 from cluster.report.serve.progress import Progress
 from cluster.report.serve.reading import Listing, StudyTables
+from cluster.report.serve.responses import JSON, Body
 from cluster.report.table import SCHEMA_VERSION, json_value
 
 

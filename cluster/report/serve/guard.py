@@ -15,7 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cluster.report.serve.answers import refusal
+from cluster.report.serve.responses import refusal
 
 METHODS = ("GET", "HEAD")
 # The reader typed the address or opened a bookmark; or our own page asks.

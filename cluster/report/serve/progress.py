@@ -20,7 +20,7 @@ from cluster.study.spec import StudySpec, parse
 from cluster.summary import query
 from cluster.summary.tables import AXES, CANCELLED, LOST, STATES
 from trainer.errors import InputError
-from trainer.plan import total_updates
+from trainer.order.plan import total_updates
 
 LEFT = (LOST, CANCELLED)
 

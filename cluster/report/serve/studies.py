@@ -6,10 +6,10 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from cluster.report.serve import bodies, reading, shown
-from cluster.report.serve.answers import JSON, Body, page_body
+from cluster.report.serve import bodies, html, reading
+from cluster.report.serve.cache import Shelf
 from cluster.report.serve.reading import NoAnswerError
-from cluster.report.serve.shelf import Shelf
+from cluster.report.serve.responses import JSON, Body, page_body
 from cluster.summary.store import Summary
 
 # The tables of the largest study that was tried, 1,000,000 evaluations, take 100 MB.
@@ -111,7 +111,7 @@ class Studies:
 
     def _list(self) -> Listed:
         found = reading.listing(self._summary)
-        return Listed(found.progress.keys(), bodies.listing(found), page_body(shown.list_page(found)))
+        return Listed(found.progress.keys(), bodies.listing(found), page_body(html.list_page(found)))
 
     def _read(self, study: str) -> Kept:
         return Kept(reading.study_tables(self._summary, study))
@@ -122,7 +122,7 @@ class Studies:
     def _draw(self, study: str) -> Body:
         progress = reading.study_progress(self._summary, study)
         seconds = REFRESH_SECONDS if progress.going_on else None
-        return page_body(shown.with_progress(self._page(self._summary, study, refresh_seconds=seconds), progress))
+        return page_body(html.with_progress(self._page(self._summary, study, refresh_seconds=seconds), progress))
 
     def _shelf(self, make: Callable[[str], Value], size: Callable[[Value], int], most: int) -> Shelf[str, Value]:
         return Shelf(

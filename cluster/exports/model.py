@@ -1,0 +1,198 @@
+"""A trained model as files for plain Keras: `model.keras`, its tokenizer beside it, and JSON that says what it is.
+
+Nothing of batchscope is needed to load them. What a trial keeps are bare weights, so the model is built again from
+the trial's spec, as a worker builds it, and given those weights.
+"""
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from cluster.exports.factory import file_of
+from cluster.exports.found import Found
+from cluster.process.quiet import import_tensorflow
+from cluster.report import table
+from cluster.stores import store_of
+from cluster.summary import query
+from cluster.summary.store import Summary
+from cluster.summary.tables import CANCELLED, COMPLETED, DIVERGED, FAILED, LOST, STOPPED
+from trainer.checkpoint import Arrays, Checkpoints
+from trainer.data.custody import read_tokenizer
+from trainer.data.inputs import TOKENS
+from trainer.errors import DataError, InputError
+
+INITIAL, BEST, LAST = MOMENTS = ("initial", "best", "last")
+# Trials that have come to their own end; only these leave weights that will not change any more.
+KEPT = (COMPLETED, STOPPED, DIVERGED)
+COLUMNS = [
+    table.Column("trial_id", ("", "trial")),
+    table.Column("state", ("", "state")),
+    table.Column("best_validation_loss", ("best val.", "loss"), decimals=4),
+    table.Column("global_batch", ("global batch", "rows")),
+    table.Column("learning_rate", ("learning", "rate")),
+    table.Column("optimizer", ("", "optimizer")),
+    table.Column("dtype", ("", "dtype")),
+    table.Column("seed", ("", "seed")),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """Where an exported model lies. A model of numbers has no tokenizer."""
+
+    model: str
+    tokenizer: str
+    about: str
+
+
+def listing(summary: Summary, study: str) -> pa.Table:
+    """One row for each trial that has ended, the lowest `best_validation_loss` first.
+
+    Raises:
+        InputError: there is no such study.
+    """
+    query.asked(summary, study)
+    rows = query.latest(query.trials(summary, study))
+    return rows.sort_by([("best_validation_loss", "ascending"), ("trial_id", "ascending")])
+
+
+def files_of(output: str, *, force: bool) -> Files:
+    """The files that an export to `output` writes.
+
+    Raises:
+        InputError: `output` is no `.keras` name, or a file is there already and `force` is false.
+    """
+    if Path(output).suffix != ".keras":
+        raise InputError(f"-o {output} must end in .keras, by which Keras knows the format: for example -o model.keras")
+    stem = output.removesuffix(".keras")
+    files = Files(model=output, tokenizer=f"{stem}.tokenizer.json", about=f"{stem}.json")
+    for file in (files.model, files.tokenizer, files.about):
+        if os.path.lexists(file) and not force:
+            raise InputError(f"{file} is there already: choose another name with -o, or --force to replace it")
+    return files
+
+
+def export(found: Found, files: Files, *, at: str, factory: str | None = None) -> list[str]:
+    """Write the model of a trial as it was `at` one of MOMENTS, each file whole or not at all, the model last.
+
+    `factory` is the one that the person agrees to run.
+
+    Returns:
+        What could not be verified, in words.
+
+    Raises:
+        InputError: the trial kept no such weights, they do not fit the model, its factory is not agreed to, or a file
+            cannot be written.
+        NotReadyError: a store cannot be read.
+    """
+    if found.trial.model.factory is not None:
+        file_of(found.trial.model.factory, agreed=factory)
+    remarks: list[str] = []
+    if not found.manifest.verified:
+        remarks.append("the label names are unverified, since an older version prepared the data")
+    weights = None if at == INITIAL else _weights(found, at, remarks.append)
+    tokenizer = _tokenizer(found)
+    model = _model_file(found, weights)
+    if tokenizer is not None:
+        table.save(tokenizer, files.tokenizer)
+    # Non-ASCII is escaped, so that the reader's default encoding does not matter.
+    table.save((json.dumps(_about(found, at), indent=2) + "\n").encode(), files.about)
+    table.save(model, files.model)
+    return remarks
+
+
+def _weights(found: Found, at: str, note: Callable[[str], None]) -> Arrays:
+    """The weights that a trial kept at its end; `note` hears what is damaged or unverified."""
+    trial_id, state = found.trial.trial_id, found.state
+    instead = "another trial, or --at initial for the untrained model"
+    if state is None:
+        raise InputError(
+            f"trial {trial_id} has no result yet, it waits or runs: wait until `batchscope run` has ended it, or "
+            f"export {instead}"
+        )
+    if state not in KEPT:
+        why = f" ({found.error})" if found.error else ""
+        again = "run the study again, which goes on with it, or " if state in (CANCELLED, LOST, FAILED) else ""
+        raise InputError(f"trial {trial_id} is {state}{why} and kept no weights: {again}export {instead}")
+    for place in found.checkpoints:
+        weights = Checkpoints(store_of(place), trial_id).weights(at, note)
+        if weights is not None:
+            return weights
+    raise InputError(
+        f"the weights of trial {trial_id} are missing or damaged: there is no whole {at}.npz in "
+        f"{' or '.join(found.checkpoints)}; copy them there again, or export {instead}"
+    )
+
+
+def _tokenizer(found: Found) -> bytes | None:
+    """The tokenizer of the data set, proven to be the one that the manifest speaks of; numbers have none."""
+    if found.manifest.kind != TOKENS:
+        return None
+    if not found.manifest.tokenizer_sha256:
+        raise InputError(f"{found.data}/manifest.json names no tokenizer: name a whole copy of the data with --data")
+    try:
+        return read_tokenizer(store_of(found.data), found.manifest)
+    except DataError as problem:
+        raise DataError(f"{problem}; or name a whole copy of the data set with --data") from None
+
+
+def _model_file(found: Found, weights: Arrays | None) -> bytes:
+    """The bytes of the `.keras` file: the model with `weights`, or with its initial ones."""
+    import_tensorflow()
+    if found.trial.model.factory is not None:
+        # As for `python -m`: a module where the command is called is found.
+        sys.path.insert(0, os.getcwd())
+    from trainer.model import model
+
+    plain = model.build(
+        found.trial.model,
+        vocabulary_size=found.manifest.vocabulary_size,
+        outputs=model.outputs_of(found.trial.task, found.manifest),
+        task=found.trial.task,
+        dtype=found.trial.dtype,
+        seed=found.trial.seed,
+        inputs=found.manifest.inputs,
+    )
+    if weights is not None:
+        _check_fit([weight.shape for weight in plain.get_weights()], [weight.shape for weight in weights], found)
+        plain.set_weights(weights)
+    with tempfile.TemporaryDirectory(prefix="batchscope-export-") as folder:
+        file = Path(folder) / "model.keras"
+        plain.save(file)
+        return file.read_bytes()
+
+
+def _check_fit(wanted: list[tuple[int, ...]], kept: list[tuple[int, ...]], found: Found) -> None:
+    if wanted == kept:
+        return
+    factory = found.trial.model.factory
+    remedy = f"{factory} has changed since: restore it" if factory else "use the version of batchscope that trained it"
+    raise InputError(
+        f"the weights of trial {found.trial.trial_id} have the shapes {kept}, but its model takes {wanted}: {remedy}"
+    )
+
+
+def _about(found: Found, at: str) -> dict[str, Any]:
+    trial, inputs = found.trial, found.manifest.inputs
+    numbers = {"kind": inputs.kind, "features_width": inputs.width, "padding": inputs.padding}
+    return {
+        "study": found.study,
+        "trial_id": trial.trial_id,
+        "state": found.state,
+        "at": at,
+        "task": trial.task,
+        "label_names": list(found.manifest.label_names),
+        "max_tokens": found.manifest.max_tokens,
+        "global_batch": trial.global_batch,
+        "learning_rate": trial.learning_rate,
+        "optimizer": trial.optimizer,
+        "dtype": trial.dtype,
+        "seed": trial.seed,
+    } | ({} if inputs.kind == TOKENS else numbers)

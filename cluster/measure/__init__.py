@@ -1,0 +1,1 @@
+"""Measurements on throwaway processes: `probe`, which is kept in the summary, and the calibration of `plan`."""

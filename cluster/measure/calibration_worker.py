@@ -1,0 +1,288 @@
+"""A worker of a calibration: the learner of the real layout, timed on real rows in a process that is thrown away.
+
+Reading, computing and summing over workers go as in `trainer.loop`, with the same functions. Nothing is written.
+"""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cluster.measure.seen import First, Kind, Seen, Timed
+from cluster.stores import store_of
+from trainer.cause import cause
+from trainer.errors import InputError
+from trainer.order import cuts
+from trainer.order.cuts import Ints
+from trainer.trial import TrialSpec
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+    from trainer.data.manifest import Manifest
+    from trainer.journey import Data
+    from trainer.update.update import Learner, MicroBatch
+
+# Rows of a split that are looked at, at most: some shards of a large data set, not all of it.
+SAMPLE_ROWS = 100_000
+# An update of more rows is cut: its cost is a sum over its micro-batches.
+ROWS_AT_MOST = 1024
+SECONDS_EVALUATING = 3.0
+MANY, LARGE = 4, 128
+# The noise of the hundredth would be measured.
+UPDATES_AT_MOST = 98
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a worker is to measure. `trials` are one of each kind, `batches` the global batches to time.
+
+    `micro_batches` are those of all global batches of the study; `addresses` those of all workers of its group, of
+    which it is number `rank`; `started` is the Unix time at which its process was started.
+    """
+
+    data: str
+    trials: tuple[TrialSpec, ...]
+    batches: tuple[int, ...]
+    micro_batches: dict[int, int]
+    threads: int
+    rank: int
+    addresses: tuple[str, ...]
+    seconds_a_batch: float
+    started: float
+
+
+def run(task: Task, answer: "Connection") -> None:
+    """The whole of the process: what was seen, or why nothing was (an InputError, or words), and progress before it."""
+    # Ctrl-C reaches every process of the terminal: the one that started this ends it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    if len(task.addresses) > 1:
+        place = {"type": "worker", "index": task.rank}
+        os.environ["TF_CONFIG"] = json.dumps({"cluster": {"worker": list(task.addresses)}, "task": place})
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    try:
+        answer.send(_seen(task, answer.send))
+    except InputError as problem:
+        answer.send(problem)
+    except Exception as problem:  # noqa: BLE001 - said by the process that started this one
+        answer.send(cause(problem))
+
+
+def _seen(task: Task, tell: Callable[[float], None]) -> Seen:
+    from trainer.machine import device
+    from trainer.update.collective import Collective, World
+
+    device.set_up(threads=task.threads)
+    collective = Collective(World(task.rank, len(task.addresses)))
+    seconds_importing = time.time() - task.started
+    manifest, data = _sample(task.data, task.trials[0].data_hash)
+    lengths = {name: rows.lengths(np.arange(len(rows))) for name, rows in vars(data).items()}
+    parts = len(task.trials) * (3 + len(task.batches))
+
+    def told() -> Callable[[], None]:
+        done = iter(range(1, parts + 1))
+        return lambda: tell(0.2 + 0.8 * next(done) / parts)
+
+    advance = told()
+    tell(0.2)
+    began, cores = time.monotonic(), time.process_time()
+    # What one kind has compiled is compiled for all of its dtype.
+    met = {trial.dtype: _Met() for trial in task.trials}
+    kinds = [
+        _kind(task, trial, manifest, data, lengths, collective, met[trial.dtype], advance) for trial in task.trials
+    ]
+    return Seen(
+        seconds_importing=seconds_importing,
+        seconds=time.monotonic() - began,
+        seconds_of_cores=time.process_time() - cores,
+        kinds=kinds,
+        lengths=lengths,
+    )
+
+
+@dataclass
+class _Met:
+    """The shapes that a process has compiled for a dtype: to train in and, apart from those, to evaluate in."""
+
+    training: set[cuts.Shape] = field(default_factory=set)
+    evaluation: set[cuts.Shape] = field(default_factory=set)
+
+    def first(self, seconds: float, training: cuts.Cuts, evaluation: cuts.Cuts) -> First:
+        """What was done once, and how many of its shapes were new; they are met now."""
+        new, forward = training.shapes - self.training, evaluation.shapes - self.evaluation
+        self.training |= new
+        self.evaluation |= forward
+        return First(seconds=seconds, new_shapes=len(new), new_forward_shapes=len(forward))
+
+
+def _sample(uri: str, data_hash: str) -> tuple["Manifest", "Data"]:
+    """The manifest of the data set, which must have the hash `data_hash`, and the first rows of each split."""
+    from trainer.data.custody import read_again
+    from trainer.data.manifest import SPLITS
+    from trainer.data.rows import open_rows
+    from trainer.journey import Data
+
+    store = store_of(uri)
+    manifest = read_again(store, data_hash)
+    found = []
+    for name in SPLITS:
+        shards = manifest.splits[name].shards
+        before = np.cumsum([0, *(shard.rows for shard in shards)])[:-1]
+        first = tuple(shard for shard, rows in zip(shards, before, strict=True) if rows < SAMPLE_ROWS)
+        found.append(open_rows(store, replace(manifest.splits[name], shards=first), manifest.inputs))
+    return manifest, Data(*found)
+
+
+def _kind(
+    task: Task,
+    trial: TrialSpec,
+    manifest: "Manifest",
+    data: "Data",
+    lengths: dict[str, Ints],
+    collective: Any,
+    met: _Met,
+    advance: Callable[[], None],
+) -> Kind:
+    from cluster.lanes.worker import shape_of
+    from trainer.check import prove
+    from trainer.machine.memory import peak_bytes
+    from trainer.update.update import Learner
+
+    started = time.monotonic()
+    learner = Learner(shape_of(trial, manifest), collective)
+    most = max(task.micro_batches.values())
+    # Of a large micro-batch a fourth is compared with it: four times as much may be more than there is.
+    rows, many_rows = (most, most * MANY) if most <= LARGE else (most // MANY, most)
+    longest = _longest(trial, data, lengths["train"], rows)
+    _trace(learner, trial, longest)
+    cut = cuts.of_chunks([_lengths(longest)], strands=task.threads)
+    traced = met.first(time.monotonic() - started, cut, cut)
+    advance()
+    traced_bytes = peak_bytes()
+    evaluations = _evaluations(task, learner, data, met.evaluation)
+    evaluated_bytes = peak_bytes()
+    advance()
+    updates: list[Timed] = []
+    for batch in task.batches:
+        sized = replace(trial, global_batch=min(batch, ROWS_AT_MOST, len(data.train)))
+        updates += _updates(task, learner, sized, data, task.micro_batches[batch], met.training)
+        advance()
+    trained_bytes = peak_bytes()
+    many = _longest(trial, data, lengths["train"], many_rows)
+    learner.add(many)
+    many_bytes = peak_bytes()
+    met.training |= cuts.of_chunks([_lengths(many)], strands=task.threads).shapes
+    started, rows_proved = time.monotonic(), task.micro_batches[trial.global_batch]
+    prove(trial, learner, data, micro_batch=rows_proved)
+    proof = cuts.of_proof(trial, lengths["train"], lengths["validation"], micro_batch=rows_proved, strands=task.threads)
+    proved = met.first(time.monotonic() - started, *proof)
+    advance()
+    return Kind(
+        trial=trial,
+        traced=traced,
+        updates=updates,
+        evaluations=evaluations,
+        rows=rows,
+        many_rows=many_rows,
+        length=int(longest.tokens.shape[1]),
+        traced_bytes=traced_bytes,
+        evaluated_bytes=evaluated_bytes,
+        trained_bytes=trained_bytes,
+        many_bytes=many_bytes,
+        proved=proved,
+        proof_training=proof[0],
+        proof_evaluation=proof[1],
+    )
+
+
+def _longest(trial: TrialSpec, data: "Data", lengths: Ints, rows: int) -> "MicroBatch":
+    """A micro-batch of so many of the longest rows, again and again if there are not as many."""
+    import tensorflow as tf
+
+    from trainer.data.share import read_arrays
+    from trainer.update.update import MicroBatch
+
+    numbers = np.resize(np.argsort(-lengths, kind="stable")[:rows], rows)
+    tokens, labels = map(tf.constant, read_arrays(trial.task, data.train, numbers))
+    return MicroBatch(tokens=tokens, labels=labels, positions=tf.range(rows, dtype=tf.int64))
+
+
+def _trace(learner: "Learner", trial: TrialSpec, longest: "MicroBatch") -> None:
+    """Everything that a lane traces before its first trial of a kind."""
+    learner.start(trial)
+    learner.add(longest)
+    learner.add_measured(longest)
+    learner.update(global_batch=len(longest.labels), extras=(0.0,))
+    learner.evaluate(longest.tokens, longest.labels)
+
+
+def _updates(
+    task: Task, learner: "Learner", trial: TrialSpec, data: "Data", micro_batch: int, met: set[cuts.Shape]
+) -> list[Timed]:
+    """Updates for about `seconds_a_batch` of those that meet no new shape; all workers stop after the same one."""
+    from trainer.data.rows import read_ahead
+    from trainer.data.share import shares_of
+
+    learner.start(trial)
+    found: list[Timed] = []
+    steady, began, before = 0.0, time.monotonic(), time.monotonic()
+    for share in read_ahead(shares_of(trial, data.train, learner.collective.world, micro_batch, 0)):
+        waited = time.monotonic() - began >= MANY * task.seconds_a_batch
+        enough = waited or steady >= task.seconds_a_batch or len(found) >= UPDATES_AT_MOST
+        for one in share.micro_batches:
+            learner.add(one)
+        updated = learner.update(global_batch=trial.global_batch, extras=(float(enough and task.rank == 0),))
+        now = time.monotonic()
+        found.append(_timed(task, [_lengths(one) for one in share.micro_batches], met, now - before))
+        steady += 0 if found[-1].new_shapes else now - before
+        # What is worked out of it here is not part of the next one.
+        before = time.monotonic()
+        if updated.extras[0] or not updated.finite:
+            break
+    return found
+
+
+def _evaluations(task: Task, learner: "Learner", data: "Data", met: set[cuts.Shape]) -> list[Timed]:
+    """Chunks of the validation split, the longest first, each twice: the first time may compile."""
+    from trainer.data.share import read_arrays
+    from trainer.evaluate import PARTS, chunks
+
+    kind, rows = learner.shape.task, data.validation
+    every = sorted(chunks(rows, PARTS[kind]), key=lambda chunk: -int(rows.lengths(chunk).max()))
+    order = np.random.default_rng(0).permutation(len(every) - 1) + 1
+    found: list[Timed] = []
+    began = time.monotonic()
+    for chunk in (every[number] for number in (0, *order.tolist())):
+        for _ in range(2):
+            before = time.monotonic()
+            tokens, labels = read_arrays(kind, rows, chunk)
+            learner.evaluate(tokens, labels)
+            found.append(_timed(task, [rows.lengths(chunk)], met, time.monotonic() - before))
+        if time.monotonic() - began > SECONDS_EVALUATING:
+            break
+    return found
+
+
+def _lengths(micro_batch: "MicroBatch") -> Ints:
+    """The tokens of each row, or the padded length where rows are numbers."""
+    tokens = micro_batch.tokens.numpy()
+    if tokens.ndim == 2 and tokens.dtype.kind == "i":
+        lengths: Ints = np.count_nonzero(tokens, axis=1)
+        return lengths
+    return np.full(len(tokens), tokens.shape[1], np.int64)
+
+
+def _timed(task: Task, chunks: Sequence[Ints], met: set[cuts.Shape], seconds: float) -> Timed:
+    """What was timed; the shapes that were not `met` before are now."""
+    cut = cuts.of_chunks(chunks, strands=task.threads)
+    new = cut.shapes - met
+    met |= new
+    return Timed(cuts=cut, new_shapes=len(new), seconds=seconds)

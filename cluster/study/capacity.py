@@ -1,0 +1,87 @@
+"""What the machines of a study hold at most: this one, or a cluster with all that its autoscaler may bring."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from cluster.process import ray_session
+
+if TYPE_CHECKING:
+    pass
+
+SECONDS_TO_CONNECT = 5.0
+# Where `ray up` leaves the autoscaler's configuration on the head; Tune knows a growing cluster by it too
+# (ray.tune.execution.cluster_info). Ray's state has a call for what may come, `get_max_resources_from_cluster_config`,
+# but nothing in Ray 2.60 tells the GCS: it is None with either autoscaler.
+AUTOSCALER_FILE = "~/ray_bootstrap_config.yaml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capacity:
+    """What there is at most, once all machines that may come have come; `grows` says that some may.
+
+    `memory_bytes` is one machine's main memory, `fleet` a growing cluster's configuration; None where not known.
+    """
+
+    cpus: float
+    gpus: float
+    where: str = "this machine"
+    grows: bool = False
+    memory_bytes: int | None = None
+    fleet: Mapping[str, Any] | None = None
+
+
+def capacity_of(address: str | None, *, with_gpus: bool) -> Capacity:
+    """What the Ray cluster at `address` can hold, or this machine where there is none.
+
+    Raises:
+        InputError: an address of another kind.
+        NotReadyError: no cluster answers there.
+    """
+    return this_machine(with_gpus=with_gpus) if address is None else of_cluster(address)
+
+
+def this_machine(*, with_gpus: bool) -> Capacity:
+    """What this process may use of this machine. Looking for GPUs costs Ray's import, so it is asked for."""
+    cpus, gpus = float(len(os.sched_getaffinity(0))), 0.0
+    if with_gpus:
+        ray_session.set_environment()
+        from ray._private.accelerators import NvidiaGPUAcceleratorManager
+
+        gpus = float(NvidiaGPUAcceleratorManager.get_current_node_num_accelerators())
+    return Capacity(cpus=cpus, gpus=gpus, memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+
+
+def of_cluster(address: str) -> Capacity:
+    """What the Ray cluster at `address` (`auto`, or `host:port` of its head) can hold.
+
+    Raises:
+        InputError: an address of another kind.
+        NotReadyError: no cluster answers there.
+    """
+    with ray_session.joined(address):
+        import ray
+
+        now = ray.cluster_resources()
+    file = Path(AUTOSCALER_FILE).expanduser()
+    config = yaml.safe_load(file.read_text()) if file.exists() else None
+    held = {name: max(at_most(config, name) if config else 0.0, now.get(name, 0.0)) for name in ("CPU", "GPU")}
+    return Capacity(cpus=held["CPU"], gpus=held["GPU"], where="the cluster", grows=config is not None, fleet=config)
+
+
+def at_most(config: Mapping[str, Any], resource: str) -> float:
+    """How much of a resource there is when an autoscaler of this configuration has brought all it may.
+
+    The largest machines come first: with types of several sizes, not every mix holds as much.
+    """
+    types, head = config["available_node_types"], config["head_node_type"]
+    amount = {name: float(one.get("resources", {}).get(resource, 0)) for name, one in types.items()}
+    left, held = int(config["max_workers"]), amount.pop(head)
+    for name in sorted(amount, key=lambda name: -amount[name]):
+        come = min(left, int(types[name].get("max_workers", left)))
+        left, held = left - come, held + come * amount[name]
+    return held

@@ -1,0 +1,76 @@
+"""A study that can run: its spec, its data, its trials and its layout, examined once (`cluster.study.preflight`)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cluster.study import placement, protocol
+from cluster.study.capacity import Capacity
+from cluster.study.spec import StudySpec
+from cluster.study.target import Begun
+from trainer.data.inputs import TOKENS
+from trainer.data.manifest import LANGUAGE_MODEL, Manifest
+from trainer.trial import TrialSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A study that can run: its data are there, its lanes fit, and `trials`, the grid of its axes, is known.
+
+    `begun` are its confirmations where they have begun: they keep the target they began with, whatever the spec says.
+    `screened_on` are the seeds of the screen that it began with, when it was run before.
+    """
+
+    spec: StudySpec
+    manifest: Manifest
+    trials: tuple[TrialSpec, ...]
+    placed: placement.Placement
+    capacity: Capacity
+    begun: Begun | None = None
+    screened_on: tuple[int, ...] = ()
+
+    def plan(self, losses: Mapping[str, float]) -> protocol.Plan:
+        """The trials it wants, given the losses so far, by trial_id."""
+        return protocol.wanted(
+            self.trials,
+            self.spec.protocol,
+            losses,
+            screened_on=self.screened_on,
+            target_after=self.begun.or_same(self.spec.target_after) if self.begun else self.spec.target_after,
+        )
+
+    def asked(self, plan: protocol.Plan) -> int:
+        """How many trials it asks for in all, as far as `plan` tells by now."""
+        return max(len(plan.trials), len(self.expected())) if plan.open else len(plan.trials)
+
+    def expected(self) -> tuple[TrialSpec, ...]:
+        """Trials as many and as long as it wants, as far as can be known before it runs."""
+        return protocol.expected(self.trials, self.spec.protocol)
+
+    @property
+    def workers(self) -> dict[int, int]:
+        """The workers for each global batch."""
+        return {trial.global_batch: self.spec.resources.workers_at(trial.global_batch) for trial in self.trials}
+
+    @property
+    def micro_batches(self) -> dict[int, int]:
+        """The rows of a micro-batch for each global batch."""
+        batches = {trial.global_batch for trial in self.trials}
+        return {batch: placement.micro_batch_rows(self.spec.resources, batch) for batch in batches}
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """The memory of a worker; None for what the machine has."""
+        gib = self.spec.resources.memory_gib
+        return None if gib is None else int(gib * 2**30)
+
+
+def sizes_of(trial: TrialSpec, manifest: Manifest) -> dict[str, int]:
+    """The sizes of a trial's model and rows that tell its memory (`cluster.study.memory.guess`)."""
+    text = manifest.kind == TOKENS
+    outputs = manifest.vocabulary_size if trial.task == LANGUAGE_MODEL else max(1, len(manifest.label_names))
+    return {
+        "vocabulary_size": manifest.vocabulary_size if text else 0,
+        "outputs": outputs,
+        "features_width": 0 if text else manifest.features_width,
+        "length": manifest.longest,
+    }

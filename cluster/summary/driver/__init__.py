@@ -1,0 +1,1 @@
+"""One driver a study: the lock of a folder, and the lease in a bucket."""

@@ -1,0 +1,1 @@
+"""Text for a person or a program: plain lines, masked addresses."""

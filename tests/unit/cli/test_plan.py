@@ -1,0 +1,267 @@
+"""`batchscope plan`: nothing is started or written, its JSON is stable, and what cannot fit is refused as by `run`."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from cluster.cli import plan, run
+from cluster.summary.store import Summary
+from tests.conftest import write_prepared
+from tests.unit.test_architecture import imported_by
+from trainer.errors import InputError
+
+Write = Callable[..., str]
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Write:
+    """Writes a study of the tiny data set; keywords change its keys."""
+    write_prepared(tmp_path / "data")
+
+    def write(**changes: Any) -> str:
+        spec = {
+            "study": "tiny",
+            "data": str(tmp_path / "data"),
+            "summary": str(tmp_path / "summary"),
+            "task": "classification",
+            "model": {"embedding_units": 6, "lstm_units": 5},
+            "axes": {"global_batch": [4, 17, "full"], "learning_rate": [0.01, 0.02], "seeds": 3},
+            "budget": {"epochs": 2},
+            "resources": {"lanes": 1},
+            **changes,
+        }
+        (tmp_path / "study.yaml").write_text(yaml.safe_dump(spec))
+        return str(tmp_path / "study.yaml")
+
+    return write
+
+
+def planned(*arguments: str) -> Result:
+    return CliRunner().invoke(plan.command, arguments, standalone_mode=False)
+
+
+def text_of(path: str) -> str:
+    """The text without its line breaks."""
+    return " ".join(planned(path, "--no-calibration").stdout.split())
+
+
+def as_json(*arguments: str) -> dict[str, Any]:
+    result = planned(*arguments, "--format", "json")
+    assert result.exception is None, result
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def refusal(command: Any, *arguments: str) -> str:
+    result = CliRunner().invoke(command, arguments, standalone_mode=False)
+    assert isinstance(result.exception, InputError), result
+    assert result.stdout == ""
+    assert result.exception.exit_code == 2
+    return str(result.exception)
+
+
+def test_a_guess_says_so_on_every_kind_of_output_and_writes_nothing(study: Write, tmp_path: Path) -> None:
+    text = text_of(study())
+    assert "18 trials" in text
+    assert "GUESSES" in text
+    assert "in all: " in text
+    assert "no price: not on EC2" in text
+    assert "hint: few worker counts divide 17; many divide 12 " in text
+    found = as_json(study(), "--no-calibration")
+    assert (found["schema_version"], found["source"]) == (1, "guess")
+    assert not (tmp_path / "summary").exists()
+
+
+def test_the_json_has_its_keys(study: Write) -> None:
+    found = as_json(study(resources={"lanes": 1, "workers": {1: 1, 17: 2}, "cpus_per_worker": 0.5}), "--no-calibration")
+    assert list(found) == [
+        *("schema_version", "study", "source", "why_guessed", "busy", "lanes", "workers", "threads_per_worker"),
+        *("cpus", "gpus", "machines", "expected", "low", "high", "phases", "points"),
+    ]
+    for outlook in ("expected", "low", "high"):
+        assert list(found[outlook]) == [
+            *("seconds", "minutes", "usd", "trials", "seconds_starting", "seconds_ending", "lane_seconds"),
+            "seconds_compiling",
+        ]
+    assert [point["global_batch"] for point in found["points"]] == [4, 17, 51]
+    assert list(found["points"][0]) == [
+        *("global_batch", "optimizer", "dtype", "trials", "workers", "micro_batch", "split", "updates", "epochs"),
+        *("evaluations", "memory_bytes", "seconds_training", "seconds_evaluating", "seconds", "seconds_low"),
+        *("seconds_high", "evenly_shared_sizes"),
+    ]
+    assert [point["split"] for point in found["points"]] == [[[4]], [[8], [9]], [[25], [26]]]
+    assert [point["updates"] for point in found["points"]] == [26, 6, 2]
+    assert sum(point["trials"] for point in found["points"]) == found["expected"]["trials"] == 18
+
+
+def test_a_plan_needs_neither_ray_nor_tensorflow_before_it_calibrates(study: Write) -> None:
+    code = f"from cluster.cli import plan; plan.command(['--no-calibration', {study()!r}], standalone_mode=False)"
+    assert not {"ray", "tensorflow", "keras"} & imported_by(code)
+
+
+def test_a_calibration_that_fails_leaves_a_guess_that_says_why(study: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cluster.measure import calibration
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise calibration.CannotCalibrateError("a worker's process was ended")
+
+    monkeypatch.setattr(calibration, "calibrate", fails)
+    found = as_json(study())
+    assert found["source"] == "guess"
+    assert found["why_guessed"] == "the calibration failed (a worker's process was ended)"
+
+
+def test_a_price_is_for_the_whole_machine_from_start_to_end(study: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cluster import prices
+
+    monkeypatch.setattr(prices, "this_instance", lambda: prices.Instance("g5.xlarge", "on-demand", "eu-west-1"))
+    monkeypatch.setattr(prices, "hourly", lambda *_, **__: prices.Price(3.6, "pinned table", "2026-11"))
+    found = as_json(study(), "--no-calibration")
+    assert found["expected"]["usd"] == pytest.approx(found["expected"]["seconds"] * 0.001)
+    assert found["low"]["usd"] < found["expected"]["usd"] < found["high"]["usd"]
+    assert "1 x g5.xlarge on-demand at 3.6 usd an hour (pinned table 2026-11)" in text_of(study())
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"resources": {"memory_gib": 0.3}}, "needs about 0.8 GiB (a guess), resources.memory_gib is 0.3"),
+        (
+            {"resources": {"memory_gib": 1, "micro_batch": 50}, "model": {"lstm_units": 20_000}},
+            "resources.memory_gib is 1: set model.lstm_units: ",
+        ),
+        ({"resources": {"workers": 100_000}}, "a lane of 100000 workers needs 100000 CPUs"),
+    ],
+)
+def test_what_cannot_fit_is_refused_by_run_in_the_same_words(
+    study: Write, tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
+    said = refusal(plan.command, study(**changes), "--no-calibration")
+    assert words in said
+    assert refusal(run.command, study(**changes)) == said
+    assert not (tmp_path / "summary").exists()
+
+
+def test_the_largest_micro_batch_that_fits_is_named_and_fits(study: Write, tmp_path: Path) -> None:
+    write_prepared(tmp_path / "data", train=2000, longest=200)
+    axes = {"global_batch": [1500], "learning_rate": 0.01, "seeds": 1}
+    model = {"embedding_units": 64, "lstm_units": 256}
+
+    def resources(micro_batch: int) -> dict[str, Any]:
+        return {"memory_gib": 2, "micro_batch": micro_batch}
+
+    said = refusal(plan.command, study(axes=axes, model=model, resources=resources(1500)), "--no-calibration")
+    most = int(said.partition("set resources.micro_batch: ")[2].split()[0])
+    assert 1 <= most < 1500
+    found = as_json(study(axes=axes, model=model, resources=resources(most)), "--no-calibration")
+    assert found["points"][0]["micro_batch"] == most
+
+
+def test_the_last_probe_of_the_same_layout_is_taken(study: Write, tmp_path: Path) -> None:
+    from cluster.study import identity
+    from cluster.study.capacity import this_machine
+    from cluster.study.preflight import examine
+    from cluster.study.spec import load
+
+    one = examine(load(study()), this_machine(with_gpus=False))
+    common = {
+        "study": "tiny",
+        "spec_hash": identity.spec_hash(one.spec),
+        "data_hash": one.manifest.data_hash,
+        "state": "COMPLETED",
+        "optimizer": "adam",
+        "dtype": "float32",
+        "lanes": 1,
+        "workers": 1,
+        "threads": 1,
+    }
+    speed = {"kind": "throughput", "with_reading": 1, "seconds_starting": 4.0, "seconds_tracing": 6.0}
+    held = {"kind": "memory", "fit_base_bytes": 5e8, "fit_bytes_per_place": 1e4, "micro_batch": 8, "length": 16}
+
+    def probe(day: int, factor: float, lanes: int) -> None:
+        rows = [
+            speed
+            | {"global_batch": batch, "seconds_per_update": factor * batch, "lanes": lanes}
+            | {"seconds_per_update_low": 0.8 * factor * batch, "seconds_per_update_high": 1.5 * factor * batch}
+            for batch in (4, 17, 51)
+        ]
+        at = {"probed_at": datetime(2026, 1, day, tzinfo=UTC)}
+        Summary(str(tmp_path / "summary")).write_probe([common | row | at for row in (*rows, held)])
+
+    probe(1, 9.0, 1)
+    probe(2, 0.01, 1)
+    found = as_json(study())
+    assert found["source"] == "probe"
+    assert [point["seconds_training"] for point in found["points"]] == pytest.approx([26 * 0.04, 6 * 0.17, 2 * 0.51])
+    assert found["points"][0]["seconds_high"] == pytest.approx(1.5 * found["points"][0]["seconds"])
+    assert found["points"][0]["memory_bytes"] == pytest.approx(5e8 + 1e4 * 8 * 16, rel=0.1)
+    # Of two lanes at once: not how it would run now.
+    probe(3, 0.01, 2)
+    assert as_json(study(), "--no-calibration")["source"] == "guess"
+
+
+def test_a_growing_cluster_is_the_head_and_as_many_workers_as_the_lanes_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    from cluster import prices
+    from cluster.plan import bill
+    from cluster.study.capacity import Capacity
+    from cluster.study.placement import Placement
+    from cluster.study.spec import Resources
+
+    cost = {"t3.large": 0.1, "g5.xlarge": 1.0}
+    monkeypatch.setattr(prices, "hourly", lambda name, **_: prices.Price(cost.get(name), "pinned table", "2026-11"))
+    spot = {"InstanceType": "g5.xlarge", "InstanceMarketOptions": {"MarketType": "spot"}}
+    types = {
+        "head": {"resources": {"CPU": 0}, "node_config": {"InstanceType": "t3.large"}},
+        "worker": {"resources": {"CPU": 4, "GPU": 1}, "node_config": spot},
+    }
+    fleet = {"head_node_type": "head", "available_node_types": types, "provider": {"region": "eu-west-1"}}
+    capacity = Capacity(cpus=16, gpus=4, where="the cluster", grows=True, fleet=fleet)
+    placed = Placement(lanes=5, workers=1, cpus=5, gpus=2.5, threads_per_worker=1, note=None)
+    found = bill.machines(capacity, placed, Resources(gpus_per_worker=0.5))
+    assert [(one.instance.instance_type, one.instance.market, one.count) for one in found] == [
+        ("t3.large", "on-demand", 1),
+        ("g5.xlarge", "spot", 3),
+    ]
+    assert bill.usd(found, seconds=3600) == pytest.approx(3.1)
+    cost.pop("t3.large")
+    assert bill.usd(bill.machines(capacity, placed, Resources(gpus_per_worker=0.5)), seconds=3600) is None
+    joined = Capacity(cpus=4, gpus=0, where="the cluster")
+    assert bill.machines(joined, placed, Resources()) == []
+
+
+def test_a_gpu_is_not_calibrated_where_there_is_none(study: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cluster.study import capacity
+
+    there = capacity.Capacity(cpus=8, gpus=2, where="the cluster")
+    monkeypatch.setattr(capacity, "of_cluster", lambda address: there)
+    found = as_json(study(resources={"gpus_per_worker": 1}), "--address", "head:6379")
+    assert found["source"] == "guess"
+    assert "no GPU to calibrate on" in found["why_guessed"]
+    assert (found["lanes"], found["gpus"], found["machines"], found["expected"]["usd"]) == (2, 2.0, [], None)
+
+
+def test_a_narrow_terminal_has_whole_lines(study: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    axes = {"global_batch": [17, "full"], "learning_rate": 0.01, "seeds": 1, "optimizer": ["adam", "sgd"]}
+    resources = {"lanes": 1, "workers": 2, "cpus_per_worker": 0.5, "memory_gib": 2}
+    for width in (60, 80, 140):
+        monkeypatch.setenv("COLUMNS", str(width))
+        text = planned(study(axes=axes, resources=resources), "--no-calibration").stdout
+        assert max(map(len, text.splitlines())) <= max(width, 80)
+        assert "(26) + (25)" in text
+        assert ("in a wider terminal" in text) == (width < 140)
+    assert "within resources.memory_gib 2 the largest micro-batch has 51 rows of 8 tokens" in text
+
+
+@pytest.mark.tf
+def test_a_calibration_measures_and_writes_nothing(study: Write, tmp_path: Path) -> None:
+    found = as_json(study())
+    assert (found["source"], found["why_guessed"]) == ("calibration", None)
+    assert 0.3 * 2**30 < found["points"][0]["memory_bytes"] < 3 * 2**30
+    assert found["low"]["seconds"] < found["expected"]["seconds"] < found["high"]["seconds"]
+    assert not (tmp_path / "summary").exists()

@@ -1,0 +1,180 @@
+"""Ray's start and end in this process, with a stand-in for `ray.init`: tries, handlers, folders, and what has ended."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import ray
+from ray._private import utils
+
+from cluster.drive.watching import Ends, spent_out, watch
+from cluster.prices import Spending
+from cluster.process import ray_session, signals
+from cluster.process.ray_session import Session
+from trainer.errors import DataError, NotReadyError
+
+LATE = "The current node timed out during startup. This could happen because the raylet failed to startup"
+
+
+class Stand:
+    """In the place of Ray: fails so many times, then is there."""
+
+    def __init__(self, failures: int) -> None:
+        self.failures, self.folders, self.ended = failures, [], 0
+
+    def init(self, **options: Any) -> None:
+        utils.set_sigterm_handler(lambda number, frame: sys.exit(number))
+        self.folders.append(options["_temp_dir"])
+        assert (options["address"], options["_node_ip_address"]) == ("local", "127.0.0.1")
+        assert signal.SIGHUP in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+        if len(self.folders) <= self.failures:
+            raise Exception(LATE)
+
+    def shutdown(self) -> None:
+        self.ended += 1
+
+
+@pytest.fixture
+def root(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="bs-", dir="/tmp") as folder:
+        monkeypatch.setenv("RAY_TMPDIR", folder)
+        yield Path(folder)
+
+
+def stand(monkeypatch: pytest.MonkeyPatch, failures: int) -> Stand:
+    found = Stand(failures)
+    monkeypatch.setattr(ray, "init", found.init)
+    monkeypatch.setattr(ray, "shutdown", found.shutdown)
+    monkeypatch.setattr(ray_session, "Session", lambda: "session")
+    return found
+
+
+def test_a_node_that_is_late_once_is_tried_again(monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
+    found = stand(monkeypatch, failures=1)
+    handler, theirs = signal.getsignal(signal.SIGTERM), utils.set_sigterm_handler
+    with ray_session.local(num_cpus=1) as session:
+        assert session == "session"
+        assert signal.getsignal(signal.SIGTERM) is handler
+        assert signal.SIGHUP not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+        [folder] = root.iterdir()
+        assert found.folders == [str(folder)] * 2
+    assert found.ended == 2
+    assert list(root.iterdir()) == []
+    assert utils.set_sigterm_handler is theirs
+
+
+def test_a_machine_too_busy_for_ray_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
+    stand(monkeypatch, failures=9)
+    with pytest.raises(NotReadyError, match=r"did not start on this machine in 2 tries \(The current node timed out"):
+        ray_session.local().__enter__()
+    assert list(root.iterdir()) == []
+
+
+def test_a_signal_while_ray_starts_waits_for_it_and_then_ends_it(monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
+    found = stand(monkeypatch, failures=1)
+    first = found.init
+
+    def init(**options: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        first(**options)
+
+    monkeypatch.setattr(ray, "init", init)
+    signals.install()
+    with pytest.raises(signals.StoppedError):
+        ray_session.local().__enter__()
+    # No second try for somebody who wants to end.
+    assert len(found.folders) == 1
+    assert signals.exit_code() == 143
+    assert list(root.iterdir()) == []
+
+
+def test_a_long_temporary_folder_is_none_for_rays_sockets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found = stand(monkeypatch, failures=0)
+    long = tmp_path / ("x" * 60)
+    long.mkdir()
+    monkeypatch.setenv("RAY_TMPDIR", str(long))
+    with ray_session.local():
+        pass
+    assert found.folders[0].startswith("/tmp/batchscope-ray-")
+
+
+def test_ray_begins_by_nobodys_asking_but_ours() -> None:
+    code = (
+        "from cluster.study import capacity; capacity.this_machine(with_gpus=True)\n"
+        "import ray, os; from ray._private import auto_init_hook\n"
+        "assert not auto_init_hook.enable_auto_connect\n"
+        "try: ray.get(ray.remote(lambda: 1).remote())\n"
+        "except Exception as problem: print(type(problem).__name__, ray.is_initialized())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=100)
+    assert done.stdout == "RaySystemError False\n"
+
+
+HELD: Any = SimpleNamespace(lost=lambda: None)
+
+
+def session(**parts: Any) -> Session:
+    found = object.__new__(Session)
+    found.__dict__.update({"_looked_at": 0.0, "_answered_at": 0.0, **parts})
+    return found
+
+
+def test_a_part_of_ray_that_has_ended_ends_the_run_with_its_name() -> None:
+    dead: list[tuple[str, object]] = [("log_monitor", None)]
+    here = session(_node=SimpleNamespace(head=True, dead_processes=lambda: dead))
+    ends = Ends(here, HELD, None, began_at=0.0)
+    view: Any = None
+    assert ends.check(view) is None
+    dead.append(("gcs_server", None))
+    with pytest.raises(NotReadyError, match=r"Ray's gcs_server on this machine has ended: .* the same command again"):
+        ends.check(view)
+
+
+@pytest.mark.parametrize(
+    ("problem", "dead", "raised"),
+    [
+        (RuntimeError("Tune met a dead Ray"), [("raylet", None)], NotReadyError("Ray's raylet on this machine")),
+        (RuntimeError("a bug of ours"), [], RuntimeError("a bug of ours")),
+        (DataError("the data changed"), [("raylet", None)], DataError("the data changed")),
+    ],
+)
+def test_what_came_of_a_dead_ray_does_not_hide_that_it_died(
+    problem: Exception, dead: list[tuple[str, object]], raised: Exception
+) -> None:
+    def failing(seconds: float) -> bool:
+        raise problem
+
+    schedule: Any = SimpleNamespace(wait=failing)
+    ends = Ends(session(_node=SimpleNamespace(head=True, dead_processes=lambda: dead)), HELD, None, began_at=0.0)
+    view: Any = None
+    with pytest.raises(type(raised), match=str(raised)):
+        watch(schedule, SimpleNamespace(), lambda: ends.check(view))  # type: ignore[arg-type]
+
+
+def test_a_head_that_is_silent_for_long_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(ray_session.time, "monotonic", lambda: now[0])
+    there = session(
+        _node=SimpleNamespace(head=False), _head="127.0.0.1", _port="1", _looked_at=100.0, _answered_at=100.0
+    )
+    found = []
+    for now[0] in range(100, 130, 3):
+        found.append(there.lost())
+    assert found[:7] == [None] * 7
+    assert found[-1] == "the head of the cluster at 127.0.0.1:1 does not answer any more"
+
+
+def test_a_budget_in_seconds_counts_from_the_commands_start() -> None:
+    view: Any = SimpleNamespace(unpriced=False, cost_usd=lambda: 0.0)
+    hour = Spending(usd=None, seconds=3600.0)
+    assert spent_out(hour, view, seconds=3599.0) is None
+    assert spent_out(hour, view, seconds=3600.0) == "the budget of 3600 s is spent"
+    ends = Ends(session(_node=SimpleNamespace(head=True, dead_processes=list)), HELD, hour, began_at=-1e9)
+    assert ends.check(view) == "the budget of 3600 s is spent"

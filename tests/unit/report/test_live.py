@@ -1,0 +1,108 @@
+"""The live view: what is told from Tune's thread is counted in the thread that reads it, and shown as a table."""
+
+import io
+import threading
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from cluster.lanes.schedule import Event
+from cluster.report.live import LiveView
+from cluster.report.live_table import drawn
+from cluster.report.pace import Pace
+from cluster.report.terminal import Terminal
+from tests.unit.lanes.test_queue import TRIAL
+from trainer.report import State
+
+TRIALS = 3000
+
+
+@pytest.mark.timeout(60)
+def test_events_that_come_while_the_view_is_read_are_all_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    trials = [replace(TRIAL, seed=seed) for seed in range(TRIALS)]
+    view = LiveView(
+        examples=lambda trial: 8.0, expected_trials=TRIALS, expected_examples=8.0 * TRIALS, finished_before=0, lanes=2
+    )
+    with Terminal(view) as terminal:
+
+        def tell() -> None:
+            for trial in trials:
+                terminal.hear(Event(trial=trial, begins=True))
+                terminal.hear(Event(trial=trial, examples=8, validation_loss=1.0 + trial.seed, state=State.COMPLETED))
+
+        teller = threading.Thread(target=tell)
+        teller.start()
+        while teller.is_alive():
+            terminal.refresh()
+            view.line()
+        teller.join()
+    assert len(view.ended) == TRIALS
+    assert view.running == {}
+    assert f"{TRIALS} done, 0 running, 0 waiting; best loss so far 1.0000" in capsys.readouterr().err
+
+
+def test_a_pace_is_of_what_was_done_between_reports() -> None:
+    begun = Pace(began_at=100.0).reported(0, 104.0)
+    assert (begun.examples_per_second(), begun.seconds_left(1000, 105.0)) == (None, None)
+    # Resumed at 500: what was done before it counts for nothing.
+    once = begun.reported(500, 110.0)
+    assert (once.examples_per_second(), once.seconds_left(1000, 110.0)) == (None, None)
+    twice = once.reported(600, 120.0).reported(700, 130.0)
+    assert twice.examples_per_second() == 10.0
+    assert twice.seconds_left(1000, 130.0) == 30.0
+    assert twice.seconds_left(1000, 145.0) == 15.0
+    assert twice.seconds_left(1000, 1000.0) == 0.0
+
+
+def shown(view: LiveView, *, height: int = 40) -> list[str]:
+    """The lines on a terminal 120 characters wide."""
+    console = Console(width=120, height=height, file=io.StringIO())
+    with console.capture() as captured:
+        console.print(drawn(view, now=20.0, height=height))
+    return [line.rstrip() for line in captured.get().splitlines()]
+
+
+def test_the_table_has_what_runs_what_ended_and_the_best() -> None:
+    running, done, failed = (replace(TRIAL, seed=seed) for seed in range(3))
+    view = LiveView(
+        examples=lambda trial: 800.0, expected_trials=4, expected_examples=3200.0, finished_before=0, lanes=2
+    )
+    for trial in (done, failed, running):
+        view.note(Event(trial=trial, begins=True))
+    view.note(Event(trial=done, examples=800, validation_loss=0.25, state=State.COMPLETED))
+    view.note(Event(trial=failed, examples=80, validation_loss=0.5, state=State.OUT_OF_MEMORY))
+    view.note(Event(trial=running, examples=400, validation_loss=0.75))
+    view.paces[running] = Pace(0.0, (10.0, 200), (20.0, 400))
+    lines = shown(view)
+    assert lines[0].split() == ["running", "updates", "of", "validation", "loss", "rows/s", "left"]
+    assert lines[1].startswith("global batch 8, rate 0.1, seed 0 ")
+    assert lines[1].split()[7:] == ["50", "100", "0.7500", "20", "20", "s"]
+    assert lines[3].split() == ["ended", "last", "updates", "best", "loss", "took"]
+    assert lines[4].split()[7:] == ["100", "0.2500", "0", "s"]
+    assert lines[5].split()[7:] == ["10", "out", "of", "memory", "0.5000", "0", "s"]
+    assert lines[8].startswith(
+        "2 done, 1 running, 1 waiting; 1 out_of_memory; best loss so far 0.2500 (global batch 8, rate 0.1, seed 1)"
+    )
+
+
+def test_the_table_fits_the_terminal() -> None:
+    view = LiveView(examples=lambda trial: 0.0, expected_trials=99, expected_examples=0.0, finished_before=0, lanes=64)
+    for seed in range(99):
+        view.note(Event(trial=replace(TRIAL, seed=seed), begins=True))
+        if seed >= 64:
+            view.note(Event(trial=replace(TRIAL, seed=seed - 64), state=State.COMPLETED))
+    lines = shown(view, height=24)
+    assert len(lines) <= 24
+    assert "and 49 more" in lines
+    assert sum("global batch" in line for line in lines) == 16
+
+
+def test_a_saved_trial_waits_to_go_on_and_is_not_done() -> None:
+    done, saved = (replace(TRIAL, seed=seed) for seed in range(2))
+    view = LiveView(
+        examples=lambda trial: 800.0, expected_trials=4, expected_examples=3200.0, finished_before=3, lanes=2
+    )
+    view.note(Event(trial=done, examples=800, state=State.COMPLETED))
+    view.note(Event(trial=saved, examples=80, state=State.CANCELLED))
+    assert view.line() == "4 done, 0 running, 3 waiting (1 of them saved)"
