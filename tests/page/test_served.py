@@ -43,7 +43,7 @@ def test_from_the_list_to_each_page_and_back(shown: tuple[Page, Summary]) -> Non
     for name in names:
         page.get_by_role("link", name=name, exact=True).click()
         expect(page.locator("h1")).to_have_text(name)
-        assert page.locator("label.follow").count() == (name == "running")
+        expect(page.locator("label.follow")).to_have_count(int(name == "running"))
         page.get_by_role("link", name="All studies").click()
         expect(page.locator("h1")).to_have_text("Studies")
 
