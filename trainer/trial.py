@@ -6,6 +6,7 @@ Workers, micro-batch, grouping, prefetch and machine change only the speed; they
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 TASKS = ("classification", "regression", "language_model")
@@ -74,7 +75,7 @@ class TrialSpec:
         if self.beta2 is not None and self.optimizer not in WITH_BETA2:
             raise ValueError(f"optimizer {self.optimizer} has no beta2")
 
-    @property
+    @cached_property
     def trial_id(self) -> str:
         """16 hexadecimal digits of the sha256 of this spec's canonical JSON."""
         fields = asdict(self)

@@ -11,9 +11,9 @@ def command(study: str | None, uri: str) -> None:
 
     `batchscope run` does so when a study ends. A study that runs is left alone.
     """
-    from cluster.drive.run import only_driver
     from cluster.summary import query
     from cluster.summary.compact import compact
+    from cluster.summary.driver.only import only_driver
     from cluster.summary.store import ConflictError, Summary
     from trainer.errors import InputError
 
@@ -31,4 +31,4 @@ def command(study: str | None, uri: str) -> None:
                 raise
             click.echo(f"left alone: {problem}", err=True)
         else:
-            click.echo(f"{name}: {deleted} small files fewer" if deleted else f"{name}: nothing to do")
+            click.echo(f"{name}: removed {deleted} small files" if deleted else f"{name}: nothing to do")

@@ -38,17 +38,32 @@ def hand_over(head: "Head", spec: "StudySpec", *, budget: str | None, wait: bool
     return 0
 
 
+def show_line(line: str) -> None:
+    """Print a line of a job's log as a person reads it."""
+    from cluster.report.progress_lines import readable
+    from cluster.text.plain import plain
+
+    for part in readable(line.rstrip("\r")).split("\n"):
+        click.echo(plain(part.expandtabs()))
+
+
 def follow_to_end(head: "Head", job: "Job") -> int:
     """Print a job's log until it ends; the exit code is the study's own, or 130 after Ctrl-C."""
     from cluster.jobs.follow import exit_code, follow
-    from cluster.text.plain import plain
+
+    begun = ""
 
     def show(text: str) -> None:
-        for line in text.splitlines(keepends=True):
-            click.echo(plain(line.rstrip("\r\n").expandtabs()), nl=line.endswith("\n"))
+        nonlocal begun
+        *lines, begun = (begun + text).split("\n")
+        for line in lines:
+            show_line(line)
 
     try:
-        return exit_code(follow(head, job.id, show=show, say=lambda line: click.echo(line, err=True)))
+        ended = follow(head, job.id, show=show, say=lambda line: click.echo(line, err=True))
+        if begun:
+            show_line(begun)
+        return exit_code(ended)
     except KeyboardInterrupt:
         click.echo(
             f"\nno longer following: study {job.study} goes on; `batchscope logs -f {job.study}` follows it again, "

@@ -11,14 +11,13 @@ from cluster.cli.reaching import cluster_options, reach
 @click.option("-f", "--follow", is_flag=True, help="To its end; the exit code is then the study's own.")
 def command(study: str, address: str, token_file: str | None, follow: bool) -> int:
     """Print the log of STUDY's newest job (or of the job of that id)."""
-    from cluster.cli.following import follow_to_end
+    from cluster.cli.following import follow_to_end, show_line
     from cluster.jobs.job import find
-    from cluster.text.plain import plain
 
     head = reach(address, token_file)
     job = find(head.jobs(), study)
     if follow:
         return follow_to_end(head, job)
     for line in head.log(job.id).splitlines():
-        click.echo(plain(line.expandtabs()))
+        show_line(line)
     return 0

@@ -8,6 +8,7 @@ import click
 if TYPE_CHECKING:
     from cluster.jobs.head import Head
     from cluster.jobs.job import Job
+    from cluster.report.progress_lines import Progress
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 FORMATS = ("table", "json")
@@ -48,7 +49,7 @@ def reach(address: str, token_file: str | None) -> "Head":
     return connect(parse_address(address), lambda: find_token(token_file))
 
 
-def show_jobs(jobs: "Sequence[Job]", form: str, progress: "Mapping[str, Mapping[str, int] | None]") -> None:
+def show_jobs(jobs: "Sequence[Job]", form: str, progress: "Mapping[str, Progress | None]") -> None:
     """Print one row for each job; `progress` has the trials done and asked by job id."""
     import pyarrow as pa
 
@@ -74,12 +75,12 @@ def show_jobs(jobs: "Sequence[Job]", form: str, progress: "Mapping[str, Mapping[
         click.echo(table.to_text(found, columns), nl=False)
 
 
-def _row(job: "Job", progress: Mapping[str, int] | None) -> dict[str, Any]:
+def _row(job: "Job", progress: "Progress | None") -> dict[str, Any]:
     return {
         "study": job.study,
         "state": job.state,
-        "trials_done": progress["done"] if progress else None,
-        "trials_asked": progress["asked"] if progress else None,
+        "trials_done": progress.done if progress else None,
+        "trials_asked": progress.asked if progress else None,
         "submitted_at": job.submitted_at,
         "seconds": job.seconds,
         "exit_code": job.exit_code,

@@ -12,7 +12,8 @@ from cluster.cli.reaching import cluster_options, format_option, reach, show_job
 def command(study: str | None, address: str, token_file: str | None, form: str) -> None:
     """Show the newest job of STUDY, or of each study: its state, and the trials done of those asked."""
     from cluster.jobs.head import UnreachableError
-    from cluster.jobs.job import find, newest, progress
+    from cluster.jobs.job import find, newest
+    from cluster.report import progress_lines
 
     head = reach(address, token_file)
     jobs = head.jobs()
@@ -20,7 +21,7 @@ def command(study: str | None, address: str, token_file: str | None, form: str) 
     done = {}
     for job in shown:
         try:
-            done[job.id] = progress(head.log(job.id))
+            done[job.id] = progress_lines.last(head.log(job.id).splitlines())
         except UnreachableError:
             # The machine that held its driver and log is gone; the cluster still knows its state.
             done[job.id] = None

@@ -12,7 +12,8 @@ def command(study: str, address: str, token_file: str | None) -> None:
     """Save and stop STUDY, and wait until it has ended; `resume` goes on from there."""
     from cluster.jobs.follow import stop
     from cluster.jobs.head import STOP_SECONDS
-    from cluster.jobs.job import find, progress
+    from cluster.jobs.job import find
+    from cluster.report import progress_lines
 
     head = reach(address, token_file)
     job = find(head.jobs(), study)
@@ -21,6 +22,6 @@ def command(study: str, address: str, token_file: str | None) -> None:
         return
     click.echo(f"saving and stopping job {job.id}; it has {STOP_SECONDS} s to save its checkpoints", err=True)
     ended = stop(head, job)
-    done = progress(head.log(job.id))
-    count = f"; {done['done']} of {done['asked']} trials done" if done else ""
+    done = progress_lines.last(head.log(job.id).splitlines())
+    count = f"; {done.done} of {done.asked} trials done" if done else ""
     click.echo(f"job {job.id} is {ended.state}{count}; `batchscope resume {job.study}` goes on", err=True)

@@ -102,8 +102,10 @@ class Head:
 
 def entrypoint(budget: str | None) -> str:
     """The shell command of a job; the shell gives way to the driver, which then has its parent's signals at once."""
-    words = ["exec", "python", "-m", "cluster.cli", "run", package.STUDY_FILE, "--address", "auto"]
-    return shlex.join(words + (["--budget", budget] if budget is not None else []))
+    words = ["exec", "python", "-m", "cluster.cli", "run", package.STUDY_FILE]
+    options = {"--address": "auto", "--progress": "json", "--budget": budget}
+    given = [word for name, value in options.items() if value is not None for word in (name, value)]
+    return shlex.join([*words, *given])
 
 
 def connect(address: Address, find_token: Callable[[], str | None]) -> Head:

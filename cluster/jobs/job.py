@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -21,11 +21,6 @@ _STUDY, _HASH, _SPEC = "batchscope_study", "batchscope_spec_hash", "batchscope_s
 # (MAX_ARG_STRLEN); quotes grow in it.
 _SPEC_CHARACTERS_AT_MOST = 32_000
 _SIGTERM_EXIT = 143
-_PROGRESS = re.compile(
-    r"^(?:(?P<ended>\d+) done, (?P<running>\d+) running, (?P<waiting>\d+) waiting(?:.*?; (?P<cancelled>\d+) cancelled)?"
-    r"|study \S+: (?P<asked>\d+) trials, (?P<before>\d+) finished before)",
-    re.MULTILINE,
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +44,7 @@ class Job:
 
     @property
     def number(self) -> int:
-        """The how manieth job of its study it is, from 1."""
+        """This job's number within its study, counted from 1."""
         return int(self.id.rpartition("-")[2])
 
     @property
@@ -131,16 +126,3 @@ def find(jobs: Sequence[Job], name: str) -> Job:
         remedy = "`batchscope list` shows the jobs there are" if jobs else "nothing was submitted to it yet"
         raise InputError(f"no job of a study {name!r} on this cluster{nearest(name, list(by_study))}: {remedy}")
     return job
-
-
-def progress(log: str) -> Mapping[str, int] | None:
-    """The trials done and asked, from the last line of a job's log that tells them; None if none does.
-
-    Older versions counted a trial that was saved, which goes on in the next job, as done and then as cancelled.
-    """
-    told = list(_PROGRESS.finditer(log))
-    if not told:
-        return None
-    count = {name: int(digits or 0) for name, digits in told[-1].groupdict().items()}
-    done = count["before"] + count["ended"] - count["cancelled"]
-    return {"done": done, "asked": count["asked"] + count["ended"] + count["running"] + count["waiting"]}

@@ -4,35 +4,18 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 from cluster.lanes import ledger
-from cluster.lanes.board import Beat
 from cluster.lanes.failure import Failure
+from cluster.lanes.reports import Beat, Machine
 from cluster.lanes.settings import LaneSettings
 from cluster.lanes.station import Station
-from cluster.lanes.worker import Machine
 from cluster.study import experiment
 from trainer.report import Evaluation, Outcome
 from trainer.trial import TrialSpec
 
 SECONDS_BETWEEN_PARTS = 10.0
-
-
-class Recorder(Protocol):
-    """Where attempts are written: the central summary, given to the lanes from above."""
-
-    def next_attempt(self, study: str, trial_id: str) -> int:
-        """The number of a trial's next attempt."""
-
-    def attempt_started(self, study: str, trial_id: str, attempt: int, fields: Mapping[str, Any]) -> None:
-        """Mark that an attempt begins."""
-
-    def write_evaluations(self, rows: Sequence[Mapping[str, Any]], *, part: int) -> None:
-        """Write some evaluations of one attempt."""
-
-    def write_trial(self, row: Mapping[str, Any]) -> None:
-        """Write the attempt's row."""
 
 
 @dataclass
@@ -48,7 +31,6 @@ class Attempt:
     reached: Beat | None = None
     attempt: int = 0
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    over: bool = False
     _station: Station | None = None
     _ended_at: datetime | None = None
     _evaluations: list[dict[str, Any]] = field(default_factory=list)
@@ -113,7 +95,6 @@ class Attempt:
         self.settings.recorder.write_trial(
             {**self._identity(), **self._known(), **clocks, **priced, **measured, **ended}
         )
-        self.over = True
 
     def _write_evaluations(self) -> None:
         if self._evaluations:

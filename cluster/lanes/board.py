@@ -1,4 +1,4 @@
-"""The board: one small actor of a study where lanes post jobs for their workers and hear what came of them.
+"""The board: one small actor of a study where lanes post jobs for their workers and hear their reports.
 
 A worker group has a name of its own: what an older, lost group of the same lane still had to say is told to a name
 that nobody listens to any more.
@@ -13,13 +13,16 @@ from typing import Any
 
 import ray
 
-from cluster.lanes.head import ON_HEAD
+from cluster.lanes.reports import Beat, Taken, TakenBack, WorkerReport
 from cluster.lanes.station import Station
 from cluster.study.at_once import RowsAtOnce
 from trainer.report import State
 from trainer.trial import TrialSpec
 
 SECONDS_BETWEEN_LOOKS = 1.0
+# A cluster's head, and the only node of a local Ray, has this resource by Ray itself. Drivers, lanes and the board
+# compute nothing and belong on the one machine that is never called back: what asks for a thousandth is placed there.
+ON_HEAD = {"node:__internal_head__": 0.001}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,28 +39,6 @@ class Job:
     checkpoints: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Beat:
-    """Where a trial under way stands: updates made, and seconds of training, all attempts together."""
-
-    update: int
-    seconds_training: float
-
-
-@dataclass(frozen=True)
-class Taken:
-    """An event: the group's rank 0, at `station`, has begun the job."""
-
-    station: Station
-
-
-@dataclass(frozen=True)
-class TakenBack:
-    """An event: the job came off the board before any worker took it, since the trial is to end in `state`."""
-
-    state: State
-
-
 @dataclass
 class _Group:
     job: Job | None = None
@@ -65,7 +46,7 @@ class _Group:
     taken: bool = False
     wish: State | None = None
     closed: bool = False
-    events: list[Any] = field(default_factory=list)
+    reports: list[WorkerReport] = field(default_factory=list)
     beats: list[Beat] = field(default_factory=list)
     stations: dict[int, Station] = field(default_factory=dict)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -94,9 +75,9 @@ class Board:
         here = self._group(group)
         async with here.changed:
             here.job, here.serial, here.taken, here.wish = job, job.serial, False, None
-            here.events, here.beats = [], []
+            here.reports, here.beats = [], []
             if self._wish is not None:
-                here.job, here.events = None, [TakenBack(self._wish)]
+                here.job, here.reports = None, [TakenBack(self._wish)]
             here.changed.notify_all()
 
     async def take(self, group: str, rank: int, after: int, station: Station) -> Job | None:
@@ -109,31 +90,31 @@ class Board:
                 return None
             if rank == 0:
                 here.taken = True
-                here.events.append(Taken(station))
+                here.reports.append(Taken(station))
                 here.changed.notify_all()
             return here.job
 
-    async def tell(self, group: str, event: Any, *, last: bool = False) -> None:
-        """An event of the group's job from its rank 0; the last one takes the job off the board."""
+    async def tell(self, group: str, report: WorkerReport, *, last: bool = False) -> None:
+        """A report on the group's job from its rank 0; the last one takes the job off the board."""
         here = self._group(group)
         async with here.changed:
             if here.job is None:
                 return
-            here.events.append(event)
+            here.reports.append(report)
             if last:
                 here.job = None
             here.changed.notify_all()
 
-    async def hear(self, group: str, timeout_seconds: float) -> list[Any]:
+    async def hear(self, group: str, timeout_seconds: float) -> list[WorkerReport]:
         """What was told since the call before, as soon as there is anything; nothing after the timeout."""
         here = self._group(group)
         async with here.changed:
             try:
-                await asyncio.wait_for(here.changed.wait_for(lambda: bool(here.events)), timeout_seconds)
+                await asyncio.wait_for(here.changed.wait_for(lambda: bool(here.reports)), timeout_seconds)
             except TimeoutError:
                 return []
-            events, here.events = here.events, []
-            return events
+            reports, here.reports = here.reports, []
+            return reports
 
     async def beat(self, group: str, serial: int, beat: Beat | None) -> State | None:
         """Where the group's trial stands, from its rank 0; how it is to end before its time, None to go on.
@@ -181,7 +162,7 @@ class Board:
                 here.wish = state
                 if here.job is not None and not here.taken:
                     here.job = None
-                    here.events.append(TakenBack(state))
+                    here.reports.append(TakenBack(state))
                     here.changed.notify_all()
 
     async def rest(self, releases: int) -> None:

@@ -1,72 +1,45 @@
-"""The breaker: whether what ended a trial would end every other one too, so that no further one is begun.
+"""The breaker: whether what ended a trial would end every other one too, so that no further one is begun. Pure.
 
 A store that cannot be reached, a full disk, a board that is dead: each trial would fail in turn, 10 to 20 seconds
 apart. And what fails three trials in the same words, before any of them made an update, is no matter of the trial.
 """
 
-import errno
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trainer.errors import NotReadyError, UserError
+from cluster.lanes.events import TrialEnded
+from cluster.lanes.failure import Fault
+from trainer.report import State
 
 IDENTICAL_AT_MOST = 3
-# Whoever meets these was not at fault, and neither was the trial.
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-
-
-@dataclass(frozen=True, kw_only=True)
-class End:
-    """How a trial ended: with `error` if it failed, having made so many `updates` in its last attempt."""
-
-    error: str | None = None
-    updates: int = 0
-    surroundings: bool = False
 
 
 @dataclass(frozen=True)
 class Cause:
-    """Why no further trial is begun; `surroundings` if no trial had a part in it."""
+    """Why no further trial is begun; `fault` is that of the trial that showed it."""
 
     text: str
-    surroundings: bool
+    fault: Fault
 
 
-def cause(ends: Sequence[End]) -> Cause | None:
-    """Why the study is to end, by how its trials have ended so far; None to go on."""
-    if not ends or ends[-1].error is None:
+def cause(ended: Sequence[TrialEnded]) -> Cause | None:
+    """Why the study is to end, by the trials that ended so far, of which the last few are enough; None to go on."""
+    if not ended or ended[-1].state is not State.FAILED or ended[-1].error is None:
         return None
-    if ends[-1].surroundings:
-        return Cause(ends[-1].error, surroundings=True)
-    last = ends[-IDENTICAL_AT_MOST:]
-    fruitless = [_kind(end.error) for end in last if end.error is not None and not end.updates]
+    newest, error = ended[-1], _without_class(ended[-1].error)
+    if newest.fault in (Fault.DATA, Fault.SURROUNDINGS):
+        return Cause(error, newest.fault)
+    last = ended[-IDENTICAL_AT_MOST:]
+    fruitless = [_kind(one.error) for one in last if one.state is State.FAILED and one.error and not one.updates]
     if len(fruitless) == IDENTICAL_AT_MOST and len(set(fruitless)) == 1:
-        return Cause(ends[-1].error, surroundings=False)
+        return Cause(error, Fault.TRIAL)
     return None
 
 
-def is_of_surroundings(problem: BaseException) -> bool:
-    """Whether a trial failed for what it stands on: a store that cannot be used, or a disk without room."""
-    for one in _chain(problem):
-        if isinstance(one, NotReadyError):
-            return True
-        # A store refuses to write or to read in words for a person; what the system said stands behind them.
-        if isinstance(one, OSError) and (isinstance(problem, UserError) or one.errno in NO_ROOM):
-            return True
-    return False
-
-
-def full_disk(problem: BaseException) -> OSError | None:
-    """What the system said of a disk without room, if that is behind `problem`."""
-    return next((one for one in _chain(problem) if isinstance(one, OSError) and one.errno in NO_ROOM), None)
-
-
-def _chain(problem: BaseException) -> Iterator[BaseException]:
-    following: BaseException | None = problem
-    while following is not None:
-        yield following
-        following = following.__cause__ or following.__context__
+def _without_class(error: str) -> str:
+    """An error without the name of an exception whose words are for a person."""
+    return re.sub(r"^(NotReadyError|InputError): ", "", error)
 
 
 def _kind(error: str) -> str:

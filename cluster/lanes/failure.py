@@ -3,9 +3,10 @@
 import sys
 import traceback
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from cluster.lanes.breaker import is_of_surroundings
+from cluster.lanes.surroundings import is_of_surroundings
 from trainer.cause import cause
 from trainer.errors import DataError
 from trainer.report import State
@@ -14,21 +15,31 @@ if TYPE_CHECKING:
     from trainer.check import Proof
 
 
+class Fault(StrEnum):
+    """What was at fault when an attempt failed, and with that what becomes of the study.
+
+    TRIAL: other trials may go well. LAYOUT: it changes the update, so no trial may be trained. DATA: they are damaged,
+    or not those that the study was begun with, so none can be. SURROUNDINGS: a store, a disk or a board failed, which
+    every trial needs.
+    """
+
+    TRIAL = "trial"
+    LAYOUT = "layout"
+    DATA = "data"
+    SURROUNDINGS = "surroundings"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """The last word of an attempt that ended in an exception; `refused` if no trial of the study may be trained.
+    """The last report of an attempt that ended in an exception.
 
-    `wrong_data` says that none can be: the data are damaged, or not those that the study was begun with.
-    `smaller_helps` is False where memory ran out before any row was computed; `surroundings` says that what the trial
-    stands on failed, and not the trial.
+    `smaller_helps` is False where memory ran out before any row was computed.
     """
 
     state: State
     error: str
-    refused: bool = False
-    wrong_data: bool = False
+    fault: Fault = Fault.TRIAL
     smaller_helps: bool = True
-    surroundings: bool = False
     peak_memory_bytes: int | None = None
 
 
@@ -54,9 +65,9 @@ def failure_of(problem: BaseException, *, workers: int) -> Failure | None:
     from trainer.machine import memory
 
     if isinstance(problem, NotTheSameUpdateError):
-        return Failure(state=State.FAILED, error=str(problem), refused=True)
+        return Failure(state=State.FAILED, error=str(problem), fault=Fault.LAYOUT)
     if isinstance(problem, DataError):
-        return Failure(state=State.FAILED, error=str(problem), wrong_data=True)
+        return Failure(state=State.FAILED, error=str(problem), fault=Fault.DATA)
     text = cause(problem)
     if memory.is_exhausted(problem):
         # What is to be told must not fail for want of memory too.
@@ -70,4 +81,5 @@ def failure_of(problem: BaseException, *, workers: int) -> Failure | None:
         and not isinstance(problem, tf.errors.InvalidArgumentError)
     ):
         return None
-    return Failure(state=State.FAILED, error=text, surroundings=is_of_surroundings(problem))
+    fault = Fault.SURROUNDINGS if is_of_surroundings(problem) else Fault.TRIAL
+    return Failure(state=State.FAILED, error=text, fault=fault)

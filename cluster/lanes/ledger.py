@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cluster import prices
-from cluster.lanes.board import Beat
+from cluster.lanes.reports import Beat
 from cluster.lanes.settings import LaneSettings
 from cluster.lanes.station import Station
 

@@ -1,4 +1,4 @@
-"""What Tune runs next: the trials that a study's plan wants, asked for anew with each answer.
+"""What Tune runs next: the trials that a study's plan wants, in its order, as their answers unfold it.
 
 Between two phases a plan may want nothing until trials that still run have answered. Tune ends a lane that finishes
 a trial while nothing waits, and starting one again takes 20 s: so the queue gives a lane that would be idle a rest,
@@ -6,13 +6,16 @@ a Tune trial that trains nothing and ends when the queue knows more (`Board.rest
 """
 
 import math
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from ray.tune.search import Searcher
 
-from cluster.study.protocol import NO_LOSS, Plan, Planned
+from cluster.lanes.events import TrialEnded, of_result
+from cluster.lanes.failure import Fault
+from cluster.study.protocol import NO_LOSS, Plan, Planned, Unfolding
 from trainer.report import State
 from trainer.trial import TrialSpec, from_dict
 
@@ -27,45 +30,38 @@ def trial_of(config: Mapping[str, Any]) -> TrialSpec | None:
 
 
 class Queue(Searcher):
-    """Suggests the trials of a plan in their order; `plan` tells from the losses so far (by trial_id) what is wanted.
+    """Suggests the trials of an unfolding plan that have no answer, each once.
 
     `release` is called when resting lanes are to go on; `begins` with the plan as each phase begins.
     """
 
-    def __init__(
-        self,
-        plan: Callable[[Mapping[str, float]], Plan],
-        losses: Mapping[str, float],
-        *,
-        release: Callable[[], None],
-        begins: Callable[[Plan], None],
-    ) -> None:
+    def __init__(self, unfolding: Unfolding, *, release: Callable[[], None], begins: Callable[[Plan], None]) -> None:
         super().__init__()
-        self._plan, self._losses, self._given = plan, dict(losses), set(losses)
-        self._release, self._begins = release, begins
+        self._unfolding, self._release, self._begins = unfolding, release, begins
+        self._given: set[str] = set()
         self._running: dict[str, TrialSpec] = {}
         self._resting: set[str] = set()
         self._lanes = self._releases = 0
         self._phase = ""
         self._closed = False
-        self._waiting: list[Planned] = []
-        self._look()
+        self._waiting: deque[Planned] = deque()
+        self._line_up()
 
     def suggest(self, trial_id: str) -> Any:
         """The next trial as Tune's config, a rest for a lane that is warm, None to wait, or FINISHED."""
         if self._waiting:
-            planned = self._waiting.pop(0)
+            planned = self._waiting.popleft()
             self._begin(planned.phase)
             self._given.add(planned.trial.trial_id)
             self._running[trial_id] = planned.trial
             self._lanes = max(self._lanes, self._busy())
             return {"trial": asdict(planned.trial), "phase": planned.phase}
-        if not self._open or not self._running:
+        if not self._open() or not self._running:
             return Searcher.FINISHED
         if self._busy() < self._lanes:
             self._resting.add(trial_id)
             # The lane keeps its workers for a trial like this one.
-            like = self._wanted.trials[-1]
+            like = self._unfolding.plan.trials[-1]
             return {"trial": asdict(like.trial), "phase": like.phase, REST: self._releases}
         return None
 
@@ -73,27 +69,37 @@ class Queue(Searcher):
         """Note the answer, if it is one, and look what is wanted now."""
         self._resting.discard(trial_id)
         trial = self._running.pop(trial_id, None)
-        loss = None if error else loss_of(result or {})
-        if trial is not None and loss is not None:
-            self._losses[trial.trial_id] = loss
-            self._look()
-        if result and result.get("refused"):
-            self.close()
-        if self._resting and (self._waiting or not self._open or not self._running):
+        if trial is not None and not error:
+            self._note(trial, result or {})
+        if self._resting and (self._waiting or not self._open() or not self._running):
             self._go_on()
 
     def close(self) -> None:
         """Suggest no more."""
         self._closed = True
-        self._waiting, self._open = [], False
+        self._waiting.clear()
         self._go_on()
 
-    def _look(self) -> None:
-        if self._closed:
+    def _note(self, trial: TrialSpec, result: Mapping[str, Any]) -> None:
+        # A trial that Tune stopped early has a result that is not its own last word.
+        ended = of_result(trial, {**result, "done": True})
+        if not isinstance(ended, TrialEnded):
             return
-        self._wanted = self._plan(self._losses)
-        self._open = self._wanted.open
-        self._waiting = [planned for planned in self._wanted.trials if planned.trial.trial_id not in self._given]
+        loss = loss_of(ended)
+        if loss is not None and self._unfolding.answer(trial, loss) and not self._closed:
+            self._line_up()
+        if ended.fault is Fault.LAYOUT:
+            self.close()
+
+    def _line_up(self) -> None:
+        self._waiting = deque(
+            planned
+            for planned in self._unfolding.plan.trials
+            if planned.trial.trial_id not in self._given and not self._unfolding.is_answered(planned.trial)
+        )
+
+    def _open(self) -> bool:
+        return self._unfolding.plan.open and not self._closed
 
     def _busy(self) -> int:
         return len(self._running) + len(self._resting)
@@ -101,20 +107,16 @@ class Queue(Searcher):
     def _begin(self, phase: str) -> None:
         if phase != self._phase:
             self._phase = phase
-            self._begins(self._wanted)
+            self._begins(self._unfolding.plan)
 
     def _go_on(self) -> None:
         self._releases += 1
         self._release()
 
 
-def loss_of(result: Mapping[str, Any]) -> float | None:
-    """The loss by which a trial that ended is compared, from its last result; None if it has to be tried again.
-
-    A trial that Tune stopped early has a result that is not its own last word.
-    """
-    state = State(result["state"]) if "state" in result else State.STOPPED if "examples" in result else None
-    if state not in ANSWERS:
+def loss_of(ended: TrialEnded) -> float | None:
+    """The loss by which a trial that ended is compared; None if it has to be tried again."""
+    if ended.state not in ANSWERS:
         return None
-    loss = result.get("validation_loss")
-    return loss if state is State.COMPLETED and loss is not None and math.isfinite(loss) else NO_LOSS
+    loss = ended.validation_loss
+    return loss if ended.state is State.COMPLETED and loss is not None and math.isfinite(loss) else NO_LOSS

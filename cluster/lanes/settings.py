@@ -1,13 +1,26 @@
 """What all lanes of a study have in common."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from cluster.study.at_once import RowsAtOnce
 
-if TYPE_CHECKING:
-    from cluster.lanes.attempt import Recorder
+
+class Recorder(Protocol):
+    """Where attempts are written: the central summary, given to the lanes from above."""
+
+    def next_attempt(self, study: str, trial_id: str) -> int:
+        """The number of a trial's next attempt."""
+
+    def attempt_started(self, study: str, trial_id: str, attempt: int, fields: Mapping[str, Any]) -> None:
+        """Mark that an attempt begins."""
+
+    def write_evaluations(self, rows: Sequence[Mapping[str, Any]], *, part: int) -> None:
+        """Write some evaluations of one attempt."""
+
+    def write_trial(self, row: Mapping[str, Any]) -> None:
+        """Write the attempt's row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +34,7 @@ class LaneSettings:
 
     study: str
     board: Any
-    recorder: "Recorder"
+    recorder: Recorder
     data: str
     train_rows: int
     checkpoints: str

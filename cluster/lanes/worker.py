@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import ray
 import ray.train
 
-from cluster.lanes.board import Beat, Job
+from cluster.lanes.board import Job
 from cluster.lanes.failure import NotTheSameUpdateError, failure_of
 from cluster.lanes.learners import Learners
+from cluster.lanes.reports import Beat, Ended, Machine, WorkerReport
 from cluster.lanes.station import this_station
 from cluster.stores import store_of
 from trainer.report import State
@@ -40,20 +41,6 @@ class WorkerSettings:
     checkpoint_every_seconds: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class Machine:
-    """What an attempt ran on, the most memory its rank 0's process has held so far, and its layout's proof.
-
-    `gradient_check` is the largest relative difference that `trainer.check` found for trials of its shape.
-    """
-
-    device: str
-    kernel_path: str
-    tensorflow_version: str
-    peak_memory_bytes: int
-    gradient_check: float
-
-
 def work(config: dict[str, WorkerSettings]) -> None:
     """Train the group's jobs until there are none; runs on every worker under Ray Train."""
     settings = config["settings"]
@@ -73,15 +60,15 @@ def work(config: dict[str, WorkerSettings]) -> None:
                 ray.get(settings.board.tell.remote(settings.group, failure, last=True))
             # The other workers may wait in an all-reduce: the whole group ends, and the lane starts another.
             raise
-        tell((outcome, trainer.machine(job.trial)), last=True)
+        tell(Ended(outcome, trainer.machine(job.trial)), last=True)
 
 
 def _teller(settings: WorkerSettings, rank: int) -> Callable[..., None]:
-    """A function that tells the board an event, on rank 0 only; the last one is waited for."""
+    """A function that tells the board a report, on rank 0 only; the last one is waited for."""
 
-    def tell(event: Any, *, last: bool = False) -> None:
+    def tell(report: WorkerReport, *, last: bool = False) -> None:
         if rank == 0:
-            told = settings.board.tell.remote(settings.group, event, last=last)
+            told = settings.board.tell.remote(settings.group, report, last=last)
             if last:
                 ray.get(told)
 

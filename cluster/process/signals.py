@@ -38,6 +38,7 @@ class _Heard:
     counting: int = 0
     raised: bool = False
     over: bool = False
+    guest: bool = False
     terminals: tuple[int, ...] = ()
     last_things: list[Callable[[], None]] = field(default_factory=list)
 
@@ -52,6 +53,28 @@ def install() -> None:
     for number in EXIT_CODES:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _take)
+
+
+@contextlib.contextmanager
+def heeded() -> Iterator[None]:
+    """Heed the signals inside, where no command does: a notebook or a script, whose own handlers are set again after.
+
+    Such a process is not ended: what would end a command raises here. Outside the main thread no signal is heard.
+    """
+    global _heard
+    mine = signal.getsignal(signal.SIGINT) is _take
+    if mine or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in EXIT_CODES}
+    install()
+    _heard.guest = True
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        _heard = _Heard()
 
 
 def put_back() -> None:
@@ -132,7 +155,9 @@ def _take(number: int, frame: FrameType | None) -> None:
         return
     _heard.last_at = now
     _heard.numbers.append(number)
-    if _heard.over or count() > (2 if _heard.counting else 1):
+    if _heard.guest and count() > 1 and not _heard.counting:
+        raise StoppedError
+    if not _heard.guest and (_heard.over or count() > (2 if _heard.counting else 1)):
         _end_now()
     _raise_if_due(frame)
 

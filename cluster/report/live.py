@@ -1,102 +1,109 @@
 """The live view of a running study: trials done, running and waiting, the best so far, and the time left."""
 
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import Any
 
+from cluster.lanes.events import AttemptExhausted, AttemptLost, Event, TrialBegan, TrialEnded, TrialEvaluated
+from cluster.lanes.tally import Tally
 from cluster.report.pace import Pace
+from cluster.study.study import Study
 from trainer.report import State
 from trainer.trial import TrialSpec
 
-if TYPE_CHECKING:
-    from cluster.lanes.schedule import Event
-
-FAILURES = (State.FAILED, State.OUT_OF_MEMORY, State.LOST)
 RECENT = 8
 
 
 @dataclass(frozen=True)
-class Ended:
-    """The last event of a trial, and how long it took from its first one."""
+class Recent:
+    """A trial that ended lately, and how long it took from its first event."""
 
-    event: "Event"
+    event: TrialEnded
     seconds: float
+
+
+@dataclass(frozen=True)
+class Running:
+    """A trial under way: the examples it has used, its last validation loss, and its pace."""
+
+    pace: Pace
+    examples: int = 0
+    validation_loss: float | None = None
 
 
 @dataclass
 class LiveView:
-    """What is known of the study so far: `examples` tells a trial's planned work; what is expected is of this run."""
+    """What is known of the study so far: `examples` tells a trial's planned work; what is expected is of this run.
+
+    An event costs the same however many trials ended before it.
+    """
 
     examples: Callable[[TrialSpec], float]
     expected_trials: int
     expected_examples: float
     finished_before: int
     lanes: int
+    tally: Tally = field(default_factory=Tally)
     first_progress: tuple[float, float] | None = None
-    running: dict[TrialSpec, "Event"] = field(default_factory=dict)
-    ended: dict[TrialSpec, State] = field(default_factory=dict)
-    best: "Event | None" = None
-    lost: int = 0
-    halved: int = 0
-    refused: bool = False
-    unpriced: bool = False
-    costs_usd: dict[TrialSpec, float] = field(default_factory=dict)
-    running_usd: dict[TrialSpec, float] = field(default_factory=dict)
-    paces: dict[TrialSpec, Pace] = field(default_factory=dict)
-    recent: deque[Ended] = field(default_factory=lambda: deque(maxlen=RECENT))
+    running: dict[TrialSpec, Running] = field(default_factory=dict)
+    best: tuple[float, TrialSpec] | None = None
+    recent: deque[Recent] = field(default_factory=lambda: deque(maxlen=RECENT))
+    _ended_examples: float = 0.0
 
-    def note(self, event: "Event") -> None:
+    @classmethod
+    def of(cls, study: Study, *, asked: int, finished: int, finished_examples: int) -> "LiveView":
+        """The view of a study as a run of it begins, of whose `asked` trials some are `finished`."""
+        return cls(
+            examples=study.examples,
+            expected_trials=max(1, asked - finished),
+            expected_examples=max(0, sum(map(study.examples, study.expected())) - finished_examples),
+            finished_before=finished,
+            lanes=study.placed.lanes,
+        )
+
+    def note(self, event: Event) -> None:
         """Take in what happened to a trial."""
-        self._account(event)
-        self.refused = self.refused or event.refused
-        if event.lost or event.halved:
-            self.lost += event.lost
-            self.halved += event.halved
-            self.paces.pop(event.trial, None)
-            return
-        if event.validation_loss is not None and not _is_worse(event, self.best):
-            self.best = event
+        self.tally.note(event)
         now = time.monotonic()
-        pace = self.paces.get(event.trial, Pace(now)).reported(event.examples, now)
-        if event.state is None:
-            self.running[event.trial] = event
-            self.paces[event.trial] = pace
-        else:
-            self.running.pop(event.trial, None)
-            self.ended[event.trial] = event.state
-            self.recent.append(Ended(event, now - pace.began_at))
-            self.paces.pop(event.trial, None)
-        if event.examples and self.first_progress is None:
-            self.first_progress = time.monotonic(), self.fraction()
+        running = self.running.get(event.trial, Running(Pace(now)))
+        match event:
+            case TrialBegan():
+                self.running[event.trial] = running
+            case TrialEvaluated():
+                self._compare(event.validation_loss, event.trial)
+                self.running[event.trial] = Running(
+                    running.pace.reported(event.examples, now), event.examples, event.validation_loss
+                )
+            case AttemptLost() | AttemptExhausted():
+                # The next attempt begins at another place and at another pace.
+                self.running[event.trial] = replace(running, pace=Pace(running.pace.began_at))
+            case TrialEnded():
+                self._compare(event.validation_loss, event.trial)
+                self.running.pop(event.trial, None)
+                self.recent.append(Recent(event, now - running.pace.began_at))
+                self._ended_examples += self.examples(event.trial)
+        has_examples = isinstance(event, TrialEvaluated | TrialEnded) and event.examples > 0
+        if has_examples and self.first_progress is None:
+            self.first_progress = now, self.fraction()
 
-    def _account(self, event: "Event") -> None:
-        """Keep what each trial has cost: attempts that are over, and the one that runs."""
-        if event.cost_usd is None:
-            self.unpriced = self.unpriced or not event.begins
-        elif event.lost or event.halved or event.state is not None:
-            self.costs_usd[event.trial] = self.costs_usd.get(event.trial, 0.0) + event.cost_usd
-            self.running_usd.pop(event.trial, None)
-        else:
-            self.running_usd[event.trial] = event.cost_usd
-
-    def cost_usd(self) -> float:
-        """What the attempts of this run have cost so far, as far as is known."""
-        return sum(self.costs_usd.values()) + sum(self.running_usd.values())
+    def _compare(self, loss: float | None, trial: TrialSpec) -> None:
+        if loss is not None and (self.best is None or loss < self.best[0]):
+            self.best = loss, trial
 
     @property
-    def failed(self) -> int:
-        """Trials that ended without an answer, other than cancelled ones."""
-        return sum(state in FAILURES for state in self.ended.values())
+    def ended(self) -> int:
+        """Trials of this run that ended; what was saved goes on in the next run and is not among them."""
+        return self.tally.states.total() - self.tally.states[State.CANCELLED]
 
     def fraction(self) -> float:
         """The part of the planned work of these trials that is done."""
-        ended = sum(self.examples(trial) for trial in self.ended)
-        under_way = sum(min(event.examples, self.examples(trial)) for trial, event in self.running.items())
+        under_way = sum(min(one.examples, self.examples(trial)) for trial, one in self.running.items())
         # A protocol may turn out to want more than was expected.
-        total = max(self.expected_examples, ended + sum(self.examples(trial) for trial in self.running))
-        return (ended + under_way) / total if total else 1.0
+        planned = self._ended_examples + sum(self.examples(trial) for trial in self.running)
+        total = max(self.expected_examples, planned)
+        return (self._ended_examples + under_way) / total if total else 1.0
 
     def seconds_left(self) -> float | None:
         """An estimate from the speed since the first report, which hides the start-up; None before there is one."""
@@ -106,24 +113,29 @@ class LiveView:
         done = self.fraction()
         return (time.monotonic() - since) * (1 - done) / (done - before) if done > before else None
 
+    def progress(self) -> dict[str, Any]:
+        """How far the study is, as data: trials done and asked in all, and those that run."""
+        asked = max(self.expected_trials, self.ended + len(self.running))
+        done = self.finished_before + self.ended
+        return {"done": done, "asked": self.finished_before + asked, "running": len(self.running)}
+
     def line(self) -> str:
         """The whole state in one line."""
-        counts = Counter(self.ended.values())
-        # What was saved goes on in the next run.
-        saved = counts.pop(State.CANCELLED, 0)
-        ended = len(self.ended) - saved
-        waiting = max(0, self.expected_trials - ended - len(self.running))
+        states, saved = self.tally.states, self.tally.states[State.CANCELLED]
+        waiting = max(0, self.expected_trials - self.ended - len(self.running))
         kept = f" ({saved} of them saved)" if saved else ""
-        parts = [f"{self.finished_before + ended} done, {len(self.running)} running, {waiting} waiting{kept}"]
-        if self.lost:
-            parts.append(f"{self.lost} lost and resumed")
-        if self.halved:
-            parts.append(f"{self.halved} out of memory and resumed in smaller micro-batches")
-        parts += [f"{counts[state]} {state.lower()}" for state in State if counts[state] and state != State.COMPLETED]
+        parts = [f"{self.finished_before + self.ended} done, {len(self.running)} running, {waiting} waiting{kept}"]
+        if self.tally.lost:
+            parts.append(f"{self.tally.lost} lost and resumed")
+        if self.tally.exhausted:
+            parts.append(f"{self.tally.exhausted} out of memory and resumed in smaller micro-batches")
+        shown = [state for state in State if state not in (State.COMPLETED, State.CANCELLED)]
+        parts += [f"{states[state]} {state.lower()}" for state in shown if states[state]]
         if self.best:
-            parts.append(f"best loss so far {self.best.validation_loss:.4f} ({point_of(self.best.trial)})")
-        if self.cost_usd():
-            parts.append(f"{self.cost_usd():.2f} usd so far")
+            loss, trial = self.best
+            parts.append(f"best loss so far {loss:.4f} ({point_of(trial)})")
+        if self.tally.cost_usd():
+            parts.append(f"{self.tally.cost_usd():.2f} usd so far")
         left = self.seconds_left()
         if left is not None and self.running:
             parts.append(f"about {duration(left)} left")
@@ -143,8 +155,3 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-def _is_worse(event: "Event", best: "Event | None") -> bool:
-    assert event.validation_loss is not None
-    return best is not None and best.validation_loss is not None and event.validation_loss >= best.validation_loss

@@ -7,7 +7,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from cluster.report.live import Ended, LiveView, duration, point_of
+from cluster.report.live import LiveView, Recent, duration, point_of
 from trainer.report import State
 from trainer.trial import TrialSpec
 
@@ -38,21 +38,21 @@ def drawn(view: LiveView, *, now: float, height: int) -> Group:
 def _running(view: LiveView, trials: Sequence[TrialSpec], now: float) -> Table:
     table = _table("running", "updates", "of", "validation loss", "rows/s", "left")
     for trial in trials:
-        event, pace, planned = view.running[trial], view.paces.get(trial), view.examples(trial)
-        speed = pace.examples_per_second() if pace else None
-        left = pace.seconds_left(planned, now) if pace and planned else None
+        running, planned = view.running[trial], view.examples(trial)
+        speed = running.pace.examples_per_second()
+        left = running.pace.seconds_left(planned, now) if planned else None
         table.add_row(
             point_of(trial),
-            f"{event.examples // trial.global_batch:,}",
+            f"{running.examples // trial.global_batch:,}",
             f"{planned / trial.global_batch:,.0f}" if planned else "",
-            _loss(event.validation_loss),
+            _loss(running.validation_loss),
             "" if speed is None else f"{speed:,.0f}",
             "" if left is None else duration(left),
         )
     return table
 
 
-def _ended(ended: Sequence[Ended]) -> Table:
+def _ended(ended: Sequence[Recent]) -> Table:
     table = _table("ended last", "updates", "", "best loss", "", "took")
     for one in ended:
         state = "saved" if one.event.state is State.CANCELLED else str(one.event.state).lower().replace("_", " ")

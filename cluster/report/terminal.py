@@ -1,65 +1,77 @@
-"""The live view on stderr: tables that stay in place on a terminal, a line now and then elsewhere."""
+"""The live view on stderr: tables that stay in place on a terminal, a line now and then elsewhere.
 
+Elsewhere is a pipe or a job's log. A line there is a sentence, or for the job of a cluster one of JSON
+(`cluster.report.progress_lines`).
+"""
+
+import threading
 import time
-from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from rich.console import Console
 from rich.live import Live
 
+from cluster.lanes.events import Event
 from cluster.report.live import LiveView
 from cluster.report.live_table import drawn
+from cluster.report.progress_lines import Progress, sentence
 
-if TYPE_CHECKING:
-    from cluster.lanes.schedule import Event
+SECONDS_BETWEEN_LOOKS = 0.25
+SECONDS_BETWEEN_LINES = 15.0
 
 
 class Terminal:
-    """Shows a view for as long as it is open."""
+    """Shows a view for as long as it is open, in a thread of its own; `line_of` makes a line of a progress."""
 
-    SECONDS_BETWEEN_LINES = 15.0
-
-    def __init__(self, view: LiveView) -> None:
-        self._view = view
-        self._heard: SimpleQueue[Event] = SimpleQueue()
-        self._console = Console(stderr=True)
+    def __init__(self, view: LiveView, line_of: Callable[[Progress], str] = sentence) -> None:
+        self._view, self._line_of = view, line_of
+        self._console = Console(stderr=True, emoji=False)
         # Ray prints on stdout, which leads nowhere while it runs: Live must not catch it.
         self._live = Live(
             console=self._console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
         )
-        self._said: tuple[float, str] = (0.0, "")
+        self._lock, self._over = threading.Lock(), threading.Event()
+        self._said = (float("-inf"), "")
+        self._thread = threading.Thread(target=self._keep_fresh, daemon=True)
 
     def __enter__(self) -> "Terminal":
         """Take over the lower end of the terminal."""
         if self._console.is_terminal:
             self._live.start()
+        self._thread.start()
         return self
 
     def __exit__(self, *problem: object) -> None:
         """Give the terminal back, with the last state in one line."""
+        self._over.set()
+        self._thread.join()
         self._live.stop()
-        self._note()
-        self._console.print(self._view.line(), soft_wrap=True, highlight=False)
+        self.say(self._line())
 
-    def hear(self, event: "Event") -> None:
-        """Take an event, from any thread; the view notes it at the next refresh, in the thread that reads it."""
-        self._heard.put(event)
-
-    def _note(self) -> None:
-        while not self._heard.empty():
-            self._view.note(self._heard.get())
+    def note(self, event: Event) -> None:
+        """Take an event, from any thread."""
+        with self._lock:
+            self._view.note(event)
 
     def say(self, text: str) -> None:
         """Print a line that stays, above the live part."""
-        self._console.print(text, soft_wrap=True, highlight=False)
+        self._console.print(text, soft_wrap=True, highlight=False, markup=False)
 
-    def refresh(self) -> None:
-        """Show the present state."""
-        self._note()
+    def _keep_fresh(self) -> None:
+        while not self._over.wait(SECONDS_BETWEEN_LOOKS):
+            self._refresh()
+
+    def _refresh(self) -> None:
         if self._console.is_terminal:
-            self._live.update(drawn(self._view, now=time.monotonic(), height=self._console.height), refresh=True)
+            with self._lock:
+                tables = drawn(self._view, now=time.monotonic(), height=self._console.height)
+            self._live.update(tables, refresh=True)
             return
-        now, line = time.monotonic(), self._view.line()
-        if now - self._said[0] >= self.SECONDS_BETWEEN_LINES and line != self._said[1]:
+        now, line = time.monotonic(), self._line()
+        if now - self._said[0] >= SECONDS_BETWEEN_LINES and line != self._said[1]:
             self._said = (now, line)
-            self._console.print(line, soft_wrap=True, highlight=False)
+            self.say(line)
+
+    def _line(self) -> str:
+        with self._lock:
+            return self._line_of(Progress(**self._view.progress(), text=self._view.line()))

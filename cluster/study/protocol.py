@@ -52,6 +52,40 @@ class Plan:
     open: bool
 
 
+class Unfolding:
+    """The plan of a study as its answers come, one by one.
+
+    A plan changes only once every trial of an open one has an answer: so an answer costs the same however many trials
+    there are, and the plan is computed anew once a phase.
+    """
+
+    def __init__(self, plan_after: Callable[[Mapping[str, float]], Plan], losses: Mapping[str, float]) -> None:
+        self._plan_after, self._losses = plan_after, dict(losses)
+        self._look()
+
+    @property
+    def plan(self) -> Plan:
+        """The plan after the answers so far."""
+        return self._plan
+
+    def is_answered(self, trial: TrialSpec) -> bool:
+        """Whether the trial has an answer."""
+        return trial.trial_id in self._losses
+
+    def answer(self, trial: TrialSpec, loss: float) -> bool:
+        """Note the loss of a trial, NO_LOSS if it ended without one; whether there is another plan now."""
+        self._losses[trial.trial_id] = loss
+        self._missing.discard(trial.trial_id)
+        if self._missing or not self._plan.open:
+            return False
+        self._look()
+        return True
+
+    def _look(self) -> None:
+        self._plan = self._plan_after(self._losses)
+        self._missing = {planned.trial.trial_id for planned in self._plan.trials} - self._losses.keys()
+
+
 def wanted(
     grid: Sequence[TrialSpec],
     protocol: "Protocol | None",

@@ -9,6 +9,7 @@ from cluster.study.spec import StudySpec
 from cluster.study.target import Begun
 from trainer.data.inputs import TOKENS
 from trainer.data.manifest import LANGUAGE_MODEL, Manifest
+from trainer.order.plan import total_updates
 from trainer.trial import TrialSpec
 
 
@@ -45,6 +46,11 @@ class Study:
     def expected(self) -> tuple[TrialSpec, ...]:
         """Trials as many and as long as it wants, as far as can be known before it runs."""
         return protocol.expected(self.trials, self.spec.protocol)
+
+    def examples(self, trial: TrialSpec) -> int:
+        """The examples that a trial of this study uses by its budget; 0 for a budget in seconds."""
+        updates = total_updates(trial.budget, global_batch=trial.global_batch, rows=self.manifest.splits["train"].rows)
+        return (updates or 0) * trial.global_batch
 
     @property
     def workers(self) -> dict[int, int]:

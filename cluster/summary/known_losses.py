@@ -8,24 +8,22 @@ import pyarrow.compute as pc
 from cluster.study.memory import MemoryModel
 from cluster.study.protocol import NO_LOSS
 from cluster.summary import query
-from cluster.summary.store import Summary
 from cluster.summary.tables import COMPLETED, OUT_OF_MEMORY
 from trainer.trial import TrialSpec
 
 
-def answers(summary: Summary, study: str, spec_hash: str) -> dict[str, float]:
-    """The loss by which each trial of `study` that has an answer is compared, by trial_id.
+def answers(trials: pa.Table, spec_hash: str) -> dict[str, float]:
+    """The loss by which each trial of a study that has an answer is compared, by trial_id, from the study's `trials`.
 
-    That memory ran out under another spec than that of `spec_hash` is none: other resources may have enough.
+    Out-of-memory rows written under another spec than that of `spec_hash` do not count: those resources may have been
+    smaller.
     """
-    trials = query.trials(summary, study)
     elsewhere = (pc.field("state") == OUT_OF_MEMORY) & (pc.field("spec_hash") != spec_hash)
     return losses(trials.filter(~elsewhere))
 
 
-def micro_batches(summary: Summary, study: str, spec_hash: str) -> dict[str, int]:
+def micro_batches(trials: pa.Table, spec_hash: str) -> dict[str, int]:
     """The largest micro-batch by what ran out of memory so far under the spec of `spec_hash`, by dtype."""
-    trials = query.trials(summary, study)
     told = trials.filter(pc.field("micro_batch_next").is_valid() & (pc.field("spec_hash") == spec_hash))
     smallest = told.group_by("dtype").aggregate([("micro_batch_next", "min")])
     return dict(zip(smallest["dtype"].to_pylist(), smallest["micro_batch_next_min"].to_pylist(), strict=True))

@@ -66,7 +66,7 @@ def trial(config: dict[str, Any]) -> None:
 
 def run(options: argparse.Namespace) -> list[dict[str, float]]:
     """The times of each trial, in order; `ended_at` is when Tune had heard of its end."""
-    # Loopback only, as in `cluster.drive.run.local_ray`; read when Ray is imported.
+    # Loopback only, as in `cluster.process.ray_session.local`; read when Ray is imported.
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     import ray
     from ray import tune

@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.cli.compact import command
-from cluster.drive.run import only_driver
 from cluster.summary import compact as compaction
 from cluster.summary import query
 from cluster.summary.compact import compact
 from cluster.summary.compacted import holders, replaced
 from cluster.summary.driver import lease
+from cluster.summary.driver.only import only_driver
 from cluster.summary.problems import Problem
 from cluster.summary.store import ConflictError, Summary
 from tests.contracts.test_summary import EVALUATION, STUDY, TRIAL, locate
@@ -251,7 +251,7 @@ def test_the_command_leaves_a_study_that_runs(summary: Summary, monkeypatch: pyt
         assert (result.exception, result.stdout) == (None, "other: nothing to do\n")
         assert "left alone: study 'wiki' is being run" in result.stderr
         assert isinstance(run("wiki").exception, InputError)
-    assert run().stdout == "other: nothing to do\nwiki: 9 small files fewer\n"
+    assert run().stdout == "other: nothing to do\nwiki: removed 9 small files\n"
     assert "did you mean 'wiki'" in str(run("wikki").exception)
 
 

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from cluster.lanes import schedule as schedules
-from cluster.lanes.schedule import Event, Schedule
-from cluster.study.protocol import Plan
+from cluster.lanes.events import Event
+from cluster.lanes.schedule import Schedule
+from cluster.study.protocol import Plan, Unfolding
 
 
 class Board:
@@ -29,8 +30,7 @@ def schedule() -> tuple[Schedule, Board, list[Event]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(schedules, "_tuner", lambda *_: None)
         found = Schedule(
-            lambda losses: Plan((), open=True),
-            {},
+            Unfolding(lambda losses: Plan((), open=True), {}),
             lanes=1,
             settings=SimpleNamespace(board=board),  # type: ignore[arg-type]
             stop_early=False,

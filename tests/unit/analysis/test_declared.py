@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pytest
 
 from cluster.analysis.verdict import GroupVerdict, Verdict, judge
-from cluster.drive.run import as_begun
+from cluster.drive.opening import as_begun
 from cluster.report.page.page import page
 from cluster.report.verdict import sentences, warnings
 from cluster.report.verdict_table import to_json
@@ -104,15 +104,14 @@ def test_the_spec_of_the_first_confirmation_is_the_one_that_counts() -> None:
 
 
 @pytest.mark.parametrize("late", [{"margin": {"validation_loss": 0.2}}, {"target": {"validation_loss": 1.0}}])
-def test_confirmations_that_have_begun_go_on_to_the_target_they_began_with(late: dict[str, Any], tmp_path: Any) -> None:
+def test_confirmations_that_have_begun_go_on_to_the_target_they_began_with(late: dict[str, Any]) -> None:
     stopping = {**AUTO, "protocol": {"stop_at_target": True}}
     tables = study(spec_of(**stopping), WIDE)
-    summary = store(tmp_path, tables)
     spec = spec_of(**stopping | late)
     grid = axes.trials(spec, data_hash="d" * 16, train_rows=ROWS)
     changed_spec = Study(spec=spec, manifest=MANIFEST, trials=grid, placed=Mock(), capacity=Mock())
     known = losses(tables[1])
-    plan = as_begun(changed_spec, summary).plan(known)
+    plan = as_begun(changed_spec, *tables[:2]).plan(known)
     assert not plan.open
     assert {planned.trial.trial_id for planned in plan.trials} == set(tables[1]["trial_id"].to_pylist())
     # The verdict's target is theirs, to the last digit.
@@ -121,7 +120,7 @@ def test_confirmations_that_have_begun_go_on_to_the_target_they_began_with(late:
     assert verdict.declared.target == stop_at_loss
     # Before the first confirmation the spec's own target counts.
     screened = tables[1].filter(pc.field("phase") == "screen")
-    fresh = as_begun(changed_spec, store(tmp_path / "fresh", (tables[0], screened, tables[2])))
+    fresh = as_begun(changed_spec, tables[0], screened)
     assert {one.trial.stop_at_loss for one in fresh.plan(losses(screened)).trials} != {None, stop_at_loss}
 
 

@@ -3,9 +3,10 @@
 import contextlib
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,9 +14,9 @@ import yaml
 
 from cluster import cli
 from cluster.drive import run as running
-from cluster.lanes.schedule import Event
+from cluster.drive.opening import Opened
+from cluster.lanes.events import Event, TrialEnded, TrialEvaluated
 from cluster.process import ray_session
-from cluster.study.study import Study
 from cluster.summary import query
 from cluster.summary.store import Summary
 from tests.conftest import write_prepared
@@ -24,6 +25,7 @@ from trainer.report import State
 
 Harm = Callable[[Path], None]
 Run = Callable[..., tuple[int, list[str]]]
+UNLOST: Any = SimpleNamespace(lost=lambda: None)
 
 
 class Trained:
@@ -34,33 +36,25 @@ class Trained:
 
     cause: None = None
 
-    def __init__(
-        self,
-        study: Study,
-        losses: Mapping[str, float],
-        summary: Summary,
-        watch: Callable[[Event], None],
-        harm: Harm,
-        gone: int,
-    ) -> None:
-        self._study, self._summary, self._watch, self._harm, self._gone = study, summary, watch, harm, gone
-        self._trials = [trial for trial in study.trials if trial.trial_id not in losses]
+    def __init__(self, here: Opened, watch: Callable[[Event], None], harm: Harm, gone: int) -> None:
+        self._study, self._summary, self._watch, self._harm, self._gone = here.study, here.summary, watch, harm, gone
+        self._trials = [trial for trial in here.study.trials if trial.trial_id not in here.answered]
 
     def wait(self, seconds: float) -> bool:
         for number, trial in enumerate(self._trials):
             key = {"study": self._study.spec.study, "trial_id": trial.trial_id, "attempt": 1}
             self._summary.attempt_started(**key, fields={})
             if number < self._gone:
-                self._watch(Event(trial=trial, examples=17, state=State.STOPPED))
+                self._watch(TrialEnded(trial=trial, examples=17, state=State.STOPPED))
                 continue
             for part, update in enumerate((0, 6)):
                 self._summary.write_evaluations([{**key, "update": update, "validation_loss": 1.0}], part=part)
-                self._watch(Event(trial=trial, examples=17 * update, validation_loss=1.0))
+                self._watch(TrialEvaluated(trial=trial, examples=17 * update, validation_loss=1.0))
             axes = {"global_batch": trial.global_batch, "learning_rate": trial.learning_rate, "seed": trial.seed}
             row = {**axes, "optimizer": trial.optimizer, "dtype": trial.dtype, "best_validation_loss": 1.0}
             times = dict.fromkeys(("started_at", "ended_at"), datetime.now(UTC))
             self._summary.write_trial({**key, **row, **times, "state": "COMPLETED"})
-            self._watch(Event(trial=trial, examples=102, state=State.COMPLETED))
+            self._watch(TrialEnded(trial=trial, examples=102, state=State.COMPLETED))
         self._harm(Path(self._summary.uri))
         return True
 
@@ -83,15 +77,13 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     }
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(spec))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(ray_session, "local", lambda **resources: contextlib.nullcontext())
+    monkeypatch.setattr(ray_session, "local", lambda **resources: contextlib.nullcontext(UNLOST))
     monkeypatch.setattr(sys, "argv", ["batchscope", "run", "study.yaml"])
 
     def once(harm: Harm, *, gone: int = 0) -> tuple[int, list[str]]:
         @contextlib.contextmanager
-        def training(
-            study: Study, losses: Mapping[str, float], summary: Summary, watch: Callable[[Event], None]
-        ) -> Iterator[Any]:
-            yield Trained(study, losses, summary, watch, harm, gone)
+        def training(here: Opened, watch: Callable[[Event], None]) -> Iterator[Any]:
+            yield Trained(here, watch, harm, gone)
 
         monkeypatch.setattr(running, "training", training)
         with pytest.raises(SystemExit) as end:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -14,7 +14,7 @@ import pytest
 from cluster.analysis.asked import specs_of
 from cluster.analysis.cells import cells_of
 from cluster.analysis.verdict import judge
-from cluster.drive.run import as_begun, declare
+from cluster.drive.opening import Opened, as_begun
 from cluster.exports.found import trials_of
 from cluster.study import axes, protocol
 from cluster.study.experiment import COLUMNS
@@ -74,7 +74,7 @@ class Old:
         """The study as the driver goes on with it."""
         grid = axes.trials(one, data_hash=simulated.DATA_HASH, train_rows=ROWS)
         study = Study(spec=one, manifest=MANIFEST, trials=grid, placed=Mock(), capacity=Mock())
-        return as_begun(study, self.summary)
+        return as_begun(study, query.studies(self.summary), query.trials(self.summary))
 
     def _later(self, table: pa.Table, *names: str) -> pa.Table:
         times = {name: [time + timedelta(days=self.days) for time in table[name].to_pylist()] for name in names}
@@ -106,7 +106,15 @@ def test_more_seeds_and_a_late_margin_train_nothing_again(
     assert not plan.open
     assert before <= {planned.trial.trial_id for planned in plan.trials}
     assert new_seeds(plan, known) == confirm
-    declare(study, old.summary, plan)
+    Opened(
+        summary=old.summary,
+        study=study,
+        hold=Mock(),
+        unfolding=protocol.Unfolding(study.plan, known),
+        answered=frozenset(known),
+        micro_batches={},
+        declared_at=datetime.now(UTC),
+    ).declare(plan)
     stored = query.studies(old.summary), query.trials(old.summary), query.evaluations(old.summary)
     verdict = judge(*stored)
     [target] = {planned.trial.stop_at_loss for planned in plan.trials if planned.phase == protocol.CONFIRM}

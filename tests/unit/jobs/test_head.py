@@ -17,6 +17,7 @@ from cluster.jobs import head as heads
 from cluster.jobs.address import Address
 from cluster.jobs.head import UnreachableError, connect, require_token
 from cluster.jobs.job import Job
+from cluster.report.progress_lines import Progress, to_line
 from trainer.errors import NotReadyError
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
@@ -145,7 +146,8 @@ class Cluster:
     def log(self, job_id: str) -> str:
         if self._job.active:
             raise KeyboardInterrupt
-        return "\x1b[31m2 done, 0 running, 3 waiting\x1b[0m\n2 done, 0 running, 3 waiting\n"
+        progress = Progress(done=2, asked=5, running=0, text="\x1b[31m2 done,\x1b[0m 3 waiting")
+        return f"\x1b[31m2 done, 0 running, 3 waiting\x1b[0m\n{to_line(progress)}\n"
 
 
 @pytest.fixture
@@ -183,7 +185,7 @@ def test_list_needs_no_log(command: Any) -> None:
 def test_a_log_does_not_command_the_terminal(command: Any) -> None:
     for arguments in (["wiki"], ["wiki", "-f"]):
         code, out, _ = command("logs", *arguments)
-        assert out == "2 done, 0 running, 3 waiting\n" * 2
+        assert out == "2 done, 0 running, 3 waiting\n2 done, 3 waiting\n"
         assert code == (143 if "-f" in arguments else 0)
 
 

@@ -15,9 +15,10 @@ from cluster.jobs import package
 from cluster.jobs.address import Address, find_token, parse_address
 from cluster.jobs.follow import exit_code, follow
 from cluster.jobs.head import UnreachableError, entrypoint
-from cluster.jobs.job import Job, find, metadata, newest, next_id, of_details, progress
+from cluster.jobs.job import Job, find, metadata, newest, next_id, of_details
 from cluster.jobs.submit import on_cluster, submit
 from cluster.process.deadline import within
+from cluster.report.progress_lines import Progress, last, readable, to_line
 from cluster.study.identity import canonical_json, spec_hash
 from cluster.study.spec import StudySpec, parse
 from trainer.errors import InputError, NotReadyError
@@ -130,7 +131,7 @@ def test_exactly_the_packages_and_the_study_are_shipped(tmp_path: Path, spec: St
 
 
 def test_the_entrypoint_quotes_what_a_person_gave() -> None:
-    assert entrypoint(None) == "exec python -m cluster.cli run study.yaml --address auto"
+    assert entrypoint(None) == "exec python -m cluster.cli run study.yaml --address auto --progress json"
     assert entrypoint("$5; rm x").endswith("--budget '$5; rm x'")
 
 
@@ -202,17 +203,18 @@ def test_ids_count_the_studys_jobs_and_the_newest_is_found(spec: StudySpec) -> N
         find([], "my-study")
 
 
-def test_progress_is_the_last_line_that_tells_it() -> None:
-    assert progress("Running entrypoint\n") is None
-    headline = "study my-study: 16 trials, 3 finished before; 51 training rows\n"
-    assert progress(headline) == {"done": 3, "asked": 16}
-    log = headline + "4 done, 1 running, 11 waiting\n5 done, 2 running, 9 waiting; best loss so far 1.0\nsaving\n"
-    assert progress(log) == {"done": 5, "asked": 16}
-    # As older versions wrote it, and as it is written now.
-    older = log + "6 done, 0 running, 10 waiting; 1 diverged; 2 cancelled; best loss so far 1.0\n"
-    assert progress(older) == {"done": 4, "asked": 16}
-    log += "4 done, 0 running, 12 waiting (2 of them saved); 1 diverged; best loss so far 1.0\n"
-    assert progress(log) == {"done": 4, "asked": 16}
+def test_progress_is_the_newest_of_a_log_and_a_person_reads_sentences() -> None:
+    first = Progress(
+        done=3, asked=16, running=0, text="study my-study: 16 trials, 3 finished before\nglobal batches 16"
+    )
+    second = Progress(done=5, asked=16, running=2, text="5 done, 2 running, 9 waiting; best loss so far 1.0")
+    log = ["Running entrypoint", to_line(first), "a warning", to_line(second), "saving", '{"batchscope_progress": 3}']
+    assert last(["Running entrypoint"]) is None
+    assert last(log[:3]) == first
+    assert last(log) == second
+    assert "\n".join(map(readable, log[1:4])) == f"{first.text}\na warning\n{second.text}"
+    # A line that only looks like one is shown as it is.
+    assert readable(log[-1]) == log[-1]
 
 
 class Cluster:

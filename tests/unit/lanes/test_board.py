@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from cluster.lanes import board as board_module
-from cluster.lanes.board import Beat, Board, Job, Taken, TakenBack
+from cluster.lanes.board import Board, Job
+from cluster.lanes.reports import Beat, Taken, TakenBack
 from cluster.lanes.station import Station
 from cluster.study.at_once import RowsAtOnce
 from trainer.report import State

@@ -9,10 +9,11 @@ import pytest
 import ray
 
 from cluster.lanes import schedule as schedules
-from cluster.lanes.breaker import Cause, End, cause, is_of_surroundings
-from cluster.lanes.failure import failure_of
-from cluster.lanes.lane import Lane
-from cluster.lanes.schedule import Event, understood
+from cluster.lanes.breaker import Cause, cause
+from cluster.lanes.events import Event, TrialEnded
+from cluster.lanes.failure import Fault, failure_of
+from cluster.lanes.schedule import understood
+from cluster.lanes.surroundings import is_of_surroundings
 from tests.support.unlaned import schedule
 from trainer.data.store import Folder
 from trainer.errors import DataError, InputError, NotReadyError
@@ -21,20 +22,24 @@ from trainer.report import State
 FULL = OSError(errno.ENOSPC, "No space left on device", "/data/x")
 
 
-def failed(error: str = "ValueError: no", **changes: Any) -> End:
-    return End(error=error, **changes)
+TRIAL: Any = object()
+DONE = TrialEnded(trial=TRIAL, state=State.COMPLETED)
+
+
+def failed(error: str = "ValueError: no", **changes: Any) -> TrialEnded:
+    return TrialEnded(trial=TRIAL, state=State.FAILED, error=error, **changes)
 
 
 @pytest.mark.parametrize(
     ("ends", "text"),
     [
         ([], None),
-        ([End()], None),
+        ([DONE], None),
         ([failed()], None),
         ([failed(), failed()], None),
         ([failed(), failed(), failed()], "ValueError: no"),
-        ([End(), failed(), failed(), failed()], "ValueError: no"),
-        ([failed(), failed(), End(), failed()], None),
+        ([DONE, failed(), failed(), failed()], "ValueError: no"),
+        ([failed(), failed(), DONE, failed()], None),
         ([failed(), failed("ValueError: yes"), failed()], None),
         ([failed(), failed(updates=1), failed()], None),
         (
@@ -44,18 +49,20 @@ def failed(error: str = "ValueError: no", **changes: Any) -> End:
     ],
 )
 def test_three_failures_in_the_same_words_before_any_update_are_no_matter_of_the_trial(
-    ends: list[End], text: str | None
+    ends: list[TrialEnded], text: str | None
 ) -> None:
     found = cause(ends)
     assert (found is None) == (text is None)
     if found is not None and text is not None:
         assert found.text.startswith(text)
-        assert not found.surroundings
+        assert found.fault is Fault.TRIAL
 
 
-def test_one_failure_of_the_surroundings_is_enough() -> None:
-    assert cause([End(), failed("the disk is full", surroundings=True)]) == Cause("the disk is full", surroundings=True)
-    assert cause([failed("the disk is full", surroundings=True), End()]) is None
+@pytest.mark.parametrize("fault", [Fault.SURROUNDINGS, Fault.DATA])
+def test_one_failure_of_the_surroundings_or_the_data_is_enough(fault: Fault) -> None:
+    fatal = failed("NotReadyError: the disk is full", fault=fault)
+    assert cause([DONE, fatal]) == Cause("the disk is full", fault)
+    assert cause([fatal, DONE]) is None
 
 
 def raised(problem: Exception, behind: BaseException | None = None) -> BaseException:
@@ -93,19 +100,18 @@ def test_a_worker_that_cannot_write_says_that_it_was_no_fault_of_the_trial(tmp_p
         Folder(str(tmp_path / "checkpoints")).write("resume.json", b"{}")
     failure = failure_of(refused.value, workers=1)
     assert failure is not None
-    assert failure.surroundings
+    assert failure.fault is Fault.SURROUNDINGS
     ordinary = failure_of(ValueError("shape"), workers=1)
     assert ordinary is not None
-    assert not ordinary.surroundings
+    assert ordinary.fault is Fault.TRIAL
 
 
 def test_the_first_fault_of_the_surroundings_saves_what_runs_and_ends_the_study() -> None:
     found, board, events = schedule()
-    trial: Any = object()
-    found._note(Event(trial=trial, state=State.COMPLETED))
+    found._note(DONE)
     assert not found.wait(0)
-    found._note(Event(trial=trial, state=State.FAILED, problem="cannot write in /x", surroundings=True))
-    found._note(Event(trial=trial, state=State.CANCELLED))
+    found._note(failed("cannot write in /x", fault=Fault.SURROUNDINGS))
+    found._note(TrialEnded(trial=TRIAL, state=State.CANCELLED))
     assert board.stopped == [State.CANCELLED]
     assert board.releases == 1
     assert len(events) == 3
@@ -118,24 +124,19 @@ def test_the_first_fault_of_the_surroundings_saves_what_runs_and_ends_the_study(
 
 def test_failures_alike_begin_no_further_trial_and_let_the_others_end() -> None:
     found, board, _ = schedule()
-    trial: Any = object()
     for _ in range(3):
-        found._note(Event(trial=trial, state=State.FAILED, problem="ValueError: no"))
+        found._note(failed("ValueError: no"))
     assert board.stopped == []
     assert board.releases == 1
     found._over.set()
     assert found.wait(0)
-    assert found.cause == Cause("ValueError: no", surroundings=False)
+    assert found.cause == Cause("ValueError: no", Fault.TRIAL)
 
 
 @pytest.mark.parametrize("wrong_data_first", [True, False])
 def test_wrong_data_are_said_whatever_another_lane_met_at_the_same_time(wrong_data_first: bool) -> None:
     found, board, events = schedule()
-    trial: Any = object()
-    ends = [
-        Event(trial=trial, state=State.FAILED, problem="the data changed", wrong_data="the data changed"),
-        Event(trial=trial, state=State.FAILED, problem="cannot write in /x", surroundings=True),
-    ]
+    ends = [failed("the data changed", fault=Fault.DATA), failed("cannot write in /x", fault=Fault.SURROUNDINGS)]
     for event in ends if wrong_data_first else reversed(ends):
         found._note(event)
     assert len(events) == 2
@@ -145,44 +146,13 @@ def test_wrong_data_are_said_whatever_another_lane_met_at_the_same_time(wrong_da
         found.wait(0)
 
 
-@pytest.mark.parametrize(
-    ("problem", "text"),
-    [
-        (InputError("cannot write in /summary: writing a file was refused"), "cannot write in /summary"),
-        (NotReadyError("cannot use s3://b/x"), "cannot use s3://b/x"),
-        (ray.exceptions.ActorDiedError(), "the study's board, a process of Ray on the head, has ended"),
-    ],
-)
-def test_a_lane_that_cannot_write_or_ask_ends_its_trial_with_the_cause(problem: Exception, text: str) -> None:
-    lane, closed = object.__new__(Lane), []
-
-    def raising() -> None:
-        raise problem
-
-    lane.__dict__.update(
-        _rest=None,
-        _attempt=None,
-        _pending=[],
-        _make_group_fit=lambda: None,
-        _start_attempt=raising,
-        _group=SimpleNamespace(close=lambda seconds: closed.append(seconds)),
-    )
-    result = lane.step()
-    assert result["done"]
-    assert result["surroundings"]
-    assert result["problem"].startswith(text)
-    assert closed
-    # Nothing more is asked of what failed.
-    lane._stop_trial()
-
-
 def test_a_disk_that_tune_fills_is_said_in_words() -> None:
     found = understood(raised(RuntimeError("Tune failed"), FULL))
     assert isinstance(found, NotReadyError)
     assert str(found).startswith("No space left on device at /data/x: make room there")
 
 
-def lane_failed(problem: Exception) -> Event:
+def lane_failed(problem: Exception) -> TrialEnded:
     """What is told of a trial whose lane ended with `problem`."""
     events: list[Event] = []
     watcher = schedules._Watcher(events.append)
@@ -191,17 +161,17 @@ def lane_failed(problem: Exception) -> Event:
         patch.setattr(schedules, "trial_of", lambda config: config)
         watcher.on_trial_error(0, [], trial)
     [event] = events
+    assert isinstance(event, TrialEnded)
     return event
 
 
 def test_a_lane_that_cannot_start_tells_why() -> None:
     event = lane_failed(ImportError("no cluster\nlong"))
-    assert event.problem == "its lane ended (ImportError: no cluster)"
-    assert event.updates == 0
-    assert not event.surroundings
+    assert event.error == "its lane ended (ImportError: no cluster)"
+    assert (event.state, event.updates, event.fault) == (State.FAILED, 0, Fault.TRIAL)
 
 
 @pytest.mark.parametrize("problem", [NotReadyError("cannot use s3://b/x"), FULL])
 def test_a_lane_that_could_not_write_between_two_trials_is_no_fault_of_the_next_one(problem: Exception) -> None:
     raised_in_lane = ray.exceptions.RayTaskError("reset", "traceback", problem)
-    assert lane_failed(raised_in_lane).surroundings
+    assert lane_failed(raised_in_lane).fault is Fault.SURROUNDINGS

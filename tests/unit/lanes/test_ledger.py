@@ -8,8 +8,8 @@ import pytest
 
 from cluster import prices
 from cluster.lanes import ledger
-from cluster.lanes.board import Beat
 from cluster.lanes.group import fit
+from cluster.lanes.reports import Beat
 from cluster.lanes.settings import LaneSettings
 from cluster.lanes.station import Station
 

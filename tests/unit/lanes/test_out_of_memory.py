@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.lanes.board import Board, Job, Taken
+from cluster.lanes.board import Board, Job
+from cluster.lanes.events import AttemptExhausted, AttemptLost, LaneEvent, TrialBegan, TrialEnded
 from cluster.lanes.failure import Failure
-from cluster.lanes.schedule import Event
+from cluster.lanes.reports import Taken
 from cluster.report.live import LiveView
 from cluster.study import at_once
 from cluster.study.at_once import RowsAtOnce
@@ -120,7 +121,7 @@ def test_a_trial_that_goes_on_in_smaller_micro_batches_has_no_answer_until_it_en
 
 def test_a_driver_begins_with_the_micro_batches_that_fit_before_and_another_spec_tries_again(tmp_path: Path) -> None:
     summary = Summary(str(tmp_path))
-    assert micro_batches(summary, "wiki", "5bec") == {}
+    assert micro_batches(query.trials(summary, "wiki"), "5bec") == {}
     for row in (
         trial(1, **GOES_ON),
         trial(2, **{**GOES_ON, "micro_batch_next": 8}),
@@ -129,20 +130,29 @@ def test_a_driver_begins_with_the_micro_batches_that_fit_before_and_another_spec
         trial(5, spec_hash="01d"),
     ):
         summary.write_trial(row)
-    assert micro_batches(summary, "wiki", "5bec") == {"float32": 8, "float64": 16}
-    assert micro_batches(summary, "wiki", "07e5") == {}
-    assert answers(summary, "wiki", "5bec") == {"0003": NO_LOSS, "0005": 0.5}
-    assert answers(summary, "wiki", "07e5") == {"0005": 0.5}
+    trials = query.trials(summary, "wiki")
+    assert micro_batches(trials, "5bec") == {"float32": 8, "float64": 16}
+    assert micro_batches(trials, "07e5") == {}
+    assert answers(trials, "5bec") == {"0003": NO_LOSS, "0005": 0.5}
+    assert answers(trials, "07e5") == {"0005": 0.5}
     assert math.isinf(NO_LOSS)
 
 
-@pytest.mark.parametrize("why", ["lost", "halved"])
-def test_the_view_counts_an_attempt_that_goes_on_and_adds_its_cost(why: str) -> None:
+@pytest.mark.parametrize(
+    ("event", "said"),
+    [
+        (AttemptLost(trial=TRIAL, cost_usd=0.25), "1 lost and resumed"),
+        (
+            AttemptExhausted(trial=TRIAL, cost_usd=0.25),
+            "1 out of memory and resumed in smaller micro-batches",
+        ),
+    ],
+)
+def test_the_view_counts_an_attempt_that_goes_on_and_adds_its_cost(event: LaneEvent, said: str) -> None:
     view = LiveView(examples=lambda trial: 8.0, expected_trials=1, expected_examples=8.0, finished_before=0, lanes=1)
-    view.note(Event(trial=TRIAL, begins=True))
-    view.note(Event(trial=TRIAL, cost_usd=0.25, **{why: True}))
-    view.note(Event(trial=TRIAL, state=State.COMPLETED, cost_usd=0.5))
-    assert view.cost_usd() == 0.75
-    assert view.failed == 0
-    said = {"lost": "1 lost and resumed", "halved": "1 out of memory and resumed in smaller micro-batches"}
-    assert said[why] in view.line()
+    view.note(TrialBegan(trial=TRIAL))
+    view.note(event)
+    view.note(TrialEnded(trial=TRIAL, state=State.COMPLETED, cost_usd=0.5))
+    assert view.tally.cost_usd() == 0.75
+    assert view.tally.failed == 0
+    assert said in view.line()

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from ray.tune.search import Searcher
 
+from cluster.lanes.events import LaneEvent, TrialEnded, TrialEvaluated, to_result
 from cluster.lanes.queue import REST, Queue, loss_of, trial_of
 from cluster.study import protocol
-from cluster.study.protocol import CONFIRM, NO_LOSS, SCREEN, Plan, Planned
+from cluster.study.protocol import CONFIRM, NO_LOSS, SCREEN, Plan, Planned, Unfolding
 from cluster.study.rules import Protocol
+from trainer.report import State
 from trainer.trial import Duration, ModelSpec, TrialSpec
 
 TRIAL = TrialSpec(
@@ -67,7 +69,8 @@ def tuned(losses: Mapping[str, float]) -> Plan:
 
 
 def completed(trial: TrialSpec) -> dict[str, Any]:
-    return {"state": "COMPLETED", "validation_loss": abs(trial.learning_rate - 0.3), "examples": 1}
+    loss = abs(trial.learning_rate - 0.3)
+    return to_result(TrialEnded(trial=trial, state=State.COMPLETED, validation_loss=loss, examples=1))
 
 
 class Told:
@@ -75,7 +78,7 @@ class Told:
         self.releases, self.phases = 0, list[str]()
 
     def queue(self, losses: Mapping[str, float] | None = None) -> Queue:
-        return Queue(tuned, losses or {}, release=self.release, begins=self.begins)
+        return Queue(Unfolding(tuned, losses or {}), release=self.release, begins=self.begins)
 
     def release(self) -> None:
         self.releases += 1
@@ -141,27 +144,53 @@ def test_a_closed_queue_suggests_nothing_and_lets_resting_lanes_go() -> None:
     assert queue.suggest("later") == Searcher.FINISHED
 
 
+def ended(state: State, loss: float | None = None) -> TrialEnded:
+    return TrialEnded(trial=TRIAL, state=state, validation_loss=loss)
+
+
 @pytest.mark.parametrize(
-    ("result", "loss"),
+    ("event", "loss"),
     [
-        ({"state": "COMPLETED", "validation_loss": 0.5}, 0.5),
-        ({"state": "COMPLETED", "validation_loss": float("nan")}, NO_LOSS),
-        ({"state": "DIVERGED", "validation_loss": 0.5}, NO_LOSS),
-        ({"state": "OUT_OF_MEMORY"}, NO_LOSS),
-        ({"examples": 100, "validation_loss": 0.5, "done": True}, NO_LOSS),
-        ({"state": "FAILED"}, None),
-        ({"state": "CANCELLED", "validation_loss": 0.5}, None),
-        ({}, None),
+        (ended(State.COMPLETED, 0.5), 0.5),
+        (ended(State.COMPLETED, float("nan")), NO_LOSS),
+        (ended(State.DIVERGED, 0.5), NO_LOSS),
+        (ended(State.OUT_OF_MEMORY), NO_LOSS),
+        (ended(State.STOPPED, 0.5), NO_LOSS),
+        (ended(State.FAILED), None),
+        (ended(State.CANCELLED, 0.5), None),
     ],
 )
-def test_only_an_answer_is_a_loss(result: dict[str, Any], loss: float | None) -> None:
-    assert loss_of(result) == loss
+def test_only_an_answer_is_a_loss(event: TrialEnded, loss: float | None) -> None:
+    assert loss_of(event) == loss
+
+
+@pytest.mark.parametrize(
+    ("last", "answered"),
+    [
+        # Tune's scheduler stopped it by its last evaluation.
+        (TrialEvaluated(trial=TRIAL, examples=100, validation_loss=0.5), True),
+        (TrialEnded(trial=TRIAL, state=State.COMPLETED, validation_loss=0.5), True),
+        (TrialEnded(trial=TRIAL, state=State.FAILED), False),
+        (None, False),
+    ],
+)
+def test_the_last_result_of_a_trial_may_be_its_answer(last: LaneEvent | None, answered: bool) -> None:
+    heard: list[str] = []
+
+    def plan(losses: Mapping[str, float]) -> Plan:
+        heard.extend(losses)
+        return Plan((Planned(TRIAL, "grid"),), open=True)
+
+    queue = Queue(Unfolding(plan, {}), release=lambda: None, begins=lambda plan: None)
+    queue.suggest("a")
+    queue.on_trial_complete("a", None if last is None else to_result(last))
+    assert heard == [TRIAL.trial_id] * answered
 
 
 def test_a_plain_plan_never_rests() -> None:
     told = Told()
     plan = Plan(tuple(Planned(trial, "grid") for trial in GRID[:3]), open=False)
-    tune = Lanes(Queue(lambda losses: plan, {}, release=told.release, begins=told.begins), 2)
+    tune = Lanes(Queue(Unfolding(lambda losses: plan, {}), release=told.release, begins=told.begins), 2)
     tune.fill()
     while tune.busy:
         tune.end(next(iter(tune.busy)), completed(GRID[0]))

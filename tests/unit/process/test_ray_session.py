@@ -14,7 +14,8 @@ import pytest
 import ray
 from ray._private import utils
 
-from cluster.drive.watching import Ends, spent_out, watch
+from cluster.drive.ends import Ends, spent_out, watch
+from cluster.lanes.tally import Tally
 from cluster.prices import Spending
 from cluster.process import ray_session, signals
 from cluster.process.ray_session import Session
@@ -130,11 +131,10 @@ def test_a_part_of_ray_that_has_ended_ends_the_run_with_its_name() -> None:
     dead: list[tuple[str, object]] = [("log_monitor", None)]
     here = session(_node=SimpleNamespace(head=True, dead_processes=lambda: dead))
     ends = Ends(here, HELD, None, began_at=0.0)
-    view: Any = None
-    assert ends.check(view) is None
+    assert ends.check(Tally()) is None
     dead.append(("gcs_server", None))
     with pytest.raises(NotReadyError, match=r"Ray's gcs_server on this machine has ended: .* the same command again"):
-        ends.check(view)
+        ends.check(Tally())
 
 
 @pytest.mark.parametrize(
@@ -153,9 +153,8 @@ def test_what_came_of_a_dead_ray_does_not_hide_that_it_died(
 
     schedule: Any = SimpleNamespace(wait=failing)
     ends = Ends(session(_node=SimpleNamespace(head=True, dead_processes=lambda: dead)), HELD, None, began_at=0.0)
-    view: Any = None
     with pytest.raises(type(raised), match=str(raised)):
-        watch(schedule, SimpleNamespace(), lambda: ends.check(view))  # type: ignore[arg-type]
+        watch(schedule, lambda: ends.check(Tally()), lambda: None, lambda stopping: None)
 
 
 def test_a_head_that_is_silent_for_long_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,9 +171,8 @@ def test_a_head_that_is_silent_for_long_is_lost(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_budget_in_seconds_counts_from_the_commands_start() -> None:
-    view: Any = SimpleNamespace(unpriced=False, cost_usd=lambda: 0.0)
     hour = Spending(usd=None, seconds=3600.0)
-    assert spent_out(hour, view, seconds=3599.0) is None
-    assert spent_out(hour, view, seconds=3600.0) == "the budget of 3600 s is spent"
+    assert spent_out(hour, Tally(), seconds=3599.0) is None
+    assert spent_out(hour, Tally(), seconds=3600.0) == "the budget of 3600 s is spent"
     ends = Ends(session(_node=SimpleNamespace(head=True, dead_processes=list)), HELD, hour, began_at=-1e9)
-    assert ends.check(view) == "the budget of 3600 s is spent"
+    assert ends.check(Tally()) == "the budget of 3600 s is spent"

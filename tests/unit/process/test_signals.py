@@ -19,7 +19,7 @@ COMMAND = """
     import contextlib, json, os, signal, sys, time
     from cluster import cli
     from cluster.process import signals
-    from cluster.drive.watching import watch
+    from cluster.drive.ends import watch
 
     signals.SECONDS_OF_ONE = 0.0
     number, after = int(sys.argv[1]), json.loads(sys.argv[2])
@@ -32,10 +32,6 @@ COMMAND = """
         def cancel(self):
             self.cancelled = True
 
-    class Terminal:
-        def refresh(self): pass
-        def say(self, line): pass
-
     def command(standalone_mode):
         def end():
             with contextlib.suppress(OSError):
@@ -44,7 +40,7 @@ COMMAND = """
             with signals.deferred():
                 os.write(report, b"b")
             try:
-                watch(Schedule(), Terminal(), lambda: None)
+                watch(Schedule(), lambda: None, lambda: None, lambda stopping: None)
             except ValueError:
                 raise
             finally:

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from cluster.lanes.schedule import Event
-from cluster.report.live import LiveView
+from cluster.lanes.events import TrialBegan, TrialEnded, TrialEvaluated
+from cluster.report.live import LiveView, Running
 from cluster.report.live_table import drawn
 from cluster.report.pace import Pace
 from cluster.report.terminal import Terminal
@@ -28,16 +28,17 @@ def test_events_that_come_while_the_view_is_read_are_all_counted(capsys: pytest.
 
         def tell() -> None:
             for trial in trials:
-                terminal.hear(Event(trial=trial, begins=True))
-                terminal.hear(Event(trial=trial, examples=8, validation_loss=1.0 + trial.seed, state=State.COMPLETED))
+                terminal.note(TrialBegan(trial=trial))
+                terminal.note(
+                    TrialEnded(trial=trial, examples=8, validation_loss=1.0 + trial.seed, state=State.COMPLETED)
+                )
 
         teller = threading.Thread(target=tell)
         teller.start()
         while teller.is_alive():
-            terminal.refresh()
-            view.line()
+            terminal._refresh()
         teller.join()
-    assert len(view.ended) == TRIALS
+    assert view.ended == TRIALS
     assert view.running == {}
     assert f"{TRIALS} done, 0 running, 0 waiting; best loss so far 1.0000" in capsys.readouterr().err
 
@@ -69,11 +70,11 @@ def test_the_table_has_what_runs_what_ended_and_the_best() -> None:
         examples=lambda trial: 800.0, expected_trials=4, expected_examples=3200.0, finished_before=0, lanes=2
     )
     for trial in (done, failed, running):
-        view.note(Event(trial=trial, begins=True))
-    view.note(Event(trial=done, examples=800, validation_loss=0.25, state=State.COMPLETED))
-    view.note(Event(trial=failed, examples=80, validation_loss=0.5, state=State.OUT_OF_MEMORY))
-    view.note(Event(trial=running, examples=400, validation_loss=0.75))
-    view.paces[running] = Pace(0.0, (10.0, 200), (20.0, 400))
+        view.note(TrialBegan(trial=trial))
+    view.note(TrialEnded(trial=done, examples=800, validation_loss=0.25, state=State.COMPLETED))
+    view.note(TrialEnded(trial=failed, examples=80, validation_loss=0.5, state=State.OUT_OF_MEMORY))
+    view.note(TrialEvaluated(trial=running, examples=400, validation_loss=0.75))
+    view.running[running] = Running(Pace(0.0, (10.0, 200), (20.0, 400)), 400, 0.75)
     lines = shown(view)
     assert lines[0].split() == ["running", "updates", "of", "validation", "loss", "rows/s", "left"]
     assert lines[1].startswith("global batch 8, rate 0.1, seed 0 ")
@@ -89,9 +90,9 @@ def test_the_table_has_what_runs_what_ended_and_the_best() -> None:
 def test_the_table_fits_the_terminal() -> None:
     view = LiveView(examples=lambda trial: 0.0, expected_trials=99, expected_examples=0.0, finished_before=0, lanes=64)
     for seed in range(99):
-        view.note(Event(trial=replace(TRIAL, seed=seed), begins=True))
+        view.note(TrialBegan(trial=replace(TRIAL, seed=seed)))
         if seed >= 64:
-            view.note(Event(trial=replace(TRIAL, seed=seed - 64), state=State.COMPLETED))
+            view.note(TrialEnded(trial=replace(TRIAL, seed=seed - 64), state=State.COMPLETED))
     lines = shown(view, height=24)
     assert len(lines) <= 24
     assert "and 49 more" in lines
@@ -103,6 +104,6 @@ def test_a_saved_trial_waits_to_go_on_and_is_not_done() -> None:
     view = LiveView(
         examples=lambda trial: 800.0, expected_trials=4, expected_examples=3200.0, finished_before=3, lanes=2
     )
-    view.note(Event(trial=done, examples=800, state=State.COMPLETED))
-    view.note(Event(trial=saved, examples=80, state=State.CANCELLED))
+    view.note(TrialEnded(trial=done, examples=800, state=State.COMPLETED))
+    view.note(TrialEnded(trial=saved, examples=80, state=State.CANCELLED))
     assert view.line() == "4 done, 0 running, 3 waiting (1 of them saved)"

@@ -142,13 +142,13 @@ HERE = Capacity(cpus=1, gpus=0)
 
 
 def test_a_name_that_belongs_to_another_study(refused: Callable[..., str], tmp_path: Path) -> None:
-    from cluster.drive.run import opened_summary
+    from cluster.drive.opening import opened
     from cluster.study.preflight import examine
     from cluster.study.spec import load
 
     refused(axes={"global_batch": [99], "learning_rate": 0.01, "seeds": 1})
     spec = load(tmp_path / "study.yaml")
-    with opened_summary(
+    with opened(
         examine(spec.model_copy(update={"axes": spec.axes.model_copy(update={"global_batch": (17,)})}), HERE),
         print,
     ):
@@ -159,21 +159,21 @@ def test_a_name_that_belongs_to_another_study(refused: Callable[..., str], tmp_p
 
 
 def test_a_study_that_another_process_runs(refused: Callable[..., str], tmp_path: Path) -> None:
-    from cluster.drive.run import opened_summary
+    from cluster.drive.opening import opened
     from cluster.study.preflight import examine
     from cluster.study.spec import load
 
     refused(axes={"global_batch": [99], "learning_rate": 0.01, "seeds": 1})
     spec = load(tmp_path / "study.yaml")
     spec = spec.model_copy(update={"axes": spec.axes.model_copy(update={"global_batch": (17,)})})
-    with opened_summary(examine(spec, HERE), print):
+    with opened(examine(spec, HERE), print):
         line = refused()
     assert "study 'tiny' is being run by another process" in line
     assert "wait for it" in line
 
 
 def test_what_began_is_not_lost_to_a_driver_that_lost_the_study(refused: Callable[..., str], tmp_path: Path) -> None:
-    from cluster.drive.run import opened_summary
+    from cluster.drive.opening import opened
     from cluster.study.preflight import examine
     from cluster.study.spec import load
     from cluster.summary import query
@@ -183,13 +183,13 @@ def test_what_began_is_not_lost_to_a_driver_that_lost_the_study(refused: Callabl
     spec = spec.model_copy(update={"axes": spec.axes.model_copy(update={"global_batch": (17,)})})
 
     def taken_over() -> None:
-        with opened_summary(examine(spec, HERE), print) as opened:
+        with opened(examine(spec, HERE), print) as study:
             # Another driver has taken the study over, and its first trial has begun.
             lock = tmp_path / "summary" / "attempts" / "study=tiny" / ".driver.lock"
             lock.rename(lock.with_name(".old"))
             lock.touch()
-            opened.summary.attempt_started("tiny", "00ff", 1, {})
-            assert opened.hold.lost() is not None
+            study.summary.attempt_started("tiny", "00ff", 1, {})
+            assert study.hold.lost() is not None
 
     with pytest.raises(NotReadyError, match="study 'tiny'"):
         taken_over()

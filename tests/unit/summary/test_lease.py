@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from cluster.drive.run import only_driver
 from cluster.stores import store_of
 from cluster.summary.driver import lease
 from cluster.summary.driver.lease import held
+from cluster.summary.driver.only import only_driver
 from cluster.summary.store import Summary
 from trainer.data.store import Store
 from trainer.errors import InputError, NotReadyError

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cluster.drive.run import opened_summary
+from cluster.drive.opening import opened
 from cluster.lanes import check
-from cluster.lanes.schedule import Event
+from cluster.lanes.events import TrialEnded
+from cluster.lanes.failure import Fault
 from cluster.lanes.worker import open_data
 from cluster.measure import calibration, processes
 from cluster.measure.calibration_worker import _sample
@@ -110,9 +111,9 @@ def replace_data(here: Path) -> tuple[str, str]:
 def test_whole_other_data_are_named_with_both_hashes(here: Path) -> None:
     study = examined(here)
     before, now = replace_data(here)
-    for opened in (open_data, _sample):
+    for open_again in (open_data, _sample):
         with pytest.raises(DataError, match=f"begun with {before}, there is {now} now: put the old data back"):
-            opened(str(here / "data"), study.manifest.data_hash)
+            open_again(str(here / "data"), study.manifest.data_hash)
 
 
 def test_a_shard_that_was_decoded_before_is_that_of_its_hash_whatever_lies_there_now(here: Path) -> None:
@@ -124,10 +125,10 @@ def test_a_shard_that_was_decoded_before_is_that_of_its_hash_whatever_lies_there
 
 
 def test_a_study_does_not_go_on_with_other_data(here: Path) -> None:
-    with opened_summary(examined(here), print):
+    with opened(examined(here), print):
         pass
     before, now = replace_data(here)
-    with pytest.raises(InputError, match=rf"{before}.*{now}"), opened_summary(examined(here), print):
+    with pytest.raises(InputError, match=rf"{before}.*{now}"), opened(examined(here), print):
         raise AssertionError("it was opened")
 
 
@@ -144,7 +145,7 @@ WRONG = DataError("the data changed")
 def test_wrong_data_end_the_whole_study_once_what_runs_has_saved(tiny_trial: Callable[..., TrialSpec]) -> None:
     found, board, heard = schedule()
     for _ in range(2):
-        found._note(Event(trial=tiny_trial(), state=State.FAILED, wrong_data=str(WRONG)))
+        found._note(TrialEnded(trial=tiny_trial(), state=State.FAILED, error=str(WRONG), fault=Fault.DATA))
     assert len(heard) == 2
     assert board.stopped == [State.CANCELLED]
     assert not found.wait(0.0)

@@ -2,16 +2,13 @@
 
 from collections import Counter
 from collections.abc import Collection
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from cluster.lanes.events import AttemptExhausted, AttemptLost, Event, TrialEnded, TrialEvaluated
 from cluster.summary import query
 from cluster.summary.tables import FINISHED
 from trainer.report import State
-
-if TYPE_CHECKING:
-    from cluster.lanes.schedule import Event
 
 NAMED = 5
 
@@ -28,19 +25,20 @@ class Heard:
         # Told by the scheduler, before its lane has written the row.
         self._stopped: set[str] = set()
 
-    def hear(self, event: "Event") -> None:
+    def hear(self, event: Event) -> None:
         """Take what happened to a trial."""
         trial_id = event.trial.trial_id
-        if event.lost or event.halved:
-            self._interrupted.add(trial_id)
-        elif event.state is None:
-            self._evaluations[trial_id] += event.validation_loss is not None
-        elif event.state is State.STOPPED:
-            self._stopped.add(trial_id)
-        elif event.state in FINISHED:
-            self._answered.add(trial_id)
-            if event.state is State.COMPLETED:
-                self._completed.add(trial_id)
+        match event:
+            case AttemptLost() | AttemptExhausted():
+                self._interrupted.add(trial_id)
+            case TrialEvaluated():
+                self._evaluations[trial_id] += 1
+            case TrialEnded(state=State.STOPPED):
+                self._stopped.add(trial_id)
+            case TrialEnded(state=state) if state in FINISHED:
+                self._answered.add(trial_id)
+                if state is State.COMPLETED:
+                    self._completed.add(trial_id)
 
     def missing(self, trials: pa.Table, evaluations: pa.Table) -> str | None:
         """What is not among the rows of the study, for a person; None if all of it is."""

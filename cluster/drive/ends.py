@@ -1,0 +1,112 @@
+"""What ends a run before its study is over: a signal, a budget that is spent, a Ray or a hold that is lost."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cluster.drive.events import A_SIGNAL, Stopping
+from cluster.lanes.tally import Tally
+from cluster.prices import Spending, this_instance
+from cluster.process import signals
+from cluster.process.ray_session import Session
+from cluster.summary.driver.hold import Hold
+from trainer.errors import InputError, NotReadyError, UserError
+
+if TYPE_CHECKING:
+    from cluster.lanes.schedule import Schedule
+
+SECONDS_BETWEEN_LOOKS = 0.25
+
+
+@dataclass(frozen=True)
+class Ends:
+    """What is looked at while a run goes on; `spending` counts from `began_at`, on the monotonic clock."""
+
+    session: Session
+    hold: Hold
+    spending: Spending | None
+    began_at: float
+
+    def check(self, tally: Tally) -> str | None:
+        """Why the run must save and stop, if it must.
+
+        Raises:
+            NotReadyError: Ray has ended under it, so that nothing can be saved.
+        """
+        if lost := self.session.lost():
+            raise NotReadyError(f"{lost}: what is written is kept; run the same command again to go on")
+        if self.hold.lost():
+            # The rest is said by whoever opened the summary.
+            return "this driver does not hold the study any more"
+        return spent_out(self.spending, tally, seconds=time.monotonic() - self.began_at)
+
+
+def spent_out(spending: Spending | None, tally: Tally, *, seconds: float) -> str | None:
+    """Why a run that has taken `seconds` must end, if its budget is spent or, in dollars, cannot be kept."""
+    if spending is None:
+        return None
+    if spending.seconds is not None:
+        return f"the budget of {spending.seconds:g} s is spent" if seconds >= spending.seconds else None
+    assert spending.usd is not None
+    if tally.unpriced:
+        return "the price of a machine is not known, so a budget in usd cannot be kept"
+    return f"the budget of {spending.usd:g} usd is spent" if tally.cost_usd() >= spending.usd else None
+
+
+def refuse_dollars_here(spending: Spending | None) -> None:
+    """Refuse a budget in dollars for a run on this machine if it is not on EC2.
+
+    Raises:
+        InputError: it has no price.
+    """
+    if spending is not None and spending.usd is not None and this_instance().market == "local":
+        raise InputError(
+            f"--budget {spending.usd:g}usd: this machine is not on EC2 and has no price: give a time, such as 3h"
+        )
+
+
+def watch(
+    schedule: "Schedule",
+    reason_to_end: Callable[[], str | None],
+    deliver: Callable[[], None],
+    tell: Callable[[Stopping], None],
+) -> str | None:
+    """Wait for the end of a schedule, which a first signal or `reason_to_end` brings about; that reason, if it did.
+
+    `deliver` is called at each look, and once more at the end.
+
+    Raises:
+        StoppedError: a second signal came before all was saved.
+        Exception: whatever `reason_to_end` or the schedule raises.
+    """
+    ended_by, stopping = None, False
+    with signals.counted():
+        while not _is_over(schedule, reason_to_end):
+            deliver()
+            if signals.count() > 1:
+                raise signals.StoppedError
+            reason = reason_to_end()
+            if stopping:
+                continue
+            if signals.count():
+                stopping = True
+                tell(Stopping(reason=A_SIGNAL))
+                schedule.cancel()
+            elif reason is not None:
+                ended_by, stopping = reason, True
+                tell(Stopping(reason=reason))
+                schedule.cancel()
+    deliver()
+    return ended_by
+
+
+def _is_over(schedule: "Schedule", reason_to_end: Callable[[], str | None]) -> bool:
+    """Wait a moment for the end; what Tune fails with when Ray has ended under it is not the reason that is given."""
+    try:
+        return schedule.wait(SECONDS_BETWEEN_LOOKS)
+    except UserError:
+        raise
+    except Exception:
+        reason_to_end()
+        raise

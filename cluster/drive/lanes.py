@@ -1,0 +1,77 @@
+"""The lanes of an open study: what they have in common, and their schedule, on the Ray that is connected."""
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator
+
+import pyarrow as pa
+
+from cluster.drive.opening import CODE_VERSION, Opened
+from cluster.lanes.board import start_board
+from cluster.lanes.events import Event
+from cluster.lanes.schedule import Schedule
+from cluster.lanes.settings import LaneSettings
+from cluster.process import scratch
+from cluster.study import identity, memory, placement
+from cluster.study.at_once import RowsAtOnce
+from cluster.study.study import Study, sizes_of
+from cluster.summary import query
+from cluster.summary.known_losses import memory_model
+
+# How long a lane that lost a machine waits for another before it goes on with fewer workers: a spot machine comes
+# back in minutes or not for hours; where no machine can come, only the dead workers' resources are waited for.
+SECONDS_FOR_MACHINES = 300.0
+SECONDS_FOR_WORKERS = 15.0
+
+
+@contextlib.contextmanager
+def training(here: Opened, watch: Callable[[Event], None]) -> Iterator[Schedule]:
+    """The schedule of the trials that have no answer yet, begun; `watch` hears their events, in another thread."""
+    study = here.study
+    with scratch.folder("batchscope-tune-", tempfile.gettempdir()) as storage:
+        schedule = Schedule(
+            here.unfolding,
+            lanes=min(study.placed.lanes, len(study.expected())),
+            settings=_settings(here, storage),
+            stop_early=study.spec.protocol is not None and study.spec.protocol.stop_early,
+            begins=here.declare,
+            watch=watch,
+        )
+        schedule.start()
+        yield schedule
+
+
+def _settings(here: Opened, storage: str) -> LaneSettings:
+    study, spec, summary = here.study, here.study.spec, here.summary
+    return LaneSettings(
+        study=spec.study,
+        board=start_board(here.micro_batches),
+        recorder=summary,
+        data=spec.data,
+        train_rows=study.manifest.splits["train"].rows,
+        checkpoints=f"{summary.uri}/checkpoints/study={spec.study}",
+        checkpoint_every_seconds=spec.checkpoint_every_seconds,
+        workers=study.workers,
+        cpus_per_worker=spec.resources.cpus_per_worker,
+        gpus_per_worker=spec.resources.gpus_per_worker,
+        threads=study.placed.threads_per_worker,
+        micro_batches=study.micro_batches,
+        rows_at_once=rows_at_once(study, query.probes(summary, spec.study)),
+        memory_bytes=study.memory_bytes,
+        seconds_for_workers=SECONDS_FOR_MACHINES if study.capacity.grows else SECONDS_FOR_WORKERS,
+        facts={"spec_hash": identity.spec_hash(spec), "code_version": CODE_VERSION},
+        storage=storage,
+    )
+
+
+def rows_at_once(study: Study, probes: pa.Table) -> dict[str, RowsAtOnce]:
+    """The rows with which a worker begins, for each dtype: by the last of `probes`, or by a guess of its memory."""
+    most: dict[str, int] = {}
+    for trial in study.trials:
+        if study.memory_bytes is None:
+            break
+        known = memory_model(probes, trial) or memory.guess(trial, **sizes_of(trial, study.manifest))
+        rows = known.first_rows(limit_bytes=study.memory_bytes, length=study.manifest.longest)
+        most[trial.dtype] = min(rows, most.get(trial.dtype, rows))
+    resources = study.spec.resources
+    return {dtype: placement.rows_at_once(resources, most.get(dtype)) for dtype in study.spec.axes.dtype}

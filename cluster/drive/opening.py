@@ -1,0 +1,161 @@
+"""A study opened in its summary: held by this driver alone, read once, declared, and gone on with from there."""
+
+import contextlib
+import importlib.metadata
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cluster.analysis.declared import begun
+from cluster.study import identity
+from cluster.study.protocol import Plan, Unfolding
+from cluster.study.spec import ValidationLoss
+from cluster.study.study import Study
+from cluster.summary import experiments, query
+from cluster.summary.driver.hold import Hold
+from cluster.summary.driver.only import only_driver
+from cluster.summary.known_losses import answers, micro_batches
+from cluster.summary.store import ConflictError, Summary, check_writable
+from trainer.errors import InputError, UserError
+from trainer.report import State
+
+CODE_VERSION = importlib.metadata.version("batchscope")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A summary that is open for one study, the study as it goes on from what is there, and the hold on its name.
+
+    `unfolding` has the losses so far; `micro_batches` are the largest that fitted before, by dtype; `declared_at` is
+    when the spec was first declared.
+    """
+
+    summary: Summary
+    study: Study
+    hold: Hold
+    unfolding: Unfolding
+    answered: frozenset[str]
+    micro_batches: dict[str, int]
+    declared_at: datetime
+
+    def declare(self, plan: Plan) -> None:
+        """Write what the study asks for, as far as `plan` knows by now."""
+        study, margin, target = self.study, self.study.spec.margin, self.study.spec.target
+        self.summary.write_study(
+            {
+                **_spec_row(study),
+                "code_version": CODE_VERSION,
+                "started_at": datetime.now(UTC),
+                "declared_at": self.declared_at,
+                "baseline_loss": study.manifest.baseline_loss(),
+                "best_constant_loss": study.manifest.best_constant_loss(),
+                "trials": study.asked(plan),
+                "target": target.validation_loss if isinstance(target, ValidationLoss) else None,
+                "margin": margin.validation_loss if margin else None,
+            }
+        )
+
+    def write_lost(self, error: str = "its lane went away before the trial ended") -> None:
+        """Write the row of each attempt that began and has none: call it when no lane is left.
+
+        Nothing is written once the hold is lost: another driver may have begun some of them.
+        """
+        if self.hold.lost() is not None:
+            return
+        for row in self.summary.lost_attempts(self.study.spec.study):
+            # A lane on a cluster that cannot be reached may have come to the trial's end in between.
+            with contextlib.suppress(ConflictError):
+                self.summary.write_trial(
+                    {**row, "state": str(State.LOST), "error": error, "ended_at": datetime.now(UTC)}
+                )
+
+
+@contextlib.contextmanager
+def opened(study: Study, say: Callable[[str], None]) -> Iterator[Opened]:
+    """The study, open in its summary while inside; the attempts that a killed driver left are written as LOST.
+
+    `say` hears what is waited for.
+
+    Raises:
+        InputError: it cannot be written, another process runs this study, or the name belongs to another study.
+        NotReadyError: the store cannot be reached, or the hold was lost inside.
+    """
+    check_writable(study.spec.summary)
+    summary = Summary(study.spec.summary)
+    with only_driver(summary, study.spec.study, say) as hold:
+        here = _read(study, summary, hold)
+        here.declare(here.unfolding.plan)
+        here.write_lost("the driver of the study went away before the trial ended")
+        try:
+            yield here
+        except BaseException:
+            # What ended it may be that nothing can be written: the next driver writes what is missing.
+            with contextlib.suppress(UserError):
+                here.write_lost()
+            raise
+        here.write_lost()
+
+
+def _read(study: Study, summary: Summary, hold: Hold) -> Opened:
+    """Everything that the summary knows of the study, in one reading."""
+    name, spec_hash = study.spec.study, identity.spec_hash(study.spec)
+    specs = query.studies(summary, name)
+    _check_name(study, specs)
+    trials = query.trials(summary, name)
+    study = as_begun(study, specs, trials)
+    losses = answers(trials, spec_hash)
+    first = {row["spec_hash"]: row["declared_at"] for row in specs.to_pylist()}.get(spec_hash)
+    return Opened(
+        summary=summary,
+        study=study,
+        hold=hold,
+        unfolding=Unfolding(study.plan, losses),
+        answered=frozenset(losses),
+        micro_batches=micro_batches(trials, spec_hash),
+        declared_at=first or datetime.now(UTC),
+    )
+
+
+def as_begun(study: Study, specs: pa.Table, trials: pa.Table) -> Study:
+    """The study with what it began with: the seeds of its screen, and the target of its confirmations.
+
+    `specs` and `trials` are the rows of its name in the summary.
+    """
+    stops = study.spec.protocol is not None and study.spec.protocol.stop_at_target
+    specs = query.with_spec(specs)
+    trials = experiments.of_spec(trials, _spec_row(study))
+    return replace(
+        study,
+        screened_on=experiments.screened_on(trials),
+        begun=begun(specs, trials) if specs.num_rows and stops else None,
+    )
+
+
+def _spec_row(study: Study) -> dict[str, Any]:
+    """The columns of `studies` that the spec and its data fill."""
+    return {
+        "study": study.spec.study,
+        "spec_hash": identity.spec_hash(study.spec),
+        "spec_json": identity.canonical_json(study.spec),
+        "data": study.spec.data,
+        "data_hash": study.manifest.data_hash,
+        "task": study.spec.task,
+        "train_rows": study.manifest.splits["train"].rows,
+    }
+
+
+def _check_name(study: Study, specs: pa.Table) -> None:
+    """Refuse a name that meant another study when it was run before."""
+    spec, data_hash = study.spec, study.manifest.data_hash
+    for row in specs.filter(pc.field("spec_json").is_valid()).to_pylist():
+        different = identity.changed(row["spec_json"], spec)
+        if row["data_hash"] != data_hash:
+            different.append(f"data: {row['data']} ({row['data_hash'][:8]}) -> {spec.data} ({data_hash[:8]})")
+        if different:
+            raise InputError(
+                f"study {spec.study!r} was run before with another {'; '.join(different)}: give this one another name"
+            )

@@ -1,0 +1,37 @@
+"""How a run ended, as data."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from cluster.study.study import Study
+
+
+class End(StrEnum):
+    """What ended a run.
+
+    COMPLETED: the study is over, though trials of it may have failed. STOPPED: a signal. OUT_OF_BUDGET: what it may
+    spend is spent. REFUSED: the check of its layout failed, so nothing was trained. BROKEN: its trials failed one after
+    the other for one reason.
+    """
+
+    COMPLETED = "COMPLETED"
+    STOPPED = "STOPPED"
+    OUT_OF_BUDGET = "OUT_OF_BUDGET"
+    REFUSED = "REFUSED"
+    BROKEN = "BROKEN"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """How a run ended; what it measured is in the study's summary.
+
+    `failed` of its trials ended without an answer; `reason` says in words why it ended before its study was over;
+    `unwritten` names the trials that have to be trained again although they came to their end.
+    """
+
+    study: Study
+    end: End
+    failed: int = 0
+    cost_usd: float = 0.0
+    reason: str | None = None
+    unwritten: str | None = None

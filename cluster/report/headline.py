@@ -1,0 +1,43 @@
+"""What a study is about to do, in the lines that are said before it starts: batches, layout, protocol."""
+
+from cluster.study.protocol import confirming_seeds
+from cluster.study.study import Study
+
+
+def headline(study: Study, finished: int, wanted: int) -> str:
+    """The batch arithmetic and layout of a study, said before it starts; `wanted` trials as far as is known by now."""
+    placed, rows = study.placed, study.manifest.splits["train"].rows
+    batches = sorted({trial.global_batch for trial in study.trials})
+    sizes = ", ".join(f"{batch} (micro-batches of {study.micro_batches[batch]})" for batch in batches)
+    lines = [
+        f"study {study.spec.study}: {wanted} trials, {finished} finished before; "
+        f"{rows:,} training rows; lanes: {placed.lanes}, workers a lane: {_workers(study)}",
+        f"global batches {sizes}",
+    ]
+    if study.spec.protocol:
+        lines.append(
+            f"protocol: the learning rate is tuned inside each global batch ({study.spec.protocol.screen_seeds} screen "
+            f"seed{'s' * (study.spec.protocol.screen_seeds != 1)}), then confirmed on {len(study.spec.axes.seeds)} "
+            "fresh seeds; more trials where a best rate is at an edge"
+        )
+        moved = {seed: other for seed, other in _confirming(study).items() if seed != other}
+        lines += [
+            f"seed {seed} has screened learning rates in this study: seed {other} confirms in its place"
+            for seed, other in moved.items()
+        ]
+    if not study.manifest.verified:
+        lines.append(
+            f"data {study.spec.data}: prepared by an older version, so that its names and splits are unverified; its "
+            "shards are verified"
+        )
+    return "\n".join(lines + ([placed.note] if placed.note else []))
+
+
+def _confirming(study: Study) -> dict[int, int]:
+    return confirming_seeds(study.spec.axes.seeds, study.screened_on)
+
+
+def _workers(study: Study) -> str:
+    """The workers of a lane: one number, or from which to which."""
+    numbers = set(study.workers.values())
+    return f"{min(numbers)} to {max(numbers)}" if len(numbers) > 1 else str(*numbers)

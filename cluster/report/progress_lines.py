@@ -1,0 +1,58 @@
+"""How far a study is, as lines of JSON in the log of its job: a driver writes them, `status` and `logs` read them."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+_KEY = "batchscope_progress"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Trials done and asked in all runs of a study so far, those that run now, and the same in a sentence."""
+
+    done: int
+    asked: int
+    running: int
+    text: str
+
+
+def sentence(progress: Progress) -> str:
+    """The progress as a line for a person."""
+    return progress.text
+
+
+def to_line(progress: Progress) -> str:
+    """The progress as one line of JSON."""
+    return json.dumps({_KEY: vars(progress)})
+
+
+def of_line(line: str) -> Progress | None:
+    """The progress in a line of a log; None if the line is something else."""
+    if not line.startswith(f'{{"{_KEY}"'):
+        return None
+    try:
+        fields: dict[str, Any] = json.loads(line)[_KEY]
+        return Progress(
+            done=int(fields["done"]),
+            asked=int(fields["asked"]),
+            running=int(fields["running"]),
+            text=str(fields["text"]),
+        )
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def last(lines: Iterable[str]) -> Progress | None:
+    """The newest progress in a log; None if it has none."""
+    found = None
+    for line in lines:
+        found = of_line(line) or found
+    return found
+
+
+def readable(line: str) -> str:
+    """A line of a log as a person reads it."""
+    progress = of_line(line)
+    return line if progress is None else progress.text
