@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,6 +31,31 @@ class Data:
     train: Rows
     validation: Rows
     test: Rows
+
+
+class Riding(NamedTuple):
+    """Numbers of a worker that ride in the all-reduce of an update, and come back summed over the workers.
+
+    `stop`, `time_up` and `evaluation_due` are 1 where rank 0 says so; `part_rows_squared` and `parts_squared` are of an
+    update whose noise is measured (`trainer.update.noise`).
+    """
+
+    stop: float
+    time_up: float
+    evaluation_due: float
+    real_tokens: float
+    padded_tokens: float
+    part_rows_squared: float
+    parts_squared: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Next:
+    """What follows an update: whether it was the last, an evaluation is due, the trial is to stop here."""
+
+    last: bool
+    evaluate: bool
+    stop: bool
 
 
 class Journey:
@@ -65,22 +91,22 @@ class Journey:
         self.first_update_at: float | None = None
         self.gradient_norm: float | None = None
 
-    def update(self, share: Share, wish: State | None) -> tuple[bool, bool, bool]:
-        """One update; tells whether it was the last, whether an evaluation is due, and whether to stop here."""
+    def update(self, share: Share, wish: State | None) -> Next:
+        """Make one update; what follows it is the same on every worker."""
         started = time.monotonic()
         self._set_rate()
         parts = self._add(share)
-        updated = self.learner.update(global_batch=self.trial.global_batch, extras=(*self._extras(share, wish), *parts))
-        self._account(updated, time.monotonic() - started)
+        updated = self.learner.update(global_batch=self.trial.global_batch, extras=self._riding(share, wish, *parts))
+        summed = Riding(*updated.extras.tolist())
+        self._account(updated, summed, time.monotonic() - started)
         if share.measured:
-            self._measure(updated)
-        stop, time_up, evaluate = updated.extras[:3] > 0
+            self._measure(updated, summed)
         update = self.progress.update
         due = plan.is_due(
             self.trial.evaluate_every, update=update, global_batch=self.trial.global_batch, rows=len(self.data.train)
         )
-        last = bool(time_up) or (self.total is not None and update >= self.total)
-        return last, due or bool(evaluate), bool(stop)
+        last = summed.time_up > 0 or (self.total is not None and update >= self.total)
+        return Next(last=last, evaluate=due or summed.evaluation_due > 0, stop=summed.stop > 0)
 
     def evaluate(self) -> None:
         """Score the validation split, keep the weights if they are the best so far, and publish."""
@@ -187,7 +213,7 @@ class Journey:
             self.rate = rate
 
     def _add(self, share: Share) -> tuple[float, float]:
-        """Add this worker's share; if it is measured, what of its micro-batches rides in the all-reduce."""
+        """Add this worker's share; the last two numbers that ride in the all-reduce, 0 if it is not measured."""
         if not share.measured:
             for micro_batch in share.micro_batches:
                 self.learner.add(micro_batch)
@@ -195,26 +221,33 @@ class Journey:
         squared = sum(self.learner.add_measured(micro_batch) for micro_batch in share.micro_batches)
         return sum(len(micro_batch.labels) ** 2 for micro_batch in share.micro_batches), squared
 
-    def _measure(self, updated: Updated) -> None:
-        rows_squared, parts_squared = updated.extras[5:].tolist()
+    def _measure(self, updated: Updated, summed: Riding) -> None:
         found = noise.moments(
             rows=self.trial.global_batch,
             squared=(updated.targets * updated.gradient_norm) ** 2,
-            part_rows_squared=rows_squared,
-            parts_squared=parts_squared,
+            part_rows_squared=summed.part_rows_squared,
+            parts_squared=summed.parts_squared,
         )
         self.progress.noise.append(list(found))
 
-    def _extras(self, share: Share, wish: State | None) -> tuple[float, ...]:
-        """What rides in the all-reduce: rank 0's wish to stop, its clock's verdicts, and the tokens computed."""
+    def _riding(self, share: Share, wish: State | None, part_rows_squared: float, parts_squared: float) -> Riding:
+        """The numbers of this worker, of which only rank 0 wishes and looks at the clock."""
         first = self.learner.collective.world.rank == 0
         seconds = self.progress.seconds_training
         budget, every = self.trial.budget, self.trial.evaluate_every
         time_up = budget.unit == "seconds" and seconds >= budget.amount
         due = every.unit == "seconds" and seconds // every.amount > self.evaluated_at // every.amount
-        return first and wish is not None, first and time_up, first and due, share.real_tokens, share.padded_tokens
+        return Riding(
+            stop=first and wish is not None,
+            time_up=first and time_up,
+            evaluation_due=first and due,
+            real_tokens=share.real_tokens,
+            padded_tokens=share.padded_tokens,
+            part_rows_squared=part_rows_squared,
+            parts_squared=parts_squared,
+        )
 
-    def _account(self, updated: Updated, seconds: float) -> None:
+    def _account(self, updated: Updated, summed: Riding, seconds: float) -> None:
         """Count an update that was made.
 
         Raises:
@@ -230,8 +263,8 @@ class Journey:
         weight = updated.targets / self.trial.global_batch
         progress.loss_sum += updated.loss * weight
         progress.loss_weight += weight
-        progress.real_tokens += updated.extras[3]
-        progress.padded_tokens += updated.extras[4]
+        progress.real_tokens += summed.real_tokens
+        progress.padded_tokens += summed.padded_tokens
         self.gradient_norm = updated.gradient_norm
 
     def _examples(self) -> int:

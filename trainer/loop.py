@@ -35,12 +35,12 @@ def train(
     try:
         for share in read_ahead(shares):
             wish = heartbeat(journey.progress)
-            last, evaluate, stop = journey.update(share, wish)
-            if last or evaluate:
+            following = journey.update(share, wish)
+            if following.last or following.evaluate:
                 journey.evaluate()
-            if last or journey.reached_target():
+            if following.last or journey.reached_target():
                 return journey.ended(State.COMPLETED)
-            if stop:
+            if following.stop:
                 return journey.stopped(wish or State.CANCELLED)
             if journey.seconds_since_saved() >= checkpoint_every_seconds:
                 journey.save()

@@ -1,0 +1,82 @@
+"""The first pass over the sources: the labels of all rows, the words of the train split, and the number of rows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from cluster.prepare import piece as piece_module
+from cluster.prepare import vocabulary as words_module
+from cluster.prepare.labels import Counts, Labels, decide, merge
+from cluster.prepare.piece import Piece, Reading
+from cluster.prepare.work import Work
+from trainer.data.inputs import TEXT, Inputs
+from trainer.data.manifest import SPLITS
+from trainer.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What the first pass found, and the pieces as the second one needs them."""
+
+    pieces: tuple[Piece, ...]
+    labels: Labels
+    inputs: Inputs
+    tokenizer: Tokenizer
+    kept: int
+    skipped: int
+
+
+def count(work: Work, pieces: Sequence[Piece], reading: Reading, *, vocabulary: int, task: str | None) -> Found:
+    """The first pass: labels of all rows, words of the train split."""
+    label = reading.columns.label
+    counts: Counts = {}
+    words: words_module.Words = {}
+    sizes, skipped, starts = np.zeros(len(SPLITS), dtype=np.int64), 0, [0]
+    inputs: Inputs | None = None
+    for counted in work.each("counting words", partial(piece_module.count, reading=reading, task=task), pieces):
+        merge(counts, counted.labels, column=label)
+        words_module.merge(words, counted.words)
+        sizes += counted.sizes
+        skipped += counted.skipped
+        inputs = _same(inputs, counted.inputs, pieces[len(starts) - 1])
+        starts.append(starts[-1] + counted.kept + counted.skipped)
+    kept = int(sizes.sum())
+    if not kept:
+        what = "with text: name files that hold articles" if reading.columns.text else ": name files that hold some"
+        raise InputError(f"the sources have no rows {what}")
+    # Which of the rows that are held out are for what may be open (`held_out`): two splits need two.
+    held = kept - int(sizes[0])
+    check_sizes([int(sizes[0]), held, held - 1], kept, reading)
+    return Found(
+        pieces=tuple(replace(piece, start=start) for piece, start in zip(pieces, starts, strict=False)),
+        labels=decide(counts, column=label, task=task),
+        inputs=inputs or TEXT,
+        tokenizer=words_module.build(words, size=vocabulary),
+        kept=kept,
+        skipped=skipped,
+    )
+
+
+def _same(before: Inputs | None, here: Inputs | None, piece: Piece) -> Inputs | None:
+    """What the rows are to the model, the same in all files."""
+    if before is not None and here not in (None, before):
+        assert here is not None
+        raise InputError(
+            f"{piece.source.name} has {here.kind} of {here.width} numbers, the files before it {before.kind} of "
+            f"{before.width}: make all rows alike, or prepare the files by themselves"
+        )
+    return before or here
+
+
+def check_sizes(sizes: Sequence[int], rows: int, reading: Reading) -> None:
+    """Refuse a split without a row, of `rows` in all."""
+    for name, size in zip(SPLITS, sizes, strict=True):
+        if size <= 0:
+            grouped = reading.columns.group is not None
+            reason = "their groups are too few or too large" if grouped else "they are too few or all alike"
+            raise InputError(
+                f"the {name} split is empty, of {rows} rows in all ({reason}): add rows, or try another --split-seed"
+            )
