@@ -92,9 +92,7 @@ def prepare(
         reading = Reading(
             columns=columns, skip_empty=skip_empty, split_seed=split_seed, batch_rows=batch_rows, max_tokens=max_tokens
         )
-        if group_by is not None:
-            pieces = _grouped(work, pieces, reading)
-        found = count(work, pieces, reading, vocabulary=vocabulary, task=task)
+        found = count(work, _grouped(work, pieces, reading), reading, vocabulary=vocabulary, task=task)
         with staging(dest) as staged:
             manifest = write(work, found, reading, staged, shard_bytes=shard_bytes)
             manifest = identified(replace(manifest, group_by=group_by or "", split_seed=split_seed))
@@ -137,7 +135,9 @@ def _field_type(work: Work, pieces: Sequence[Piece], label: str, *, names: bool)
 
 
 def _grouped(work: Work, pieces: Sequence[Piece], reading: Reading) -> tuple[Piece, ...]:
-    """The pieces with the split of every row. 16 bytes of each are held."""
+    """The pieces, with the split of every row if rows have groups, for which 16 bytes of each are held."""
+    if reading.columns.group is None:
+        return tuple(pieces)
     task = partial(piece_module.group_hashes, reading=reading)
     texts, groups = zip(*work.each("reading groups", task, pieces), strict=True)
     splits = by_component(np.concatenate(texts), np.concatenate(groups), split_seed=reading.split_seed)
