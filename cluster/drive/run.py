@@ -22,7 +22,7 @@ from cluster.study.study import Study
 from cluster.summary import query
 from cluster.summary.compact import compact
 from cluster.summary.driver.hold import ensure
-from cluster.summary.store import ConflictError
+from cluster.summary.store import ConflictError, Summary
 from trainer.errors import NotReadyError, UserError
 
 Hear = Callable[[Event], None]
@@ -120,8 +120,13 @@ def _closed(here: Opened, result: RunResult, heard: Heard, on_event: Hear) -> Ru
             f"the study came to its end, but in {summary.uri} {missing}: files were deleted or damaged meanwhile; put "
             "them back, or run the same command again to train what has no row"
         )
+    _compact(summary, study, on_event)
+    return replace(result, unwritten=heard.unwritten(trials))
+
+
+def _compact(summary: Summary, study: str, on_event: Hear) -> None:
+    """Make a study that ended quick to read; what stands in the way is told, and changes no result."""
     try:
         compact(summary, study)
     except (UserError, ConflictError) as problem:
         on_event(NotCompacted(reason=str(problem)))
-    return replace(result, unwritten=heard.unwritten(trials))

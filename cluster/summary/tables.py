@@ -64,10 +64,6 @@ TRIALS = _schema(
     # quality
     ("final_training_loss final_validation_loss best_validation_loss best_validation_accuracy", REAL),
     ("test_loss test_accuracy", REAL),
-    # target
-    ("target", REAL),
-    ("updates_to_target examples_to_target", WHOLE),
-    ("seconds_to_target cost_to_target_usd", REAL),
     ("cost_usd noise_scale gradient_check", REAL),
     # ledger: `seconds_training` are of all attempts, of which these were taken over; and those that a loss cost
     ("seconds_resumed seconds_repeated usd_per_hour", REAL),

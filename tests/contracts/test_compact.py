@@ -13,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.cli.compact import command
+from cluster.drive import run as running
+from cluster.drive.events import Event, NotCompacted
 from cluster.summary import compact as compaction
 from cluster.summary import query
 from cluster.summary.compact import compact
@@ -256,22 +258,23 @@ def test_the_command_leaves_a_study_that_runs(summary: Summary, monkeypatch: pyt
 
 
 def test_a_run_that_cannot_compact_says_so_and_ends_as_it_would(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cluster.cli.run import _compact
-
     summary = Summary(str(tmp_path))
     write(summary, *TRIALS)
+
+    events: list[Event] = []
 
     def refuse(*_: object) -> None:
         raise InputError("no room")
 
     with monkeypatch.context() as patch:
         patch.setattr(compaction, "_publish", refuse)
-        _compact(summary, "wiki")
-    assert capsys.readouterr().err == "the study's rows are not compacted: no room\n"
+        running._compact(summary, "wiki", events.append)
+    assert events == [NotCompacted(reason="no room")]
     assert len(summary.store.names("trials/")) == 3
-    _compact(summary, "wiki")
+    running._compact(summary, "wiki", events.append)
+    assert len(events) == 1
     assert len(summary.store.names("trials/")) == 1
 
 

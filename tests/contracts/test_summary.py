@@ -18,6 +18,7 @@ from pyarrow import fs as pafs
 
 from cluster.stores.client import client
 from cluster.summary import query, tables
+from cluster.summary.compact import compact
 from cluster.summary.problems import Problem
 from cluster.summary.store import LABEL, ConflictError, Summary, check_writable
 from trainer.errors import InputError, NotReadyError
@@ -130,6 +131,18 @@ class TestSummary:
             "attempt": 1,
             "state": "COMPLETED",
         }
+
+    def test_an_older_file_has_columns_that_no_version_filled_and_its_row_is_read(self, place: str) -> None:
+        summary = Summary(place)
+        filesystem, path = locate(summary.uri)
+        filesystem.create_dir(f"{path}/trials/study=wiki", recursive=True)
+        old = tables.table_of("trials", [TRIAL])
+        for name in ("target", "updates_to_target", "seconds_to_target"):
+            old = old.append_column(name, pa.nulls(1, pa.float64()))
+        pq.write_table(old, f"{path}/trials/study=wiki/{TRIAL['trial_id']}-1.parquet", filesystem=filesystem)
+        assert query.trials(summary).to_pylist() == [TRIAL]
+        compact(summary, "wiki")
+        assert query.trials(summary).to_pylist() == [TRIAL]
 
     @pytest.mark.parametrize("change", [{"best_validation_loss": 0.2}, {"error": None}, {"state": "FAILED"}])
     def test_a_row_is_never_changed(self, place: str, change: dict[str, Any]) -> None:
