@@ -138,12 +138,12 @@ def _format(kind: str | None, form: str | None) -> str:
 
 def _list(summary: "Summary", study: str) -> None:
     from cluster.exports import model
-    from cluster.report import table
+    from cluster.text.table import to_text
 
     ended = model.listing(summary, study)
     if not ended.num_rows:
         click.echo("no trial has ended yet", err=True)
-    click.echo(table.to_text(ended, model.COLUMNS), nl=False)
+    click.echo(to_text(ended, model.COLUMNS), nl=False)
 
 
 def _model(

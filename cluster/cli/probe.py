@@ -22,12 +22,13 @@ def command(study_file: str, global_batches: str | None, micro_batches: str | No
     Running out of memory is a result. The measurements go to the summary's table `probes`.
     """
     from cluster.measure.probe import probe
-    from cluster.report import probe_text, table
+    from cluster.report import probe_text
     from cluster.study.capacity import this_machine
     from cluster.study.preflight import examine
     from cluster.study.spec import load
     from cluster.summary.store import Summary, check_writable
     from cluster.summary.tables import FAILED, table_of
+    from cluster.text.formats import to_json
 
     spec = load(study_file)
     study = examine(spec, this_machine(with_gpus=spec.resources.gpus_per_worker > 0))
@@ -39,7 +40,7 @@ def command(study_file: str, global_batches: str | None, micro_batches: str | No
         found = probe(study, global_batches=batches, micro_batches=micros, say=say)
     Summary(study.spec.summary).write_probe(found)
     if form == "json":
-        click.echo(table.to_json(table_of("probes", found), name="probes"), nl=False)
+        click.echo(to_json(table_of("probes", found), name="probes"), nl=False)
     else:
         click.echo(probe_text.text(found), nl=False)
     return EXIT_FAILED_TRIALS if any(row["state"] == FAILED for row in found) else 0

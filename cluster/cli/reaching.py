@@ -53,8 +53,8 @@ def show_jobs(jobs: "Sequence[Job]", form: str, progress: "Mapping[str, Progress
     """Print one row for each job; `progress` has the trials done and asked by job id."""
     import pyarrow as pa
 
-    from cluster.report import table
-    from cluster.report.table import Column
+    from cluster.text.formats import to_json
+    from cluster.text.table import Column, to_text
 
     columns = [
         Column("study", ("", "study")),
@@ -70,9 +70,9 @@ def show_jobs(jobs: "Sequence[Job]", form: str, progress: "Mapping[str, Progress
     schema = pa.schema(list(zip((column.name for column in columns), [*kinds, pa.string()], strict=True)))
     found = pa.Table.from_pylist([_row(job, progress.get(job.id)) for job in jobs], schema=schema)
     if form == "json":
-        click.echo(table.to_json(found, name="jobs"), nl=False)
+        click.echo(to_json(found, name="jobs"), nl=False)
     elif jobs:
-        click.echo(table.to_text(found, columns), nl=False)
+        click.echo(to_text(found, columns), nl=False)
 
 
 def _row(job: "Job", progress: "Progress | None") -> dict[str, Any]:

@@ -9,8 +9,8 @@ import click
 @click.option("-o", "--output", type=click.Path(dir_okay=False), help="Write to this file; default STUDY.html.")
 def command(study: str, uri: str, output: str | None) -> None:
     """Write a page on STUDY: its verdict, plots, tables and every number, in one file that works offline."""
+    from cluster.process.files import save
     from cluster.report.page.page import page
-    from cluster.report.table import save
     from cluster.summary.store import Summary
 
     path = output or f"{study}.html"

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from cluster.report.shape import Shape
-    from cluster.report.table import Column
     from cluster.summary.store import Summary
+    from cluster.text.table import Column
 
 ATTEMPTS_NAMED = 5
 FORMATS = ("table", "json", "csv", "parquet")
@@ -71,27 +71,27 @@ def command(
 
 
 def _show_studies(summary: "Summary", shape: "Shape", form: str, output: str | None) -> None:
-    from cluster.report import table
+    from cluster.report.points import STUDIES
     from cluster.summary import query
 
     found = query.overview(summary)
     if not found.num_rows:
         click.echo(f"no studies in {summary.uri} yet: `batchscope run STUDY.yaml` writes there", err=True)
-    _put(found, "studies", table.STUDIES, [], form, output, shape=shape)
+    _put(found, "studies", STUDIES, [], form, output, shape=shape)
 
 
 def _show_answer(
     summary: "Summary", study: str | None, text: str, shape: "Shape", form: str, output: str | None
 ) -> None:
-    from cluster.report import table
     from cluster.summary import query
+    from cluster.text.table import asked_for
 
     if study is not None:
         query.asked(summary, study)
     found = query.sql(summary, text, study)
     if not found.num_rows:
         click.echo("the answer has no rows", err=True)
-    _put(found, "sql", table.asked_for(found.column_names, []), [], form, output, shape=shape)
+    _put(found, "sql", asked_for(found.column_names, []), [], form, output, shape=shape)
 
 
 def show_points(
@@ -106,8 +106,9 @@ def show_points(
 ) -> None:
     """Print or write the points of a study, or of all, and what they add up to."""
     from cluster.analysis.failures import failures
-    from cluster.report import learnt, table
+    from cluster.report import learnt
     from cluster.report.failed import sentence
+    from cluster.report.points import POINTS, STUDIES, lowest_line, progress_line
     from cluster.summary import query
 
     asked = query.asked(summary, study) if study is not None else None
@@ -124,20 +125,20 @@ def show_points(
             "study's model or data; their deviations are not over seeds alone",
             err=True,
         )
-    columns, lines = table.POINTS, []
+    columns, lines = POINTS, []
     if study is None:
-        columns = [table.STUDIES[0], *columns]
+        columns = [STUDIES[0], *columns]
     else:
         _say_attempts_without_row(summary, study)
         counts = query.states(newest)
         earlier = query.states(trials)["trials"] - counts["trials"]
-        lines = [table.progress_line(counts, asked, earlier=earlier)]
+        lines = [progress_line(counts, asked, earlier=earlier)]
         lines += filter(None, [sentence(failures(newest, asked))])
         if condition is None:
             lines += learnt.lines(query.studies(summary, study), newest)
     of_newest = points if newest.num_rows == trials.num_rows else query.points(newest, by=by, where=condition)
     for row in query.lowest(query.judged(of_newest)).to_pylist():
-        line = table.lowest_line(row, by or query.POINT)
+        line = lowest_line(row, by or query.POINT)
         lines.append(line if study is not None else f"{row['study']}: {line}")
     _put(points, "points", columns, lines, form, output, shape=shape)
 
@@ -181,25 +182,27 @@ def _put(
     shape: "Shape | None" = None,
     as_json: str | None = None,
 ) -> None:
-    from cluster.report import table
+    from cluster.process.files import save
     from cluster.report.shape import Shape, shaped
+    from cluster.text import formats
+    from cluster.text.table import asked_for, to_text
 
     shape = shape or Shape()
     if shape.limit is not None and shape.limit < found.num_rows:
         click.echo(f"the first {shape.limit} of {found.num_rows} rows", err=True)
     found = shaped(found, shape)
     if shape.columns:
-        columns = table.asked_for(found.column_names, columns)
+        columns = asked_for(found.column_names, columns)
     if form == "json":
-        text = as_json or table.to_json(found, name=name)
+        text = as_json or formats.to_json(found, name=name)
     elif form == "csv":
-        text = table.to_csv(found)
+        text = formats.to_csv(found)
     elif form == "table":
         on_terminal = output is None and sys.stdout.isatty()
         width = shutil.get_terminal_size().columns if on_terminal else None
-        text = table.to_text(found, columns, width=width) if found.num_rows else ""
+        text = to_text(found, columns, width=width) if found.num_rows else ""
         text += "".join(f"{line}\n" for line in lines)
     if output is not None:
-        table.save(table.to_parquet(found) if form == "parquet" else text.encode(), output)
+        save(formats.to_parquet(found) if form == "parquet" else text.encode(), output)
     else:
         click.echo(text, nl=False)

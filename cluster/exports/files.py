@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cluster.prepare.progress import Progress, silent
-from cluster.report import table
+from cluster.process.files import save
 from trainer.errors import InputError
 
 LONGEST_NAME = 255
@@ -43,6 +43,6 @@ def write(
     except OSError as problem:
         raise InputError(f"cannot make the folder {folder}: {problem.strerror}; choose another place") from None
     for done, (path, content) in enumerate(zip(paths, contents, strict=True), start=1):
-        table.save(content, path)
+        save(content, path)
         progress("writing files", done / len(paths))
     return paths

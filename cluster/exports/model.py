@@ -17,12 +17,13 @@ import pyarrow as pa
 
 from cluster.exports.factory import file_of
 from cluster.exports.found import Found
+from cluster.process.files import save
 from cluster.process.quiet import import_tensorflow
-from cluster.report import table
 from cluster.stores import store_of
 from cluster.summary import query
 from cluster.summary.store import Summary
 from cluster.summary.tables import CANCELLED, COMPLETED, DIVERGED, FAILED, LOST, STOPPED
+from cluster.text.table import Column
 from trainer.checkpoint import Arrays, Checkpoints
 from trainer.data.custody import read_tokenizer
 from trainer.data.inputs import TOKENS
@@ -32,14 +33,14 @@ INITIAL, BEST, LAST = MOMENTS = ("initial", "best", "last")
 # Trials that have come to their own end; only these leave weights that will not change any more.
 KEPT = (COMPLETED, STOPPED, DIVERGED)
 COLUMNS = [
-    table.Column("trial_id", ("", "trial")),
-    table.Column("state", ("", "state")),
-    table.Column("best_validation_loss", ("best val.", "loss"), decimals=4),
-    table.Column("global_batch", ("global batch", "rows")),
-    table.Column("learning_rate", ("learning", "rate")),
-    table.Column("optimizer", ("", "optimizer")),
-    table.Column("dtype", ("", "dtype")),
-    table.Column("seed", ("", "seed")),
+    Column("trial_id", ("", "trial")),
+    Column("state", ("", "state")),
+    Column("best_validation_loss", ("best val.", "loss"), decimals=4),
+    Column("global_batch", ("global batch", "rows")),
+    Column("learning_rate", ("learning", "rate")),
+    Column("optimizer", ("", "optimizer")),
+    Column("dtype", ("", "dtype")),
+    Column("seed", ("", "seed")),
 ]
 
 
@@ -101,10 +102,10 @@ def export(found: Found, files: Files, *, at: str, factory: str | None = None) -
     tokenizer = _tokenizer(found)
     model = _model_file(found, weights)
     if tokenizer is not None:
-        table.save(tokenizer, files.tokenizer)
+        save(tokenizer, files.tokenizer)
     # Non-ASCII is escaped, so that the reader's default encoding does not matter.
-    table.save((json.dumps(_about(found, at), indent=2) + "\n").encode(), files.about)
-    table.save(model, files.model)
+    save((json.dumps(_about(found, at), indent=2) + "\n").encode(), files.about)
+    save(model, files.model)
     return remarks
 
 

@@ -11,10 +11,11 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from cluster.analysis.verdict import judge
-from cluster.report import table, verdict_table
 from cluster.report import verdict as words
+from cluster.report import verdict_table
 from cluster.summary import query
 from cluster.summary.store import Summary
+from cluster.text.formats import to_parquet
 from trainer.errors import InputError
 
 PARQUET, CSV = FORMATS = ("parquet", "csv")
@@ -51,7 +52,7 @@ def names(tables: Mapping[str, pa.Table], *, form: str) -> list[str]:
 def contents(tables: Mapping[str, pa.Table], *, form: str) -> Iterator[bytes]:
     """What each of the files of `names` holds."""
     for rows in tables.values():
-        yield table.to_parquet(rows) if form == PARQUET else to_csv(rows)
+        yield to_parquet(rows) if form == PARQUET else to_csv(rows)
     for study in _judged(tables):
         specs, trials, evaluations = (_of(tables[name], study) for name in ("studies", "trials", "evaluations"))
         verdict = judge(query.with_spec(specs), trials, evaluations)

@@ -10,8 +10,8 @@ from cluster.plan import work
 from cluster.plan.estimate import Point
 from cluster.plan.phases import EXTENSION
 from cluster.plan.planned import Plan
-from cluster.report import table
-from cluster.report.table import Column
+from cluster.text import table
+from cluster.text.table import Column
 
 GIB = 2**30
 # Below it, other work is not worth a word.

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from cluster.process import scratch
 from cluster.stores import store_of
-from trainer.data.store import Folder, Store
+from trainer.data.store import Folder, Store, flush_to_disk
 from trainer.errors import InputError, NotReadyError, UserError
 
 MANIFEST = "manifest.json"
@@ -93,20 +93,12 @@ def _renamed(dest: Path) -> Iterator[Staged]:
     folder = dest.parent / f".{dest.name}.{secrets.token_hex(4)}.partial"
     folder.mkdir()
     try:
-        yield Staged(folder, _flush_to_disk)
-        _flush_to_disk(folder)
+        yield Staged(folder, flush_to_disk)
+        flush_to_disk(folder)
         os.rename(folder, dest)
-        _flush_to_disk(dest.parent)
+        flush_to_disk(dest.parent)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _flush_to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

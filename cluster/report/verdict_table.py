@@ -2,14 +2,14 @@
 
 import dataclasses
 import json
-import math
 from typing import Any
 
 import pyarrow as pa
 
 from cluster.analysis.cells import missing_text
 from cluster.analysis.verdict import GroupVerdict, Verdict
-from cluster.report.table import Column
+from cluster.text.formats import json_value
+from cluster.text.table import Column
 
 COLUMNS = [
     Column("global_batch", ("global batch", "rows")),
@@ -98,12 +98,4 @@ def standing(group: GroupVerdict, batch: int) -> str:
 def to_json(verdict: Verdict, sentences: list[str]) -> str:
     """The whole verdict as JSON, its sentences beside it. JSON has no NaN and no infinity: they are null."""
     fields = {**dataclasses.asdict(verdict), "sentences": sentences}
-    return json.dumps(_plain(fields), indent=2) + "\n"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return json.dumps(json_value(fields), indent=2) + "\n"

@@ -8,9 +8,9 @@ import pyarrow.compute as pc
 from playwright.sync_api import Page
 
 from cluster.analysis.verdict import judge
-from cluster.report import table
 from cluster.summary import query
 from cluster.summary.store import Summary
+from cluster.text.formats import to_csv
 from tests.page.conftest import Open
 
 
@@ -118,14 +118,14 @@ def test_a_table_is_sorted_by_whole_values_and_what_has_none_comes_last(open_pag
 def test_every_number_is_in_a_file(open_page: Open, summary: Summary) -> None:
     page = open_page("whole").page
     trials, evaluations = query.trials(summary, "whole"), query.evaluations(summary, "whole")
-    assert saved(page, "all attempts (CSV)") == table.to_csv(trials)
-    assert saved(page, "all evaluations (CSV)") == table.to_csv(evaluations)
-    assert saved(page, "points of the axes (CSV)") == table.to_csv(query.points(trials))
+    assert saved(page, "all attempts (CSV)") == to_csv(trials)
+    assert saved(page, "all evaluations (CSV)") == to_csv(evaluations)
+    assert saved(page, "points of the axes (CSV)") == to_csv(query.points(trials))
     page.locator("#loss summary").click()
     chosen = query.finished(trials.filter(pc.equal(trials["phase"], "confirm"))).sort_by(
         [("global_batch", "ascending"), ("seed", "ascending")]
     )
-    assert saved(page, "Best validation loss as CSV") == table.to_csv(
+    assert saved(page, "Best validation loss as CSV") == to_csv(
         chosen.select(["global_batch", "seed", "best_validation_loss"])
     )
 

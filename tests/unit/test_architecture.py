@@ -32,7 +32,7 @@ def test_a_commands_own_help_imports_nothing_heavy(command: str) -> None:
 
 
 def test_asking_results_needs_neither_ray_nor_tensorflow() -> None:
-    code = "import cluster.summary.query, cluster.summary.store, cluster.report.table"
+    code = "import cluster.summary.query, cluster.summary.store, cluster.report.points, cluster.text.formats"
     assert not {"ray", "tensorflow", "keras", "boto3"} & imported_by(code)
 
 

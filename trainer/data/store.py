@@ -173,7 +173,7 @@ class Folder:
                 raise IsADirectoryError(errno.EISDIR, f"{path} is not a file") from None
             finally:
                 temporary.unlink(missing_ok=True)
-            _fsync(path.parent)
+            flush_to_disk(path.parent)
 
 
 def _regular(path: Path) -> int:
@@ -222,7 +222,7 @@ def _make(folder: Path) -> None:
         return
     _make(folder.parent)
     folder.mkdir(exist_ok=True)
-    _fsync(folder.parent)
+    flush_to_disk(folder.parent)
 
 
 def _raise_unless_gone(problem: OSError) -> None:
@@ -230,8 +230,9 @@ def _raise_unless_gone(problem: OSError) -> None:
         raise problem
 
 
-def _fsync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def flush_to_disk(path: Path) -> None:
+    """Return when what was written to a file, or which names a folder has, would survive a loss of power."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -7,7 +7,6 @@ from importlib.resources import files
 
 import pyarrow.compute as pc
 
-from cluster.report import table as text_table
 from cluster.report.page import palette, provenance, verdict_section
 from cluster.report.page.chart import Chart, Missing
 from cluster.report.page.curves_section import curves
@@ -16,6 +15,7 @@ from cluster.report.page.markup import Markup, join, tag
 from cluster.report.page.results import results
 from cluster.report.page.scales import value_text
 from cluster.report.page.tables import figure_table
+from cluster.report.points import progress_line
 from cluster.summary import query
 
 
@@ -95,7 +95,7 @@ def _header(facts: Facts) -> Markup:
     parts = [
         tag("p", "batchscope", class_="brand"),
         tag("h1", facts.study),
-        tag("p", text_table.progress_line(counts, asked, earlier=earlier), _last(facts), class_="progress-line"),
+        tag("p", progress_line(counts, asked, earlier=earlier), _last(facts), class_="progress-line"),
     ]
     if running:
         parts.append(tag("progress", value=ended, max=asked or 1, aria_label="trials that have ended"))

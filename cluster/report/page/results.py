@@ -10,9 +10,9 @@ from cluster.report import verdict_table
 from cluster.report.page.facts import Facts
 from cluster.report.page.markup import Markup, join, tag
 from cluster.report.page.tables import columned, csv_link, data_link
-from cluster.report.table import Column
 from cluster.summary import query
 from cluster.summary.tables import COMPLETED
+from cluster.text.table import Column
 
 # About 1.7 MB of the page.
 _MOST_EVALUATIONS = 55_000

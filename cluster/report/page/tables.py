@@ -8,10 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from cluster.report import table as text_table
 from cluster.report.page.markup import Markup, join, tag
 from cluster.report.page.scales import value_text
-from cluster.report.table import Column
+from cluster.text.formats import to_csv
+from cluster.text.table import Column
 
 # Of a longer table one row in so many is shown: the file has them all.
 _MOST_ROWS = 600
@@ -64,7 +64,7 @@ def csv_link(rows: pa.Table, file: str, text: str = "CSV") -> Markup:
 
     A long one is packed; the page's script unpacks it, and without script it is saved as it is.
     """
-    content = text_table.to_csv(rows).encode()
+    content = to_csv(rows).encode()
     if len(content) < _MOST_PLAIN_BYTES:
         return data_link(content, "text/csv;charset=utf-8", file, text)
     return data_link(gzip.compress(content, mtime=0), "application/gzip", f"{file}.gz", text, unpacked=file)

@@ -5,12 +5,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from cluster.report import table
 from cluster.report.failed import sentence
 from cluster.report.serve.progress import Progress
 from cluster.report.serve.reading import Listing, StudyTables
 from cluster.report.serve.responses import JSON, Body
-from cluster.report.table import SCHEMA_VERSION, json_value
+from cluster.text import formats
+from cluster.text.formats import SCHEMA_VERSION, json_value
 
 
 def to_json(fields: Mapping[str, Any]) -> Body:
@@ -45,7 +45,7 @@ def rows(tables: StudyTables, name: str, offset: int, limit: int) -> Body:
     """Some rows of one of a study's tables."""
     whole = tables.tables[name]
     more = {"total": whole.num_rows, "offset": offset}
-    return Body(table.to_json(whole.slice(offset, limit), name=name, more=more).encode(), JSON)
+    return Body(formats.to_json(whole.slice(offset, limit), name=name, more=more).encode(), JSON)
 
 
 def _progress(progress: Progress) -> dict[str, Any]:

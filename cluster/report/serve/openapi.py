@@ -7,10 +7,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from cluster.report.table import SCHEMA_VERSION
 from cluster.summary import query
 from cluster.summary.tables import AXES, EVALUATIONS, PROBES, STATES, TRIALS
 from cluster.summary.tables import STUDIES as SPECS
+from cluster.text.formats import SCHEMA_VERSION
 
 INDEX, PAGE = "/", "/studies/{study}"
 DOCUMENT, STUDIES, STUDY = "/api/openapi.json", "/api/studies", "/api/studies/{study}"

@@ -10,7 +10,7 @@ from functools import cached_property
 from starlette.requests import Request
 from starlette.responses import Response
 
-from cluster.report.table import SCHEMA_VERSION
+from cluster.text.formats import SCHEMA_VERSION
 
 JSON, HTML, TEXT = "application/json", "text/html; charset=utf-8", "text/plain; charset=utf-8"
 _POLICY = re.compile(r"""<meta\s[^>]*http-equiv=["']?content-security-policy["']?[^>]*>""", re.IGNORECASE)

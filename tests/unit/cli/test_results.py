@@ -16,10 +16,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cluster.cli.results import command
-from cluster.report import table
+from cluster.process.files import save
+from cluster.report.points import POINTS, STUDIES, progress_line
 from cluster.summary.store import Summary
 from cluster.summary.tables import STATES
+from cluster.text.formats import to_csv, to_json
 from cluster.text.plain import plain
+from cluster.text.table import to_text
 from trainer.errors import InputError
 
 
@@ -112,7 +115,7 @@ def test_json_is_an_object_with_its_version(summary: str) -> None:
 
 
 def test_json_has_no_nan() -> None:
-    answer = table.to_json(pa.table({"loss": [float("nan"), float("inf"), 0.5]}), name="points")
+    answer = to_json(pa.table({"loss": [float("nan"), float("inf"), 0.5]}), name="points")
     assert [row["loss"] for row in json.loads(answer)["rows"]] == [None, None, 0.5]
 
 
@@ -145,7 +148,7 @@ def test_csv_has_full_numbers_and_no_formulas(summary: str) -> None:
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\x1b[1m=", "\t="])
 def test_a_text_that_a_spreadsheet_would_run(start: str) -> None:
     some = pa.table({"text": [f"{start}1"], "number": [-1.5]})
-    assert table.to_csv(some).splitlines()[1] in {f"'{start[-1]}1,-1.5"}
+    assert to_csv(some).splitlines()[1] in {f"'{start[-1]}1,-1.5"}
 
 
 @pytest.mark.parametrize(
@@ -154,7 +157,7 @@ def test_a_text_that_a_spreadsheet_would_run(start: str) -> None:
 )
 def test_a_text_commands_no_terminal(text: str) -> None:
     assert plain(text) == "red"
-    assert table.to_text(pa.table({"task": [text]}), table.STUDIES).splitlines()[2] == "red"
+    assert to_text(pa.table({"task": [text]}), STUDIES).splitlines()[2] == "red"
 
 
 def test_parquet_needs_a_file_and_a_file_is_whole(summary: str, tmp_path: Path) -> None:
@@ -173,7 +176,7 @@ def test_what_is_no_file_is_written_into_and_stays(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
-    table.save(b"some", str(pipe))
+    save(b"some", str(pipe))
     assert os.read(reader, 9) == b"some"
     os.close(reader)
     assert pipe.is_fifo()
@@ -221,7 +224,7 @@ def test_a_narrow_terminal_gets_the_first_columns(summary: str) -> None:
             "epochs_mean": [1.0],  # would fit, but what is before it does not
         }
     )
-    assert table.to_text(some, table.POINTS, width=36).splitlines() == [
+    assert to_text(some, POINTS, width=36).splitlines() == [
         "global batch",
         "        rows  dtype    seeds",
         "          16  float32      2",
@@ -239,8 +242,8 @@ def test_a_narrow_terminal_gets_the_first_columns(summary: str) -> None:
     ],
 )
 def test_what_became_of_the_trials(counts: dict[str, Any], asked: int | None, line: str) -> None:
-    none = dict.fromkeys(("trials", *(state.lower() for state in table.STATES)), 0)
-    assert table.progress_line(none | counts, asked) == line
+    none = dict.fromkeys(("trials", *(state.lower() for state in STATES)), 0)
+    assert progress_line(none | counts, asked) == line
 
 
 def test_the_command_in_its_own_process(summary: str) -> None:
@@ -265,7 +268,7 @@ def test_the_command_in_its_own_process(summary: str) -> None:
 
 def test_saved_trials_have_not_ended() -> None:
     counts = dict.fromkeys((state.lower() for state in STATES), 0) | {"trials": 6, "completed": 4, "cancelled": 2}
-    assert table.progress_line(counts, 8) == (
+    assert progress_line(counts, 8) == (
         "4 of 8 trials ended: 4 completed; 4 without a result yet (waiting, running or lost); "
         "2 saved, to go on when the study is run again"
     )

@@ -1,0 +1,32 @@
+"""A file that a person named, written whole or not at all."""
+
+import os
+import uuid
+
+from trainer.errors import InputError
+
+
+def save(content: bytes, path: str) -> None:
+    """Write a file whole, or leave what was there. What is no file, such as /dev/null or a pipe, is written into.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    temporary = f"{path}.{uuid.uuid4().hex}.tmp"
+    try:
+        if os.path.exists(path) and not os.path.isfile(path):
+            with open(path, "wb") as there:
+                there.write(content)
+            return
+        try:
+            with open(temporary, "xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            if os.path.exists(temporary):
+                os.unlink(temporary)
+            raise
+    except OSError as problem:
+        raise InputError(f"cannot write {path}: {problem.strerror}; choose another place with -o") from None

@@ -1,0 +1,65 @@
+"""A table for a program: JSON, CSV or Parquet."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cluster.text.plain import plain
+
+SCHEMA_VERSION = 1
+
+
+def to_json(table: pa.Table, *, name: str, more: Mapping[str, Any] | None = None) -> str:
+    """One object with `schema_version`, `table`, what `more` has, and `rows`.
+
+    JSON has no NaN and no infinity: they are null.
+    """
+    rows = [{key: json_value(value) for key, value in row.items()} for row in table.to_pylist()]
+    fields = {"schema_version": SCHEMA_VERSION, "table": name, **(more or {}), "rows": rows}
+    # An answer to SQL can hold what JSON has no word for: a date, a UUID, bytes.
+    return json.dumps(fields, indent=2, default=str) + "\n"
+
+
+def json_value(value: Any) -> Any:
+    """A value of a table as JSON can hold it."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, list | tuple):
+        return [json_value(one) for one in value]
+    if isinstance(value, dict):
+        return {str(key): json_value(one) for key, one in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def to_csv(table: pa.Table) -> str:
+    """Comma-separated values with a header, numbers in full, null as nothing."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(table.column_names)
+    writer.writerows([_csv_value(value) for value in row.values()] for row in table.to_pylist())
+    return text.getvalue()
+
+
+def _csv_value(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, str):
+        value = plain(value)
+        # A spreadsheet would take it for a formula.
+        return "'" + value if value.startswith(("=", "+", "-", "@")) else value
+    return value
+
+
+def to_parquet(table: pa.Table) -> bytes:
+    """The bytes of a Parquet file."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
