@@ -15,7 +15,7 @@ import numpy.typing as npt
 from trainer.order import plan
 
 if TYPE_CHECKING:
-    from trainer.journey import Data
+    from trainer.data.splits import Data
     from trainer.trial import TrialSpec
     from trainer.update.update import Learner
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from trainer.checkpoint import Arrays, Checkpoints, Progress, Saved
-from trainer.data.rows import Rows
 from trainer.data.share import Share
+from trainer.data.splits import Data
 from trainer.errors import DivergedError
 from trainer.evaluate import Score, score
 from trainer.order import plan
@@ -22,15 +22,6 @@ from trainer.update.update import Learner, Updated
 # A mean training loss so far above that of an even guess has diverged, finite as it is; a validation loss may only
 # tell that a model has learnt its rows by heart.
 NATS_TOO_FAR = 3.0
-
-
-@dataclass(frozen=True)
-class Data:
-    """The open splits of the trial's data set."""
-
-    train: Rows
-    validation: Rows
-    test: Rows
 
 
 class Riding(NamedTuple):

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from trainer.checkpoint import Checkpoints, Progress
 from trainer.data.rows import read_ahead
 from trainer.data.share import shares_of
+from trainer.data.splits import Data
 from trainer.errors import DivergedError
-from trainer.journey import Data, Journey
+from trainer.journey import Journey
 from trainer.report import Evaluation, Outcome, State
 from trainer.trial import TrialSpec
 from trainer.update.update import Learner

@@ -117,13 +117,14 @@ def _made_ready(folder: Path) -> None:
 
 def _arms(spec: "StudySpec") -> dict[tuple[int, int], Arm]:
     """The arms of a study that has run, by (global batch, updates)."""
-    from cluster.lanes.worker import open_data, shape_of
     from cluster.process.quiet import import_tensorflow
     from cluster.stores import store_of
     from cluster.study import axes
     from cluster.summary import query
     from cluster.summary.store import Summary
     from trainer.checkpoint import Checkpoints
+    from trainer.data.splits import open_data
+    from trainer.update.shape import Shape
 
     import_tensorflow()
     from trainer.evaluate import score
@@ -131,9 +132,9 @@ def _arms(spec: "StudySpec") -> dict[tuple[int, int], Arm]:
     from trainer.update.update import Learner
 
     rows = {row["trial_id"]: row for row in query.latest(query.trials(Summary(spec.summary), spec.study)).to_pylist()}
-    manifest, data = open_data(spec.data, next(iter(rows.values()))["data_hash"])
+    manifest, data = open_data(store_of(spec.data), next(iter(rows.values()))["data_hash"])
     trials = axes.trials(spec, data_hash=manifest.data_hash, train_rows=len(data.train))
-    learner = Learner(shape_of(trials[0], manifest), Collective(World()))
+    learner = Learner(Shape.of(trials[0], manifest), Collective(World()))
     found: dict[tuple[int, int], list[tuple[TrialSpec, float, float]]] = {}
     for trial in trials:
         row = rows[trial.trial_id]

@@ -6,7 +6,6 @@ the trial's spec, as a worker builds it, and given those weights.
 
 import json
 import os
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,8 +17,8 @@ import pyarrow as pa
 from cluster.exports.factory import file_of
 from cluster.exports.found import Found
 from cluster.process.files import save
-from cluster.process.quiet import import_tensorflow
 from cluster.stores import store_of
+from cluster.study.building import plain_model
 from cluster.summary import query
 from cluster.summary.store import Summary
 from cluster.summary.tables import CANCELLED, COMPLETED, DIVERGED, FAILED, LOST, STOPPED
@@ -146,21 +145,7 @@ def _tokenizer(found: Found) -> bytes | None:
 
 def _model_file(found: Found, weights: Arrays | None) -> bytes:
     """The bytes of the `.keras` file: the model with `weights`, or with its initial ones."""
-    import_tensorflow()
-    if found.trial.model.factory is not None:
-        # As for `python -m`: a module where the command is called is found.
-        sys.path.insert(0, os.getcwd())
-    from trainer.model import model
-
-    plain = model.build(
-        found.trial.model,
-        vocabulary_size=found.manifest.vocabulary_size,
-        outputs=model.outputs_of(found.trial.task, found.manifest),
-        task=found.trial.task,
-        dtype=found.trial.dtype,
-        seed=found.trial.seed,
-        inputs=found.manifest.inputs,
-    )
+    plain = plain_model(found.trial, found.manifest)
     if weights is not None:
         _check_fit([weight.shape for weight in plain.get_weights()], [weight.shape for weight in weights], found)
         plain.set_weights(weights)

@@ -13,6 +13,7 @@ from ray.util.queue import Queue
 from cluster.lanes.backend import CollectiveConfig
 from cluster.process import scratch
 from cluster.process.deadline import within
+from cluster.stores import store_of
 from trainer.check import SMALL_MICRO_BATCH, Proof
 from trainer.errors import DataError
 from trainer.trial import TrialSpec
@@ -63,17 +64,18 @@ def _compare(config: dict[str, Any]) -> None:
 
 
 def _prove(config: dict[str, Any]) -> None:
-    from cluster.lanes.worker import open_data, shape_of
     from trainer.check import prove
+    from trainer.data.splits import open_data
     from trainer.update.collective import Collective, World
+    from trainer.update.shape import Shape
     from trainer.update.update import Learner
 
     context = ray.train.get_context()
     world = World(context.get_world_rank(), context.get_world_size())
     trials: Sequence[TrialSpec] = config["trials"]
-    collective, (manifest, data) = Collective(world), open_data(config["data"], trials[0].data_hash)
+    collective, (manifest, data) = Collective(world), open_data(store_of(config["data"]), trials[0].data_hash)
     for trial in trials:
-        learner = Learner(shape_of(trial, manifest), collective)
+        learner = Learner(Shape.of(trial, manifest), collective)
         proof = prove(trial, learner, data, micro_batch=SMALL_MICRO_BATCH)
         if world.rank == 0:
             config["answers"].put(proof)

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from trainer.update.update import Learner, Shape
+    from trainer.update.shape import Shape
+    from trainer.update.update import Learner
 
 KEPT_AT_LEAST, KEPT_BYTES = 4, 512 * 2**20
 # Of a weight or an optimiser's variable in float64.

@@ -16,15 +16,15 @@ from cluster.lanes.learners import Learners
 from cluster.lanes.reports import Beat, Ended, Machine, WorkerReport
 from cluster.lanes.station import this_station
 from cluster.stores import store_of
+from trainer.data.splits import open_data
 from trainer.report import State
 from trainer.trial import TrialSpec
+from trainer.update.shape import Shape
 
 if TYPE_CHECKING:
     from trainer.check import Proof
     from trainer.checkpoint import Progress
-    from trainer.data.manifest import Manifest
-    from trainer.journey import Data
-    from trainer.update.update import Learner, Shape
+    from trainer.update.update import Learner
 
 SECONDS_BETWEEN_BEATS = 0.5
 
@@ -75,38 +75,6 @@ def _teller(settings: WorkerSettings, rank: int) -> Callable[..., None]:
     return tell
 
 
-def open_data(uri: str, data_hash: str) -> tuple["Manifest", "Data"]:
-    """The manifest and the open splits of a prepared data set, which must be the one of `data_hash`.
-
-    Raises:
-        DataError: other data are there, or what is there is damaged.
-    """
-    from trainer.data.custody import read_again
-    from trainer.data.manifest import SPLITS
-    from trainer.data.rows import open_rows
-    from trainer.journey import Data
-
-    data = store_of(uri)
-    manifest = read_again(data, data_hash)
-    return manifest, Data(*(open_rows(data, manifest.splits[name], manifest.inputs) for name in SPLITS))
-
-
-def shape_of(trial: TrialSpec, manifest: "Manifest") -> "Shape":
-    """What the learner of a trial on this data set is traced for."""
-    from trainer.model.model import outputs_of
-    from trainer.update.update import Shape
-
-    return Shape(
-        model=trial.model,
-        vocabulary_size=manifest.vocabulary_size,
-        outputs=outputs_of(trial.task, manifest),
-        task=trial.task,
-        optimizer=trial.optimizer,
-        dtype=trial.dtype,
-        inputs=manifest.inputs,
-    )
-
-
 class _Trainer:
     """A worker's TensorFlow: the collective, the open data, and the learners traced so far."""
 
@@ -120,7 +88,7 @@ class _Trainer:
         device.set_up(threads=settings.threads, memory_bytes=settings.memory_bytes)
         self.settings, self.rank = settings, rank
         self._collective = Collective(World(rank, workers))
-        self._manifest, self._data = open_data(settings.data, data_hash)
+        self._manifest, self._data = open_data(store_of(settings.data), data_hash)
         self._learners = Learners(self._new_learner)
         self._proofs: dict[Any, Proof] = {}
         if settings.memory_bytes and not tf.config.list_physical_devices("GPU"):
@@ -131,7 +99,7 @@ class _Trainer:
         from trainer.checkpoint import Checkpoints
         from trainer.loop import train
 
-        learner = self._learners.of(shape_of(job.trial, self._manifest))
+        learner = self._learners.of(Shape.of(job.trial, self._manifest))
         with self._heart(job.serial) as heartbeat:
             self._prove(job, learner)
             return train(
@@ -153,7 +121,7 @@ class _Trainer:
         from trainer.machine import memory
         from trainer.model.lstm import kernel_paths
 
-        shape = shape_of(trial, self._manifest)
+        shape = Shape.of(trial, self._manifest)
         return Machine(
             device="gpu" if tf.config.list_logical_devices("GPU") else "cpu",
             kernel_path=kernel_paths(self._learners.of(shape).model),
@@ -170,7 +138,7 @@ class _Trainer:
         """
         from trainer.check import ROWS_AT_MOST, prove
 
-        shape = shape_of(job.trial, self._manifest)
+        shape = Shape.of(job.trial, self._manifest)
         if shape not in self._proofs:
             self._proofs[shape] = prove(
                 job.trial,
@@ -182,7 +150,7 @@ class _Trainer:
         if not self._proofs[shape].passed:
             raise NotTheSameUpdateError(self._proofs[shape])
 
-    def _new_learner(self, shape: "Shape") -> "Learner":
+    def _new_learner(self, shape: Shape) -> "Learner":
         from trainer.update.update import Learner
 
         return Learner(shape, self._collective)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from trainer.data.manifest import Manifest
-    from trainer.journey import Data
+    from trainer.data.splits import Data
     from trainer.update.update import Learner, MicroBatch
 
 # Rows of a split that are looked at, at most: some shards of a large data set, not all of it.
@@ -128,7 +128,7 @@ def _sample(uri: str, data_hash: str) -> tuple["Manifest", "Data"]:
     from trainer.data.custody import read_again
     from trainer.data.manifest import SPLITS
     from trainer.data.rows import open_rows
-    from trainer.journey import Data
+    from trainer.data.splits import Data
 
     store = store_of(uri)
     manifest = read_again(store, data_hash)
@@ -151,13 +151,15 @@ def _kind(
     met: _Met,
     advance: Callable[[], None],
 ) -> Kind:
-    from cluster.lanes.worker import shape_of
+    # What Ray's modules hold is a part of a lane's worker.
+    import cluster.lanes.worker  # noqa: F401
     from trainer.check import prove
     from trainer.machine.memory import peak_bytes
+    from trainer.update.shape import Shape
     from trainer.update.update import Learner
 
     started = time.monotonic()
-    learner = Learner(shape_of(trial, manifest), collective)
+    learner = Learner(Shape.of(trial, manifest), collective)
     most = max(task.micro_batches.values())
     # Of a large micro-batch a fourth is compared with it: four times as much may be more than there is.
     rows, many_rows = (most, most * MANY) if most <= LARGE else (most // MANY, most)

@@ -102,14 +102,16 @@ class Worker:
         import tensorflow as tf
 
         # Ray and all that a lane's worker holds besides.
-        from cluster.lanes.worker import open_data
+        import cluster.lanes.worker  # noqa: F401
+        from cluster.stores import store_of
+        from trainer.data.splits import open_data
         from trainer.machine import device, memory
         from trainer.update.collective import Collective, World
 
         device.set_up(threads=layout.threads, memory_bytes=layout.limit_bytes)
         self._folder = layout.folder
         self._collective = Collective(World(rank, layout.workers))
-        self._manifest, self._data = open_data(layout.data, layout.data_hash)
+        self._manifest, self._data = open_data(store_of(layout.data), layout.data_hash)
         self._learners: dict[Any, Any] = {}
         self._journeys: dict[Cell, Journey] = {}
         if layout.limit_bytes and not tf.config.list_physical_devices("GPU"):
@@ -233,10 +235,10 @@ class Worker:
         return self._journeys[cell]
 
     def _learner(self, trial: "TrialSpec") -> Any:
-        from cluster.lanes.worker import shape_of
+        from trainer.update.shape import Shape
         from trainer.update.update import Learner
 
-        shape = shape_of(trial, self._manifest)
+        shape = Shape.of(trial, self._manifest)
         if shape not in self._learners:
             self._learners[shape] = Learner(shape, self._collective)
             self._learners[shape].start(trial)

@@ -1,12 +1,10 @@
 """What can be known of a study before anything is started: its data, its trials, its layout, its model."""
 
-import os
-import sys
 from pathlib import Path
 
-from cluster.process.quiet import import_tensorflow
 from cluster.stores import store_of
 from cluster.study import axes, fitting, memory, placement, protocol
+from cluster.study.building import plain_model
 from cluster.study.capacity import Capacity
 from cluster.study.spec import StudySpec
 from cluster.study.study import Study, sizes_of
@@ -147,18 +145,7 @@ def _check_listed(data: Store, manifest: Manifest) -> None:
 
 def _check_model(trial: TrialSpec, manifest: Manifest) -> None:
     """Build the model once: a wrong one is found here and not in every lane."""
-    import_tensorflow()
-    # As for `python -m`: a module beside the study is found. Ray gives its workers the same path.
-    sys.path.insert(0, os.getcwd())
+    plain = plain_model(trial, manifest)
     from trainer.model import model
 
-    plain = model.build(
-        trial.model,
-        vocabulary_size=manifest.vocabulary_size,
-        outputs=model.outputs_of(trial.task, manifest),
-        task=trial.task,
-        dtype=trial.dtype,
-        seed=trial.seed,
-        inputs=manifest.inputs,
-    )
     model.training_twin(plain)

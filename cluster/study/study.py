@@ -8,7 +8,7 @@ from cluster.study.capacity import Capacity
 from cluster.study.spec import StudySpec
 from cluster.study.target import Begun
 from trainer.data.inputs import TOKENS
-from trainer.data.manifest import LANGUAGE_MODEL, Manifest
+from trainer.data.manifest import Manifest
 from trainer.order.plan import total_updates
 from trainer.trial import TrialSpec
 
@@ -73,10 +73,9 @@ class Study:
 def sizes_of(trial: TrialSpec, manifest: Manifest) -> dict[str, int]:
     """The sizes of a trial's model and rows that tell its memory (`cluster.study.memory.guess`)."""
     text = manifest.kind == TOKENS
-    outputs = manifest.vocabulary_size if trial.task == LANGUAGE_MODEL else max(1, len(manifest.label_names))
     return {
         "vocabulary_size": manifest.vocabulary_size if text else 0,
-        "outputs": outputs,
+        "outputs": manifest.outputs(trial.task),
         "features_width": 0 if text else manifest.features_width,
         "length": manifest.longest,
     }

@@ -16,13 +16,14 @@ class Torch:
     def __init__(self, settings: Any) -> None:
         import torch
 
-        from cluster.lanes.worker import open_data
         from tests.benchmarks.rows_per_second import _trial
         from tests.conftest import hash_of
+        from trainer.data.splits import open_data
+        from trainer.data.store import Folder
 
         torch.set_num_threads(settings.threads)
         torch.manual_seed(0)
-        manifest, data = open_data(settings.data, hash_of(settings.data))
+        manifest, data = open_data(Folder(settings.data), hash_of(settings.data))
         self.settings, self.trial, self.rows = settings, _trial(settings), data.train
         self.embedding = torch.nn.Embedding(manifest.vocabulary_size, settings.embedding_units)
         self.lstm = torch.nn.LSTM(settings.embedding_units, settings.lstm_units, batch_first=True)

@@ -112,16 +112,17 @@ class Ours:
 
     def __init__(self, settings: Settings) -> None:
         _set_threads(settings.threads, settings.threads)
-        from cluster.lanes.worker import open_data, shape_of
         from tests.conftest import hash_of
         from trainer.checkpoint import Checkpoints
+        from trainer.data.splits import open_data
         from trainer.data.store import Folder
         from trainer.journey import Journey
+        from trainer.update.shape import Shape
         from trainer.update.update import Learner
 
         self.settings, self.trial = settings, _trial(settings)
-        manifest, self.data = open_data(settings.data, hash_of(settings.data))
-        learner = Learner(shape_of(self.trial, manifest), self.collective())
+        manifest, self.data = open_data(Folder(settings.data), hash_of(settings.data))
+        learner = Learner(Shape.of(self.trial, manifest), self.collective())
         with tempfile.TemporaryDirectory() as empty:
             checkpoints = Checkpoints(Folder(empty), self.trial.trial_id)
             self.journey = Journey(self.trial, learner, self.data, checkpoints, lambda evaluation: None)
@@ -185,15 +186,17 @@ class Keras:
 
     def __init__(self, settings: Settings) -> None:
         _set_threads(settings.threads, settings.inter_op)
-        from cluster.lanes.worker import open_data, shape_of
         from tests.conftest import hash_of
+        from trainer.data.splits import open_data
+        from trainer.data.store import Folder
         from trainer.model import model
+        from trainer.update.shape import Shape
         from trainer.update.update import OPTIMIZERS
 
         self.settings, self.trial = settings, _trial(settings)
-        manifest, data = open_data(settings.data, hash_of(settings.data))
+        manifest, data = open_data(Folder(settings.data), hash_of(settings.data))
         self.rows = data.train
-        shape = shape_of(self.trial, manifest)
+        shape = Shape.of(self.trial, manifest)
         self.model = model.build(
             shape.model,
             vocabulary_size=shape.vocabulary_size,

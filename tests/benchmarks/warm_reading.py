@@ -46,15 +46,17 @@ class Worker:
 
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)
-        from cluster.lanes.worker import open_data, shape_of
         from tests.conftest import hash_of
+        from trainer.data.splits import open_data
+        from trainer.data.store import Folder
         from trainer.update.collective import Collective, World
+        from trainer.update.shape import Shape
         from trainer.update.update import Learner
 
         self.trial, self.micro_batch = trial_of(global_batch), micro_batch
-        manifest, data = open_data(folder, hash_of(folder))
+        manifest, data = open_data(Folder(folder), hash_of(folder))
         self.rows = data.train
-        self.learner = Learner(shape_of(self.trial, manifest), Collective(World()))
+        self.learner = Learner(Shape.of(self.trial, manifest), Collective(World()))
         self.learner.start(self.trial)
 
     def read(self, first: int, updates: int) -> list[Any]:

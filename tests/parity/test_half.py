@@ -9,13 +9,14 @@ import keras
 import numpy as np
 import pytest
 
-from cluster.lanes.worker import open_data, shape_of
 from cluster.study.preflight import _check_task
 from tests.conftest import hash_of, write_prepared
 from tests.unit.study.test_spec import spec_with
 from trainer.check import TOLERANCES
 from trainer.data.inputs import SEQUENCES
 from trainer.data.share import read_share
+from trainer.data.splits import open_data
+from trainer.data.store import Folder
 from trainer.errors import InputError
 from trainer.model import model
 from trainer.model.lstm import kernel_paths
@@ -23,6 +24,7 @@ from trainer.order import plan
 from trainer.trial import Duration, ModelSpec, TrialSpec
 from trainer.update import scaling
 from trainer.update.collective import Collective, World
+from trainer.update.shape import Shape
 from trainer.update.update import Learner
 
 TRIAL = TrialSpec(
@@ -43,12 +45,12 @@ Half = Callable[[str], Learner]
 @pytest.fixture(scope="module")
 def learners(prepared: Path) -> Half:
     """The learner of a dtype, traced once."""
-    manifest, _ = open_data(str(prepared), hash_of(prepared))
+    manifest, _ = open_data(Folder(str(prepared)), hash_of(prepared))
     made: dict[str, Learner] = {}
 
     def of(dtype: str) -> Learner:
         if dtype not in made:
-            made[dtype] = Learner(shape_of(with_dtype(dtype), manifest), Collective(World()))
+            made[dtype] = Learner(Shape.of(with_dtype(dtype), manifest), Collective(World()))
         return made[dtype]
 
     return of
@@ -61,7 +63,7 @@ def with_dtype(dtype: str) -> TrialSpec:
 def added(learner: Learner, prepared: Path, *, measured: bool = False) -> None:
     """Start the learner's trial and add its first global batch."""
     learner.start(with_dtype(learner.shape.dtype))
-    rows = open_data(str(prepared), hash_of(prepared))[1].train
+    rows = open_data(Folder(str(prepared)), hash_of(prepared))[1].train
     for one in read_share(TRIAL, rows, plan.positions_of(0, 17), 6, measured=measured).micro_batches:
         (learner.add_measured if measured else learner.add)(one)
 
@@ -109,7 +111,7 @@ def test_what_is_not_finite_without_a_scale_is_no_update(learners: Half, prepare
     learner = learners("mixed_float16")
     added(learner, prepared)
     learner.variables[-1].assign(np.full(3, np.nan, "float32"))
-    rows = open_data(str(prepared), hash_of(prepared))[1].train
+    rows = open_data(Folder(str(prepared)), hash_of(prepared))[1].train
     [one] = read_share(TRIAL, rows, plan.positions_of(1, 17), 17).micro_batches
     learner.add(one)
     assert float(learner._scale._scale) == scaling.LEAST
@@ -139,7 +141,7 @@ def test_the_padding_of_sequences_of_vectors_is_refused(tmp_path: Path) -> None:
 def test_it_learns(learners: Half, prepared: Path) -> None:
     learner = learners("mixed_float16")
     learner.start(TRIAL)
-    rows, losses = open_data(str(prepared), hash_of(prepared))[1].train, []
+    rows, losses = open_data(Folder(str(prepared)), hash_of(prepared))[1].train, []
     for update in range(30):
         for one in read_share(TRIAL, rows, plan.positions_of(update, 17), 6).micro_batches:
             learner.add(one)

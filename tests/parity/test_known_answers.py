@@ -24,7 +24,8 @@ from trainer.order import plan
 from trainer.order.permutation import rows_at
 from trainer.trial import Duration, ModelSpec, TrialSpec
 from trainer.update.collective import Collective, World
-from trainer.update.update import Learner, Shape
+from trainer.update.shape import Shape
+from trainer.update.update import Learner
 
 pytestmark = pytest.mark.tf
 Losses = dict[tuple[int, int], np.ndarray]

@@ -7,8 +7,8 @@ import pytest
 
 from tests.support import bodies
 from trainer.checkpoint import Checkpoints
+from trainer.data.splits import Data
 from trainer.data.store import Folder
-from trainer.journey import Data
 from trainer.loop import train
 from trainer.trial import Duration, ModelSpec, TrialSpec
 from trainer.update.collective import World

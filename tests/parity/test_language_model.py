@@ -10,7 +10,6 @@ import pytest
 keras = pytest.importorskip("keras")
 import tensorflow as tf
 
-from cluster.lanes.worker import open_data, shape_of
 from tests.conftest import VOCABULARY, hash_of, write_prepared
 from tests.parity.test_layouts import error
 from tests.support import bodies, processes
@@ -19,6 +18,8 @@ from trainer import (
     evaluate,
 )
 from trainer.data import share
+from trainer.data.splits import open_data
+from trainer.data.store import Folder
 from trainer.errors import InputError
 from trainer.model import model
 from trainer.model.lstm import RightPaddedLSTM
@@ -26,7 +27,8 @@ from trainer.order import plan
 from trainer.trial import Duration, ModelSpec, TrialSpec
 from trainer.update import loss
 from trainer.update.collective import Collective, World
-from trainer.update.update import Learner, MicroBatch, Shape
+from trainer.update.shape import Shape
+from trainer.update.update import Learner, MicroBatch
 
 pytestmark = pytest.mark.tf
 BATCHES = (1, 45, 48)
@@ -238,9 +240,9 @@ def test_keras_own_accumulation_is_flagged(data: Any, learner: Learner) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_right_layout_is_proven(folder: Path, dtype: str) -> None:
-    manifest, data = open_data(str(folder), hash_of(folder))
+    manifest, data = open_data(Folder(str(folder)), hash_of(folder))
     trial = replace(TRIAL, dtype=dtype)
-    shape = shape_of(trial, manifest)
+    shape = Shape.of(trial, manifest)
     assert shape.outputs == VOCABULARY
     found = check.prove(trial, Learner(shape, Collective(World())), data, micro_batch=4)
     assert found.passed, found

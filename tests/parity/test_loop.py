@@ -24,7 +24,8 @@ from trainer.report import Evaluation, Outcome, State
 from trainer.trial import Duration, ModelSpec, TrialSpec
 from trainer.update import noise
 from trainer.update.collective import Collective, World
-from trainer.update.update import Learner, Shape, Updated
+from trainer.update.shape import Shape
+from trainer.update.update import Learner, Updated
 
 pytestmark = pytest.mark.tf
 TRAIN_ROWS = 51

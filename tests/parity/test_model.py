@@ -14,7 +14,8 @@ from trainer.model import model
 from trainer.model.dropout import KeyedDropout, row_keys
 from trainer.trial import Duration, ModelSpec, TrialSpec
 from trainer.update.collective import Collective, World
-from trainer.update.update import Learner, MicroBatch, Shape
+from trainer.update.shape import Shape
+from trainer.update.update import Learner, MicroBatch
 
 pytestmark = pytest.mark.tf
 layers = keras.layers

@@ -8,18 +8,20 @@ from typing import Any
 import pytest
 
 from cluster.lanes.failure import NotTheSameUpdateError, failure_of
-from cluster.lanes.worker import open_data, shape_of
 from tests.conftest import hash_of
 from trainer import check
+from trainer.data.splits import open_data
+from trainer.data.store import Folder
 from trainer.report import State
 from trainer.trial import DTYPES, TrialSpec
 from trainer.update.collective import Collective, World
+from trainer.update.shape import Shape
 from trainer.update.update import Learner, MicroBatch
 
 
 def proven(prepared: Path, trial: TrialSpec, **patched: Any) -> check.Proof:
-    manifest, data = open_data(str(prepared), hash_of(prepared))
-    learner = Learner(shape_of(trial, manifest), Collective(World(0, 1)))
+    manifest, data = open_data(Folder(str(prepared)), hash_of(prepared))
+    learner = Learner(Shape.of(trial, manifest), Collective(World(0, 1)))
     for name, method in patched.items():
         setattr(learner, name, method(getattr(learner, name)))
     return check.prove(trial, learner, data, micro_batch=4)

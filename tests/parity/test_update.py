@@ -13,7 +13,8 @@ from trainer.model import model, recurrence
 from trainer.trial import OPTIMIZERS, Duration, ModelSpec, TrialSpec
 from trainer.update import adam
 from trainer.update.collective import Collective, World
-from trainer.update.update import Learner, MicroBatch, Shape
+from trainer.update.shape import Shape
+from trainer.update.update import Learner, MicroBatch
 
 pytestmark = pytest.mark.tf
 VOCABULARY, OUTPUTS, ROWS = 12, 3, 13

@@ -18,7 +18,8 @@ Flat = npt.NDArray[Any]
 
 def open_learner(world: Any, trial: TrialSpec, inputs: Inputs = TEXT) -> Any:
     from trainer.update.collective import Collective
-    from trainer.update.update import Learner, Shape
+    from trainer.update.shape import Shape
+    from trainer.update.update import Learner
 
     shape = Shape(
         model=trial.model,
@@ -35,8 +36,8 @@ def open_learner(world: Any, trial: TrialSpec, inputs: Inputs = TEXT) -> Any:
 def open_data(folder: str) -> Any:
     from trainer.data.manifest import SPLITS, read
     from trainer.data.rows import open_rows
+    from trainer.data.splits import Data
     from trainer.data.store import Folder
-    from trainer.journey import Data
 
     data = Folder(folder)
     manifest = read(data)

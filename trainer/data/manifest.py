@@ -110,6 +110,10 @@ class Manifest:
         bins = len(self.splits["train"].length_histogram)
         return min(self.max_tokens, 2**bins - 1) if bins else self.max_tokens
 
+    def outputs(self, task: str) -> int:
+        """The numbers that a model of `task` gives for a row, or for each token of it: classes, next tokens, or 1."""
+        return self.vocabulary_size if task == LANGUAGE_MODEL else max(1, len(self.label_names))
+
     def baseline_loss(self) -> float | None:
         """The validation loss of a guess that knows only the labels of the train split (`trainer.data.guess`)."""
         return guess.by_labels(self.splits["train"], self.splits["validation"])

@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.data.inputs import PADDING_NUMBER, SEQUENCES, TEXT, TOKENS, VECTORS, Inputs
-from trainer.data.manifest import Manifest
 from trainer.errors import InputError
 from trainer.model import seeding, weights
 from trainer.model.dropout import KeyedDropout
@@ -30,11 +29,6 @@ BIDIRECTIONAL = (
 _independent: set[tuple[str, str, int, int, Inputs]] = set()
 
 
-def outputs_of(task: str, manifest: Manifest) -> int:
-    """The numbers that a model gives for a row, or for each token of it: classes, next tokens, or 1."""
-    return manifest.vocabulary_size if task == "language_model" else max(1, len(manifest.label_names))
-
-
 @seeding.one_name()
 def build(
     model: ModelSpec,
@@ -48,7 +42,7 @@ def build(
 ) -> keras.Model:
     """The plain model with the initial weights of `seed`: the same seed gives the same weights in any process.
 
-    `outputs` is as `outputs_of` tells.
+    `outputs` is `Manifest.outputs` of the task.
 
     Raises:
         InputError: the factory cannot be imported, or does not return a model of the right output, whose output for

@@ -16,37 +16,19 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from trainer.data.inputs import TEXT, Inputs
 from trainer.errors import InputError
 from trainer.model import model, seeding
 from trainer.model.dropout import row_keys
-from trainer.trial import WITH_BETA2, ModelSpec, TrialSpec
+from trainer.trial import WITH_BETA2, TrialSpec
 from trainer.update import adam, loss, noise
 from trainer.update.beta2 import Beta2
 from trainer.update.collective import Collective
 from trainer.update.optimizers import OPTIMIZERS
 from trainer.update.scaling import LossScale
+from trainer.update.shape import Shape
 
 Arrays = list[npt.NDArray[Any]]
 COUNT_PART = 2**12
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shape:
-    """What a learner is traced for: trials that agree on it share one learner."""
-
-    model: ModelSpec
-    vocabulary_size: int
-    outputs: int
-    task: str
-    optimizer: str
-    dtype: str
-    inputs: Inputs = TEXT
-
-    @property
-    def weights_dtype(self) -> str:
-        """That of weights, losses, sums and the optimiser's state, also where the model computes in half precision."""
-        return "float64" if self.dtype == "float64" else "float32"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,6 @@ from cluster.drive.opening import opened
 from cluster.lanes import check
 from cluster.lanes.events import TrialEnded
 from cluster.lanes.failure import Fault
-from cluster.lanes.worker import open_data
 from cluster.measure import calibration, processes
 from cluster.measure.calibration_worker import _sample
 from cluster.study import spec
@@ -27,6 +26,7 @@ from cluster.study.study import Study
 from tests.conftest import hash_of, write_prepared
 from tests.support.unlaned import schedule
 from trainer.data.manifest import SPLITS, identified, read
+from trainer.data.splits import open_data
 from trainer.data.store import Folder
 from trainer.errors import DataError, InputError
 from trainer.report import State
@@ -68,7 +68,7 @@ def examined(here: Path) -> Study:
 
 def all_rows(uri: Path, data_hash: str) -> list[Any]:
     """What a worker reads of the data: every row of every split, and its label."""
-    data = open_data(str(uri), data_hash)[1]
+    data = open_data(Folder(str(uri)), data_hash)[1]
     splits = [getattr(data, name) for name in SPLITS]
     return [
         array.tolist()
@@ -111,7 +111,7 @@ def replace_data(here: Path) -> tuple[str, str]:
 def test_whole_other_data_are_named_with_both_hashes(here: Path) -> None:
     study = examined(here)
     before, now = replace_data(here)
-    for open_again in (open_data, _sample):
+    for open_again in (lambda uri, data_hash: open_data(Folder(uri), data_hash), _sample):
         with pytest.raises(DataError, match=f"begun with {before}, there is {now} now: put the old data back"):
             open_again(str(here / "data"), study.manifest.data_hash)
 
