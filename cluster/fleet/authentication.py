@@ -7,7 +7,7 @@ import http.client
 import urllib.error
 import urllib.request
 
-from cluster.prices import deadline
+from cluster.process.deadline import within
 from trainer.errors import NotReadyError
 
 SECONDS = 10.0
@@ -21,7 +21,7 @@ def require_authentication(address: str) -> None:
         NotReadyError: it answered something else, or nothing within SECONDS.
     """
     try:
-        status = deadline.before(SECONDS, lambda: _status(address.rstrip("/") + _PATH))
+        status = within(SECONDS, lambda: _status(address.rstrip("/") + _PATH))
     except (OSError, http.client.HTTPException, ValueError) as problem:
         raise NotReadyError(f"the Ray head at {address} does not answer ({problem}): is the tunnel up?") from None
     if status == http.HTTPStatus.UNAUTHORIZED:

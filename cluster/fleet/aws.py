@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
-from cluster.prices import deadline
+from cluster.process.deadline import within
 from trainer.errors import NotReadyError
 
 SECONDS = 30.0
@@ -32,7 +32,7 @@ def ask(action: str, call: Callable[[], T], *, known: Collection[str] = ()) -> T
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
     try:
-        return deadline.before(SECONDS, call)
+        return within(SECONDS, call)
     except TimeoutError:
         raise NotReadyError(f"AWS did not answer {action} within {SECONDS:g} s: look at the network") from None
     except NoCredentialsError:

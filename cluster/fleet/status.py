@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from cluster.fleet.machines import BILLING, Machine
-from cluster.prices import deadline
+from cluster.process.deadline import within
 
 SCHEMA_VERSION = 1
 SECONDS = 10.0
@@ -31,7 +31,7 @@ def with_use(found: Sequence[Machine], address: str, token: str) -> list[Machine
     Autoscaler v2 tells nobody outside for how long a machine has been idle (ray 2.60: node_head.py), only this.
     """
     try:
-        data = deadline.before(SECONDS, lambda: _nodes(address, token))
+        data = within(SECONDS, lambda: _nodes(address, token))
         used = data["nodeLogicalResources"]
         by_ip = {node["raylet"]["nodeManagerAddress"]: used.get(node["raylet"]["nodeId"]) for node in data["summary"]}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

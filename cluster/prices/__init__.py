@@ -1,8 +1,7 @@
 """What a machine costs by the hour, which machine this is, and budgets in words."""
 
-from cluster.prices.budget import Spending, cost_usd, parse_budget
+from cluster.prices.budget import Spending, parse_budget
 from cluster.prices.instance import Instance, this_instance
-from cluster.prices.lookup import hourly
-from cluster.prices.price import Price
+from cluster.prices.price import Price, cost_usd, hourly
 
 __all__ = ["Instance", "Price", "Spending", "cost_usd", "hourly", "parse_budget", "this_instance"]

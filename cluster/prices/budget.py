@@ -1,10 +1,9 @@
-"""Budgets in words (`--budget 50usd`, `--budget 3h`), and what machine time costs."""
+"""Budgets in words: `--budget 50usd`, `--budget 3h`."""
 
 import math
 import re
 from dataclasses import dataclass
 
-from cluster.prices.price import Price
 from trainer.errors import InputError
 
 _SECONDS_IN = {"s": 1.0, "min": 60.0, "h": 3600.0}
@@ -35,8 +34,3 @@ def parse_budget(text: str) -> Spending:
             f"the budget {text!r} cannot be used: give money or time above zero, such as 50usd, $50, 3h or 90min"
         )
     return Spending(usd=usd, seconds=seconds)
-
-
-def cost_usd(price: Price, *, seconds: float, share: float = 1.0) -> float | None:
-    """USD for `seconds` of a machine at `price`, of which the part `share` (0 to 1) was used; None without a price."""
-    return None if price.usd_per_hour is None else price.usd_per_hour * seconds / 3600 * share

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import urlsplit
 
-from cluster.prices.deadline import before
+from cluster.process.deadline import within
 
 DEADLINE_SECONDS = 2.0
 _ENDPOINT = "http://169.254.169.254"
@@ -42,7 +42,7 @@ def this_instance() -> Instance:
 @lru_cache(maxsize=8)
 def _instance_at(endpoint: str) -> Instance:
     try:
-        return before(DEADLINE_SECONDS, lambda: _asked(endpoint))
+        return within(DEADLINE_SECONDS, lambda: _asked(endpoint))
     except (OSError, http.client.HTTPException, ValueError):
         return LOCAL
 

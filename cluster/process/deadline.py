@@ -11,10 +11,10 @@ Answer = TypeVar("Answer")
 def within(seconds: float | None, call: Callable[[], Answer]) -> Answer:
     """What `call` returns or raises, if it does so in time; it is left alone in its daemon thread otherwise.
 
-    Without a limit it is what a signal can end at any moment: the main thread only waits.
+    Without a limit, a signal can still end the wait at any moment: the main thread only waits.
 
-    The timeouts of `requests` are between two bytes, so a server that drips holds a call for as long as it likes; and
-    Ray's job client sets none at all.
+    The timeouts of sockets, and so of boto3, http.client and requests, are between two bytes: a server that drips holds
+    a call for as long as it likes. Ray's job client sets none at all.
 
     Raises:
         TimeoutError: it has not ended after `seconds`.

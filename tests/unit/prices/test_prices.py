@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from cluster.prices import Price, hourly, live, lookup, table
+from cluster.prices import Price, hourly, live, price
 
 PINNED = Price(1.006, "pinned table", "2026-01")
 
@@ -62,7 +62,7 @@ class Api(BaseHTTPRequestHandler):
 @pytest.fixture(autouse=True)
 def _a_new_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Nothing is remembered, and there is no file of credentials."""
-    lookup._hourly.cache_clear()
+    price._hourly.cache_clear()
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
 
@@ -163,7 +163,7 @@ def test_an_answer_that_is_not_ec2s_is_no_reason_to_fail(pricing: PriceList) -> 
 def test_a_server_that_drips_is_left_by_the_deadline(pricing: PriceList, monkeypatch: pytest.MonkeyPatch) -> None:
     # Each byte comes well within boto3's timeouts; all of them would take half a minute, and then be a price.
     pricing.pause_seconds = 0.15
-    monkeypatch.setattr(lookup, "DEADLINE_SECONDS", 1.0)
+    monkeypatch.setattr(price, "DEADLINE_SECONDS", 1.0)
     assert g5() == PINNED
 
 
@@ -198,7 +198,7 @@ def test_spot_is_the_mean_over_zones_of_the_newest() -> None:
 
 
 def test_the_pinned_table_is_whole() -> None:
-    as_of, prices = table._table()
+    as_of, prices = price._table()
     assert re.fullmatch(r"20\d\d-\d\d(-\d\d)?", as_of)
     assert {region for _, region, _ in prices} == {"us-east-1", "us-east-2", "us-west-2", "eu-west-1", "eu-central-1"}
     for (machine, region, market), usd_per_hour in prices.items():
@@ -206,7 +206,7 @@ def test_the_pinned_table_is_whole() -> None:
         assert re.fullmatch(r"[a-z0-9]+\.[a-z0-9]+", machine)
         if market == "spot":
             assert usd_per_hour < prices[machine, region, "on-demand"]
-    lines = [line for line in (Path(table.__file__).parent / "on_demand.csv").read_text().split() if line[0] != "#"]
+    lines = [line for line in (Path(price.__file__).parent / "on_demand.csv").read_text().split() if line[0] != "#"]
     rows = [line.rsplit(",", 2)[0] for line in lines if line.count(",") == 3]
     assert len(set(rows)) == len(rows) > 40
 
