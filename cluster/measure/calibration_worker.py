@@ -158,9 +158,8 @@ def _kind(
     from trainer.update.shape import Shape
     from trainer.update.update import Learner
 
-    started = time.monotonic()
+    started, most = time.monotonic(), max(task.micro_batches.values())
     learner = Learner(Shape.of(trial, manifest), collective)
-    most = max(task.micro_batches.values())
     # Of a large micro-batch a fourth is compared with it: four times as much may be more than there is.
     rows, many_rows = (most, most * MANY) if most <= LARGE else (most // MANY, most)
     longest = _longest(trial, data, lengths["train"], rows)
@@ -169,8 +168,7 @@ def _kind(
     traced = met.first(time.monotonic() - started, cut, cut)
     advance()
     traced_bytes = peak_bytes()
-    evaluations = _evaluations(task, learner, data, met.evaluation)
-    evaluated_bytes = peak_bytes()
+    evaluations, evaluated_bytes = _evaluations(task, learner, data, met.evaluation), peak_bytes()
     advance()
     updates: list[Timed] = []
     for batch in task.batches:
