@@ -7,7 +7,7 @@ promised error rates hold only for those that were planned.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, Literal
 
@@ -16,8 +16,9 @@ import pyarrow.compute as pc
 
 from cluster.analysis.asked import Specs, specs_of
 from cluster.study.protocol import SCREEN
+from cluster.study.study import Study
 from cluster.study.target import Begun, automatic
-from cluster.summary import query
+from cluster.summary import experiments, query
 from cluster.summary.known_losses import losses as losses_of
 from cluster.summary.tables import TIME
 
@@ -79,6 +80,21 @@ def begun(studies: pa.Table, trials: pa.Table) -> Begun | None:
     """The target with which the confirmations of a study began; None before they did."""
     specs = specs_of(studies, trials)
     return None if specs.began is None else Begun(target=declared(specs, trials).target)
+
+
+def as_begun(study: Study, specs: pa.Table, trials: pa.Table) -> Study:
+    """The study with what it began with: the seeds of its screen, and the target of its confirmations.
+
+    `specs` and `trials` are the rows of its name in the summary.
+    """
+    stops = study.spec.protocol is not None and study.spec.protocol.stop_at_target
+    specs = query.with_spec(specs)
+    trials = experiments.of_spec(trials, study.row)
+    return replace(
+        study,
+        screened_on=experiments.screened_on(trials),
+        begun=begun(specs, trials) if specs.num_rows and stops else None,
+    )
 
 
 def _automatic(specs: Specs, trials: pa.Table) -> float | None:

@@ -12,7 +12,7 @@ from cluster.lanes.events import Event
 from cluster.lanes.schedule import Schedule
 from cluster.lanes.settings import LaneSettings
 from cluster.process import scratch
-from cluster.study import identity, memory, placement
+from cluster.study import memory, placement
 from cluster.study.at_once import RowsAtOnce
 from cluster.study.study import Study, sizes_of
 from cluster.summary import query
@@ -59,7 +59,7 @@ def _settings(here: Opened, storage: str) -> LaneSettings:
         rows_at_once=rows_at_once(study, query.probes(summary, spec.study)),
         memory_bytes=study.memory_bytes,
         seconds_for_workers=SECONDS_FOR_MACHINES if study.capacity.grows else SECONDS_FOR_WORKERS,
-        facts={"spec_hash": identity.spec_hash(spec), "code_version": CODE_VERSION},
+        facts={"spec_hash": study.spec_hash, "code_version": CODE_VERSION},
         storage=storage,
     )
 

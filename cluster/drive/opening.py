@@ -3,24 +3,20 @@
 import contextlib
 import importlib.metadata
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from cluster.analysis.declared import begun
-from cluster.study import identity
+from cluster.analysis.declared import as_begun
+from cluster.study.identity import refuse_other_study
 from cluster.study.protocol import Plan, Unfolding
 from cluster.study.spec import ValidationLoss
 from cluster.study.study import Study
-from cluster.summary import experiments, query
+from cluster.summary import query
 from cluster.summary.driver.hold import Hold
 from cluster.summary.driver.only import only_driver
 from cluster.summary.known_losses import answers, micro_batches
 from cluster.summary.store import ConflictError, Summary, check_writable
-from trainer.errors import InputError, UserError
+from trainer.errors import UserError
 from trainer.report import State
 
 CODE_VERSION = importlib.metadata.version("batchscope")
@@ -47,7 +43,7 @@ class Opened:
         study, margin, target = self.study, self.study.spec.margin, self.study.spec.target
         self.summary.write_study(
             {
-                **_spec_row(study),
+                **study.row,
                 "code_version": CODE_VERSION,
                 "started_at": datetime.now(UTC),
                 "declared_at": self.declared_at,
@@ -102,9 +98,9 @@ def opened(study: Study, say: Callable[[str], None]) -> Iterator[Opened]:
 
 def _read(study: Study, summary: Summary, hold: Hold) -> Opened:
     """Everything that the summary knows of the study, in one reading."""
-    name, spec_hash = study.spec.study, identity.spec_hash(study.spec)
+    name, spec_hash = study.spec.study, study.spec_hash
     specs = query.studies(summary, name)
-    _check_name(study, specs)
+    refuse_other_study(study.spec, study.manifest.data_hash, specs.to_pylist())
     trials = query.trials(summary, name)
     study = as_begun(study, specs, trials)
     losses = answers(trials, spec_hash)
@@ -118,44 +114,3 @@ def _read(study: Study, summary: Summary, hold: Hold) -> Opened:
         micro_batches=micro_batches(trials, spec_hash),
         declared_at=first or datetime.now(UTC),
     )
-
-
-def as_begun(study: Study, specs: pa.Table, trials: pa.Table) -> Study:
-    """The study with what it began with: the seeds of its screen, and the target of its confirmations.
-
-    `specs` and `trials` are the rows of its name in the summary.
-    """
-    stops = study.spec.protocol is not None and study.spec.protocol.stop_at_target
-    specs = query.with_spec(specs)
-    trials = experiments.of_spec(trials, _spec_row(study))
-    return replace(
-        study,
-        screened_on=experiments.screened_on(trials),
-        begun=begun(specs, trials) if specs.num_rows and stops else None,
-    )
-
-
-def _spec_row(study: Study) -> dict[str, Any]:
-    """The columns of `studies` that the spec and its data fill."""
-    return {
-        "study": study.spec.study,
-        "spec_hash": identity.spec_hash(study.spec),
-        "spec_json": identity.canonical_json(study.spec),
-        "data": study.spec.data,
-        "data_hash": study.manifest.data_hash,
-        "task": study.spec.task,
-        "train_rows": study.manifest.splits["train"].rows,
-    }
-
-
-def _check_name(study: Study, specs: pa.Table) -> None:
-    """Refuse a name that meant another study when it was run before."""
-    spec, data_hash = study.spec, study.manifest.data_hash
-    for row in specs.filter(pc.field("spec_json").is_valid()).to_pylist():
-        different = identity.changed(row["spec_json"], spec)
-        if row["data_hash"] != data_hash:
-            different.append(f"data: {row['data']} ({row['data_hash'][:8]}) -> {spec.data} ({data_hash[:8]})")
-        if different:
-            raise InputError(
-                f"study {spec.study!r} was run before with another {'; '.join(different)}: give this one another name"
-            )

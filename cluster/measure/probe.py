@@ -10,7 +10,6 @@ from cluster.measure import memory, peaks, throughput
 from cluster.measure.memory import Memory
 from cluster.measure.probe_worker import Cell, Held, LaneLayout, Machine
 from cluster.measure.throughput import Speed
-from cluster.study import identity
 from cluster.study.placement import micro_batch_rows
 from cluster.study.study import Study
 from trainer.report import State
@@ -64,7 +63,7 @@ def _common(study: Study) -> Row:
         "threads": study.placed.threads_per_worker,
         "memory_limit_bytes": _limit_bytes(study),
         "data_hash": study.manifest.data_hash,
-        "spec_hash": identity.spec_hash(study.spec),
+        "spec_hash": study.spec_hash,
         "code_version": importlib.metadata.version("batchscope"),
     }
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from cluster.plan.costs import Costs, Line
 from cluster.plan.costs_from_calibration import LEAST_SPREAD
-from cluster.study import identity
 from cluster.study.memory import MemoryModel
 from cluster.summary import query
 from cluster.summary.store import Summary
@@ -25,7 +24,7 @@ Kind = tuple[int, str, str]
 
 def rows_of(study: "Study") -> list[Row]:
     """The rows of the last probe that measured this study as it would run now; none if there is none."""
-    summary, spec_hash = Summary(study.spec.summary), identity.spec_hash(study.spec)
+    summary, spec_hash = Summary(study.spec.summary), study.spec_hash
     every = [row for row in query.probes(summary, study.spec.study).to_pylist() if row["spec_hash"] == spec_hash]
     last = max((row["probed_at"] for row in every), default=None)
     found = [row for row in every if row["probed_at"] == last]

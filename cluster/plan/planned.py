@@ -12,9 +12,8 @@ from cluster.plan.estimate import Lengths, Outlook, Point, outlook, point, sprea
 from cluster.plan.phases import Phase
 from cluster.study import memory
 from cluster.study.capacity import this_machine
-from cluster.study.fitting import GIB
+from cluster.study.fitting import GIB, refuse_what_cannot_fit
 from cluster.study.memory import MemoryModel
-from cluster.study.preflight import refuse_what_cannot_fit
 from cluster.study.study import sizes_of
 from trainer.data.manifest import SPLITS
 from trainer.trial import TrialSpec

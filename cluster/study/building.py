@@ -32,3 +32,15 @@ def plain_model(trial: TrialSpec, manifest: Manifest) -> Any:
         seed=trial.seed,
         inputs=manifest.inputs,
     )
+
+
+def training_twin_of(trial: TrialSpec, manifest: Manifest) -> Any:
+    """The twin of the trial's model that is trained.
+
+    Raises:
+        InputError: a factory's model cannot be used.
+    """
+    plain = plain_model(trial, manifest)
+    from trainer.model import model
+
+    return model.training_twin(plain)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cluster.study.memory import MemoryModel
+from cluster.study.study import Study
 from trainer.errors import InputError
 from trainer.trial import TrialSpec
 
@@ -26,6 +27,22 @@ class Limit:
     bytes: float
     said: str
     more: str
+
+
+def refuse_what_cannot_fit(study: Study, model_of: ModelOf) -> None:
+    """What a worker's memory cannot hold is refused, in the same words for whoever asks.
+
+    Raises:
+        InputError: a trial cannot fit.
+    """
+    limit = _limit(study)
+    if limit is None:
+        return
+    batches = study.micro_batches
+    if study.spec.resources.micro_batch == "auto":
+        # It shrinks as far as it must.
+        batches = dict.fromkeys(batches, 1)
+    check(study.trials, batches, model_of, limit, length=study.manifest.longest)
 
 
 def check(
@@ -73,3 +90,18 @@ def _fewer_units(trial: TrialSpec, model_of: ModelOf, rows: int, limit: Limit, l
             return units
         units //= 2
     return None
+
+
+def _limit(study: Study) -> Limit | None:
+    """A worker's memory; None where it is not known, as that of a GPU or of a cluster's machines."""
+    resources, placed = study.spec.resources, study.placed
+    if resources.memory_gib is not None:
+        said = f"resources.memory_gib is {resources.memory_gib:g}"
+        return Limit(resources.memory_gib * GIB, said, "set resources.memory_gib: {gib}")
+    if study.capacity.memory_bytes is None or resources.gpus_per_worker:
+        return None
+    workers = placed.lanes * placed.workers
+    said = f"this machine has {study.capacity.memory_bytes / GIB:.1f} GiB"
+    fewer = "set resources.lanes: 1" if placed.lanes > 1 else "use a machine with more memory"
+    each = f" for {workers} workers at once" if workers > 1 else ""
+    return Limit(study.capacity.memory_bytes / workers, said + each, fewer)

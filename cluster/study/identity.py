@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cluster.study.spec import StudySpec
+from trainer.errors import InputError
 
 # Other axes, budgets or resources under the same name only add trials; another task, model, shuffle, schedule, warm-up
 # or beta2 makes another study: no column would tell its trials apart.
@@ -41,6 +43,24 @@ def changed(old_json: str, new: StudySpec) -> list[str]:
         for key in {**old, **now}
         if (key in old, old.get(key)) != (key in now, now.get(key))
     ]
+
+
+def refuse_other_study(spec: StudySpec, data_hash: str, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Refuse a name under which `rows` of a summary's `studies` say that another study was run.
+
+    Raises:
+        InputError: which part of the spec, or the data, is another.
+    """
+    for row in rows:
+        if row["spec_json"] is None:
+            continue
+        different = changed(row["spec_json"], spec)
+        if row["data_hash"] != data_hash:
+            different.append(f"data: {row['data']} ({row['data_hash'][:8]}) -> {spec.data} ({data_hash[:8]})")
+        if different:
+            raise InputError(
+                f"study {spec.study!r} was run before with another {'; '.join(different)}: give this one another name"
+            )
 
 
 def _fixed(fields: dict[str, Any]) -> dict[str, Any]:

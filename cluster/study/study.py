@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
-from cluster.study import placement, protocol
+from cluster.study import identity, placement, protocol
 from cluster.study.capacity import Capacity
 from cluster.study.spec import StudySpec
 from cluster.study.target import Begun
@@ -51,6 +53,24 @@ class Study:
         """The examples that a trial of this study uses by its budget; 0 for a budget in seconds."""
         updates = total_updates(trial.budget, global_batch=trial.global_batch, rows=self.manifest.splits["train"].rows)
         return (updates or 0) * trial.global_batch
+
+    @cached_property
+    def spec_hash(self) -> str:
+        """What names the spec (`cluster.study.identity`)."""
+        return identity.spec_hash(self.spec)
+
+    @cached_property
+    def row(self) -> dict[str, Any]:
+        """The columns of a summary's `studies` that the spec and its data fill."""
+        return {
+            "study": self.spec.study,
+            "spec_hash": self.spec_hash,
+            "spec_json": identity.canonical_json(self.spec),
+            "data": self.spec.data,
+            "data_hash": self.manifest.data_hash,
+            "task": self.spec.task,
+            "train_rows": self.manifest.splits["train"].rows,
+        }
 
     @property
     def workers(self) -> dict[int, int]:

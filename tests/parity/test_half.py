@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from cluster.study.preflight import _check_task
+from cluster.study.data import check_task
 from tests.conftest import hash_of, write_prepared
 from tests.unit.study.test_spec import spec_with
 from trainer.check import TOLERANCES
@@ -134,8 +134,8 @@ def test_a_model_of_ones_own_is_not_refused_for_its_rounding(dtype: str) -> None
 def test_the_padding_of_sequences_of_vectors_is_refused(tmp_path: Path) -> None:
     manifest = replace(write_prepared(tmp_path), kind=SEQUENCES)
     with pytest.raises(InputError, match=r"axes.dtype has mixed_bfloat16, .* is infinite: use float32"):
-        _check_task(spec_with(axes__dtype=["float32", "mixed_bfloat16"]), manifest)
-    _check_task(spec_with(axes__dtype="float32"), manifest)
+        check_task(spec_with(axes__dtype=["float32", "mixed_bfloat16"]), manifest)
+    check_task(spec_with(axes__dtype="float32"), manifest)
 
 
 def test_it_learns(learners: Half, prepared: Path) -> None:

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from cluster.analysis.declared import as_begun
 from cluster.analysis.verdict import GroupVerdict, Verdict, judge
-from cluster.drive.opening import as_begun
 from cluster.report.page.page import page
 from cluster.report.verdict import sentences, warnings
 from cluster.report.verdict_table import to_json

@@ -13,8 +13,9 @@ import pytest
 
 from cluster.analysis.asked import specs_of
 from cluster.analysis.cells import cells_of
+from cluster.analysis.declared import as_begun
 from cluster.analysis.verdict import judge
-from cluster.drive.opening import Opened, as_begun
+from cluster.drive.opening import Opened
 from cluster.exports.found import trials_of
 from cluster.study import axes, protocol
 from cluster.study.experiment import COLUMNS
