@@ -8,7 +8,7 @@ import click
 if TYPE_CHECKING:
     from cluster.jobs.head import Head
     from cluster.jobs.job import Job
-    from cluster.report.progress_lines import Progress
+    from cluster.report.progress_lines import StudyProgress
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 FORMATS = ("table", "json")
@@ -49,7 +49,7 @@ def reach(address: str, token_file: str | None) -> "Head":
     return connect(parse_address(address), lambda: find_token(token_file))
 
 
-def show_jobs(jobs: "Sequence[Job]", form: str, progress: "Mapping[str, Progress | None]") -> None:
+def show_jobs(jobs: "Sequence[Job]", form: str, progress: "Mapping[str, StudyProgress | None]") -> None:
     """Print one row for each job; `progress` has the trials done and asked by job id."""
     import pyarrow as pa
 
@@ -75,7 +75,7 @@ def show_jobs(jobs: "Sequence[Job]", form: str, progress: "Mapping[str, Progress
         click.echo(to_text(found, columns), nl=False)
 
 
-def _row(job: "Job", progress: "Progress | None") -> dict[str, Any]:
+def _row(job: "Job", progress: "StudyProgress | None") -> dict[str, Any]:
     return {
         "study": job.study,
         "state": job.state,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cluster.drive.events import Event
     from cluster.drive.result import RunResult
     from cluster.prices import Spending
-    from cluster.report.progress_lines import Progress
+    from cluster.report.progress_lines import StudyProgress
     from cluster.study.spec import StudySpec
     from cluster.study.study import Study
 
@@ -47,7 +47,7 @@ def run_and_watch(
     address: str | None = None,
     spending: "Spending | None" = None,
     before: "Callable[[Study], None]" = lambda study: None,
-    line_of: "Callable[[Progress], str] | None" = None,
+    line_of: "Callable[[StudyProgress], str] | None" = None,
 ) -> int:
     """Run a study to its end, with progress on stderr and its results on stdout; the exit code.
 
@@ -74,13 +74,13 @@ def run_and_watch(
 
 
 def _shown(
-    shown: contextlib.ExitStack, before: "Callable[[Study], None]", line_of: "Callable[[Progress], str]"
+    shown: contextlib.ExitStack, before: "Callable[[Study], None]", line_of: "Callable[[StudyProgress], str]"
 ) -> "Callable[[Event], None]":
     """A function that shows the events of a run on stderr, until `shown` is closed."""
     from cluster.drive import events
     from cluster.report.headline import headline
     from cluster.report.live import LiveView
-    from cluster.report.progress_lines import Progress
+    from cluster.report.progress_lines import StudyProgress
     from cluster.report.terminal import Terminal
 
     terminal: Terminal | None = None
@@ -99,7 +99,7 @@ def _shown(
                 say(text)
             case events.StudyOpened(study=study, asked=asked, finished=finished, finished_examples=examples):
                 text = headline(study, finished, asked)
-                say(line_of(Progress(done=finished, asked=asked, running=0, text=text)))
+                say(line_of(StudyProgress(done=finished, asked=asked, running=0, text=text)))
                 view = LiveView.of(study, asked=asked, finished=finished, finished_examples=examples)
             case events.RayConnected(study=study):
                 before(study)

@@ -5,7 +5,7 @@ from collections.abc import Collection
 
 import pyarrow as pa
 
-from cluster.lanes.events import AttemptExhausted, AttemptLost, Event, TrialEnded, TrialEvaluated
+from cluster.lanes.events import AttemptExhausted, AttemptLost, TrialEnded, TrialEvaluated, TrialEvent
 from cluster.summary import query
 from cluster.summary.tables import FINISHED
 from trainer.report import State
@@ -25,7 +25,7 @@ class Heard:
         # Told by the scheduler, before its lane has written the row.
         self._stopped: set[str] = set()
 
-    def hear(self, event: Event) -> None:
+    def hear(self, event: TrialEvent) -> None:
         """Take what happened to a trial."""
         trial_id = event.trial.trial_id
         match event:

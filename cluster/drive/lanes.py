@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from cluster.drive.opening import CODE_VERSION, Opened
 from cluster.lanes.board import start_board
-from cluster.lanes.events import Event
+from cluster.lanes.events import TrialEvent
 from cluster.lanes.schedule import Schedule
 from cluster.lanes.settings import LaneSettings
 from cluster.process import scratch
@@ -25,7 +25,7 @@ SECONDS_FOR_WORKERS = 15.0
 
 
 @contextlib.contextmanager
-def training(here: Opened, watch: Callable[[Event], None]) -> Iterator[Schedule]:
+def training(here: Opened, watch: Callable[[TrialEvent], None]) -> Iterator[Schedule]:
     """The schedule of the trials that have no answer yet, begun; `watch` hears their events, in another thread."""
     study = here.study
     with scratch.folder("batchscope-tune-", tempfile.gettempdir()) as storage:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from cluster.analysis.declared import as_begun
 from cluster.study.identity import refuse_other_study
-from cluster.study.protocol import Plan, Unfolding
+from cluster.study.protocol import Unfolding, Wanted
 from cluster.study.spec import ValidationLoss
 from cluster.study.study import Study
 from cluster.summary import query
@@ -38,7 +38,7 @@ class Opened:
     micro_batches: dict[str, int]
     declared_at: datetime
 
-    def declare(self, plan: Plan) -> None:
+    def declare(self, plan: Wanted) -> None:
         """Write what the study asks for, as far as `plan` knows by now."""
         study, margin, target = self.study, self.study.spec.margin, self.study.spec.target
         self.summary.write_study(

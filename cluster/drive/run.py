@@ -13,7 +13,7 @@ from cluster.drive.lanes import training
 from cluster.drive.opening import Opened, opened
 from cluster.drive.result import End, RunResult
 from cluster.lanes.breaker import Cause
-from cluster.lanes.events import Event as LaneEvent
+from cluster.lanes.events import TrialEvent
 from cluster.lanes.tally import Tally
 from cluster.prices import Spending
 from cluster.process import ray_session, signals
@@ -78,7 +78,7 @@ def _ray(address: str | None, study: Study) -> contextlib.AbstractContextManager
 
 def _train(here: Opened, ends: Ends, heard: Heard, tally: Tally, on_event: Hear) -> RunResult:
     """Train what has no answer; events come from the schedule's thread and are handed on in this one."""
-    waiting: SimpleQueue[LaneEvent] = SimpleQueue()
+    waiting: SimpleQueue[TrialEvent] = SimpleQueue()
 
     def deliver() -> None:
         while not waiting.empty():

@@ -8,7 +8,7 @@ from typing import Any
 
 from cluster.lanes import ledger
 from cluster.lanes.failure import Failure
-from cluster.lanes.reports import Beat, Machine
+from cluster.lanes.reports import Beat, LaneMachine
 from cluster.lanes.settings import LaneSettings
 from cluster.lanes.station import Station
 from cluster.study import experiment
@@ -55,7 +55,7 @@ class Attempt:
         if time.monotonic() - self._written_at >= SECONDS_BETWEEN_PARTS:
             self._write_evaluations()
 
-    def ended(self, outcome: Outcome, machine: Machine, *beats: Beat, error: str | None = None) -> None:
+    def ended(self, outcome: Outcome, machine: LaneMachine, *beats: Beat, error: str | None = None) -> None:
         """Write the row of an attempt that came to its own end; `error` where the outcome has none."""
         measured = asdict(outcome)
         first_update_at = measured.pop("first_update_at")

@@ -1,4 +1,4 @@
-"""The board: one small actor of a study where lanes post jobs for their workers and hear their reports.
+"""The board: one small actor of a study where lanes post assignments for their workers and hear their reports.
 
 A worker group has a name of its own: what an older, lost group of the same lane still had to say is told to a name
 that nobody listens to any more.
@@ -26,8 +26,8 @@ ON_HEAD = {"node:__internal_head__": 0.001}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
-    """A trial for the workers of one group; `serial` counts the group's jobs from 1.
+class Assignment:
+    """A trial for the workers of one group; `serial` counts the group's assignments from 1.
 
     `micro_batch` is of the trial's updates; `rows_at_once` bounds whatever else is computed.
     """
@@ -41,7 +41,7 @@ class Job:
 
 @dataclass
 class _Group:
-    job: Job | None = None
+    assignment: Assignment | None = None
     serial: int = 0
     taken: bool = False
     wish: State | None = None
@@ -70,39 +70,41 @@ class Board:
         self._draining: set[str] = set()
         self._looked_at = float("-inf")
 
-    async def post(self, group: str, job: Job) -> None:
-        """Give a group its next job."""
+    async def post(self, group: str, assignment: Assignment) -> None:
+        """Give a group its next assignment."""
         here = self._group(group)
         async with here.changed:
-            here.job, here.serial, here.taken, here.wish = job, job.serial, False, None
+            here.assignment, here.serial, here.taken, here.wish = assignment, assignment.serial, False, None
             here.reports, here.beats = [], []
             if self._wish is not None:
-                here.job, here.reports = None, [TakenBack(self._wish)]
+                here.assignment, here.reports = None, [TakenBack(self._wish)]
             here.changed.notify_all()
 
-    async def take(self, group: str, rank: int, after: int, station: Station) -> Job | None:
-        """The group's job with a serial above `after`, as soon as there is one; None to end."""
+    async def take(self, group: str, rank: int, after: int, station: Station) -> Assignment | None:
+        """The group's assignment with a serial above `after`, as soon as there is one; None to end."""
         here = self._group(group)
         here.stations[rank] = station
         async with here.changed:
-            await here.changed.wait_for(lambda: here.closed or (here.job is not None and here.job.serial > after))
+            await here.changed.wait_for(
+                lambda: here.closed or (here.assignment is not None and here.assignment.serial > after)
+            )
             if here.closed:
                 return None
             if rank == 0:
                 here.taken = True
                 here.reports.append(Taken(station))
                 here.changed.notify_all()
-            return here.job
+            return here.assignment
 
     async def tell(self, group: str, report: WorkerReport, *, last: bool = False) -> None:
-        """A report on the group's job from its rank 0; the last one takes the job off the board."""
+        """A report on the group's assignment from its rank 0; the last one takes the assignment off the board."""
         here = self._group(group)
         async with here.changed:
-            if here.job is None:
+            if here.assignment is None:
                 return
             here.reports.append(report)
             if last:
-                here.job = None
+                here.assignment = None
             here.changed.notify_all()
 
     async def hear(self, group: str, timeout_seconds: float) -> list[WorkerReport]:
@@ -133,7 +135,7 @@ class Board:
         return self._wish or here.wish or (State.LOST if nodes & self._draining else None)
 
     async def beats(self, group: str) -> list[Beat]:
-        """The first and the last beat of the group's job: where it began, and how far it came; none before that."""
+        """The first and the last beat of the group's assignment, where it began and how far it came, or none yet."""
         return self._group(group).beats
 
     async def shrink(self, kind: str, micro_batch: int) -> int:
@@ -149,19 +151,19 @@ class Board:
         return self._micro_batches.get(kind)
 
     async def stations(self, group: str) -> list[Station]:
-        """Where the workers of a group stand that have asked for a job."""
+        """Where the workers of a group stand that have asked for an assignment."""
         return list(self._group(group).stations.values())
 
     async def stop(self, state: State, group: str | None = None) -> None:
-        """Wish that one group's trial, or every trial, ends in `state`; jobs that nobody took yet are taken back."""
+        """Wish that one group's trial, or every trial, ends in `state`; an assignment nobody took yet is taken back."""
         if group is None:
             self._wish = state
         for name in [group] if group is not None else list(self._groups):
             here = self._group(name)
             async with here.changed:
                 here.wish = state
-                if here.job is not None and not here.taken:
-                    here.job = None
+                if here.assignment is not None and not here.taken:
+                    here.assignment = None
                     here.reports.append(TakenBack(state))
                     here.changed.notify_all()
 
@@ -177,7 +179,7 @@ class Board:
             self._released.notify_all()
 
     async def close(self, group: str) -> None:
-        """No job will follow: the group's workers end."""
+        """No assignment will follow: the group's workers end."""
         here = self._group(group)
         async with here.changed:
             here.closed = True

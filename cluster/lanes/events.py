@@ -60,7 +60,7 @@ class TrialEnded:
 
 
 LaneEvent = TrialEvaluated | AttemptLost | AttemptExhausted | TrialEnded
-Event = TrialBegan | LaneEvent
+TrialEvent = TrialBegan | LaneEvent
 
 _EVENTS: dict[str, type[LaneEvent]] = {
     "evaluated": TrialEvaluated,

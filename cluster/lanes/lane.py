@@ -2,7 +2,7 @@
 
 Why not one `TensorflowTrainer.fit()` a trial, the documented pattern: that starts four to five Python processes a
 trial and imports TensorFlow again in each, 17-21 s for 1 s of training on two cores. Here the workers, TensorFlow and
-the traced functions stay, and a trial is a job on the board.
+the traced functions stay, and a trial is an assignment on the board.
 
 TensorFlow gives memory back only when its process ends: where memory ran out, the next attempt has another group.
 """
@@ -14,7 +14,7 @@ import ray
 
 from cluster.lanes import recovery
 from cluster.lanes.attempt import Attempt
-from cluster.lanes.board import Job
+from cluster.lanes.board import Assignment
 from cluster.lanes.events import LaneEvent
 from cluster.lanes.exhaustion import sign_of_exhaustion
 from cluster.lanes.failure import Failure
@@ -46,7 +46,7 @@ class Lane:
     def __init__(
         self, settings: LaneSettings, board: LaneBoard, name: str, trial: TrialSpec, outside: Outside | None = None
     ) -> None:
-        """Start the worker group for `trial`; it is ready when it takes the first job."""
+        """Start the worker group for `trial`; it is ready when it takes the first assignment."""
         self._settings, self._board, self._name = settings, board, name
         self._outside = outside or Outside()
         self._groups = self._serial = 0
@@ -170,8 +170,10 @@ class Lane:
             reached=self._course.reached,
         )
         self._serial += 1
-        job = Job(serial=self._serial, trial=trial, micro_batch=micro_batch, rows_at_once=rows, checkpoints=checkpoints)
-        self._board.post(self._group.name, job)
+        assignment = Assignment(
+            serial=self._serial, trial=trial, micro_batch=micro_batch, rows_at_once=rows, checkpoints=checkpoints
+        )
+        self._board.post(self._group.name, assignment)
 
     def _exhausted(self) -> Failure | None:
         """The failure of a worker that was ended for want of memory before it could report it, if one was."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import ray
 
-from cluster.lanes.board import Job
+from cluster.lanes.board import Assignment
 from cluster.lanes.reports import Beat, WorkerReport
 from cluster.lanes.station import Station
 from trainer.report import State
@@ -22,9 +22,9 @@ class LaneBoard:
     def __init__(self, handle: Any, get: Callable[[Any], Any] = ray.get) -> None:
         self._handle, self._get = handle, get
 
-    def post(self, group: str, job: Job) -> None:
-        """Give a group its next job."""
-        self._get(self._handle.post.remote(group, job))
+    def post(self, group: str, assignment: Assignment) -> None:
+        """Give a group its next assignment."""
+        self._get(self._handle.post.remote(group, assignment))
 
     def hear(self, group: str) -> list[WorkerReport]:
         """The reports since the call before, as soon as there is one; none after SECONDS_BETWEEN_CHECKS."""
@@ -32,12 +32,12 @@ class LaneBoard:
         return heard
 
     def beats(self, group: str) -> list[Beat]:
-        """The first and the last beat of the group's job; none before that."""
+        """The first and the last beat of the group's assignment; none before that."""
         beats: list[Beat] = self._get(self._handle.beats.remote(group))
         return beats
 
     def stations(self, group: str) -> list[Station]:
-        """Where the workers of a group stand that have asked for a job."""
+        """Where the workers of a group stand that have asked for an assignment."""
         stations: list[Station] = self._get(self._handle.stations.remote(group))
         return stations
 

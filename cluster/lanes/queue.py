@@ -15,7 +15,7 @@ from ray.tune.search import Searcher
 
 from cluster.lanes.events import TrialEnded, of_result
 from cluster.lanes.failure import Fault
-from cluster.study.protocol import NO_LOSS, Plan, Planned, Unfolding
+from cluster.study.protocol import NO_LOSS, Planned, Unfolding, Wanted
 from trainer.report import State
 from trainer.trial import TrialSpec, from_dict
 
@@ -35,7 +35,7 @@ class Queue(Searcher):
     `release` is called when resting lanes are to go on; `begins` with the plan as each phase begins.
     """
 
-    def __init__(self, unfolding: Unfolding, *, release: Callable[[], None], begins: Callable[[Plan], None]) -> None:
+    def __init__(self, unfolding: Unfolding, *, release: Callable[[], None], begins: Callable[[Wanted], None]) -> None:
         super().__init__()
         self._unfolding, self._release, self._begins = unfolding, release, begins
         self._given: set[str] = set()

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 from cluster.lanes.events import AttemptExhausted, AttemptLost, LaneEvent, TrialEnded, TrialEvaluated
 from cluster.lanes.failure import Failure, Fault
-from cluster.lanes.reports import Beat, Ended, GaveWay, GroupLost, Machine, Report, Taken, TakenBack
+from cluster.lanes.reports import Beat, Ended, GaveWay, GroupLost, LaneMachine, Report, Taken, TakenBack
 from cluster.lanes.station import Station
 from cluster.study.at_once import RowsAtOnce
 from trainer.report import Evaluation, Outcome, State
@@ -68,7 +68,7 @@ class WriteEnd:
     """Write the row of an attempt that came to its own end."""
 
     outcome: Outcome
-    machine: Machine
+    machine: LaneMachine
     error: str | None
 
 
@@ -154,7 +154,7 @@ def _end(course: Course, ended: TrialEnded, *before: Instruction) -> Step:
     return replace(course, closed=True, ended=True), (*before, Tell(ended))
 
 
-def _came_to_its_end(course: Course, outcome: Outcome, machine: Machine) -> Step:
+def _came_to_its_end(course: Course, outcome: Outcome, machine: LaneMachine) -> Step:
     if course.stopping and outcome.state is State.COMPLETED:
         # It came to its end before it heard; the protocol has gone on without it all the same, and must do so again
         # when the study is resumed.

@@ -16,7 +16,7 @@ class Beat:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Machine:
+class LaneMachine:
     """What an attempt ran on, the most memory its rank 0's process has held so far, and its layout's check.
 
     `gradient_check` is the largest relative difference that `trainer.check` found for trials of its shape.
@@ -31,14 +31,14 @@ class Machine:
 
 @dataclass(frozen=True)
 class Taken:
-    """The group's rank 0, at `station`, has begun the job."""
+    """The group's rank 0, at `station`, has begun the assignment."""
 
     station: Station
 
 
 @dataclass(frozen=True)
 class TakenBack:
-    """The job came off the board before any worker took it, because the trial is to end in `state`."""
+    """The assignment came off the board before any worker took it, because the trial is to end in `state`."""
 
     state: State
 
@@ -48,7 +48,7 @@ class Ended:
     """The attempt came to an end of its own, which may be that it was told to save and stop."""
 
     outcome: Outcome
-    machine: Machine
+    machine: LaneMachine
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,13 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from cluster.lanes.board import ON_HEAD
 from cluster.lanes.breaker import IDENTICAL_AT_MOST, Cause, cause
 from cluster.lanes.early import StopWithinCells
-from cluster.lanes.events import Event, TrialBegan, TrialEnded, of_result
+from cluster.lanes.events import TrialBegan, TrialEnded, TrialEvent, of_result
 from cluster.lanes.failure import Fault
 from cluster.lanes.queue import Queue, trial_of
 from cluster.lanes.settings import LaneSettings
 from cluster.lanes.surroundings import full_disk, is_of_surroundings
 from cluster.lanes.trainable import LaneTrainable
-from cluster.study.protocol import Plan, Unfolding
+from cluster.study.protocol import Unfolding, Wanted
 from trainer.errors import DataError, NotReadyError
 from trainer.report import State
 
@@ -42,8 +42,8 @@ class Schedule:
         lanes: int,
         settings: LaneSettings,
         stop_early: bool,
-        begins: Callable[[Plan], None],
-        watch: Callable[[Event], None],
+        begins: Callable[[Wanted], None],
+        watch: Callable[[TrialEvent], None],
     ) -> None:
         self._board = settings.board
         self._queue = Queue(unfolding, release=self._board.release.remote, begins=begins)
@@ -85,7 +85,7 @@ class Schedule:
         # Not waited for: a board that does not answer must not hold up whoever wants to end.
         self._board.stop.remote(State.CANCELLED)
 
-    def _note(self, event: Event) -> None:
+    def _note(self, event: TrialEvent) -> None:
         """Pass an event on; begin no further trial if none can go well, for the data or for what they stand on."""
         self._watch(event)
         if not isinstance(event, TrialEnded):
@@ -135,7 +135,7 @@ def understood(problem: BaseException) -> BaseException:
 class _Watcher(tune.Callback):
     """Passes Tune's news of trials on as events."""
 
-    def __init__(self, watch: Callable[[Event], None]) -> None:
+    def __init__(self, watch: Callable[[TrialEvent], None]) -> None:
         self._watch = watch
 
     def __getstate__(self) -> dict[str, Any]:

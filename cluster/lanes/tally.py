@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from cluster.lanes.events import AttemptExhausted, AttemptLost, Event, TrialBegan, TrialEnded
+from cluster.lanes.events import AttemptExhausted, AttemptLost, TrialBegan, TrialEnded, TrialEvent
 from cluster.lanes.failure import Fault
 from trainer.report import State
 from trainer.trial import TrialSpec
@@ -26,7 +26,7 @@ class Tally:
     _over_usd: float = 0.0
     _running_usd: dict[TrialSpec, float] = field(default_factory=dict)
 
-    def note(self, event: Event) -> None:
+    def note(self, event: TrialEvent) -> None:
         """Add an event."""
         if isinstance(event, TrialBegan):
             return

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import ray
 import ray.train
 
-from cluster.lanes.board import Job
+from cluster.lanes.board import Assignment
 from cluster.lanes.failure import NotTheSameUpdateError, failure_of
 from cluster.lanes.learners import Learners
-from cluster.lanes.reports import Beat, Ended, Machine, WorkerReport
+from cluster.lanes.reports import Beat, Ended, LaneMachine, WorkerReport
 from cluster.lanes.station import this_station
 from cluster.stores import store_of
 from trainer.data.splits import open_data
@@ -31,7 +31,7 @@ SECONDS_BETWEEN_BEATS = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerSettings:
-    """What all jobs of a group have in common."""
+    """What all assignments of a group have in common."""
 
     board: Any
     group: str
@@ -42,17 +42,17 @@ class WorkerSettings:
 
 
 def work(config: dict[str, WorkerSettings]) -> None:
-    """Train the group's jobs until there are none; runs on every worker under Ray Train."""
+    """Train the group's assignments until there are none; runs on every worker under Ray Train."""
     settings = config["settings"]
     context = ray.train.get_context()
     rank, workers, station, serial = context.get_world_rank(), context.get_world_size(), this_station(), 0
     tell = _teller(settings, rank)
     trainer: _Trainer | None = None
-    while (job := ray.get(settings.board.take.remote(settings.group, rank, serial, station))) is not None:
-        serial = job.serial
+    while (assignment := ray.get(settings.board.take.remote(settings.group, rank, serial, station))) is not None:
+        serial = assignment.serial
         try:
-            trainer = trainer or _Trainer(settings, data_hash=job.trial.data_hash, rank=rank, workers=workers)
-            outcome = trainer.train(job, tell)
+            trainer = trainer or _Trainer(settings, data_hash=assignment.trial.data_hash, rank=rank, workers=workers)
+            outcome = trainer.train(assignment, tell)
         except BaseException as problem:
             if (failure := failure_of(problem, workers=workers)) is not None:
                 failure = replace(failure, smaller_helps=trainer is not None)
@@ -60,7 +60,7 @@ def work(config: dict[str, WorkerSettings]) -> None:
                 ray.get(settings.board.tell.remote(settings.group, failure, last=True))
             # The other workers may wait in an all-reduce: the whole group ends, and the lane starts another.
             raise
-        tell(Ended(outcome, trainer.machine(job.trial)), last=True)
+        tell(Ended(outcome, trainer.machine(assignment.trial)), last=True)
 
 
 def _teller(settings: WorkerSettings, rank: int) -> Callable[..., None]:
@@ -94,27 +94,27 @@ class _Trainer:
         if settings.memory_bytes and not tf.config.list_physical_devices("GPU"):
             memory.limit_memory(settings.memory_bytes)
 
-    def train(self, job: Job, publish: Callable[[Any], None]) -> Any:
-        """The outcome of the job's trial."""
+    def train(self, assignment: Assignment, publish: Callable[[Any], None]) -> Any:
+        """The outcome of the assignment's trial."""
         from trainer.checkpoint import Checkpoints
         from trainer.loop import train
 
-        learner = self._learners.of(Shape.of(job.trial, self._manifest))
-        with self._heart(job.serial) as heartbeat:
-            self._prove(job, learner)
+        learner = self._learners.of(Shape.of(assignment.trial, self._manifest))
+        with self._heart(assignment.serial) as heartbeat:
+            self._prove(assignment, learner)
             return train(
-                job.trial,
+                assignment.trial,
                 learner=learner,
                 data=self._data,
-                micro_batch=job.micro_batch,
-                checkpoints=Checkpoints(store_of(job.checkpoints), job.trial.trial_id),
+                micro_batch=assignment.micro_batch,
+                checkpoints=Checkpoints(store_of(assignment.checkpoints), assignment.trial.trial_id),
                 checkpoint_every_seconds=self.settings.checkpoint_every_seconds,
                 publish=publish,
                 heartbeat=heartbeat,
-                evaluation_rows=job.rows_at_once.evaluation,
+                evaluation_rows=assignment.rows_at_once.evaluation,
             )
 
-    def machine(self, trial: TrialSpec) -> Machine:
+    def machine(self, trial: TrialSpec) -> LaneMachine:
         """What this worker runs on, and what was proven of trials like this one."""
         import tensorflow as tf
 
@@ -122,7 +122,7 @@ class _Trainer:
         from trainer.model.lstm import kernel_paths
 
         shape = Shape.of(trial, self._manifest)
-        return Machine(
+        return LaneMachine(
             device="gpu" if tf.config.list_logical_devices("GPU") else "cpu",
             kernel_path=kernel_paths(self._learners.of(shape).model),
             tensorflow_version=tf.__version__,
@@ -130,7 +130,7 @@ class _Trainer:
             gradient_check=self._proofs[shape].largest,
         )
 
-    def _prove(self, job: Job, learner: Any) -> None:
+    def _prove(self, assignment: Assignment, learner: Any) -> None:
         """The proof of the first trial of each shape, before it is trained.
 
         Raises:
@@ -138,14 +138,14 @@ class _Trainer:
         """
         from trainer.check import ROWS_AT_MOST, prove
 
-        shape = Shape.of(job.trial, self._manifest)
+        shape = Shape.of(assignment.trial, self._manifest)
         if shape not in self._proofs:
             self._proofs[shape] = prove(
-                job.trial,
+                assignment.trial,
                 learner,
                 self._data,
-                micro_batch=job.micro_batch,
-                rows_at_most=min(ROWS_AT_MOST, job.rows_at_once.evaluation),
+                micro_batch=assignment.micro_batch,
+                rows_at_most=min(ROWS_AT_MOST, assignment.rows_at_once.evaluation),
             )
         if not self._proofs[shape].passed:
             raise NotTheSameUpdateError(self._proofs[shape])

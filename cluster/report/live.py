@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from cluster.lanes.events import AttemptExhausted, AttemptLost, Event, TrialBegan, TrialEnded, TrialEvaluated
+from cluster.lanes.events import AttemptExhausted, AttemptLost, TrialBegan, TrialEnded, TrialEvaluated, TrialEvent
 from cluster.lanes.tally import Tally
 from cluster.report.pace import Pace
 from cluster.study.study import Study
@@ -25,7 +25,7 @@ class Recent:
 
 
 @dataclass(frozen=True)
-class Running:
+class UnderWay:
     """A trial under way: the examples it has used, its last validation loss, and its pace."""
 
     pace: Pace
@@ -47,7 +47,7 @@ class LiveView:
     lanes: int
     tally: Tally = field(default_factory=Tally)
     first_progress: tuple[float, float] | None = None
-    running: dict[TrialSpec, Running] = field(default_factory=dict)
+    running: dict[TrialSpec, UnderWay] = field(default_factory=dict)
     best: tuple[float, TrialSpec] | None = None
     recent: deque[Recent] = field(default_factory=lambda: deque(maxlen=RECENT))
     _ended_examples: float = 0.0
@@ -63,17 +63,17 @@ class LiveView:
             lanes=study.placed.lanes,
         )
 
-    def note(self, event: Event) -> None:
+    def note(self, event: TrialEvent) -> None:
         """Take in what happened to a trial."""
         self.tally.note(event)
         now = time.monotonic()
-        running = self.running.get(event.trial, Running(Pace(now)))
+        running = self.running.get(event.trial, UnderWay(Pace(now)))
         match event:
             case TrialBegan():
                 self.running[event.trial] = running
             case TrialEvaluated():
                 self._compare(event.validation_loss, event.trial)
-                self.running[event.trial] = Running(
+                self.running[event.trial] = UnderWay(
                     running.pace.reported(event.examples, now), event.examples, event.validation_loss
                 )
             case AttemptLost() | AttemptExhausted():

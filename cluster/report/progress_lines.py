@@ -9,7 +9,7 @@ _KEY = "batchscope_progress"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
+class StudyProgress:
     """Trials done and asked in all runs of a study so far, those that run now, and the same in a sentence."""
 
     done: int
@@ -18,23 +18,23 @@ class Progress:
     text: str
 
 
-def sentence(progress: Progress) -> str:
+def sentence(progress: StudyProgress) -> str:
     """The progress as a line for a person."""
     return progress.text
 
 
-def to_line(progress: Progress) -> str:
+def to_line(progress: StudyProgress) -> str:
     """The progress as one line of JSON."""
     return json.dumps({_KEY: vars(progress)})
 
 
-def of_line(line: str) -> Progress | None:
+def of_line(line: str) -> StudyProgress | None:
     """The progress in a line of a log; None if the line is something else."""
     if not line.startswith(f'{{"{_KEY}"'):
         return None
     try:
         fields: dict[str, Any] = json.loads(line)[_KEY]
-        return Progress(
+        return StudyProgress(
             done=int(fields["done"]),
             asked=int(fields["asked"]),
             running=int(fields["running"]),
@@ -44,7 +44,7 @@ def of_line(line: str) -> Progress | None:
         return None
 
 
-def last(lines: Iterable[str]) -> Progress | None:
+def last(lines: Iterable[str]) -> StudyProgress | None:
     """The newest progress in a log; None if it has none."""
     found = None
     for line in lines:

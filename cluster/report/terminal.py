@@ -11,10 +11,10 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.live import Live
 
-from cluster.lanes.events import Event
+from cluster.lanes.events import TrialEvent
 from cluster.report.live import LiveView
 from cluster.report.live_table import drawn
-from cluster.report.progress_lines import Progress, sentence
+from cluster.report.progress_lines import StudyProgress, sentence
 
 SECONDS_BETWEEN_LOOKS = 0.25
 SECONDS_BETWEEN_LINES = 15.0
@@ -23,7 +23,7 @@ SECONDS_BETWEEN_LINES = 15.0
 class Terminal:
     """Shows a view for as long as it is open, in a thread of its own; `line_of` makes a line of a progress."""
 
-    def __init__(self, view: LiveView, line_of: Callable[[Progress], str] = sentence) -> None:
+    def __init__(self, view: LiveView, line_of: Callable[[StudyProgress], str] = sentence) -> None:
         self._view, self._line_of = view, line_of
         self._console = Console(stderr=True, emoji=False)
         # Ray prints on stdout, which leads nowhere while it runs: Live must not catch it.
@@ -48,7 +48,7 @@ class Terminal:
         self._live.stop()
         self.say(self._line())
 
-    def note(self, event: Event) -> None:
+    def note(self, event: TrialEvent) -> None:
         """Take an event, from any thread."""
         with self._lock:
             self._view.note(event)
@@ -74,4 +74,4 @@ class Terminal:
 
     def _line(self) -> str:
         with self._lock:
-            return self._line_of(Progress(**self._view.progress(), text=self._view.line()))
+            return self._line_of(StudyProgress(**self._view.progress(), text=self._view.line()))

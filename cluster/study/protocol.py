@@ -45,7 +45,7 @@ class Planned:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Wanted:
     """The trials known to be wanted, in their order; `open` if answers that are missing may bring further ones."""
 
     trials: tuple[Planned, ...]
@@ -59,12 +59,12 @@ class Unfolding:
     there are, and the plan is computed anew once a phase.
     """
 
-    def __init__(self, plan_after: Callable[[Mapping[str, float]], Plan], losses: Mapping[str, float]) -> None:
+    def __init__(self, plan_after: Callable[[Mapping[str, float]], Wanted], losses: Mapping[str, float]) -> None:
         self._plan_after, self._losses = plan_after, dict(losses)
         self._look()
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> Wanted:
         """The plan after the answers so far."""
         return self._plan
 
@@ -93,7 +93,7 @@ def wanted(
     *,
     screened_on: Collection[int] = (),
     target_after: TargetAfter = lambda best_losses: None,
-) -> Plan:
+) -> Wanted:
     """What a study wants whose axes span `grid`, with the best validation loss of each trial_id that has an answer.
 
     A trial without an answer is missing in `losses`; one that ended without a loss has NO_LOSS there. `screened_on` are
@@ -101,19 +101,19 @@ def wanted(
     loss of each cell; confirmations end there if the protocol says so.
     """
     if protocol is None:
-        return Plan(tuple(Planned(trial, GRID) for trial in grid), open=False)
+        return Wanted(tuple(Planned(trial, GRID) for trial in grid), open=False)
     on = _screen_seeds(protocol, screened_on)
     screened = _screen(grid, on)
     for left in reversed(range(protocol.extensions + 1)):
         screen = tuple(Planned(trial, SCREEN) for trial in screened)
         if any(trial.trial_id not in losses for trial in screened):
-            return Plan(screen, open=True)
+            return Wanted(screen, open=True)
         if not left or not any(_edge(rates) for rates in _cells(screened, losses).values()):
             break
         screened += _one_more_rate(screened, losses)
     stop_at_loss = target_after(best_losses(screened, losses)) if protocol.stop_at_target else None
     fresh = confirming_seeds(_seeds(grid), {*on, *screened_on})
-    return Plan(screen + _confirm(grid, fresh, best_rates(screened, losses), stop_at_loss), open=False)
+    return Wanted(screen + _confirm(grid, fresh, best_rates(screened, losses), stop_at_loss), open=False)
 
 
 def may_have_wanted(
@@ -123,7 +123,7 @@ def may_have_wanted(
     *,
     screened_on: Collection[int],
     target_after: TargetAfter,
-) -> Iterator[Plan]:
+) -> Iterator[Wanted]:
     """The plans by which the trials of a summary came about: what is wanted now, then what older versions wanted.
 
     With those the screen moved to other seeds when `axes.seeds` grew, so that any of `screened_on` may be its first.

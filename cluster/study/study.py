@@ -31,7 +31,7 @@ class Study:
     begun: Begun | None = None
     screened_on: tuple[int, ...] = ()
 
-    def plan(self, losses: Mapping[str, float]) -> protocol.Plan:
+    def plan(self, losses: Mapping[str, float]) -> protocol.Wanted:
         """The trials it wants, given the losses so far, by trial_id."""
         return protocol.wanted(
             self.trials,
@@ -41,7 +41,7 @@ class Study:
             target_after=self.begun.or_same(self.spec.target_after) if self.begun else self.spec.target_after,
         )
 
-    def asked(self, plan: protocol.Plan) -> int:
+    def asked(self, plan: protocol.Wanted) -> int:
         """How many trials it asks for in all, as far as `plan` tells by now."""
         return max(len(plan.trials), len(self.expected())) if plan.open else len(plan.trials)
 

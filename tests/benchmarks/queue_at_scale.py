@@ -15,7 +15,7 @@ from ray.tune.search import Searcher
 from cluster.lanes.events import TrialEnded, to_result
 from cluster.lanes.queue import Queue, trial_of
 from cluster.study import protocol
-from cluster.study.protocol import Plan, Unfolding
+from cluster.study.protocol import Unfolding, Wanted
 from cluster.study.rules import Protocol
 from trainer.report import State
 from trainer.trial import Duration, ModelSpec, TrialSpec
@@ -48,7 +48,7 @@ def grid(trials: int) -> tuple[TrialSpec, ...]:
 def seconds(trials: tuple[TrialSpec, ...], rules: Protocol | None) -> tuple[float, float, int]:
     """The seconds until the first trial, the seconds after it, and how many trials there were."""
 
-    def plan(losses: Mapping[str, float]) -> Plan:
+    def plan(losses: Mapping[str, float]) -> Wanted:
         return protocol.wanted(trials, rules, losses)
 
     began = time.perf_counter()

@@ -114,7 +114,7 @@ def _state(planned: protocol.Planned, world: World) -> str:
 
 def _wanted(
     spec: StudySpec, grid: tuple[TrialSpec, ...], losses: Mapping[str, float], screened_on: tuple[int, ...]
-) -> protocol.Plan:
+) -> protocol.Wanted:
     return protocol.wanted(grid, spec.protocol, losses, screened_on=screened_on, target_after=spec.target_after)
 
 

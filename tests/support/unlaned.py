@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from cluster.lanes import schedule as schedules
-from cluster.lanes.events import Event
+from cluster.lanes.events import TrialEvent
 from cluster.lanes.schedule import Schedule
-from cluster.study.protocol import Plan, Unfolding
+from cluster.study.protocol import Unfolding, Wanted
 
 
 class Board:
@@ -24,13 +24,13 @@ class Board:
         self.releases += 1
 
 
-def schedule() -> tuple[Schedule, Board, list[Event]]:
+def schedule() -> tuple[Schedule, Board, list[TrialEvent]]:
     """The schedule, its board, and the events that it passes on."""
-    board, events = Board(), list[Event]()
+    board, events = Board(), list[TrialEvent]()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(schedules, "_tuner", lambda *_: None)
         found = Schedule(
-            Unfolding(lambda losses: Plan((), open=True), {}),
+            Unfolding(lambda losses: Wanted((), open=True), {}),
             lanes=1,
             settings=SimpleNamespace(board=board),  # type: ignore[arg-type]
             stop_early=False,

@@ -15,7 +15,7 @@ import yaml
 from cluster import cli
 from cluster.drive import run as running
 from cluster.drive.opening import Opened
-from cluster.lanes.events import Event, TrialEnded, TrialEvaluated
+from cluster.lanes.events import TrialEnded, TrialEvaluated, TrialEvent
 from cluster.process import ray_session
 from cluster.summary import query
 from cluster.summary.store import Summary
@@ -36,7 +36,7 @@ class Trained:
 
     cause: None = None
 
-    def __init__(self, here: Opened, watch: Callable[[Event], None], harm: Harm, gone: int) -> None:
+    def __init__(self, here: Opened, watch: Callable[[TrialEvent], None], harm: Harm, gone: int) -> None:
         self._study, self._summary, self._watch, self._harm, self._gone = here.study, here.summary, watch, harm, gone
         self._trials = [trial for trial in here.study.trials if trial.trial_id not in here.answered]
 
@@ -82,7 +82,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
     def once(harm: Harm, *, gone: int = 0) -> tuple[int, list[str]]:
         @contextlib.contextmanager
-        def training(here: Opened, watch: Callable[[Event], None]) -> Iterator[Any]:
+        def training(here: Opened, watch: Callable[[TrialEvent], None]) -> Iterator[Any]:
             yield Trained(here, watch, harm, gone)
 
         monkeypatch.setattr(running, "training", training)

@@ -87,7 +87,7 @@ def old(tmp_path: Path) -> Old:
     return Old(Summary(str(tmp_path / "summary")))
 
 
-def new_seeds(plan: protocol.Plan, known: Mapping[str, float]) -> list[int]:
+def new_seeds(plan: protocol.Wanted, known: Mapping[str, float]) -> list[int]:
     """The seeds of the trials that are still wanted, each of which confirms every batch size."""
     missing = [planned for planned in plan.trials if planned.trial.trial_id not in known]
     assert {planned.phase for planned in missing} <= {protocol.CONFIRM}

@@ -17,7 +17,7 @@ from cluster.jobs import head as heads
 from cluster.jobs.address import Address
 from cluster.jobs.head import UnreachableError, connect, require_token
 from cluster.jobs.job import Job
-from cluster.report.progress_lines import Progress, to_line
+from cluster.report.progress_lines import StudyProgress, to_line
 from trainer.errors import NotReadyError
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
@@ -146,7 +146,7 @@ class Cluster:
     def log(self, job_id: str) -> str:
         if self._job.active:
             raise KeyboardInterrupt
-        progress = Progress(done=2, asked=5, running=0, text="\x1b[31m2 done,\x1b[0m 3 waiting")
+        progress = StudyProgress(done=2, asked=5, running=0, text="\x1b[31m2 done,\x1b[0m 3 waiting")
         return f"\x1b[31m2 done, 0 running, 3 waiting\x1b[0m\n{to_line(progress)}\n"
 
 

@@ -18,7 +18,7 @@ from cluster.jobs.head import UnreachableError, entrypoint
 from cluster.jobs.job import Job, find, metadata, newest, next_id, of_details
 from cluster.jobs.submit import on_cluster, submit
 from cluster.process.deadline import within
-from cluster.report.progress_lines import Progress, last, readable, to_line
+from cluster.report.progress_lines import StudyProgress, last, readable, to_line
 from cluster.study.identity import canonical_json, spec_hash
 from cluster.study.spec import StudySpec, parse
 from trainer.errors import InputError, NotReadyError
@@ -204,10 +204,10 @@ def test_ids_count_the_studys_jobs_and_the_newest_is_found(spec: StudySpec) -> N
 
 
 def test_progress_is_the_newest_of_a_log_and_a_person_reads_sentences() -> None:
-    first = Progress(
+    first = StudyProgress(
         done=3, asked=16, running=0, text="study my-study: 16 trials, 3 finished before\nglobal batches 16"
     )
-    second = Progress(done=5, asked=16, running=2, text="5 done, 2 running, 9 waiting; best loss so far 1.0")
+    second = StudyProgress(done=5, asked=16, running=2, text="5 done, 2 running, 9 waiting; best loss so far 1.0")
     log = ["Running entrypoint", to_line(first), "a warning", to_line(second), "saving", '{"batchscope_progress": 3}']
     assert last(["Running entrypoint"]) is None
     assert last(log[:3]) == first

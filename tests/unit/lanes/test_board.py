@@ -1,4 +1,4 @@
-"""The board: jobs wait for workers, are taken back, and end early; who is called back hears it with its heartbeat."""
+"""The board: assignments wait for workers, are taken back, end early; whose node is called back hears it."""
 
 import asyncio
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from cluster.lanes import board as board_module
-from cluster.lanes.board import Board, Job
+from cluster.lanes.board import Assignment, Board
 from cluster.lanes.reports import Beat, Taken, TakenBack
 from cluster.lanes.station import Station
 from cluster.study.at_once import RowsAtOnce
@@ -27,9 +27,9 @@ TRIAL = TrialSpec(
 )
 
 
-def job(serial: int) -> Job:
+def assignment(serial: int) -> Assignment:
     rows = RowsAtOnce(micro_batch=32, evaluation=256)
-    return Job(serial=serial, trial=TRIAL, micro_batch=17, rows_at_once=rows, checkpoints="nowhere")
+    return Assignment(serial=serial, trial=TRIAL, micro_batch=17, rows_at_once=rows, checkpoints="nowhere")
 
 
 def at(node_id: str) -> Station:
@@ -51,14 +51,14 @@ def test_workers_wait_for_a_job_and_each_gets_it_once() -> None:
         waiting = [asyncio.create_task(board.take("a", rank, 0, HERE)) for rank in (0, 1)]
         await asyncio.sleep(0)
         assert not any(task.done() for task in waiting)
-        await board.post("a", job(1))
+        await board.post("a", assignment(1))
         assert [taken.serial for taken in await asyncio.gather(*waiting)] == [1, 1]
         assert await board.hear("a", 1) == [Taken(HERE)]
         later = asyncio.create_task(board.take("a", 0, 1, HERE))
         await asyncio.sleep(0.01)
         assert not later.done()
         await board.tell("a", "over", last=True)
-        await board.post("a", job(2))
+        await board.post("a", assignment(2))
         assert (await later).serial == 2
 
     play(body)
@@ -66,7 +66,7 @@ def test_workers_wait_for_a_job_and_each_gets_it_once() -> None:
 
 def test_what_is_told_after_the_last_word_is_not_heard() -> None:
     async def body(board: Board) -> None:
-        await board.post("a", job(1))
+        await board.post("a", assignment(1))
         await board.take("a", 0, 0, HERE)
         await board.tell("a", "alive")
         await board.tell("a", "over", last=True)
@@ -78,7 +78,7 @@ def test_what_is_told_after_the_last_word_is_not_heard() -> None:
 
 def test_a_job_that_ended_is_not_taken_again() -> None:
     async def body(board: Board) -> None:
-        await board.post("a", job(1))
+        await board.post("a", assignment(1))
         await board.take("a", 0, 0, HERE)
         await board.tell("a", "over", last=True)
         with pytest.raises(TimeoutError):
@@ -89,14 +89,14 @@ def test_a_job_that_ended_is_not_taken_again() -> None:
 
 def test_stopping_takes_back_what_nobody_took_and_tells_who_asks() -> None:
     async def body(board: Board) -> None:
-        await board.post("a", job(1))
-        await board.post("b", job(1))
+        await board.post("a", assignment(1))
+        await board.post("b", assignment(1))
         await board.take("b", 0, 0, HERE)
         await board.stop(State.CANCELLED)
         assert await board.hear("a", 1) == [TakenBack(State.CANCELLED)]
         assert await board.hear("b", 1) == [Taken(HERE)]
         assert await board.beat("b", 1, None) is State.CANCELLED
-        await board.post("a", job(2))
+        await board.post("a", assignment(2))
         assert await board.hear("a", 1) == [TakenBack(State.CANCELLED)]
 
     play(body)
@@ -105,12 +105,12 @@ def test_stopping_takes_back_what_nobody_took_and_tells_who_asks() -> None:
 def test_one_group_can_be_stopped_alone_and_its_next_trial_goes_on() -> None:
     async def body(board: Board) -> None:
         for group in "ab":
-            await board.post(group, job(1))
+            await board.post(group, assignment(1))
             await board.take(group, 0, 0, HERE)
         await board.stop(State.STOPPED, "a")
         assert await board.beat("a", 1, None) is State.STOPPED
         assert await board.beat("b", 1, None) is None
-        await board.post("a", job(2))
+        await board.post("a", assignment(2))
         assert await board.beat("a", 2, None) is None
 
     play(body)
@@ -118,12 +118,12 @@ def test_one_group_can_be_stopped_alone_and_its_next_trial_goes_on() -> None:
 
 def test_the_first_and_the_last_beat_of_the_present_job_are_kept() -> None:
     async def body(board: Board) -> None:
-        await board.post("a", job(1))
+        await board.post("a", assignment(1))
         for update in (7, 8, 9):
             await board.beat("a", 1, Beat(update=update, seconds_training=update / 2))
         assert [beat.update for beat in await board.beats("a")] == [7, 9]
-        await board.post("a", job(2))
-        await board.beat("a", 1, Beat(update=99, seconds_training=1.0))  # a late one of the job before
+        await board.post("a", assignment(2))
+        await board.beat("a", 1, Beat(update=99, seconds_training=1.0))  # a late one of the assignment before
         assert await board.beats("a") == []
         await board.beat("a", 2, Beat(update=0, seconds_training=0.0))
         assert await board.beats("a") == [Beat(update=0, seconds_training=0.0)]
@@ -139,7 +139,7 @@ def test_a_group_with_any_worker_on_a_node_that_is_called_back_is_to_save_and_go
 
     async def body(board: Board) -> None:
         for group, stations in (("a", (HERE, THERE)), ("b", (HERE, HERE))):
-            await board.post(group, job(1))
+            await board.post(group, assignment(1))
             for rank, station in enumerate(stations):
                 await board.take(group, rank, 0, station)
         assert await board.beat("a", 1, None) is None

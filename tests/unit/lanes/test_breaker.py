@@ -10,7 +10,7 @@ import ray
 
 from cluster.lanes import schedule as schedules
 from cluster.lanes.breaker import Cause, cause
-from cluster.lanes.events import Event, TrialEnded
+from cluster.lanes.events import TrialEnded, TrialEvent
 from cluster.lanes.failure import Fault, failure_of
 from cluster.lanes.schedule import understood
 from cluster.lanes.surroundings import is_of_surroundings
@@ -154,7 +154,7 @@ def test_a_disk_that_tune_fills_is_said_in_words() -> None:
 
 def lane_failed(problem: Exception) -> TrialEnded:
     """What is told of a trial whose lane ended with `problem`."""
-    events: list[Event] = []
+    events: list[TrialEvent] = []
     watcher = schedules._Watcher(events.append)
     trial = SimpleNamespace(config={}, get_pickled_error=lambda: problem, last_result=None)
     with pytest.MonkeyPatch.context() as patch:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import ray
 
-from cluster.lanes.board import Job
+from cluster.lanes.board import Assignment
 from cluster.lanes.events import AttemptExhausted, AttemptLost, LaneEvent, TrialEnded
 from cluster.lanes.failure import Failure, Fault
 from cluster.lanes.lane import Lane, Outside
@@ -23,16 +23,16 @@ AUTO = RowsAtOnce(micro_batch=8, evaluation=64)
 
 
 class Script(LaneBoard):
-    """A board on which a test says what is heard next; jobs are kept."""
+    """A board on which a test says what is heard next; assignments are kept."""
 
     def __init__(self) -> None:
-        self.jobs: list[tuple[str, Job]] = []
+        self.assignments: list[tuple[str, Assignment]] = []
         self.next: Callable[[], list[WorkerReport]] = list
         self.began_at: int | None = None
         self._limits: dict[str, int] = {}
 
-    def post(self, group: str, job: Job) -> None:
-        self.jobs.append((group, job))
+    def post(self, group: str, assignment: Assignment) -> None:
+        self.assignments.append((group, assignment))
 
     def hear(self, group: str) -> list[WorkerReport]:
         found, self.next = self.next(), list
@@ -157,7 +157,7 @@ def test_the_trial_goes_on_in_half_the_rows_on_another_group_until_there_is_one_
 def test_the_next_group_gets_the_same_trial_in_fewer_rows() -> None:
     play = Play()
     play.hears(exhausted())
-    (before, first), (after, second) = play.board.jobs
+    (before, first), (after, second) = play.board.assignments
     assert before != after
     assert first.trial == second.trial == TRIAL
     assert (second.micro_batch, second.rows_at_once.evaluation) == (4, 32)

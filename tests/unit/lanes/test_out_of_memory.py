@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.lanes.board import Board, Job
+from cluster.lanes.board import Assignment, Board
 from cluster.lanes.events import AttemptExhausted, AttemptLost, LaneEvent, TrialBegan, TrialEnded
 from cluster.lanes.failure import Failure
 from cluster.lanes.reports import Taken
@@ -71,18 +71,22 @@ def test_whichever_worker_runs_out_of_memory_speaks_for_its_group_and_is_heard_o
     failures = [Failure(state=State.OUT_OF_MEMORY, error=f"rank {rank}") for rank in (0, 1)]
 
     async def body(board: Board) -> None:
-        await board.post("a", Job(serial=1, trial=TRIAL, micro_batch=17, rows_at_once=AUTO, checkpoints="nowhere"))
-        jobs = await asyncio.gather(board.take("a", 0, 0, HERE), board.take("a", 1, 0, THERE))
-        assert jobs[0] == jobs[1]
+        await board.post(
+            "a", Assignment(serial=1, trial=TRIAL, micro_batch=17, rows_at_once=AUTO, checkpoints="nowhere")
+        )
+        assignments = await asyncio.gather(board.take("a", 0, 0, HERE), board.take("a", 1, 0, THERE))
+        assert assignments[0] == assignments[1]
         # Rank 1 is first; rank 0 runs out of the same memory, or ends without its peer.
         await asyncio.gather(*(board.tell("a", failures[rank], last=True) for rank in (1, 0)))
         assert await board.hear("a", 1) == [Taken(HERE), failures[1]]
         # The next group of the lane: every worker has the same, smaller micro-batch.
         most = await board.shrink("float32", 16)
         fewer = AUTO.within(most)
-        await board.post("b", Job(serial=1, trial=TRIAL, micro_batch=16, rows_at_once=fewer, checkpoints="nowhere"))
-        found = [job for rank in (0, 1) if (job := await board.take("b", rank, 0, HERE))]
-        assert [(job.micro_batch, job.rows_at_once) for job in found] == [(16, fewer)] * 2
+        await board.post(
+            "b", Assignment(serial=1, trial=TRIAL, micro_batch=16, rows_at_once=fewer, checkpoints="nowhere")
+        )
+        found = [assignment for rank in (0, 1) if (assignment := await board.take("b", rank, 0, HERE))]
+        assert [(assignment.micro_batch, assignment.rows_at_once) for assignment in found] == [(16, fewer)] * 2
 
     play(body)
 

@@ -11,7 +11,7 @@ from ray.tune.search import Searcher
 from cluster.lanes.events import LaneEvent, TrialEnded, TrialEvaluated, to_result
 from cluster.lanes.queue import REST, Queue, loss_of, trial_of
 from cluster.study import protocol
-from cluster.study.protocol import CONFIRM, NO_LOSS, SCREEN, Plan, Planned, Unfolding
+from cluster.study.protocol import CONFIRM, NO_LOSS, SCREEN, Planned, Unfolding, Wanted
 from cluster.study.rules import Protocol
 from trainer.report import State
 from trainer.trial import Duration, ModelSpec, TrialSpec
@@ -64,7 +64,7 @@ class Lanes:
         self.queue.on_trial_complete(name, result, error)
 
 
-def tuned(losses: Mapping[str, float]) -> Plan:
+def tuned(losses: Mapping[str, float]) -> Wanted:
     return protocol.wanted(GRID, TUNED, losses)
 
 
@@ -83,7 +83,7 @@ class Told:
     def release(self) -> None:
         self.releases += 1
 
-    def begins(self, plan: Plan) -> None:
+    def begins(self, plan: Wanted) -> None:
         self.phases.append(plan.trials[-1].phase)
 
 
@@ -177,9 +177,9 @@ def test_only_an_answer_is_a_loss(event: TrialEnded, loss: float | None) -> None
 def test_the_last_result_of_a_trial_may_be_its_answer(last: LaneEvent | None, answered: bool) -> None:
     heard: list[str] = []
 
-    def plan(losses: Mapping[str, float]) -> Plan:
+    def plan(losses: Mapping[str, float]) -> Wanted:
         heard.extend(losses)
-        return Plan((Planned(TRIAL, "grid"),), open=True)
+        return Wanted((Planned(TRIAL, "grid"),), open=True)
 
     queue = Queue(Unfolding(plan, {}), release=lambda: None, begins=lambda plan: None)
     queue.suggest("a")
@@ -189,7 +189,7 @@ def test_the_last_result_of_a_trial_may_be_its_answer(last: LaneEvent | None, an
 
 def test_a_plain_plan_never_rests() -> None:
     told = Told()
-    plan = Plan(tuple(Planned(trial, "grid") for trial in GRID[:3]), open=False)
+    plan = Wanted(tuple(Planned(trial, "grid") for trial in GRID[:3]), open=False)
     tune = Lanes(Queue(Unfolding(lambda losses: plan, {}), release=told.release, begins=told.begins), 2)
     tune.fill()
     while tune.busy:

@@ -10,12 +10,12 @@ from cluster.lanes import recovery
 from cluster.lanes.events import AttemptExhausted, AttemptLost, TrialEnded, TrialEvaluated
 from cluster.lanes.failure import Failure, Fault
 from cluster.lanes.recovery import BeginAgain, CloseGroup, Course, DropAttempt, Tell, WriteBreak, WriteEnd
-from cluster.lanes.reports import Beat, Ended, GaveWay, GroupLost, Machine, Report, Taken, TakenBack
+from cluster.lanes.reports import Beat, Ended, GaveWay, GroupLost, LaneMachine, Report, Taken, TakenBack
 from cluster.study.at_once import RowsAtOnce
 from tests.unit.lanes.test_board import HERE, TRIAL
 from trainer.report import Evaluation, Outcome, State
 
-MACHINE = Machine(device="cpu", kernel_path="k", tensorflow_version="2", peak_memory_bytes=1, gradient_check=0.0)
+MACHINE = LaneMachine(device="cpu", kernel_path="k", tensorflow_version="2", peak_memory_bytes=1, gradient_check=0.0)
 EVALUATION = Evaluation(
     update=1,
     examples=17,

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from cluster.lanes.events import TrialBegan, TrialEnded, TrialEvaluated
-from cluster.report.live import LiveView, Running
+from cluster.report.live import LiveView, UnderWay
 from cluster.report.live_table import drawn
 from cluster.report.pace import Pace
 from cluster.report.terminal import Terminal
@@ -74,7 +74,7 @@ def test_the_table_has_what_runs_what_ended_and_the_best() -> None:
     view.note(TrialEnded(trial=done, examples=800, validation_loss=0.25, state=State.COMPLETED))
     view.note(TrialEnded(trial=failed, examples=80, validation_loss=0.5, state=State.OUT_OF_MEMORY))
     view.note(TrialEvaluated(trial=running, examples=400, validation_loss=0.75))
-    view.running[running] = Running(Pace(0.0, (10.0, 200), (20.0, 400)), 400, 0.75)
+    view.running[running] = UnderWay(Pace(0.0, (10.0, 200), (20.0, 400)), 400, 0.75)
     lines = shown(view)
     assert lines[0].split() == ["running", "updates", "of", "validation", "loss", "rows/s", "left"]
     assert lines[1].startswith("global batch 8, rate 0.1, seed 0 ")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.study import axes, protocol
-from cluster.study.protocol import CONFIRM, GRID, SCREEN, SCREEN_SEEDS, Plan
+from cluster.study.protocol import CONFIRM, GRID, SCREEN, SCREEN_SEEDS, Wanted
 from cluster.study.rules import Protocol
 from cluster.study.spec import StudySpec, parse
 from trainer.errors import InputError
@@ -36,7 +36,7 @@ def grid_of(one: StudySpec) -> tuple[TrialSpec, ...]:
 
 def played(
     one: StudySpec, loss: Callable[[TrialSpec], float], screened_on: tuple[int, ...] = ()
-) -> tuple[Plan, dict[str, float]]:
+) -> tuple[Wanted, dict[str, float]]:
     """The plan at the end, when each trial that is wanted gets its loss in turn."""
     grid, losses = grid_of(one), dict[str, float]()
     while True:
@@ -51,7 +51,7 @@ def best_at(rates: Mapping[int, float]) -> Callable[[TrialSpec], float]:
     return lambda trial: 1 + abs(math.log(trial.learning_rate / rates[trial.global_batch]))
 
 
-def of_phase(plan: Plan, phase: str) -> list[TrialSpec]:
+def of_phase(plan: Wanted, phase: str) -> list[TrialSpec]:
     return [planned.trial for planned in plan.trials if planned.phase == phase]
 
 
@@ -129,7 +129,7 @@ def test_a_plan_only_grows_and_searches_all_batches_equally(
     values: list[float], screen_seeds: int, extensions: int
 ) -> None:
     one = spec(protocol={"screen_seeds": screen_seeds, "extensions": extensions})
-    grid, losses, before, drawn = grid_of(one), dict[str, float](), Plan((), open=True), iter(values)
+    grid, losses, before, drawn = grid_of(one), dict[str, float](), Wanted((), open=True), iter(values)
     while True:
         plan = protocol.wanted(grid, one.protocol, losses)
         assert plan.trials[: len(before.trials)] == before.trials
