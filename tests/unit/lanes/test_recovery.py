@@ -77,6 +77,7 @@ def test_each_attempt_has_one_row_and_only_an_open_trial_begins_another(course: 
         assert len(written) <= 1
         assert not written or done[0] is written[0]
         assert (not before.closed and course.closed) <= bool(written)
+        assert not (before.closed and written)
         told = [one.event for one in done if isinstance(one, Tell)]
         assert course.ended == any(isinstance(event, TrialEnded) for event in told)
         begins = BeginAgain() in done
