@@ -16,6 +16,7 @@ from cluster.summary.driver.hold import Hold
 from cluster.summary.driver.only import only_driver
 from cluster.summary.known_losses import answers, micro_batches
 from cluster.summary.store import ConflictError, Summary, check_writable
+from trainer.data import guess
 from trainer.errors import UserError
 from trainer.report import State
 
@@ -47,8 +48,8 @@ class Opened:
                 "code_version": CODE_VERSION,
                 "started_at": datetime.now(UTC),
                 "declared_at": self.declared_at,
-                "baseline_loss": study.manifest.baseline_loss(),
-                "best_constant_loss": study.manifest.best_constant_loss(),
+                "baseline_loss": guess.baseline_loss(study.manifest),
+                "best_constant_loss": guess.best_constant_loss(study.manifest),
                 "trials": study.asked(plan),
                 "target": target.validation_loss if isinstance(target, ValidationLoss) else None,
                 "margin": margin.validation_loss if margin else None,

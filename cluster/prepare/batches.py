@@ -1,11 +1,10 @@
 """What a reader of any format yields: a batch of raw rows, with where each stands in its file."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 
-from cluster.prepare.sources import Source, opened
 from trainer.errors import InputError, brief, nearest
 
 BATCH_ROWS = 2048
@@ -60,15 +59,6 @@ class Batch:
     def where(self, index: int) -> str:
         """The words for one row's place in an error."""
         return f"{self.file} {self.unit} {self.places[index]}"
-
-
-def read(source: Source, columns: Columns, batch_rows: int = BATCH_ROWS) -> Iterator[Batch]:
-    """All rows of a file in order; at most `batch_rows` rows or about `BATCH_BYTES` bytes at a time."""
-    from cluster.prepare import lines, parquet
-
-    reader = parquet.read if source.format == "parquet" else lines.read
-    with opened(source) as path:
-        yield from reader(source, path, columns, batch_rows)
 
 
 def require(file: str, columns: Columns, known: Sequence[str]) -> None:

@@ -12,10 +12,11 @@ import pyarrow as pa
 from tokenizers import Tokenizer
 
 from cluster.prepare import labels as labels_module
-from cluster.prepare.batches import Columns, read
+from cluster.prepare.batches import Columns
 from cluster.prepare.delimited import label_type as type_of_labels
 from cluster.prepare.delimited import refuse_swallowed
 from cluster.prepare.features import truncated
+from cluster.prepare.files import read
 from cluster.prepare.held_out import Given, by_tokens
 from cluster.prepare.labels import Counts, Labels, encode
 from cluster.prepare.rows import Rows, checked

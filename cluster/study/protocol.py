@@ -20,14 +20,12 @@ from dataclasses import dataclass, replace
 from itertools import count, groupby
 from typing import TYPE_CHECKING
 
+from cluster.study.seeds import SCREEN_SEEDS
 from trainer.trial import TrialSpec
 
 if TYPE_CHECKING:
     from cluster.study.rules import Protocol
 
-# The seeds on which learning rates are screened, as many as are needed: none that `axes.seeds` may come to, so that
-# more seeds are only more confirmations.
-SCREEN_SEEDS = range(1_000_000, 1_000_010)
 GRID, SCREEN, CONFIRM = PHASES = ("grid", "screen", "confirm")
 
 # A loss for a trial that ended without one: it diverged, ran out of memory, or was stopped early.

@@ -5,8 +5,8 @@ from typing import Annotated, Literal, Self, TypeVar
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, model_validator
 
 from cluster.study import forms
-from cluster.study.protocol import SCREEN_SEEDS
 from cluster.study.reading import Strict
+from cluster.study.seeds import SCREEN_SEEDS
 
 Rate = Annotated[float, Field(gt=0)]
 Value = TypeVar("Value")

@@ -23,9 +23,9 @@ from pydantic import (
 
 from cluster.study import forms, reading, rules, target
 from cluster.study.models import BuiltInModel, FactoryModel, chosen
-from cluster.study.protocol import SCREEN_SEEDS
 from cluster.study.reading import Strict
 from cluster.study.rules import Axis, HalfLife, Protocol, RateRule, Shuffle, WarmUp
+from cluster.study.seeds import SCREEN_SEEDS
 from trainer.trial import DTYPES, OPTIMIZERS, SCHEDULES, TASKS, WITH_BETA2, Duration
 
 # Keras takes seeds of 32 bits, signed in some places.

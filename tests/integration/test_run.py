@@ -16,7 +16,7 @@ import psutil
 import pytest
 import yaml
 
-from cluster.study.protocol import SCREEN_SEEDS
+from cluster.study.seeds import SCREEN_SEEDS
 from cluster.summary import query
 from cluster.summary.store import Summary
 from tests.conftest import hash_of, write_prepared

@@ -45,6 +45,31 @@ def test_a_file_says_what_lives_there_and_is_short(path: Path) -> None:
         assert first.endswith((".", ":", "?"))
 
 
+def imported(module: str, path: Path, known: set[str]) -> set[str]:
+    """The modules of ours that a module imports, wherever in it and for whatever."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            whole = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= (whole & known) or {node.module}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return (names & known) - {module}
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    paths = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in MODULES}
+    graph = {module: imported(module, path, set(paths)) for module, path in paths.items()}
+    # What is left over when, again and again, those go that import nothing that is left.
+    while leaves := {module for module, needed in graph.items() if not needed & graph.keys()}:
+        graph = {module: needed for module, needed in graph.items() if module not in leaves}
+    assert graph == {}
+
+
+def test_every_module_of_the_cluster_is_in_a_room() -> None:
+    assert {path.name for path in (ROOT / "cluster").glob("*.py")} == {"__init__.py"}
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_function_can_be_seen_whole(path: Path) -> None:
     functions = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]

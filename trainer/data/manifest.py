@@ -10,7 +10,6 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 
-from trainer.data import guess
 from trainer.data.inputs import KINDS, TOKENS, Inputs
 from trainer.data.store import Store
 from trainer.errors import DataError
@@ -113,14 +112,6 @@ class Manifest:
     def outputs(self, task: str) -> int:
         """The numbers that a model of `task` gives for a row, or for each token of it: classes, next tokens, or 1."""
         return self.vocabulary_size if task == LANGUAGE_MODEL else max(1, len(self.label_names))
-
-    def baseline_loss(self) -> float | None:
-        """The validation loss of a guess that knows only the labels of the train split (`trainer.data.guess`)."""
-        return guess.by_labels(self.splits["train"], self.splits["validation"])
-
-    def best_constant_loss(self) -> float | None:
-        """The validation loss of the best guess that is the same for all rows; None where it is not known."""
-        return guess.best_constant(self.splits["validation"])
 
     @property
     def verified(self) -> bool:

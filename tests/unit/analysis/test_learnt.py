@@ -19,6 +19,7 @@ from cluster.report.verdict import sentences, warnings
 from cluster.report.verdict_table import table, to_json
 from tests.support.simulated import Tables, World, spec_of, study
 from tests.support.stored import changed, store
+from trainer.data import guess
 from trainer.data import manifest as prepared
 from trainer.data.manifest import Manifest
 from trainer.data.store import Folder
@@ -138,15 +139,15 @@ def test_the_mean_label_is_the_guess_of_a_regression(tmp_path: Path) -> None:
     assert found == whole
     labels = {name: _labels(tmp_path / "out", found, name) for name in ("train", "validation")}
     train, asked = labels["train"].mean(), labels["validation"]
-    assert found.baseline_loss() == pytest.approx(((asked - train) ** 2).mean(), rel=1e-9)
-    assert found.best_constant_loss() == pytest.approx(asked.var(), rel=1e-9)
+    assert guess.baseline_loss(found) == pytest.approx(((asked - train) ** 2).mean(), rel=1e-9)
+    assert guess.best_constant_loss(found) == pytest.approx(asked.var(), rel=1e-9)
     # Prepared before there were these figures: no guess is known.
     text = json.loads(found.to_json())
     for split in text["splits"].values():
         del split["label_mean"], split["label_variance"], split["digest"]
     del text["sha256"]
     old = prepared.parse(json.dumps(text | {"schema_version": 1}), where="old")
-    assert (old.baseline_loss(), old.best_constant_loss()) == (None, None)
+    assert (guess.baseline_loss(old), guess.best_constant_loss(old)) == (None, None)
 
 
 def test_moments_are_the_same_however_numbers_are_cut() -> None:
@@ -173,8 +174,8 @@ def _labels(folder: Path, found: Manifest, name: str) -> Any:
 def test_the_best_constant_guess_knows_the_validation_labels() -> None:
     from tests.unit.study.test_target import manifest
 
-    assert manifest((50, 50), (3, 7)).best_constant_loss() == pytest.approx(
+    assert guess.best_constant_loss(manifest((50, 50), (3, 7))) == pytest.approx(
         -(0.3 * math.log(0.3) + 0.7 * math.log(0.7))
     )
-    assert manifest((75, 0), (4, 4)).best_constant_loss() == pytest.approx(math.log(2))
-    assert manifest((), ()).best_constant_loss() is None
+    assert guess.best_constant_loss(manifest((75, 0), (4, 4))) == pytest.approx(math.log(2))
+    assert guess.best_constant_loss(manifest((), ())) is None

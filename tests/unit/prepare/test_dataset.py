@@ -304,7 +304,7 @@ def test_words_of_one_count_stand_in_the_order_of_the_alphabet() -> None:
 
 
 def test_long_texts_are_read_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cluster.prepare import batches, lines, parquet
+    from cluster.prepare import batches, files, lines, parquet
     from cluster.prepare.sources import find
 
     monkeypatch.setattr(lines, "BATCH_BYTES", 20_000)
@@ -313,9 +313,9 @@ def test_long_texts_are_read_few_at_a_time(tmp_path: Path, monkeypatch: pytest.M
     columns = batches.Columns(text="body", label="topic")
     for name in ("a.parquet", "a.jsonl", "a.csv"):
         (file,) = find([write(tmp_path / name, data)])
-        sizes = [sum(map(len, batch.texts)) for batch in batches.read(file, columns, batch_rows=1000)]
+        sizes = [sum(map(len, batch.texts)) for batch in files.read(file, columns, batch_rows=1000)]
         assert max(sizes) < 40_000
-        assert sum(len(batch.texts) for batch in batches.read(file, columns, batch_rows=1000)) == 100
+        assert sum(len(batch.texts) for batch in files.read(file, columns, batch_rows=1000)) == 100
 
 
 def test_the_bundled_articles_are_whole_and_attributed() -> None:

@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cluster.prepare import prepare
-from cluster.prepare.batches import Columns, read
+from cluster.prepare.batches import Columns
 from cluster.prepare.delimited import label_type
+from cluster.prepare.files import read
 from cluster.prepare.sources import find
 from trainer.data.manifest import Manifest
 from trainer.errors import InputError

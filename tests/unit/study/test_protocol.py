@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.study import axes, protocol
-from cluster.study.protocol import CONFIRM, GRID, SCREEN, SCREEN_SEEDS, Wanted
+from cluster.study.protocol import CONFIRM, GRID, SCREEN, Wanted
 from cluster.study.rules import Protocol
+from cluster.study.seeds import SCREEN_SEEDS
 from cluster.study.spec import StudySpec, parse
 from trainer.errors import InputError
 from trainer.trial import TrialSpec

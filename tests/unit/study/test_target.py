@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from cluster.study import protocol
 from cluster.study.target import automatic
 from tests.support.simulated import ROWS, spec_of
+from trainer.data import guess
 from trainer.data.manifest import Manifest, Split
 from trainer.errors import InputError
 
@@ -73,8 +74,8 @@ def manifest(train: tuple[int, ...], validation: tuple[int, ...]) -> Manifest:
 
 
 def test_the_loss_of_guessing_by_the_labels_frequencies() -> None:
-    assert manifest((50, 50), (3, 7)).baseline_loss() == pytest.approx(math.log(2))
-    assert manifest((75, 25), (4, 4)).baseline_loss() == pytest.approx(-(math.log(0.75) + math.log(0.25)) / 2)
-    assert manifest((75, 0, 25), (4, 0, 4)).baseline_loss() is not None
-    assert manifest((75, 0), (4, 4)).baseline_loss() is None
-    assert manifest((), ()).baseline_loss() is None
+    assert guess.baseline_loss(manifest((50, 50), (3, 7))) == pytest.approx(math.log(2))
+    assert guess.baseline_loss(manifest((75, 25), (4, 4))) == pytest.approx(-(math.log(0.75) + math.log(0.25)) / 2)
+    assert guess.baseline_loss(manifest((75, 0, 25), (4, 0, 4))) is not None
+    assert guess.baseline_loss(manifest((75, 0), (4, 4))) is None
+    assert guess.baseline_loss(manifest((), ())) is None
