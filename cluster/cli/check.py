@@ -36,7 +36,7 @@ def command(study_file: str) -> int:
 def check_study(study: "Study") -> "list[Proof]":
     """Check one trial of the study for each dtype, on the Ray that is connected."""
     from cluster.lanes.check import check
-    from trainer.check import ROWS_AT_MOST
+    from trainer.order.layouts import ROWS_AT_MOST
 
     click.echo("checking one real batch in every layout ...", err=True)
     batches = {trial.global_batch for trial in study.trials}

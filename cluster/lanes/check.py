@@ -14,8 +14,9 @@ from cluster.lanes.backend import CollectiveConfig
 from cluster.process import scratch
 from cluster.process.deadline import within
 from cluster.stores import store_of
-from trainer.check import SMALL_MICRO_BATCH, Proof
+from trainer.check import Proof
 from trainer.errors import DataError
+from trainer.order.layouts import SMALL_MICRO_BATCH
 from trainer.trial import TrialSpec
 
 WORKERS = 2

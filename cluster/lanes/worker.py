@@ -17,6 +17,7 @@ from cluster.lanes.reports import Beat, Ended, LaneMachine, WorkerReport
 from cluster.lanes.station import this_station
 from cluster.stores import store_of
 from trainer.data.splits import open_data
+from trainer.order.layouts import ROWS_AT_MOST
 from trainer.report import State
 from trainer.trial import TrialSpec
 from trainer.update.shape import Shape
@@ -136,7 +137,7 @@ class _Trainer:
         Raises:
             NotTheSameUpdateError: the layout changes the numbers.
         """
-        from trainer.check import ROWS_AT_MOST, prove
+        from trainer.check import prove
 
         shape = Shape.of(assignment.trial, self._manifest)
         if shape not in self._proofs:

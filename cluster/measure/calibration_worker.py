@@ -17,8 +17,8 @@ from cluster.measure.seen import First, Kind, Seen, Timed
 from cluster.stores import store_of
 from trainer.cause import cause
 from trainer.errors import InputError
-from trainer.order import cuts
-from trainer.order.cuts import Ints
+from trainer.order import cuts, evaluation, measuring
+from trainer.order.shapes import CompiledShape, Ints
 from trainer.trial import TrialSpec
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ ROWS_AT_MOST = 1024
 SECONDS_EVALUATING = 3.0
 MANY, LARGE = 4, 128
 # The noise of the hundredth would be measured.
-UPDATES_AT_MOST = 98
+UPDATES_AT_MOST = measuring.EVERY - 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,8 +112,8 @@ def _seen(task: Task, tell: Callable[[float], None]) -> Seen:
 class _Met:
     """The shapes that a process has compiled for a dtype: to train in and, apart from those, to evaluate in."""
 
-    training: set[cuts.Shape] = field(default_factory=set)
-    evaluation: set[cuts.Shape] = field(default_factory=set)
+    training: set[CompiledShape] = field(default_factory=set)
+    evaluation: set[CompiledShape] = field(default_factory=set)
 
     def first(self, seconds: float, training: cuts.Cuts, evaluation: cuts.Cuts) -> First:
         """What was done once, and how many of its shapes were new; they are met now."""
@@ -225,7 +225,7 @@ def _trace(learner: "Learner", trial: TrialSpec, longest: "MicroBatch") -> None:
 
 
 def _updates(
-    task: Task, learner: "Learner", trial: TrialSpec, data: "Data", micro_batch: int, met: set[cuts.Shape]
+    task: Task, learner: "Learner", trial: TrialSpec, data: "Data", micro_batch: int, met: set[CompiledShape]
 ) -> list[Timed]:
     """Updates for about `seconds_a_batch` of those that meet no new shape; all workers stop after the same one."""
     from trainer.data.rows import read_ahead
@@ -250,13 +250,13 @@ def _updates(
     return found
 
 
-def _evaluations(task: Task, learner: "Learner", data: "Data", met: set[cuts.Shape]) -> list[Timed]:
+def _evaluations(task: Task, learner: "Learner", data: "Data", met: set[CompiledShape]) -> list[Timed]:
     """Chunks of the validation split, the longest first, each twice: the first time may compile."""
     from trainer.data.share import read_arrays
-    from trainer.evaluate import PARTS, chunks
 
     kind, rows = learner.shape.task, data.validation
-    every = sorted(chunks(rows, PARTS[kind]), key=lambda chunk: -int(rows.lengths(chunk).max()))
+    chunks = evaluation.chunks(rows.lengths, len(rows), task=kind)
+    every = sorted(chunks, key=lambda chunk: -int(rows.lengths(chunk).max()))
     order = np.random.default_rng(0).permutation(len(every) - 1) + 1
     found: list[Timed] = []
     began = time.monotonic()
@@ -280,7 +280,7 @@ def _lengths(micro_batch: "MicroBatch") -> Ints:
     return np.full(len(tokens), tokens.shape[1], np.int64)
 
 
-def _timed(task: Task, chunks: Sequence[Ints], met: set[cuts.Shape], seconds: float) -> Timed:
+def _timed(task: Task, chunks: Sequence[Ints], met: set[CompiledShape], seconds: float) -> Timed:
     """What was timed; the shapes that were not `met` before are now."""
     cut = cuts.of_chunks(chunks, strands=task.threads)
     new = cut.shapes - met

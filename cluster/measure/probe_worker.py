@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trainer.order import evaluation
+
 if TYPE_CHECKING:
     from trainer.data.rows import Rows
     from trainer.data.share import Share
@@ -138,10 +140,9 @@ class Worker:
     def hold_evaluating(self, trial: "TrialSpec") -> Held:
         """Evaluate as many of the longest rows as go through the model at once."""
         from trainer.data.share import read_arrays
-        from trainer.evaluate import EVALUATION_ROWS, PARTS
 
         learner = self._learner(trial)
-        rows = _longest(self._data.train, max(1, EVALUATION_ROWS // PARTS[trial.task]))
+        rows = _longest(self._data.train, evaluation.rows_at_once(trial.task))
         tokens, labels = read_arrays(trial.task, self._data.train, rows)
         for _ in range(UPDATES_FOR_MEMORY):
             started = time.perf_counter()
@@ -190,13 +191,11 @@ class Worker:
     def evaluation(self, trial: "TrialSpec") -> Block:
         """Some of the validation rows evaluated, as `trainer.evaluate` does, after all of them once."""
         from trainer.data.share import read_arrays
-        from trainer.evaluate import PARTS, chunks
 
         learner, rows = self._learner(trial), self._data.validation
         world = self._collective.world
-        some = list(
-            islice(chunks(rows, PARTS[trial.task]), world.rank, EVALUATION_CHUNKS * world.workers, world.workers)
-        )
+        chunks = evaluation.chunks(rows.lengths, len(rows), task=trial.task)
+        some = list(islice(chunks, world.rank, EVALUATION_CHUNKS * world.workers, world.workers))
         arrays = [read_arrays(trial.task, rows, chunk) for chunk in some]
         for tokens, labels in arrays:
             learner.evaluate(tokens, labels)

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from trainer.order.cuts import Cuts, Ints
+from trainer.order.cuts import Cuts
+from trainer.order.shapes import Ints
 from trainer.trial import TrialSpec
 
 

@@ -14,7 +14,8 @@ from cluster.plan import work
 from cluster.plan.costs import Costs
 from cluster.plan.phases import EXTENSION, Phase
 from trainer.order import cuts, plan
-from trainer.order.cuts import Ints
+from trainer.order.layouts import ROWS_AT_MOST
+from trainer.order.shapes import CompiledShape, Ints, padded
 from trainer.trial import TrialSpec
 
 # Beside the trials, as multiples of what TensorFlow's import takes a worker, since both are processes that start and
@@ -51,9 +52,9 @@ class Point:
     memory_bytes: float
     timed: bool
     costs: Costs = field(repr=False)
-    proof_shapes: tuple[frozenset[cuts.Shape], frozenset[cuts.Shape]] = field(repr=False)
-    training_shapes: frozenset[cuts.Shape] = field(repr=False)
-    evaluation_shapes: frozenset[cuts.Shape] = field(repr=False)
+    proof_shapes: tuple[frozenset[CompiledShape], frozenset[CompiledShape]] = field(repr=False)
+    training_shapes: frozenset[CompiledShape] = field(repr=False)
+    evaluation_shapes: frozenset[CompiledShape] = field(repr=False)
 
     @property
     def seconds(self) -> float:
@@ -99,7 +100,7 @@ class Lengths:
     @property
     def longest(self) -> int:
         """The longest row's padded length."""
-        return int(-(-self.train.max() // cuts.LENGTH_MULTIPLE) * cuts.LENGTH_MULTIPLE)
+        return padded(int(self.train.max()))
 
 
 def point(
@@ -145,7 +146,7 @@ def point(
 
 def _memory(trial: TrialSpec, costs: Costs, micro_batch: int, length: int, shapes: int) -> float:
     """The peak of a worker: of the proof before the first trial, whose rows go through the model whole, or after it."""
-    rows = max(micro_batch, min(trial.global_batch, cuts.PROOF_ROWS))
+    rows = max(micro_batch, min(trial.global_batch, ROWS_AT_MOST))
     return costs.memory.bytes_at(micro_batch=rows, length=length) + costs.bytes_per_shape * max(0, shapes - 1)
 
 
@@ -155,8 +156,8 @@ class _Lane:
 
     workers: int = 0
     kinds: set[tuple[str, str]] = field(default_factory=set)
-    shapes: set[tuple[str, cuts.Shape]] = field(default_factory=set)
-    forward: set[tuple[str, cuts.Shape]] = field(default_factory=set)
+    shapes: set[tuple[str, CompiledShape]] = field(default_factory=set)
+    forward: set[tuple[str, CompiledShape]] = field(default_factory=set)
 
     def first_time(self, point: Point) -> float:
         """Seconds for what this lane meets first in such a trial, and remembers."""

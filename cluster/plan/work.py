@@ -1,10 +1,9 @@
 """The work of a trial as arithmetic: its updates, epochs, evaluations, and the split of a global batch. Pure."""
 
-import math
 from itertools import groupby
 
 from trainer.order import plan
-from trainer.trial import Duration, TrialSpec
+from trainer.trial import TrialSpec
 
 WORKER_COUNTS = (2, 3, 4, 5, 6, 8)
 # A hint is for a global batch that at most so many of WORKER_COUNTS divide, and names one that at least so many do.
@@ -17,24 +16,13 @@ def evaluations(trial: TrialSpec, *, updates: int, rows: int, seconds_training: 
     if every.unit == "seconds":
         return int(seconds_training // every.amount) + 1
     last = plan.is_due(every, update=updates, global_batch=trial.global_batch, rows=rows)
-    return _due(every, updates=updates, global_batch=trial.global_batch, rows=rows) + (not last)
-
-
-def _due(every: Duration, *, updates: int, global_batch: int, rows: int) -> int:
-    """How many of the updates an evaluation falls due after; none does twice."""
-    per = {"updates": 1.0, "examples": global_batch, "epochs": global_batch / rows}[every.unit] / every.amount
-    return updates if per >= 1 else math.floor(updates * per * (1 + 1e-9))
+    return plan.times_due(every, updates=updates, global_batch=trial.global_batch, rows=rows) + (not last)
 
 
 def split(global_batch: int, *, workers: int, micro_batch: int) -> list[list[int]]:
     """The rows of each micro-batch of each worker's share."""
     shares = [len(plan.share(range(global_batch), rank=rank, workers=workers)) for rank in range(workers)]
-    return [_parts(share, micro_batch) for share in shares]
-
-
-def _parts(share: int, micro_batch: int) -> list[int]:
-    count = math.ceil(share / micro_batch)
-    return [share * (part + 1) // count - share * part // count for part in range(count)]
+    return [[len(part) for part in plan.parts(share, at_most=micro_batch)] for share in shares]
 
 
 def said(shares: list[list[int]]) -> str:

@@ -6,9 +6,6 @@ Both shrink together: which of them was too large is not always known.
 
 from dataclasses import dataclass
 
-# As in `trainer.evaluate`, which imports TensorFlow: forward alone a row takes about half the memory.
-EVALUATION_ROWS = 256
-
 
 @dataclass(frozen=True, kw_only=True)
 class RowsAtOnce:

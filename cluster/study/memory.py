@@ -6,6 +6,7 @@ An evaluation takes rows by numbers of its own (`trainer.evaluate`), so that its
 
 from dataclasses import dataclass, replace
 
+from trainer.order.evaluation import rows_at_once
 from trainer.trial import TrialSpec
 
 MIB = 2**20
@@ -21,7 +22,6 @@ SLOTS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "adamw": 2, "rmsprop
 TRAINING_UNITS, FORWARD_UNITS = 22, 14
 # Of a language model's outputs: logits, their softmax, and the gradients of both; forward alone the first two.
 TRAINING_OUTPUTS, FORWARD_OUTPUTS = 4, 2
-EVALUATION_ROWS, LANGUAGE_PARTS = 256, 8
 # TensorFlow's allocator asks for regions of memory of twice the size each time: under a limit about half is used.
 HELD_FOR_USED = 2
 
@@ -79,7 +79,7 @@ def guess(
     base = PROCESS_BYTES + TRACED_BYTES + copies * weights * item
     place = (2 * width + TRAINING_UNITS * cells + TRAINING_OUTPUTS * logits) * item
     forward = (width + FORWARD_UNITS * cells + FORWARD_OUTPUTS * logits) * item
-    evaluated = EVALUATION_ROWS // (LANGUAGE_PARTS if logits else 1)
+    evaluated = rows_at_once(trial.task)
     return MemoryModel(
         base_bytes=base, bytes_per_place=place, measured=False, least_bytes=base + forward * evaluated * length
     )

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from cluster.study.at_once import EVALUATION_ROWS, RowsAtOnce
+from cluster.study.at_once import RowsAtOnce
 from cluster.study.spec import Resources
 from trainer.errors import InputError
+from trainer.order.evaluation import EVALUATION_ROWS
 from trainer.trial import TrialSpec
 
 # What `micro_batch: auto` allows, until memory is measured: modest on a GPU; on a CPU, where a larger one is hardly

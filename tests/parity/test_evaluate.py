@@ -1,7 +1,7 @@
 """An evaluation: each row of the split once, the same score however it is cut, and few shards open."""
 
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from tests.support import bodies
 from tests.unit.trainer.test_rows import mapped_shards
 from trainer import evaluate
 from trainer.data.rows import Rows
+from trainer.order import evaluation
 from trainer.trial import TrialSpec
 from trainer.update.collective import World
 
@@ -28,9 +29,13 @@ def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rows:
     return bodies.open_data(str(tmp_path / "data")).validation  # type: ignore[no-any-return]
 
 
+def chunks(rows: Rows) -> Iterator[np.ndarray]:
+    return evaluation.chunks(rows.lengths, len(rows), task="classification")
+
+
 def cut(monkeypatch: pytest.MonkeyPatch, *, run: int, chunk: int) -> None:
-    monkeypatch.setattr(evaluate, "RUN_ROWS", run)
-    monkeypatch.setattr(evaluate, "EVALUATION_ROWS", chunk)
+    monkeypatch.setattr(evaluation, "RUN_ROWS", run)
+    monkeypatch.setattr(evaluation, "EVALUATION_ROWS", chunk)
 
 
 @pytest.mark.parametrize(("run", "chunk"), [(1, 1), (7, 3), (64, 64), (64, 10), (ROWS, 9), (8192, 256)])
@@ -38,7 +43,7 @@ def test_the_chunks_are_each_row_once_within_its_run(
     rows: Rows, monkeypatch: pytest.MonkeyPatch, run: int, chunk: int
 ) -> None:
     cut(monkeypatch, run=run, chunk=chunk)
-    found = list(evaluate.chunks(rows))
+    found = list(chunks(rows))
     assert sorted(np.concatenate(found).tolist()) == list(range(ROWS))
     for numbers in found:
         assert len(numbers) <= chunk
@@ -47,7 +52,7 @@ def test_the_chunks_are_each_row_once_within_its_run(
 
 def test_a_chunk_has_rows_of_about_equal_length(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
     cut(monkeypatch, run=50, chunk=10)
-    lengths = [rows.lengths(chunk) for chunk in evaluate.chunks(rows)]
+    lengths = [rows.lengths(chunk) for chunk in chunks(rows)]
     for start in range(0, len(lengths), 5):
         run = np.concatenate(lengths[start : start + 5])
         assert run.tolist() == sorted(run.tolist())
@@ -94,7 +99,7 @@ def test_no_more_shards_are_open_than_a_run_has_rows_in(rows: Rows, monkeypatch:
     cut(monkeypatch, run=int(np.diff(rows.first).min()), chunk=3)
     evaluate.score(reader([], World()), rows)
     assert mapped_shards() == 2
-    for chunk in evaluate.chunks(rows):
+    for chunk in chunks(rows):
         rows.tokens(chunk)
         assert mapped_shards() <= 2
     # Each chunk of a run over all shards has rows in any: they stay open.

@@ -23,7 +23,7 @@ from trainer.data.store import Folder
 from trainer.errors import InputError
 from trainer.model import model
 from trainer.model.lstm import RightPaddedLSTM
-from trainer.order import plan
+from trainer.order import evaluation, plan
 from trainer.trial import Duration, ModelSpec, TrialSpec
 from trainer.update import loss
 from trainer.update.collective import Collective, World
@@ -203,7 +203,7 @@ def test_a_score_is_the_same_at_any_evaluation_batch_where_keras_own_is_not(
     plain.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     of_keras = []
     for batch in (1, 2, 7, len(rows)):
-        monkeypatch.setattr(evaluate, "EVALUATION_ROWS", batch)
+        monkeypatch.setattr(evaluation, "EVALUATION_ROWS", batch)
         found = evaluate.score(learner, rows)
         assert found.loss == pytest.approx(expected, rel=1e-6)
         assert found.accuracy == pytest.approx((likely == targets)[targets > 0].mean(), rel=1e-12)

@@ -20,6 +20,7 @@ from trainer.data.rows import Rows
 from trainer.data.store import Folder
 from trainer.loop import train
 from trainer.model import model
+from trainer.order import evaluation as cut
 from trainer.report import Evaluation, Outcome, State
 from trainer.trial import Duration, ModelSpec, TrialSpec
 from trainer.update import noise
@@ -548,7 +549,7 @@ def test_an_evaluation_is_the_same_however_the_split_is_cut(
     learner.start(trial(model=spec, seed=5))
     expected = plain_score(trial(model=spec), learner.weights(), data.validation)
     for rows in (1, 2, 7, len(data.validation), 1000):
-        monkeypatch.setattr(evaluate, "EVALUATION_ROWS", rows)
+        monkeypatch.setattr(cut, "EVALUATION_ROWS", rows)
         found = evaluate.score(learner, data.validation)
         assert found.loss == pytest.approx(expected[0], rel=1e-6)
         assert found.accuracy == pytest.approx(expected[1], rel=1e-12)

@@ -16,7 +16,7 @@ from tests.parity.test_loop import Run, learner_of
 from tests.support import bodies, processes
 from trainer.data import share
 from trainer.data.rows import Rows
-from trainer.order import plan
+from trainer.order import measuring, plan
 from trainer.report import Evaluation, State
 from trainer.trial import Duration, ModelSpec, TrialSpec
 from trainer.update import noise
@@ -43,7 +43,7 @@ def trial(tiny_trial: Callable[..., TrialSpec]) -> TrialSpec:
 
 @pytest.fixture
 def every_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(noise, "EVERY", 2)
+    monkeypatch.setattr(measuring, "EVERY", 2)
 
 
 def total(measured: Sequence[Sequence[float]]) -> float:
@@ -82,7 +82,7 @@ def test_the_moments_are_those_of_the_rows_own_gradients(prepared: Path, trial: 
 
 def moments_of(world: World, folder: str, trial: TrialSpec, place: str) -> list[list[float]]:
     """What is measured while the trial is trained."""
-    noise.EVERY = 2
+    measuring.EVERY = 2
     found, moments = [], noise.moments
 
     def recorded(**sums: float) -> noise.Moments:
@@ -139,7 +139,7 @@ def test_measuring_changes_no_number_beyond_rounding_and_repeats(
 ) -> None:
     data = bodies.open_data(str(prepared))
     first, second = (Run(trial, data, tmp_path / name).published for name in "ab")
-    monkeypatch.setattr(noise, "EVERY", 100)
+    monkeypatch.setattr(measuring, "EVERY", 100)
     run = Run(trial, data, tmp_path / "c")
     plain, outcome = run.published, run.outcome
 
@@ -167,7 +167,7 @@ class Alike(Rows):
 def test_v16_without_noise_every_batch_takes_the_same_updates_and_the_scale_is_zero(
     prepared: Path, trial: TrialSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(noise, "EVERY", 1)
+    monkeypatch.setattr(measuring, "EVERY", 1)
     data = bodies.open_data(str(prepared))
     for split in (data.train, data.validation, data.test):
         split.__class__ = Alike

@@ -10,6 +10,7 @@ import pytest
 tf = pytest.importorskip("tensorflow")
 
 from trainer.model import packing, recurrence
+from trainer.order import shapes
 
 pytestmark = pytest.mark.tf
 TOKENS = 200
@@ -64,6 +65,18 @@ def test_micro_batches_of_about_the_same_rows_have_the_same_shape() -> None:
     assert all(rows <= number < rows * 1.5 for rows, number in found.items() if rows > 16)
     assert sorted({found[rows] for rows in range(1, 34)}) == [4, 8, 16, 24, 32, 40]
     assert {found[rows] for rows in range(225, 257)} == {256}
+
+
+def test_tensors_are_packed_by_the_integers_of_the_order() -> None:
+    rows = [*range(1, 5000), *(2**power + more for power in range(13, 30) for more in (-1, 0, 1))]
+
+    @tf.function
+    def computed(numbers):
+        return tf.map_fn(packing._few, numbers), tf.map_fn(packing._power_of_two, numbers)
+
+    few, powers = computed(tf.constant(rows, tf.int32))
+    assert few.numpy().tolist() == [shapes.strand_rows(number) for number in rows]
+    assert powers.numpy().tolist() == [shapes.power_of_two(number) for number in rows]
 
 
 @pytest.mark.parametrize("every_token", [False, True])

@@ -20,10 +20,8 @@ from trainer.data.inputs import TEXT, VECTORS, Inputs
 from trainer.data.manifest import Split
 from trainer.data.shards import OpenShard, open_shard
 from trainer.data.store import Store
+from trainer.order.shapes import Ints, padded
 
-Ints = npt.NDArray[np.int64]
-# Few lengths keep the memory allocator's and, on a GPU, the kernels' shapes few.
-LENGTH_MULTIPLE = 8
 # Of so many rows in a shard, a copy for each is faster than one gather of windows: 10 against 11 us for 16 rows of
 # 150 tokens, 25 against 15 for 64, 83 against 35 for 256. (A gather with an index for each token took 14, 34 and 117.)
 FEW_ROWS = 16
@@ -54,12 +52,12 @@ class Rows:
         return lengths
 
     def tokens(self, rows: Ints) -> npt.NDArray[Any]:
-        """Right-padded token ids int32 of `rows`, [len(rows), longest of them, up to a multiple of LENGTH_MULTIPLE].
+        """Right-padded token ids int32 of `rows`, [len(rows), longest of them, `padded`].
 
         Or vectors float32 [len(rows), width], or sequences of them, float32 [len(rows), longest as above, width].
         """
         inputs, longest = self._inputs, int(self.lengths(rows).max(initial=1))
-        width = inputs.width if inputs.kind == VECTORS else -(-longest // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
+        width = inputs.width if inputs.kind == VECTORS else padded(longest)
         tokens = inputs.empty(len(rows), width)
         for shard, here, within in self._by_shard(rows):
             starts, stops = shard.offsets[within], shard.offsets[within + 1]

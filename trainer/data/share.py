@@ -8,12 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from trainer.data.rows import Ints, Rows
-from trainer.order import plan
+from trainer.data.rows import Rows
+from trainer.order import plan, share_cuts
+from trainer.order.measuring import is_measured
 from trainer.order.permutation import rows_at
+from trainer.order.shapes import Ints
 from trainer.order.window import shards_needed
 from trainer.trial import TrialSpec
-from trainer.update import noise
 from trainer.update.collective import World
 from trainer.update.update import MicroBatch
 
@@ -42,7 +43,7 @@ def shares_of(trial: TrialSpec, rows: Rows, world: World, micro_batch: int, firs
     update = first_update
     while True:
         positions = plan.positions_of(update, trial.global_batch)
-        if noise.is_measured(update, global_batch=trial.global_batch):
+        if is_measured(update, global_batch=trial.global_batch):
             mine = plan.share(positions, rank=world.rank, workers=world.workers)
             yield read_share(trial, rows, mine, micro_batch, measured=True)
         else:
@@ -65,21 +66,19 @@ def read_share(
     """
     numbers = rows_at(positions, rows=len(rows), seed=trial.seed, window_rows=trial.window_rows)
     lengths = rows.lengths(numbers)
-    mine = np.arange(len(numbers))
-    if world.workers > 1:
-        mine = plan.dealt(lengths, rank=world.rank, workers=world.workers)
-        numbers, lengths = numbers[mine], lengths[mine]
-    sorted_by = lengths
     if measured:
-        sorted_by, micro_batch = np.zeros_like(lengths), min(micro_batch, noise.part_rows(trial.global_batch))
+        chunks = share_cuts.in_order(len(numbers), global_batch=trial.global_batch, micro_batch=micro_batch)
+    else:
+        chunks = share_cuts.dealt(lengths, rank=world.rank, workers=world.workers, micro_batch=micro_batch)
     batches = []
-    for chunk in plan.micro_batches(sorted_by, micro_batch=micro_batch):
+    for chunk in chunks:
         tokens, labels = map(tf.constant, read_arrays(trial.task, rows, numbers[chunk]))
         batches.append(
-            MicroBatch(tokens=tokens, labels=labels, positions=tf.constant(positions.start + mine[chunk], tf.int64))
+            MicroBatch(tokens=tokens, labels=labels, positions=tf.constant(positions.start + chunk, tf.int64))
         )
+    real = sum(int(lengths[chunk].sum()) for chunk in chunks)
     padded = sum(int(np.prod(batch.tokens.shape[:2])) for batch in batches)
-    return Share(batches, int(lengths.sum()), padded, measured)
+    return Share(batches, real, padded, measured)
 
 
 def read_arrays(task: str, rows: Rows, numbers: Ints) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:

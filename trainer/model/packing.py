@@ -14,9 +14,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-PHASES = 4
-ROWS_MULTIPLE = 4
-TOKENS_AT_LEAST = 32
+from trainer.order.shapes import PHASES, ROWS_MULTIPLE, STEP_AT_LEAST, STEPS, TOKENS_AT_LEAST, up, widths
 
 
 class Packing(NamedTuple):
@@ -36,11 +34,6 @@ class Packing(NamedTuple):
     before: Any
     first: Any
     place_BT: Any
-
-
-def widths(rows: Any) -> list[Any]:
-    """The rows of each phase, of a strand of `rows`: numbers or tensors."""
-    return [_up(-(-rows * (PHASES - phase) // PHASES), ROWS_MULTIPLE) for phase in range(PHASES)]
 
 
 def pack(lengths: Any, tokens: Any, strands: int) -> Packing:
@@ -90,12 +83,9 @@ def _place(token: Any, row: Any, ends: Any, shift: Any, width: Any) -> Any:
 
 
 def _few(rows: Any) -> Any:
-    """So many rows or some more, which drop out with the first phase: few numbers, so that XLA compiles seldom."""
-    return _up(rows, tf.where(rows <= ROWS_MULTIPLE, ROWS_MULTIPLE, tf.maximum(8, _power_of_two(rows + 1) // 8)))
-
-
-def _up(number: Any, multiple: int) -> Any:
-    return -(-number // multiple) * multiple
+    """`trainer.order.shapes.strand_rows` of a tensor."""
+    step = tf.maximum(STEP_AT_LEAST, _power_of_two(rows + 1) // STEPS)
+    return up(rows, tf.where(rows <= ROWS_MULTIPLE, ROWS_MULTIPLE, step))
 
 
 def _power_of_two(number: Any) -> Any:

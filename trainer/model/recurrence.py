@@ -17,7 +17,8 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.compiler.tf2xla.ops.gen_xla_ops import xla_dynamic_slice, xla_dynamic_update_slice
 
-from trainer.model.packing import Packing, pack, widths
+from trainer.model.packing import Packing, pack
+from trainer.order.shapes import widths
 
 
 def strands() -> int:

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from trainer.order.shapes import Ints
 from trainer.order.window import window_at
-
-Ints = npt.NDArray[np.int64]
 
 
 def rows_at(positions: range, *, rows: int, seed: int, window_rows: int | None = None) -> Ints:

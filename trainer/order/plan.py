@@ -9,11 +9,9 @@ positions matters (`trainer.update.noise`), worker r computes `[B*r//W, B*(r+1)/
 import math
 
 import numpy as np
-import numpy.typing as npt
 
+from trainer.order.shapes import Ints
 from trainer.trial import Duration
-
-Ints = npt.NDArray[np.int64]
 
 
 def positions_of(update: int, global_batch: int) -> range:
@@ -46,8 +44,13 @@ def micro_batches(lengths: Ints, *, micro_batch: int) -> list[Ints]:
     that little of a micro-batch is padding. The gradient is a sum over rows, which no grouping changes.
     """
     order = np.argsort(lengths, kind="stable")
-    count = math.ceil(len(order) / micro_batch)
-    return [order[len(order) * i // count : len(order) * (i + 1) // count] for i in range(count)]
+    return [order[part.start : part.stop] for part in parts(len(order), at_most=micro_batch)]
+
+
+def parts(rows: int, *, at_most: int) -> list[range]:
+    """As few parts as hold `at_most` rows each, as even as can be, one after the other."""
+    count = math.ceil(rows / at_most)
+    return [range(rows * i // count, rows * (i + 1) // count) for i in range(count)]
 
 
 def total_updates(budget: Duration, *, global_batch: int, rows: int) -> int | None:
@@ -67,6 +70,14 @@ def is_due(every: Duration, *, update: int, global_batch: int, rows: int) -> boo
         return _floor(update / every.amount) > _floor((update - 1) / every.amount)
     examples = _examples(every, rows)
     return _floor(update * global_batch / examples) > _floor((update - 1) * global_batch / examples)
+
+
+def times_due(every: Duration, *, updates: int, global_batch: int, rows: int) -> int:
+    """After how many of so many updates it falls due (never for seconds)."""
+    if every.unit == "seconds":
+        return 0
+    each = {"updates": 1.0, "examples": global_batch, "epochs": global_batch / rows}[every.unit] / every.amount
+    return updates if each >= 1 else _floor(updates * each)
 
 
 def _examples(duration: Duration, rows: int) -> float:

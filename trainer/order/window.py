@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Ints = npt.NDArray[np.int64]
+from trainer.order.shapes import Ints
 
 BLOCKS = 8
 # The full shuffle's keys have the epoch in their upper half: this bit keeps the two apart.

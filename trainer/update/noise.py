@@ -4,9 +4,10 @@ McCandlish et al. 2018 (arXiv:1812.06162, section 2.2 and appendix A.1, "B_simpl
 language_model, where a row's gradient is the sum over its targets, and G the mean of such sums. An order of magnitude,
 not a verdict: it grows as a trial goes on and moves with the learning rate. What dropout draws counts as noise.
 
-Few updates are measured, each before clipping. On a CPU, at 16, 64 and 256 rows of 75 tokens, a measured one took 3.4,
-1.4 and 1.7 times another's processor time with 32 units and 2.6, 1.1 and 1.6 times with 128: 0.1 to 2.4 % of a trial.
-Besides, a shape that no other update has is compiled once a process, for up to some seconds.
+Few updates are measured (`trainer.order.measuring`), each before clipping. On a CPU, at 16, 64 and 256 rows of 75
+tokens, a measured one took 3.4, 1.4 and 1.7 times another's processor time with 32 units and 2.6, 1.1 and 1.6 times
+with 128: 0.1 to 2.4 % of a trial. Besides, a shape that no other update has is compiled once a process, for up to some
+seconds.
 
 A measured share is cut into micro-batches in the order of its positions, which is random, and not by length as others
 are: rows of one length have gradients alike, which would pass for noise. How much noise an estimate has itself depends
@@ -21,25 +22,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-EVERY = 100
-PARTS = 8
-
 
 class Moments(NamedTuple):
     """Unbiased estimates of |G|^2 and of tr(Sigma), the trace of the covariance of one row's gradient."""
 
     squared_gradient: float
     trace: float
-
-
-def is_measured(update: int, *, global_batch: int) -> bool:
-    """Whether update `update` (from 0) is: every EVERY-th, whatever the layout; a batch of one row has no parts."""
-    return global_batch > 1 and update % EVERY == EVERY - 1
-
-
-def part_rows(global_batch: int) -> int:
-    """The most rows in a part of a measured batch, which is then cut into at least two, and PARTS where it can be."""
-    return max(1, global_batch // PARTS)
 
 
 def moments(*, rows: float, squared: float, part_rows_squared: float, parts_squared: float) -> Moments:

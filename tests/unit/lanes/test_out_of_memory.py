@@ -14,7 +14,6 @@ from cluster.lanes.events import AttemptExhausted, AttemptLost, LaneEvent, Trial
 from cluster.lanes.failure import Failure
 from cluster.lanes.reports import Taken
 from cluster.report.live import LiveView
-from cluster.study import at_once
 from cluster.study.at_once import RowsAtOnce
 from cluster.study.placement import rows_at_once
 from cluster.study.protocol import NO_LOSS
@@ -55,12 +54,6 @@ def test_auto_begins_with_what_fits_and_never_with_more_than_is_fast(fitting: in
     assert rows.micro_batch == max(1, min(fitting, 64 if gpus else 32))
     assert rows.evaluation == max(1, min(fitting, 256))
     assert rows.half() == (None if rows.micro_batch == 1 else rows.micro_batch // 2)
-
-
-def test_the_rows_of_an_evaluation_are_the_trainers() -> None:
-    from trainer import evaluate
-
-    assert at_once.EVALUATION_ROWS == evaluate.EVALUATION_ROWS
 
 
 def play(body: Any, *beginning: Any) -> None:

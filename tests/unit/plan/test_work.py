@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from cluster.plan import work
 from tests.conftest import write_prepared
 from trainer.order import cuts, plan
+from trainer.order.shapes import ROWS_MULTIPLE
 from trainer.trial import Duration, ModelSpec, TrialSpec
 
 BUDGETS = st.builds(
@@ -107,7 +108,7 @@ def test_the_cuts_of_an_update_are_those_of_its_largest_share(
     assert found.count <= math.ceil(share / micro_batch)
     assert found.tokens <= found.places <= share * 304
     assert found.places >= share // 2 * min(lengths)
-    assert found.packed <= (share + found.count * cuts.ROWS_MULTIPLE) * max(lengths)
+    assert found.packed <= (share + found.count * ROWS_MULTIPLE) * max(lengths)
 
 
 def test_an_evaluation_shared_by_two_workers_is_half_of_it_for_each() -> None:
@@ -129,19 +130,6 @@ def test_the_shape_of_a_micro_batch_is_the_one_that_is_compiled(rows: int, stran
     found = cuts.of_chunks([lengths], strands=strands)
     assert found.shapes == {(int(packing.rows), int(packing.room))}
     assert found.packed == len(packing.source_SP[0])
-
-
-def test_the_numbers_are_those_of_the_trainer() -> None:
-    from trainer import check, evaluate
-    from trainer.data import rows
-    from trainer.update import noise
-
-    assert rows.LENGTH_MULTIPLE == cuts.LENGTH_MULTIPLE
-    assert (noise.EVERY, noise.PARTS) == (cuts.NOISE_EVERY, cuts.NOISE_PARTS)
-    assert (check.ROWS_AT_MOST, check.SMALL_MICRO_BATCH) == (cuts.PROOF_ROWS, cuts.PROOF_SMALL)
-    assert check.PIECE_ROWS == cuts.PROOF_PIECE
-    assert (evaluate.EVALUATION_ROWS, evaluate.RUN_ROWS) == (cuts.EVALUATION_ROWS, cuts.EVALUATION_RUN)
-    assert evaluate.PARTS["language_model"] == cuts.LANGUAGE_PARTS
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])

@@ -15,9 +15,10 @@ from click.testing import CliRunner
 from cluster.prepare import prepare, shards
 from trainer.data.inputs import PADDING_NUMBER, SEQUENCES, TOKENS, VECTORS, Inputs
 from trainer.data.manifest import SPLITS, Manifest, read
-from trainer.data.rows import LENGTH_MULTIPLE, open_rows
+from trainer.data.rows import open_rows
 from trainer.data.store import Folder
 from trainer.errors import InputError
+from trainer.order.shapes import LENGTH_MULTIPLE
 
 COUNT, WIDTH = 200, 3
 LIST = pa.list_(pa.float32())

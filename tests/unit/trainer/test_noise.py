@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("tensorflow")
 
+from trainer.order import measuring
 from trainer.update import noise
 
 DIMENSIONS, TRACE = 100, 100.0
@@ -99,10 +100,10 @@ def test_nothing_is_said_of_nothing_or_of_a_gradient_below_the_noise() -> None:
 
 
 def test_a_batch_is_cut_into_at_least_two_parts_and_one_row_into_none() -> None:
-    assert [noise.part_rows(batch) for batch in (2, 3, 8, 15, 16, 1000)] == [1, 1, 1, 1, 2, 125]
-    assert not any(noise.is_measured(update, global_batch=1) for update in range(1000))
-    found = [update for update in range(1000) if noise.is_measured(update, global_batch=2)]
-    assert found == list(range(noise.EVERY - 1, 1000, noise.EVERY))
+    assert [measuring.part_rows(batch) for batch in (2, 3, 8, 15, 16, 1000)] == [1, 1, 1, 1, 2, 125]
+    assert not any(measuring.is_measured(update, global_batch=1) for update in range(1000))
+    found = [update for update in range(1000) if measuring.is_measured(update, global_batch=2)]
+    assert found == list(range(measuring.EVERY - 1, 1000, measuring.EVERY))
 
 
 def test_a_tokens_gradients_are_summed_before_they_are_squared() -> None:

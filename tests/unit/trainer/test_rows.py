@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from tests.conftest import write_prepared
 from trainer.data.manifest import SPLITS, read
-from trainer.data.rows import FEW_ROWS, LENGTH_MULTIPLE, Rows, open_rows, read_ahead
+from trainer.data.rows import FEW_ROWS, Rows, open_rows, read_ahead
 from trainer.data.store import Folder
+from trainer.order.shapes import LENGTH_MULTIPLE
 
 ROWS = 67
 
