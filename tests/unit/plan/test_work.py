@@ -2,6 +2,8 @@
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.plan import work
-from tests.conftest import write_prepared
+from tests.conftest import hash_of, write_prepared
+from trainer.data.splits import open_data
+from trainer.data.store import Folder
 from trainer.order import cuts, plan
 from trainer.order.shapes import ROWS_MULTIPLE
 from trainer.trial import Duration, ModelSpec, TrialSpec
@@ -148,3 +152,43 @@ def test_the_cuts_are_those_of_the_shares_that_are_read(workers: int, tmp_path: 
     assert found.packed == max(cuts.of_chunks(chunks).packed for chunks in read)
     assert found.shapes == frozenset().union(*(cuts.of_chunks(chunks).shapes for chunks in read))
     assert found.places in [sum(one.tokens.shape[0] * one.tokens.shape[1] for one in s.micro_batches) for s in shares]
+
+
+class Recorder:
+    """A learner that notes the tokens of each row that it is given, and computes nothing."""
+
+    def __init__(self) -> None:
+        self.collective, self.shape = SimpleNamespace(world=SimpleNamespace(rank=0, workers=1)), None
+        self.trained: list[np.ndarray] = []
+        self.evaluated: list[np.ndarray] = []
+
+    def start(self, trial: TrialSpec) -> None:
+        self.shape = SimpleNamespace(task=trial.task)
+
+    def add(self, micro_batch: Any) -> None:
+        self.trained.append(np.count_nonzero(micro_batch.tokens, axis=1))
+
+    add_measured = add
+
+    def gradient(self, *, global_batch: int) -> tuple[float, list[np.ndarray]]:
+        return 0.0, [np.ones(1)]
+
+    def evaluate(self, tokens: np.ndarray, labels: np.ndarray) -> tuple[float]:
+        self.evaluated.append(np.count_nonzero(tokens, axis=1))
+        return (0.0,)
+
+
+@pytest.mark.parametrize(("global_batch", "micro_batch"), [(1, 32), (17, 4), (64, 32), (128, 32)])
+def test_the_cuts_of_a_check_are_those_that_it_computes(global_batch: int, micro_batch: int, tmp_path: Path) -> None:
+    from trainer.check import prove
+
+    write_prepared(tmp_path / "data", train=200, longest=40)
+    _, data = open_data(Folder(str(tmp_path / "data")), hash_of(tmp_path / "data"))
+    trial = trial_of(global_batch, budget=Duration(unit="updates", amount=1), every=Duration(unit="epochs", amount=1))
+    learner: Any = Recorder()
+    prove(trial, learner, data, micro_batch=micro_batch)
+    lengths = (rows.lengths(np.arange(len(rows))) for rows in (data.train, data.validation))
+    assert cuts.of_proof(trial, *lengths, micro_batch=micro_batch) == (
+        cuts.of_chunks(learner.trained),
+        cuts.of_chunks(learner.evaluated),
+    )
