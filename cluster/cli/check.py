@@ -36,13 +36,10 @@ def command(study_file: str) -> int:
 def check_study(study: "Study") -> "list[Proof]":
     """Check one trial of the study for each dtype, on the Ray that is connected."""
     from cluster.lanes.check import check
-    from trainer.order.layouts import ROWS_AT_MOST
+    from cluster.study.checked import checked
 
     click.echo("checking one real batch in every layout ...", err=True)
-    batches = {trial.global_batch for trial in study.trials}
-    batch = max((batch for batch in batches if batch <= ROWS_AT_MOST), default=min(batches))
-    trials = {trial.dtype: trial for trial in study.trials if trial.global_batch == batch}
-    return check(list(trials.values()), data=study.spec.data)
+    return check(checked(study.trials), data=study.spec.data)
 
 
 def line(proof: "Proof") -> str:

@@ -70,7 +70,7 @@ def watch(
     schedule: "Schedule",
     reason_to_end: Callable[[], str | None],
     deliver: Callable[[], None],
-    tell: Callable[[Stopping], None],
+    tell: Callable[[Stopping], object],
 ) -> str | None:
     """Wait for the end of a schedule, which a first signal or `reason_to_end` brings about; that reason, if it did.
 

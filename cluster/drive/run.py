@@ -25,7 +25,7 @@ from cluster.summary.driver.hold import ensure
 from cluster.summary.store import ConflictError, Summary
 from trainer.errors import NotReadyError, UserError
 
-Hear = Callable[[Event], None]
+Hear = Callable[[Event], object]
 
 
 def run(study: Study, on_event: Hear, *, address: str | None = None, spending: Spending | None = None) -> RunResult:
@@ -43,7 +43,7 @@ def run(study: Study, on_event: Hear, *, address: str | None = None, spending: S
     began_at = time.monotonic()
     if address is None:
         refuse_dollars_here(spending)
-    with signals.heeded(), opened(study, lambda text: on_event(Waiting(text=text))) as here:
+    with opened(study, lambda text: on_event(Waiting(text=text))) as here:
         on_event(_opening(here))
         heard, tally = Heard(here.answered), Tally()
         result = RunResult(study=here.study, end=End.COMPLETED)

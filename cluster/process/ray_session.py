@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.process import scratch, signals
+from cluster.process.own_packages import refuse_hiding_folder
 from cluster.process.ray_address import check_answers
 from cluster.text.masked import masked
 from trainer.errors import NotReadyError
@@ -104,6 +105,7 @@ def local(**resources: int) -> Iterator[Session]:
     `resources` are those of `ray.init` (`num_cpus`, `num_gpus`); without them it counts the machine's.
 
     Raises:
+        InputError: the current folder hides a package of ours from Ray's workers.
         NotReadyError: it does not start.
     """
     with _folder() as folder:
@@ -117,7 +119,7 @@ def joined(address: str) -> Iterator[Session]:
     """The Ray cluster at `address` (`auto`, or `host:port` of its head), with this process as a driver of it.
 
     Raises:
-        InputError: an address of another kind.
+        InputError: an address of another kind, or the current folder hides a package of ours from Ray's workers.
         NotReadyError: no cluster answers there, or it does not take us.
     """
     check_answers(address)
@@ -131,6 +133,7 @@ def _connected(connect: Callable[[ThreadPoolExecutor], None]) -> Iterator[Sessio
 
     What Ray has to say is in its own logs.
     """
+    refuse_hiding_folder(Path.cwd())
     set_environment()
     import ray
 

@@ -3,7 +3,8 @@
 The first signal is raised where the main thread is, so that every `with` on the way out cleans up. Where that could
 break what is going on it only counts: in an import and inside `deferred` until that ends, and inside `counted` the
 caller looks at `count` himself. A second signal ends the process at once, wherever it is: an exception out of a handler
-may come in the middle of an `except` or a `finally`, and clean up half.
+may come in the middle of an `except` or a `finally`, and clean up half. A program that calls us from Python (`heeded`)
+is not ours to end: there it is raised, at once.
 """
 
 import contextlib
@@ -57,24 +58,36 @@ def install() -> None:
 
 @contextlib.contextmanager
 def heeded() -> Iterator[None]:
-    """Heed the signals inside, where no command does: a notebook or a script, whose own handlers are set again after.
+    """Heed the signals inside, in somebody's program; then its own handlers are back, and are given what came.
 
-    Such a process is not ended: what would end a command raises here. Outside the main thread no signal is heard.
+    So Ctrl-C is a KeyboardInterrupt when all is saved, and SIGTERM ends the program then. In another thread than the
+    main one, Python takes no handlers: there nothing is heeded.
+
+    Raises:
+        StoppedError: a signal came, and the program's own handler let it pass.
     """
     global _heard
-    mine = signal.getsignal(signal.SIGINT) is _take
-    if mine or threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in EXIT_CODES}
-    install()
-    _heard.guest = True
+    before, handlers = _heard, {number: signal.getsignal(number) for number in EXIT_CODES}
+    ours = [number for number, handler in handlers.items() if handler not in (signal.SIG_IGN, None)]
+    _heard = mine = _Heard(guest=True)
+    for number in ours:
+        signal.signal(number, _take)
+    stopped = None
     try:
         yield
+    except StoppedError as problem:
+        stopped = problem
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        _heard = _Heard()
+        for number in ours:
+            signal.signal(number, handlers[number])
+        _heard = before
+    if mine.numbers:
+        signal.raise_signal(mine.numbers[0])
+    if stopped is not None:
+        raise stopped
 
 
 def put_back() -> None:
@@ -155,9 +168,7 @@ def _take(number: int, frame: FrameType | None) -> None:
         return
     _heard.last_at = now
     _heard.numbers.append(number)
-    if _heard.guest and count() > 1 and not _heard.counting:
-        raise StoppedError
-    if not _heard.guest and (_heard.over or count() > (2 if _heard.counting else 1)):
+    if _heard.over or count() > (2 if _heard.counting else 1):
         _end_now()
     _raise_if_due(frame)
 
@@ -190,6 +201,8 @@ def _leave_terminals() -> None:
 
 
 def _end_now() -> None:
+    if _heard.guest:
+        raise StoppedError
     status = exit_code()
     assert status is not None
     if not _heard.over:

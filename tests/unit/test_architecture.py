@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,24 @@ def test_a_commands_own_help_imports_nothing_heavy(command: str) -> None:
 def test_asking_results_needs_neither_ray_nor_tensorflow() -> None:
     code = "import cluster.summary.query, cluster.summary.store, cluster.report.points, cluster.text.formats"
     assert not {"ray", "tensorflow", "keras", "boto3"} & imported_by(code)
+
+
+def test_the_python_front_door_imports_nothing_heavy() -> None:
+    code = "import batchscope\nbatchscope.Study, batchscope.Summary, batchscope.prepare, batchscope.Table"
+    assert not (HEAVY | {"click"}) & imported_by(code)
+
+
+def test_every_package_is_installed_and_the_front_door_under_its_own_name() -> None:
+    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    packages = [path.parent.relative_to(ROOT) for path in MODULES if path.name == "__init__.py"]
+    front = Path(setuptools["package-dir"]["batchscope"])
+    assert front in packages
+    named = {"batchscope" if package == front else ".".join(package.parts) for package in packages}
+    assert sorted(setuptools["packages"]) == sorted(named)
+
+
+def test_nothing_inside_needs_the_name_that_jobs_do_not_take_along() -> None:
+    assert [path for path in MODULES if re.search(r"^\s*(from|import) batchscope\b", path.read_text(), re.M)] == []
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))

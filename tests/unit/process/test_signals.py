@@ -227,3 +227,32 @@ def test_a_signal_during_an_import_waits_for_its_end(tmp_path: Path) -> None:
     process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=10)
     assert out == "begun\nstopped\n"
+
+
+GUEST = """
+    import os, signal
+    from cluster.process import signals
+
+    signals.SECONDS_OF_ONE = 0.0
+    for _ in range(2):
+        try:
+            with signals.heeded(), signals.counted():
+                os.kill(os.getpid(), signal.SIGINT)
+                print(signals.count(), flush=True)
+                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), signal.SIGINT)
+                print("not reached")
+        except KeyboardInterrupt as problem:
+            print(type(problem).__name__, signals.count(), flush=True)
+    with signals.heeded(), signals.counted():
+        os.kill(os.getpid(), signal.SIGTERM)
+        print("saved", flush=True)
+    print("not reached")
+"""
+
+
+def test_a_program_of_somebody_else_goes_on_after_its_ctrl_c_and_ends_by_its_own_sigterm() -> None:
+    command = [sys.executable, "-c", textwrap.dedent(GUEST)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=heeding_all)
+    assert done.stdout.splitlines() == ["1", "KeyboardInterrupt 0"] * 2 + ["saved"]
+    assert done.returncode == -signal.SIGTERM

@@ -1,0 +1,41 @@
+"""batchscope from Python: does the batch size change the quality of an LSTM, or only memory and speed?
+
+>>> import batchscope
+>>> batchscope.prepare("articles.parquet", "prepared", text="body", label="topic")
+>>> study = batchscope.Study.load("study.yaml")
+>>> study.plan().expected.seconds
+>>> study.run(on_event=print)
+>>> batchscope.Summary("summary").verdict("my-study").sentences
+
+It does what the command `batchscope` does, and prints nothing. This package is installed as `batchscope`; TensorFlow
+and Ray are imported when something needs them.
+"""
+
+import cluster
+
+if getattr(cluster, "DISTRIBUTION", None) != "batchscope":
+    raise ImportError(
+        f"{getattr(cluster, '__file__', None) or list(cluster.__path__)} stands where batchscope's own package "
+        f"`cluster` should, which {__file__} needs: rename it, start Python in another folder, or install batchscope "
+        "into an environment of its own"
+    )
+
+from trainer.errors import DataError, InputError, NotReadyError, UserError
+
+from .preparing import prepare
+from .study import Study
+from .summary import Summary
+from .table import Table
+from .verdict import Verdict
+
+__all__ = [
+    "DataError",
+    "InputError",
+    "NotReadyError",
+    "Study",
+    "Summary",
+    "Table",
+    "UserError",
+    "Verdict",
+    "prepare",
+]

@@ -1,0 +1,76 @@
+"""`batchscope.prepare`: articles -> a prepared data set."""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trainer.data.manifest import Manifest
+
+Place = str | os.PathLike[str]
+
+
+def prepare(
+    sources: Place | Sequence[Place],
+    dest: Place,
+    *,
+    text: str | None = None,
+    label: str | None = None,
+    features: str | None = None,
+    group_by: str | None = None,
+    max_tokens: int = 200,
+    vocabulary: int = 20_000,
+    task: str | None = None,
+    skip_empty: bool = False,
+    split_seed: int = 0,
+    address: str | None = None,
+    on_progress: Callable[[str, float], None] | None = None,
+) -> "Manifest":
+    """Read articles and write a prepared data set to `dest`, a new folder or `s3://` address.
+
+    >>> manifest = batchscope.prepare("articles.parquet", "prepared", text="body", label="topic")
+    >>> manifest.splits["train"].rows
+
+    Args:
+        sources: Parquet, JSONL or CSV files, folders of them, or `s3://` addresses: one or several, of one format.
+        dest: where nothing stands yet.
+        text: the column with the text.
+        label: the column with the label; None for the task `language_model` alone.
+        features: instead of `text`, the column with numbers: a list in each row, or a list of such lists.
+        group_by: keep rows that share a value of this column in one split. Duplicates of a text always are.
+        max_tokens: longer rows are cut on the right.
+        vocabulary: the number of words to keep, counted in the train split only.
+        task: `classification`, `regression` or `language_model`; by default floats are regression, any other label is
+            classification.
+        skip_empty: leave out empty texts instead of refusing them.
+        split_seed: another seed gives other splits.
+        address: read and tokenise on Ray: `auto` or `host:port` of a cluster whose machines all see the sources, or
+            `local`. The data set is the same.
+        on_progress: called with the name of a stage and the share of it that is done, from 0 to 1.
+
+    Raises:
+        InputError: the sources cannot be used as they are; the message names the thing, the value and the remedy.
+        NotReadyError: a store cannot be read or written, or the cluster cannot do the work.
+    """
+    from cluster.prepare.dataset import prepare as prepared
+    from cluster.prepare.progress import silent
+    from cluster.process import proxies, signals
+
+    proxies.go_direct()
+    listed = [sources] if isinstance(sources, str | os.PathLike) else sources
+    with signals.heeded():
+        return prepared(
+            [os.fspath(source) for source in listed],
+            os.fspath(dest),
+            text=text,
+            label=label,
+            features=features,
+            group_by=group_by,
+            max_tokens=max_tokens,
+            vocabulary=vocabulary,
+            task=task,
+            skip_empty=skip_empty,
+            split_seed=split_seed,
+            address=address,
+            progress=on_progress or silent,
+        )

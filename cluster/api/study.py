@@ -1,0 +1,179 @@
+"""`batchscope.Study`: a study from its YAML file to its results."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from .summary import Summary
+
+if TYPE_CHECKING:
+    from cluster.drive.result import RunResult
+    from cluster.plan.planned import Plan
+    from cluster.study.spec import StudySpec
+    from cluster.study.study import Study as Examined
+    from trainer.check import Proof
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study as its YAML file describes it. `cluster/study/README.md` lists the keys.
+
+    >>> study = batchscope.Study.load("study.yaml")
+    >>> study.plan().expected.seconds
+    >>> result = study.run(on_event=print)
+    >>> study.summary.verdict(study.name)
+    """
+
+    spec: "StudySpec"
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Study":
+        """The study in a YAML file. Its relative folders are relative to the current folder, not to the file.
+
+        Raises:
+            InputError: there is no such file, or it is not a study: one line for each problem, with its remedy.
+        """
+        from cluster.study.spec import load
+
+        return cls(load(path))
+
+    @property
+    def name(self) -> str:
+        """The name under which its results are kept."""
+        return self.spec.study
+
+    @property
+    def summary(self) -> Summary:
+        """Where its results are."""
+        return Summary(self.spec.summary)
+
+    def plan(self, *, address: str | None = None, calibrate: bool = True) -> "Plan":
+        """What it takes, before anything is trained: `expected`, `low` and `high` seconds, and memory by batch size.
+
+        >>> plan = study.plan()
+        >>> plan.expected.seconds, plan.usd(plan.expected)
+        >>> {point.trial.global_batch: point.memory_bytes for point in plan.points}
+
+        Args:
+            address: plan for this Ray cluster (`auto`, or `host:port`) instead of this machine.
+            calibrate: measure the study's own layout for half a minute, unless it was probed before; otherwise a guess
+                must do.
+
+        Raises:
+            InputError: it cannot work or cannot fit, in the words in which `run` refuses it.
+            NotReadyError: its data or the cluster cannot be reached.
+        """
+        from cluster.plan.planned import planned
+
+        if address is not None:
+            _refuse_own_ray()
+        with _calm(), _main_not_repeated():
+            return planned(self._examined(address), calibrated=calibrate, tell=lambda share: None)
+
+    def check(self) -> "tuple[Proof, ...]":
+        """Compare every layout on one real batch, once for each dtype: is it the same update?
+
+        >>> assert all(proof.passed for proof in study.check())
+
+        Raises:
+            InputError: it cannot work, or cannot fit.
+            NotReadyError: its data cannot be reached, or Ray does not start.
+        """
+        from cluster.process import ray_session
+        from cluster.study.checked import checked
+
+        _refuse_own_ray()
+        with _calm():
+            examined = self._examined(None)
+            from cluster.lanes.check import check
+
+            with ray_session.local(**examined.placed.ray_resources):
+                return tuple(check(checked(examined.trials), data=examined.spec.data))
+
+    def run(
+        self,
+        on_event: Callable[[object], object] | None = None,
+        *,
+        address: str | None = None,
+        budget: str | None = None,
+    ) -> "RunResult":
+        """Run it to its end, or go on where it stopped: what is finished is not repeated.
+
+        Ctrl-C saves, and then raises KeyboardInterrupt; a second one stops at once. In another thread than the main
+        one, Python hears no Ctrl-C.
+
+        Args:
+            on_event: called with each event of the run.
+            address: join this Ray cluster (`auto`, or `host:port`) instead of starting Ray here.
+            budget: end in order when this run has spent it: `50usd`, `3h` or `90min`.
+
+        Raises:
+            InputError: it cannot work, or its results cannot be written.
+            NotReadyError: the surroundings are not ready, or fail under it; what is written is kept.
+        """
+        _refuse_own_ray()
+        from cluster.drive.run import run
+        from cluster.prices import parse_budget
+
+        spending = parse_budget(budget) if budget is not None else None
+        with _calm() as shown:
+            return run(self._examined(address), shown(on_event), address=address, spending=spending)
+
+    def _examined(self, address: str | None) -> "Examined":
+        from cluster.study.capacity import capacity_of
+        from cluster.study.preflight import examine
+
+        return examine(self.spec, capacity_of(address, with_gpus=self.spec.resources.gpus_per_worker > 0))
+
+
+Listener = Callable[[object], object]
+
+
+@contextlib.contextmanager
+def _calm() -> Iterator[Callable[[Listener | None], Listener]]:
+    """Work inside somebody's program: signals are heeded meanwhile, and its own addresses are asked directly.
+
+    Gives what makes a listener print where the program does: beside Ray, stdout leads nowhere.
+    """
+    from cluster.process import proxies, signals
+
+    proxies.go_direct()
+    out = sys.stdout
+
+    def shown(listener: Listener | None) -> Listener:
+        def hear(event: object) -> None:
+            if listener is not None:
+                with contextlib.redirect_stdout(out):
+                    listener(event)
+
+        return hear
+
+    with signals.heeded():
+        yield shown
+
+
+@contextlib.contextmanager
+def _main_not_repeated() -> Iterator[None]:
+    """Processes that are spawned inside do not run the program's own file again, as `multiprocessing` would."""
+    program = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = program
+
+
+def _refuse_own_ray() -> None:
+    """A Ray that the program has begun would be ended with ours."""
+    from trainer.errors import NotReadyError
+
+    ray = sys.modules.get("ray")
+    if ray is not None and ray.is_initialized():
+        raise NotReadyError(
+            "this program is connected to a Ray already, and can be to one only: call ray.shutdown() first, and name "
+            "the cluster by address"
+        )

@@ -1,0 +1,113 @@
+"""`batchscope.Summary`: questions to the results of all studies."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .table import Table
+from .verdict import Verdict
+
+if TYPE_CHECKING:
+    from cluster.summary.store import Summary as Stored
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The results at `uri`, a folder or `s3://bucket/prefix`. Reading never writes, also while studies run.
+
+    >>> summary = batchscope.Summary("summary")
+    >>> summary.studies()
+    >>> summary.points("wiki").to_pandas()
+    >>> summary.verdict("wiki").sentences
+    >>> summary.sql("select study, min(best_validation_loss) from trials group by study")
+
+    Objects that cannot be read are left out, each with a Python warning that names it.
+    """
+
+    uri: str | os.PathLike[str] = "./summary"
+
+    def studies(self) -> Table:
+        """One row for each study: what it asks for, what became of its trials, and its lowest mean validation loss."""
+        from cluster.report.points import STUDIES
+        from cluster.summary import query
+
+        return Table(query.overview(self._stored), "studies", tuple(STUDIES))
+
+    def trials(self, study: str | None = None) -> Table:
+        """One row for each attempt at a trial that ended, of one study or of all.
+
+        Raises:
+            InputError: there is no such study.
+        """
+        from cluster.summary import query
+
+        self._known(study)
+        return Table(query.trials(self._stored, study), "trials")
+
+    def evaluations(self, study: str | None = None) -> Table:
+        """Every evaluation, of one study or of all: loss and accuracy on the validation split at one moment.
+
+        Raises:
+            InputError: there is no such study.
+        """
+        from cluster.summary import query
+
+        self._known(study)
+        return Table(query.evaluations(self._stored, study), "evaluations")
+
+    def points(self, study: str | None = None, *, by: Sequence[str] | None = None, where: str | None = None) -> Table:
+        """One row for each point of the axes: means, deviations and 95 % intervals over the seeds.
+
+        >>> summary.points("wiki", by=["global_batch"], where="optimizer = 'adam'")
+
+        Raises:
+            InputError: there is no such study or axis, or the condition cannot be evaluated.
+        """
+        from cluster.report.points import POINTS, STUDIES
+        from cluster.summary import query
+
+        self._known(study)
+        trials = query.trials(self._stored, study, columns=query.NEEDED if where is None else None)
+        points = query.points(trials, by=by, where=where)
+        if study is not None and query.task(self._stored, study) == "language_model":
+            points = query.with_perplexity(points)
+        return Table(points, "points", tuple(POINTS if study is not None else [STUDIES[0], *POINTS]))
+
+    def verdict(self, study: str) -> Verdict:
+        """What the study shows of its batch sizes, and what it cannot show.
+
+        Raises:
+            InputError: there is no such study, or its spec cannot be read.
+        """
+        from cluster.analysis.verdict import judge
+        from cluster.summary import query
+
+        self._known(study)
+        stored = self._stored
+        return Verdict(judge(query.specs(stored, study), query.trials(stored, study), query.evaluations(stored, study)))
+
+    def sql(self, text: str) -> Table:
+        """The answer to one SELECT on the tables `studies`, `trials`, `evaluations`, `probes` and `points`.
+
+        DuckDB answers it in a process of its own, with bounded memory and time, which can only read these tables.
+
+        Raises:
+            InputError: it is not one SELECT, is wrong, or takes too much memory or time.
+        """
+        from cluster.summary import query
+
+        return Table(query.sql(self._stored, text), "sql")
+
+    @property
+    def _stored(self) -> "Stored":
+        from cluster.summary.store import Summary as Stored
+
+        return Stored(os.fspath(self.uri))
+
+    def _known(self, study: str | None) -> None:
+        """Refuse a study that is not there, with the nearest name that is."""
+        from cluster.summary import query
+
+        if study is not None:
+            query.asked(self._stored, study)
