@@ -1,13 +1,16 @@
-# The two commands a newcomer needs are `make demo` and `make test`; everything else builds on `make install`.
+# The two commands a newcomer needs are `make demo` and `make test`; `make help` has the others.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 # What is installed is stamped with the lock it came from, so that a changed lock installs again.
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo lint check test bench clean
+.PHONY: help install demo lint check test bench clean
 
-install: $(STAMP)
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+install: $(STAMP)  ## an environment in .venv, from requirements.lock
 
 $(STAMP): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -15,28 +18,28 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $(STAMP)
 
-demo: install
+demo: install  ## the bundled Wikipedia articles studied here, in minutes
 	$(BIN)/batchscope demo
 
-lint: install
+lint: install  ## ruff, mypy and the contracts of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-check: install
+check: install  ## the quick tests
 	$(BIN)/pytest -m "not ray and not tf and not slow"
 
 # Two processes share the files of tests, in their order, as the longest are not among the last. What starts a Ray comes
 # alone: beside other work its workers, which have a low priority, take minutes for seconds.
-test: install
+test: install  ## all tests
 	$(BIN)/pytest -m "not ray" --numprocesses 2 --dist loadfile --no-loadscope-reorder
 	$(BIN)/pytest -m ray
 
 # About three hours on two cores, idle otherwise; takes what batchscope is measured against into the same environment.
-bench: install
+bench: install  ## all benchmarks, about three hours
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement tests/benchmarks/requirements.txt
 	$(BIN)/python -m tests.benchmarks.suite
 
-clean:
+clean:  ## remove the environment and what tools left
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache *.egg-info

@@ -43,7 +43,11 @@ def run(study: Study, on_event: Hear, *, address: str | None = None, spending: S
     began_at = time.monotonic()
     if address is None:
         refuse_dollars_here(spending)
-    with opened(study, lambda text: on_event(Waiting(text=text))) as here:
+
+    def say(text: str) -> None:
+        on_event(Waiting(text=text))
+
+    with opened(study, say) as here:
         on_event(_opening(here))
         heard, tally = Heard(here.answered), Tally()
         result = RunResult(study=here.study, end=End.COMPLETED)
