@@ -26,30 +26,28 @@ def prepare(
     address: str | None = None,
     on_progress: Callable[[str, float], None] | None = None,
 ) -> "Manifest":
-    """Read articles and write a prepared data set to `dest`, a new folder or `s3://` address.
+    """Read articles and write a prepared data set to `dest`, which is a folder or an `s3://` address.
 
     >>> manifest = batchscope.prepare("articles.parquet", "prepared", text="body", label="topic")
     >>> manifest.splits["train"].rows
 
     Args:
         sources: Parquet, JSONL or CSV files, folders of them, or `s3://` addresses: one or several, of one format.
-        dest: where nothing stands yet.
+        dest: nothing stands there yet.
         text: the column with the text.
         label: the column with the label; None for the task `language_model` alone.
         features: instead of `text`, the column with numbers: a list in each row, or a list of such lists.
         group_by: keep rows that share a value of this column in one split. Duplicates of a text always are.
         max_tokens: longer rows are cut on the right.
         vocabulary: the number of words to keep, counted in the train split only.
-        task: `classification`, `regression` or `language_model`; by default floats are regression, any other label is
-            classification.
+        task: `classification`, `regression` or `language_model`; by default floats are regression, else classification.
         skip_empty: leave out empty texts instead of refusing them.
         split_seed: another seed gives other splits.
-        address: read and tokenise on Ray: `auto` or `host:port` of a cluster whose machines all see the sources, or
-            `local`. The data set is the same.
+        address: read and tokenise on Ray: `auto` or `host:port` of a cluster that sees the sources, or `local`.
         on_progress: called with the name of a stage and the share of it that is done, from 0 to 1.
 
     Raises:
-        InputError: the sources cannot be used as they are; the message names the thing, the value and the remedy.
+        InputError: the sources cannot be used as they are.
         NotReadyError: a store cannot be read or written, or the cluster cannot do the work.
     """
     from cluster.prepare.dataset import prepare as prepared
@@ -57,11 +55,9 @@ def prepare(
     from cluster.process import proxies, signals
 
     proxies.go_direct()
-    listed = [sources] if isinstance(sources, str | os.PathLike) else sources
     with signals.heeded():
         return prepared(
-            [os.fspath(source) for source in listed],
-            os.fspath(dest),
+            *_paths(sources, dest),
             text=text,
             label=label,
             features=features,
@@ -74,3 +70,8 @@ def prepare(
             address=address,
             progress=on_progress or silent,
         )
+
+
+def _paths(sources: Place | Sequence[Place], dest: Place) -> tuple[list[str], str]:
+    listed = [sources] if isinstance(sources, str | os.PathLike) else sources
+    return [os.fspath(source) for source in listed], os.fspath(dest)

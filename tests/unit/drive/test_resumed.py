@@ -31,8 +31,8 @@ from tests.support.stored import changed, store
 WORLD = World(run_deviation=0.01, floors={16: 0.83, 512: 0.95})
 BATCHES = [16, 64, 512]
 RATES = {"around": 0.01, "at": 32, "rule": "sqrt", "points": 3}
-MANIFEST = Mock(data_hash=simulated.DATA_HASH, splits={"train": Mock(rows=ROWS)})
-MANIFEST.baseline_loss.return_value = MANIFEST.best_constant_loss.return_value = None
+SPLIT = Mock(rows=ROWS, label_mean=None, label_variance=None, label_counts=())
+MANIFEST = Mock(data_hash=simulated.DATA_HASH, splits={"train": SPLIT, "validation": SPLIT})
 
 
 def spec(*, seeds: int, margin: float | None = 0.05, screen_seeds: int = 1, **more: Any) -> StudySpec:
