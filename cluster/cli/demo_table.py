@@ -42,7 +42,7 @@ NOTE = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arm:
+class TableRow:
     """One row of the table: losses over the train split at the end, and seconds of training, by seed."""
 
     losses: Mapping[int, float]
@@ -55,7 +55,7 @@ def run_table(folder: Path) -> int:
     from cluster.study.spec import load
 
     _made_ready(folder)
-    arms: dict[tuple[int, int], Arm] = {}
+    arms: dict[tuple[int, int], TableRow] = {}
     for study in STUDIES:
         spec = load(folder / f"{study}.yaml")
         status = run_and_watch(spec)
@@ -68,7 +68,7 @@ def run_table(folder: Path) -> int:
     return 0
 
 
-def lines(arms: Mapping[tuple[int, int], Arm]) -> list[str]:
+def lines(arms: Mapping[tuple[int, int], TableRow]) -> list[str]:
     """The table and its reading; `arms` by (global batch, updates), as PUBLISHED has them."""
     from statistics import mean, stdev
 
@@ -115,7 +115,7 @@ def _made_ready(folder: Path) -> None:
             file.write_text(STUDY.format(folder=folder, study=study, seeds=SEEDS, **fields))
 
 
-def _arms(spec: "StudySpec") -> dict[tuple[int, int], Arm]:
+def _arms(spec: "StudySpec") -> dict[tuple[int, int], TableRow]:
     """The arms of a study that has run, by (global batch, updates)."""
     from cluster.process.quiet import import_tensorflow
     from cluster.stores import store_of
@@ -143,7 +143,7 @@ def _arms(spec: "StudySpec") -> dict[tuple[int, int], Arm]:
             (trial, score(learner, data.train).loss, row["seconds_training"])
         )
     return {
-        point: Arm(
+        point: TableRow(
             losses={trial.seed: loss for trial, loss, _ in arm}, seconds={trial.seed: took for trial, _, took in arm}
         )
         for point, arm in found.items()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from cluster.exports.model import Files
+    from cluster.exports.model import ModelFiles
     from cluster.summary.store import Summary
 
 # The options that ask for a kind of export, and the kinds that the others go with.
@@ -147,7 +147,7 @@ def _list(summary: "Summary", study: str) -> None:
 
 
 def _model(
-    summary: "Summary", study: str, prefix: str, files: "Files", *, at: str, data: str | None, factory: str | None
+    summary: "Summary", study: str, prefix: str, files: "ModelFiles", *, at: str, data: str | None, factory: str | None
 ) -> None:
     from cluster.exports import model
     from cluster.exports.example import example

@@ -9,7 +9,7 @@ import click
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from cluster.report.shape import Shape
+    from cluster.report.shape import TableShape
     from cluster.summary.store import Summary
     from cluster.text.table import Column
 
@@ -48,15 +48,15 @@ def command(
 
     Without STUDY, list the studies; with --where or --by, the points of all of them.
     """
-    from cluster.report.shape import Shape, listed
+    from cluster.report.shape import TableShape, listed
     from cluster.summary.store import Summary
     from trainer.errors import InputError
 
-    shape = Shape(columns=listed(columns), sort=listed(sort), limit=limit, diff=diff)
+    shape = TableShape(columns=listed(columns), sort=listed(sort), limit=limit, diff=diff)
     if form == "parquet" and output is None:
         raise InputError("--format parquet is binary: name a file with -o FILE")
     if with_verdict:
-        if study is None or condition is not None or by is not None or text is not None or shape != Shape():
+        if study is None or condition is not None or by is not None or text is not None or shape != TableShape():
             raise InputError("--verdict is on one whole study: name it, without --where, --by and what chooses columns")
         show_verdict(Summary(uri), study, form, output)
     elif text is not None:
@@ -70,7 +70,7 @@ def command(
         _show_studies(Summary(uri), shape, form, output)
 
 
-def _show_studies(summary: "Summary", shape: "Shape", form: str, output: str | None) -> None:
+def _show_studies(summary: "Summary", shape: "TableShape", form: str, output: str | None) -> None:
     from cluster.report.points import STUDIES
     from cluster.summary import query
 
@@ -81,7 +81,7 @@ def _show_studies(summary: "Summary", shape: "Shape", form: str, output: str | N
 
 
 def _show_answer(
-    summary: "Summary", study: str | None, text: str, shape: "Shape", form: str, output: str | None
+    summary: "Summary", study: str | None, text: str, shape: "TableShape", form: str, output: str | None
 ) -> None:
     from cluster.summary import query
     from cluster.text.table import asked_for
@@ -102,7 +102,7 @@ def show_points(
     form: str = "table",
     output: str | None = None,
     *,
-    shape: "Shape | None" = None,
+    shape: "TableShape | None" = None,
 ) -> None:
     """Print or write the points of a study, or of all, and what they add up to."""
     from cluster.analysis.failures import failures
@@ -179,15 +179,15 @@ def _put(
     form: str,
     output: str | None,
     *,
-    shape: "Shape | None" = None,
+    shape: "TableShape | None" = None,
     as_json: str | None = None,
 ) -> None:
     from cluster.process.files import save
-    from cluster.report.shape import Shape, shaped
+    from cluster.report.shape import TableShape, shaped
     from cluster.text import formats
     from cluster.text.table import asked_for, to_text
 
-    shape = shape or Shape()
+    shape = shape or TableShape()
     if shape.limit is not None and shape.limit < found.num_rows:
         click.echo(f"the first {shape.limit} of {found.num_rows} rows", err=True)
     found = shaped(found, shape)

@@ -12,7 +12,7 @@ from cluster.drive.heard import Heard
 from cluster.drive.lanes import training
 from cluster.drive.opening import Opened, opened
 from cluster.drive.result import End, RunResult
-from cluster.lanes.breaker import Cause
+from cluster.lanes.breaker import Break
 from cluster.lanes.events import TrialEvent
 from cluster.lanes.tally import Tally
 from cluster.prices import Spending
@@ -98,7 +98,7 @@ def _train(here: Opened, ends: Ends, heard: Heard, tally: Tally, on_event: Hear)
     return RunResult(study=here.study, end=end, failed=tally.failed, cost_usd=tally.cost_usd(), reason=reason)
 
 
-def _end(ended_by: str | None, tally: Tally, cause: Cause | None) -> tuple[End, str | None]:
+def _end(ended_by: str | None, tally: Tally, cause: Break | None) -> tuple[End, str | None]:
     if signals.count():
         return End.STOPPED, A_SIGNAL
     if ended_by is not None:

@@ -1,11 +1,11 @@
 """The few lines of Python that load an exported model and predict with it."""
 
-from cluster.exports.found import Found
-from cluster.exports.model import Files
+from cluster.exports.found import FoundTrial
+from cluster.exports.model import ModelFiles
 from trainer.data.inputs import TOKENS
 
 
-def example(found: Found, files: Files) -> str:
+def example(found: FoundTrial, files: ModelFiles) -> str:
     """Python that loads the files and predicts, with Keras and `tokenizers` alone."""
     inputs = found.manifest.inputs
     answer = {

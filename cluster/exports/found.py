@@ -23,7 +23,7 @@ from trainer.trial import TrialSpec
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class FoundTrial:
     """A trial of a study, with what is known of it. `state` is None when no attempt has ended yet."""
 
     study: str
@@ -35,7 +35,7 @@ class Found:
     manifest: Manifest
 
 
-def find(summary: Summary, study: str, prefix: str, *, data: str | None = None) -> Found:
+def find(summary: Summary, study: str, prefix: str, *, data: str | None = None) -> FoundTrial:
     """The trial of `study` whose `trial_id` begins with `prefix`.
 
     `data` is where the prepared data set lies now, if that is not where the study says.
@@ -60,7 +60,7 @@ def find(summary: Summary, study: str, prefix: str, *, data: str | None = None) 
     row = rows.get(trial_id, {})
     # Beside the summary too: it may have been moved, or copied from S3.
     places = (row.get("checkpoint_uri"), f"{summary.uri}/checkpoints/study={study}/{trial_id}")
-    return Found(
+    return FoundTrial(
         study=study,
         trial=trials[trial_id],
         state=row.get("state"),

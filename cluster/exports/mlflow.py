@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from cluster.exports.runs import CHOSEN, FIGURES, LAYOUT, Run, Runs
+from cluster.exports.runs import CHOSEN, FIGURES, LAYOUT, ExportedRun, Runs
 from cluster.prepare.progress import Progress, silent
 from cluster.summary.tables import CANCELLED, COMPLETED, LOST, STOPPED
 from cluster.text.masked import masked
@@ -114,7 +114,7 @@ def _there(client: Any, experiment_id: str) -> dict[str, list[Any]]:
             return found
 
 
-def _bring(client: Any, experiment_id: str, run: Run, there: list[Any]) -> str:
+def _bring(client: Any, experiment_id: str, run: ExportedRun, there: list[Any]) -> str:
     """Bring one run up to date; `new`, `changed` or `unchanged`."""
     attempts = {int(one.data.tags["attempt"]): one for one in there}
     same = attempts.pop(run.attempt, None)
@@ -133,7 +133,7 @@ def _bring(client: Any, experiment_id: str, run: Run, there: list[Any]) -> str:
     return "changed" if changed or run.state is not None else "unchanged"
 
 
-def _log(client: Any, run_id: str, run: Run, logged: dict[str, set[int]]) -> bool:
+def _log(client: Any, run_id: str, run: ExportedRun, logged: dict[str, set[int]]) -> bool:
     """Log what of a run is not `logged`, metric by steps; whether there was any. Few requests: servers are slow."""
     from mlflow.entities import Metric, Param, RunTag
 
@@ -155,7 +155,7 @@ def _log(client: Any, run_id: str, run: Run, logged: dict[str, set[int]]) -> boo
     return bool(missing)
 
 
-def _metrics(run: Run) -> Iterator[tuple[str, float, int, int]]:
+def _metrics(run: ExportedRun) -> Iterator[tuple[str, float, int, int]]:
     """Name, value, time and step of all metrics: the evaluations, and at the end the trial's figures."""
     for moment in run.curve:
         for name, value in moment.values.items():
@@ -165,7 +165,7 @@ def _metrics(run: Run) -> Iterator[tuple[str, float, int, int]]:
         yield name, float(value), _ms(run.ended_at), last
 
 
-def _tags(run: Run) -> dict[str, str]:
+def _tags(run: ExportedRun) -> dict[str, str]:
     known = {"trial_id": run.trial_id, "attempt": run.attempt, **run.of((*TAGS, "error"))}
     # What `query` calls the state of an attempt without a row is in no column: it waits, runs or was lost.
     return {name: str(value)[:TAG_CHARACTERS] for name, value in {**known, "state": run.state or "RUNNING"}.items()}

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from cluster.exports.factory import file_of
-from cluster.exports.found import Found
+from cluster.exports.found import FoundTrial
 from cluster.process.files import save
 from cluster.stores import store_of
 from cluster.study.building import plain_model
@@ -44,7 +44,7 @@ COLUMNS = [
 
 
 @dataclass(frozen=True, kw_only=True)
-class Files:
+class ModelFiles:
     """Where an exported model lies. A model of numbers has no tokenizer."""
 
     model: str
@@ -63,7 +63,7 @@ def listing(summary: Summary, study: str) -> pa.Table:
     return rows.sort_by([("best_validation_loss", "ascending"), ("trial_id", "ascending")])
 
 
-def files_of(output: str, *, force: bool) -> Files:
+def files_of(output: str, *, force: bool) -> ModelFiles:
     """The files that an export to `output` writes.
 
     Raises:
@@ -72,14 +72,14 @@ def files_of(output: str, *, force: bool) -> Files:
     if Path(output).suffix != ".keras":
         raise InputError(f"-o {output} must end in .keras, by which Keras knows the format: for example -o model.keras")
     stem = output.removesuffix(".keras")
-    files = Files(model=output, tokenizer=f"{stem}.tokenizer.json", about=f"{stem}.json")
+    files = ModelFiles(model=output, tokenizer=f"{stem}.tokenizer.json", about=f"{stem}.json")
     for file in (files.model, files.tokenizer, files.about):
         if os.path.lexists(file) and not force:
             raise InputError(f"{file} is there already: choose another name with -o, or --force to replace it")
     return files
 
 
-def export(found: Found, files: Files, *, at: str, factory: str | None = None) -> list[str]:
+def export(found: FoundTrial, files: ModelFiles, *, at: str, factory: str | None = None) -> list[str]:
     """Write the model of a trial as it was `at` one of MOMENTS, each file whole or not at all, the model last.
 
     `factory` is the one that the person agrees to run.
@@ -108,7 +108,7 @@ def export(found: Found, files: Files, *, at: str, factory: str | None = None) -
     return remarks
 
 
-def _weights(found: Found, at: str, note: Callable[[str], None]) -> Arrays:
+def _weights(found: FoundTrial, at: str, note: Callable[[str], None]) -> Arrays:
     """The weights that a trial kept at its end; `note` hears what is damaged or unverified."""
     trial_id, state = found.trial.trial_id, found.state
     instead = "another trial, or --at initial for the untrained model"
@@ -131,7 +131,7 @@ def _weights(found: Found, at: str, note: Callable[[str], None]) -> Arrays:
     )
 
 
-def _tokenizer(found: Found) -> bytes | None:
+def _tokenizer(found: FoundTrial) -> bytes | None:
     """The tokenizer of the data set, proven to be the one that the manifest speaks of; numbers have none."""
     if found.manifest.kind != TOKENS:
         return None
@@ -143,7 +143,7 @@ def _tokenizer(found: Found) -> bytes | None:
         raise DataError(f"{problem}; or name a whole copy of the data set with --data") from None
 
 
-def _model_file(found: Found, weights: Arrays | None) -> bytes:
+def _model_file(found: FoundTrial, weights: Arrays | None) -> bytes:
     """The bytes of the `.keras` file: the model with `weights`, or with its initial ones."""
     plain = plain_model(found.trial, found.manifest)
     if weights is not None:
@@ -155,7 +155,7 @@ def _model_file(found: Found, weights: Arrays | None) -> bytes:
         return file.read_bytes()
 
 
-def _check_fit(wanted: list[tuple[int, ...]], kept: list[tuple[int, ...]], found: Found) -> None:
+def _check_fit(wanted: list[tuple[int, ...]], kept: list[tuple[int, ...]], found: FoundTrial) -> None:
     if wanted == kept:
         return
     factory = found.trial.model.factory
@@ -165,7 +165,7 @@ def _check_fit(wanted: list[tuple[int, ...]], kept: list[tuple[int, ...]], found
     )
 
 
-def _about(found: Found, at: str) -> dict[str, Any]:
+def _about(found: FoundTrial, at: str) -> dict[str, Any]:
     trial, inputs = found.trial, found.manifest.inputs
     numbers = {"kind": inputs.kind, "features_width": inputs.width, "padding": inputs.padding}
     return {

@@ -38,7 +38,7 @@ class Moment:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class ExportedRun:
     """A trial in its latest attempt. `row` is its row of `trials`; before it has one, what its start was marked with.
 
     `state` is None before it has one.
@@ -84,7 +84,7 @@ class Runs:
     def __len__(self) -> int:
         return len(self.attempts)
 
-    def __iter__(self) -> Iterator[Run]:
+    def __iter__(self) -> Iterator[ExportedRun]:
         counts = pc.value_counts(self.evaluations["trial_id"]).to_pylist()
         lengths = {count["values"]: count["counts"] for count in counts}
         begins, begin = {}, 0
@@ -94,7 +94,7 @@ class Runs:
         for trial_id, attempts in self.attempts.items():
             attempt = max(attempts)
             rows = self.evaluations.slice(begins.get(trial_id, 0), lengths.get(trial_id, 0)).to_pylist()
-            yield Run(
+            yield ExportedRun(
                 trial_id=trial_id,
                 attempt=attempt,
                 state=attempts[attempt]["state"],

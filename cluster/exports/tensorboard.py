@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.exports.files import part_of_path
-from cluster.exports.runs import CHOSEN, LAYOUT, QUALITY, Run, Runs
+from cluster.exports.runs import CHOSEN, LAYOUT, QUALITY, ExportedRun, Runs
 from cluster.prepare.progress import Progress, silent
 from cluster.summary.tables import COMPLETED, STOPPED, TEXT, TRIALS
 from cluster.text.masked import masked
@@ -54,12 +54,12 @@ def export(runs: Runs, folder: str, *, progress: Progress = silent) -> Counter[s
     return counts
 
 
-def _free(run: Run, taken: set[str]) -> str:
+def _free(run: ExportedRun, taken: set[str]) -> str:
     """A folder's name for a run; with its trial_id where another trial has the name."""
     return f"{run.name} {run.trial_id[:8]}" if run.name in taken else run.name
 
 
-def _write(run: Run, folder: Path, before: Path | None) -> str:
+def _write(run: ExportedRun, folder: Path, before: Path | None) -> str:
     from tensorboardX.record_writer import RecordWriter
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -82,7 +82,7 @@ def _write(run: Run, folder: Path, before: Path | None) -> str:
     return "changed"
 
 
-def _events(run: Run) -> Iterator[Any]:
+def _events(run: ExportedRun) -> Iterator[Any]:
     """The run as events: how it began, with its axes; its evaluations; and at its end its figures."""
     from tensorboardX.proto.event_pb2 import Event, SessionLog
     from tensorboardX.proto.plugin_hparams_pb2 import SessionEndInfo, SessionStartInfo

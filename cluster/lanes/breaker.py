@@ -16,24 +16,24 @@ IDENTICAL_AT_MOST = 3
 
 
 @dataclass(frozen=True)
-class Cause:
+class Break:
     """Why no further trial is begun; `fault` is that of the trial that showed it."""
 
     text: str
     fault: Fault
 
 
-def cause(ended: Sequence[TrialEnded]) -> Cause | None:
+def cause(ended: Sequence[TrialEnded]) -> Break | None:
     """Why the study is to end, by the trials that ended so far, of which the last few are enough; None to go on."""
     if not ended or ended[-1].state is not State.FAILED or ended[-1].error is None:
         return None
     newest, error = ended[-1], _without_class(ended[-1].error)
     if newest.fault in (Fault.DATA, Fault.SURROUNDINGS):
-        return Cause(error, newest.fault)
+        return Break(error, newest.fault)
     last = ended[-IDENTICAL_AT_MOST:]
     fruitless = [_kind(one.error) for one in last if one.state is State.FAILED and one.error and not one.updates]
     if len(fruitless) == IDENTICAL_AT_MOST and len(set(fruitless)) == 1:
-        return Cause(error, Fault.TRIAL)
+        return Break(error, Fault.TRIAL)
     return None
 
 

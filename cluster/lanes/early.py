@@ -11,7 +11,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 
 from cluster.lanes.queue import trial_of
-from cluster.study.protocol import SCREEN, Cell, cell_of
+from cluster.study.protocol import SCREEN, CellKey, cell_of
 from trainer.order import plan
 from trainer.trial import TrialSpec
 
@@ -25,7 +25,7 @@ class StopWithinCells(FIFOScheduler):
     def __init__(self, train_rows: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._train_rows = train_rows
-        self._cells: dict[Cell, AsyncHyperBandScheduler] = {}
+        self._cells: dict[CellKey, AsyncHyperBandScheduler] = {}
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """A trial of the screen begins."""

@@ -32,7 +32,7 @@ _TRAIN_ENVIRONMENT = {
 SECONDS_TO_END = 5.0
 
 
-class Group:
+class WorkerGroup:
     """The workers of one lane, `workers` of them, until they are lost or closed."""
 
     def __init__(self, settings: LaneSettings, *, name: str, workers: int) -> None:

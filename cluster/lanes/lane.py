@@ -18,7 +18,7 @@ from cluster.lanes.board import Assignment
 from cluster.lanes.events import LaneEvent
 from cluster.lanes.exhaustion import sign_of_exhaustion
 from cluster.lanes.failure import Failure
-from cluster.lanes.group import Group, workers_that_fit
+from cluster.lanes.group import WorkerGroup, workers_that_fit
 from cluster.lanes.lane_board import LaneBoard
 from cluster.lanes.reports import Beat, Ended, GaveWay, GroupLost, Report
 from cluster.lanes.settings import LaneSettings
@@ -35,7 +35,7 @@ SECONDS_TO_GO = 60.0
 class Outside:
     """What a lane does outside of its own process, apart from the board."""
 
-    start_group: Callable[..., Group] = Group
+    start_group: Callable[..., WorkerGroup] = WorkerGroup
     wait_for_workers: Callable[[LaneSettings, int], int] = workers_that_fit
     read_sign: Callable[..., str | None] = sign_of_exhaustion
 
@@ -142,7 +142,7 @@ class Lane:
     def _rows(self, trial: TrialSpec) -> RowsAtOnce:
         return self._settings.rows_at_once[trial.dtype]
 
-    def _new_group(self, workers: int) -> Group:
+    def _new_group(self, workers: int) -> WorkerGroup:
         self._groups += 1
         self._serial = 0
         return self._outside.start_group(self._settings, name=f"lane-{self._name}-{self._groups}", workers=workers)

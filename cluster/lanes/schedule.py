@@ -13,7 +13,7 @@ from ray.tune.execution import class_cache
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from cluster.lanes.board import ON_HEAD
-from cluster.lanes.breaker import IDENTICAL_AT_MOST, Cause, cause
+from cluster.lanes.breaker import IDENTICAL_AT_MOST, Break, cause
 from cluster.lanes.early import StopWithinCells
 from cluster.lanes.events import TrialBegan, TrialEnded, TrialEvent, of_result
 from cluster.lanes.failure import Fault
@@ -52,7 +52,7 @@ class Schedule:
         self._tuner = _tuner(self._queue, scheduler, lanes, settings, _Watcher(self._note))
         self._problem: BaseException | None = None
         self._ended: deque[TrialEnded] = deque(maxlen=IDENTICAL_AT_MOST)
-        self.cause: Cause | None = None
+        self.cause: Break | None = None
         # Not the thread's own join: a signal's exception inside it marks a living thread as dead (bpo-45274).
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._fit, daemon=True)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cluster.study import protocol
-from cluster.study.protocol import CONFIRM, GRID, SCREEN, Cell
+from cluster.study.protocol import CONFIRM, GRID, SCREEN, CellKey
 from cluster.study.rules import Protocol
 from trainer.trial import TrialSpec
 
@@ -45,7 +45,7 @@ def least_part(phase: Phase, rules: Protocol | None) -> float:
         return 1.0
     if phase.name == EXTENSION:
         return 1 / 4
-    cells: dict[tuple[Cell, int], int] = {}
+    cells: dict[tuple[CellKey, int], int] = {}
     for trial in phase.trials:
         cells[protocol.cell_of(trial), trial.seed] = cells.get((protocol.cell_of(trial), trial.seed), 0) + 1
     rates = max(cells.values())
@@ -56,7 +56,7 @@ def least_part(phase: Phase, rules: Protocol | None) -> float:
 
 def _one_rate(screen: Sequence[TrialSpec]) -> tuple[TrialSpec, ...]:
     """The trials of one rate of each cell."""
-    lowest: dict[Cell, float] = {}
+    lowest: dict[CellKey, float] = {}
     for trial in screen:
         lowest[protocol.cell_of(trial)] = min(trial.learning_rate, lowest.get(protocol.cell_of(trial), math.inf))
     return tuple(trial for trial in screen if trial.learning_rate == lowest[protocol.cell_of(trial)])

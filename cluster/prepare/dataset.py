@@ -23,7 +23,7 @@ from cluster.prepare.fields import widest
 from cluster.prepare.first_pass import count
 from cluster.prepare.labels import CLASSIFICATION
 from cluster.prepare.options import check_columns, check_options
-from cluster.prepare.piece import Piece, Reading
+from cluster.prepare.piece import Piece, ReadingRules
 from cluster.prepare.progress import Progress, silent
 from cluster.prepare.publish import MANIFEST, refuse_used, staging
 from cluster.prepare.second_pass import take, write
@@ -89,7 +89,7 @@ def prepare(
     with _work(address, progress) as work:
         if pieces[0].source.format in ("csv", "tsv"):
             columns = _of_csv(work, pieces, columns)
-        reading = Reading(
+        reading = ReadingRules(
             columns=columns, skip_empty=skip_empty, split_seed=split_seed, batch_rows=batch_rows, max_tokens=max_tokens
         )
         found = count(work, _grouped(work, pieces, reading), reading, vocabulary=vocabulary, task=task)
@@ -134,7 +134,7 @@ def _field_type(work: Work, pieces: Sequence[Piece], label: str, *, names: bool)
     return "string" if found == "float" and names else found
 
 
-def _grouped(work: Work, pieces: Sequence[Piece], reading: Reading) -> tuple[Piece, ...]:
+def _grouped(work: Work, pieces: Sequence[Piece], reading: ReadingRules) -> tuple[Piece, ...]:
     """The pieces, with the split of every row if rows have groups, for which 16 bytes of each are held."""
     if reading.columns.group is None:
         return tuple(pieces)

@@ -40,7 +40,7 @@ class _Taken:
 
 
 @dataclass(frozen=True)
-class Layout:
+class Dialect:
     """How the records of a file stand: the character between fields, the header's names, and its quotes' meaning."""
 
     delimiter: str
@@ -105,7 +105,7 @@ def _looked_through(source: Source, columns: Columns, chosen: Callable[[Sequence
     return found
 
 
-def _records(source: Source, path: Path, columns: Columns) -> Iterator[tuple[int, list[str], Sequence[str], Layout]]:
+def _records(source: Source, path: Path, columns: Columns) -> Iterator[tuple[int, list[str], Sequence[str], Dialect]]:
     """All fields of the records with, of each, its physical lines."""
     csv.field_size_limit(LINE_BYTES)
     delimiter = "\t" if source.format == "tsv" else ","
@@ -116,7 +116,7 @@ def _records(source: Source, path: Path, columns: Columns) -> Iterator[tuple[int
     try:
         header = next(reader, [])
         require(source.name, columns, header)
-        layout = Layout(delimiter, tuple(header))
+        layout = Dialect(delimiter, tuple(header))
         line = reader.line_num + 1
         taken.record.clear()
         for values in reader:

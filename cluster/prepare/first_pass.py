@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 from cluster.prepare import piece as piece_module
 from cluster.prepare import vocabulary as words_module
 from cluster.prepare.labels import Counts, Labels, decide, merge
-from cluster.prepare.piece import Piece, Reading
+from cluster.prepare.piece import Piece, ReadingRules
 from cluster.prepare.work import Work
 from trainer.data.inputs import TEXT, Inputs
 from trainer.data.manifest import SPLITS
@@ -18,7 +18,7 @@ from trainer.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class FirstPass:
     """What the first pass found, and the pieces as the second one needs them."""
 
     pieces: tuple[Piece, ...]
@@ -29,7 +29,9 @@ class Found:
     skipped: int
 
 
-def count(work: Work, pieces: Sequence[Piece], reading: Reading, *, vocabulary: int, task: str | None) -> Found:
+def count(
+    work: Work, pieces: Sequence[Piece], reading: ReadingRules, *, vocabulary: int, task: str | None
+) -> FirstPass:
     """The first pass: labels of all rows, words of the train split."""
     label = reading.columns.label
     counts: Counts = {}
@@ -50,7 +52,7 @@ def count(work: Work, pieces: Sequence[Piece], reading: Reading, *, vocabulary: 
     # Which of the rows that are held out are for what may be open (`held_out`): two splits need two.
     held = kept - int(sizes[0])
     check_sizes([int(sizes[0]), held, held - 1], kept, reading)
-    return Found(
+    return FirstPass(
         pieces=tuple(replace(piece, start=start) for piece, start in zip(pieces, starts, strict=False)),
         labels=decide(counts, column=label, task=task),
         inputs=inputs or TEXT,
@@ -71,7 +73,7 @@ def _same(before: Inputs | None, here: Inputs | None, piece: Piece) -> Inputs | 
     return before or here
 
 
-def check_sizes(sizes: Sequence[int], rows: int, reading: Reading) -> None:
+def check_sizes(sizes: Sequence[int], rows: int, reading: ReadingRules) -> None:
     """Refuse a split without a row, of `rows` in all."""
     for name, size in zip(SPLITS, sizes, strict=True):
         if size <= 0:

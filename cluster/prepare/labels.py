@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types
 
-from cluster.prepare.rows import Rows
+from cluster.prepare.rows import CheckedRows
 from cluster.prepare.splits import Splits
 from trainer.data.manifest import LANGUAGE_MODEL, SPLITS
 from trainer.errors import InputError, brief
@@ -36,7 +36,7 @@ class Labels:
     ids: Mapping[object, int]
 
 
-def count(counts: Counts, rows: Rows, splits: Splits, *, column: str | None, task: str | None) -> None:
+def count(counts: Counts, rows: CheckedRows, splits: Splits, *, column: str | None, task: str | None) -> None:
     """Add a batch's labels to `counts`. Those that are numbers to predict are checked, not counted.
 
     Raises:
@@ -95,7 +95,7 @@ def decide(counts: Counts, *, column: str | None, task: str | None) -> Labels:
     return Labels(task=REGRESSION, ids={}) if predicted else _classes(counts, column)
 
 
-def encode(labels: Labels, rows: Rows, column: str) -> pa.Array:
+def encode(labels: Labels, rows: CheckedRows, column: str) -> pa.Array:
     """A batch's labels as they stand in a shard: int32 ids or float32 numbers."""
     if labels.task == REGRESSION:
         return pa.array(_numbers(rows, column), type=pa.float32())
@@ -130,7 +130,7 @@ def _values(distinct: pa.Array) -> list[object]:
     return values
 
 
-def _numbers(rows: Rows, column: str) -> npt.NDArray[np.float32]:
+def _numbers(rows: CheckedRows, column: str) -> npt.NDArray[np.float32]:
     """The labels as finite float32 numbers."""
     try:
         wide = pc.cast(rows.labels, pa.float64(), safe=False).to_numpy(zero_copy_only=False)

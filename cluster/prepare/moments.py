@@ -10,7 +10,7 @@ _BLOCK = 2**16
 Numbers = npt.NDArray[np.float64]
 
 
-class Moments:
+class RunningMoments:
     """Takes numbers in, and gives the mean and the variance of all of them; None before the first."""
 
     def __init__(self) -> None:

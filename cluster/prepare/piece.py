@@ -19,7 +19,7 @@ from cluster.prepare.features import truncated
 from cluster.prepare.files import read
 from cluster.prepare.held_out import Given, by_tokens
 from cluster.prepare.labels import Counts, Labels, encode
-from cluster.prepare.rows import Rows, checked
+from cluster.prepare.rows import CheckedRows, checked
 from cluster.prepare.sources import Source
 from cluster.prepare.splits import Hashes, Splits, by_hash, hashes
 from cluster.prepare.tokens import sequences, tokenise
@@ -46,7 +46,7 @@ class Piece:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class ReadingRules:
     """How every file is read and split: the arguments of `cluster.prepare.prepare`."""
 
     columns: Columns
@@ -83,7 +83,7 @@ def quotes_checked(piece: Piece, tell: Tell, *, text: str) -> Iterator[None]:
     yield None
 
 
-def group_hashes(piece: Piece, tell: Tell, *, reading: Reading) -> Iterator[tuple[Hashes, Hashes]]:
+def group_hashes(piece: Piece, tell: Tell, *, reading: ReadingRules) -> Iterator[tuple[Hashes, Hashes]]:
     """The hashes of the rows' texts (or numbers) and of their groups (one value)."""
     texts, groups = [np.zeros(0, dtype=np.uint64)], [np.zeros(0, dtype=np.uint64)]
     for rows in _rows(piece, tell, reading):
@@ -92,7 +92,7 @@ def group_hashes(piece: Piece, tell: Tell, *, reading: Reading) -> Iterator[tupl
     yield np.concatenate(texts), np.concatenate(groups)
 
 
-def count(piece: Piece, tell: Tell, *, reading: Reading, task: str | None) -> Iterator[Counted]:
+def count(piece: Piece, tell: Tell, *, reading: ReadingRules, task: str | None) -> Iterator[Counted]:
     """Labels of all rows, words of the train split (one value)."""
     labels: Counts = {}
     words: Words = {}
@@ -122,7 +122,7 @@ def count(piece: Piece, tell: Tell, *, reading: Reading, task: str | None) -> It
 
 
 def tokens(
-    piece: Piece, tell: Tell, *, reading: Reading, labels: Labels, tokenizer: Tokenizer, dtype: str
+    piece: Piece, tell: Tell, *, reading: ReadingRules, labels: Labels, tokenizer: Tokenizer, dtype: str
 ) -> Iterator[Given]:
     """The rows as they stand in shards, with the split of each.
 
@@ -145,7 +145,7 @@ def tokens(
         yield pa.table(columns | {"truncated": cut}), splits, tokens_split
 
 
-def _rows(piece: Piece, tell: Tell, reading: Reading) -> Iterator[Rows]:
+def _rows(piece: Piece, tell: Tell, reading: ReadingRules) -> Iterator[CheckedRows]:
     batches = read(piece.source, reading.columns, reading.batch_rows)
     done = 0.0
     for rows in checked(batches, reading.columns, skip_empty=reading.skip_empty, max_tokens=reading.max_tokens):
@@ -154,7 +154,7 @@ def _rows(piece: Piece, tell: Tell, reading: Reading) -> Iterator[Rows]:
         tell(min(1.0, done))
 
 
-def _splits(rows: Rows, piece: Piece, reading: Reading) -> Splits:
+def _splits(rows: CheckedRows, piece: Piece, reading: ReadingRules) -> Splits:
     if piece.splits is None:
         return by_hash(hashes(rows.keys, split_seed=reading.split_seed))
     splits = piece.splits[rows.first : rows.first + len(rows.keys)]

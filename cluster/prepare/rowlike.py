@@ -19,7 +19,7 @@ _Ends = tuple[frozenset[str], ...]
 
 
 @dataclass
-class Column:
+class ColumnTypes:
     """What the records have in one column: the types of the fields, and the first `most` different ones."""
 
     index: int
@@ -50,7 +50,7 @@ class Rowlike:
 
     def __init__(self, count: int, indices: Sequence[int]) -> None:
         kept = indices[:MOST_COLUMNS]
-        self.columns = [Column(index, MOST_LABELS // len(kept)) for index in kept]
+        self.columns = [ColumnTypes(index, MOST_LABELS // len(kept)) for index in kept]
         self._count = count
         self._records = 0
         self._spanning: list[tuple[int, int, frozenset[_Ends]]] = []
@@ -85,6 +85,6 @@ class Rowlike:
             for column in self.columns
         )
 
-    def _judges(self, column: Column) -> bool:
+    def _judges(self, column: ColumnTypes) -> bool:
         alone = len(self.columns) == 1
         return alone or column.kind != "string" or 2 * len(column.values) <= min(self._records, 2 * column.most)

@@ -1,4 +1,4 @@
-"""Rows that can be used: no missing value, no empty text, numbered."""
+"""CheckedRows that can be used: no missing value, no empty text, numbered."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -18,7 +18,7 @@ from trainer.errors import InputError, brief
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rows:
+class CheckedRows:
     """Checked rows of one batch.
 
     `rows` are their numbers in their file, `first` counts the file's kept rows before them, `keys` are the words (or
@@ -42,7 +42,7 @@ class Rows:
         return self.source.where(self.kept[index])
 
 
-def checked(batches: Iterable[Batch], columns: Columns, *, skip_empty: bool, max_tokens: int) -> Iterator[Rows]:
+def checked(batches: Iterable[Batch], columns: Columns, *, skip_empty: bool, max_tokens: int) -> Iterator[CheckedRows]:
     """The rows of a file's `batches` that can be used, of which the model will see `max_tokens`.
 
     Raises:
@@ -65,11 +65,11 @@ def checked(batches: Iterable[Batch], columns: Columns, *, skip_empty: bool, max
 
 def _with_features(
     batch: Batch, columns: Columns, column: str, *, start: int, known: Inputs | None, max_tokens: int
-) -> Rows:
+) -> CheckedRows:
     features = features_module.checked(batch, column, known)
     kept = list(range(len(batch.places)))
     _check_labels(batch, columns, kept, batch.labels)
-    return Rows(
+    return CheckedRows(
         rows=np.arange(start, start + len(kept), dtype=np.int64),
         first=start,
         texts=[],
@@ -83,7 +83,9 @@ def _with_features(
     )
 
 
-def _checked(batch: Batch, columns: Columns, keys: list[str], *, start: int, first: int, skip_empty: bool) -> Rows:
+def _checked(
+    batch: Batch, columns: Columns, keys: list[str], *, start: int, first: int, skip_empty: bool
+) -> CheckedRows:
     kept = [index for index, key in enumerate(keys) if key]
     if len(kept) < len(keys):
         _check_empty(batch, columns, keys, skip_empty=skip_empty)
@@ -91,7 +93,7 @@ def _checked(batch: Batch, columns: Columns, keys: list[str], *, start: int, fir
     if labels is not None and len(kept) < len(keys):
         labels = labels.take(pa.array(kept, pa.int64()))
     _check_labels(batch, columns, kept, labels)
-    return Rows(
+    return CheckedRows(
         rows=np.asarray(kept, dtype=np.int64) + start,
         first=first,
         texts=[text for text, key in zip(batch.texts, keys, strict=True) if text is not None and key],

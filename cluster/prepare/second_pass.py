@@ -12,10 +12,10 @@ import pyarrow as pa
 
 from cluster.prepare import piece as piece_module
 from cluster.prepare import vocabulary as words_module
-from cluster.prepare.first_pass import Found, check_sizes
+from cluster.prepare.first_pass import FirstPass, check_sizes
 from cluster.prepare.held_out import settled
 from cluster.prepare.labels import REGRESSION
-from cluster.prepare.piece import Reading
+from cluster.prepare.piece import ReadingRules
 from cluster.prepare.publish import Staged
 from cluster.prepare.repeats import Repeats
 from cluster.prepare.shards import SplitWriter
@@ -26,7 +26,7 @@ from trainer.data.manifest import LANGUAGE_MODEL, SPLITS, Manifest
 from trainer.errors import InputError
 
 
-def write(work: Work, found: Found, reading: Reading, staged: Staged, *, shard_bytes: int) -> Manifest:
+def write(work: Work, found: FirstPass, reading: ReadingRules, staged: Staged, *, shard_bytes: int) -> Manifest:
     """The second pass: tokenizer (of text) and shards, and what the manifest says of them."""
     names, dtype, tokenizer_json, max_tokens = [], "float32", b"", reading.max_tokens
     if found.inputs.kind == TOKENS:
@@ -71,7 +71,9 @@ def write(work: Work, found: Found, reading: Reading, staged: Staged, *, shard_b
     )
 
 
-def _fill(writers: Sequence[SplitWriter], work: Work, found: Found, reading: Reading, *, dtype: str) -> Repeats:
+def _fill(
+    writers: Sequence[SplitWriter], work: Work, found: FirstPass, reading: ReadingRules, *, dtype: str
+) -> Repeats:
     """Write every row into its split; the rows that repeat one of a split before theirs."""
     task = partial(
         piece_module.tokens,

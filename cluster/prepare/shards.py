@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cluster.prepare.moments import Moments
+from cluster.prepare.moments import RunningMoments
 from cluster.prepare.publish import Staged
 from trainer.data.manifest import UNKNOWN_ID, Shard, Split, sha256_of_file
 
@@ -33,7 +33,7 @@ class SplitWriter:
         self._shard_rows = self._shard_tokens = self._truncated = self._unknown = 0
         self._lengths = np.zeros(max_tokens + 1, dtype=np.int64)
         self._label_counts = np.zeros(labels, dtype=np.int64)
-        self._moments = Moments()
+        self._moments = RunningMoments()
         self._hashes = tuple(hashlib.sha256() for _ in ("tokens", "lengths", "labels"))
 
     def __enter__(self) -> "SplitWriter":

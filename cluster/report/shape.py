@@ -9,7 +9,7 @@ from trainer.errors import InputError, nearest
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shape:
+class TableShape:
     """What to show of a table. `sort` are column names, a descending one after a `-`; no `columns` are all of them."""
 
     columns: tuple[str, ...] = ()
@@ -23,7 +23,7 @@ def listed(text: str | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in (text or "").split(",") if name.strip()))
 
 
-def shaped(found: pa.Table, shape: Shape) -> pa.Table:
+def shaped(found: pa.Table, shape: TableShape) -> pa.Table:
     """Sort, then cut off, then choose the columns, then leave out those that are the same in each row that is left.
 
     Rows without the value that is sorted by come last; rows that are equal in it keep their order. Of one row nothing

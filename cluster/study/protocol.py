@@ -30,7 +30,7 @@ GRID, SCREEN, CONFIRM = PHASES = ("grid", "screen", "confirm")
 
 # A loss for a trial that ended without one: it diverged, ran out of memory, or was stopped early.
 NO_LOSS = math.inf
-Cell = tuple[int, str, str]
+CellKey = tuple[int, str, str]
 TargetAfter = Callable[[Sequence[float]], float | None]
 
 
@@ -140,7 +140,7 @@ def expected(grid: Sequence[TrialSpec], protocol: "Protocol | None") -> tuple[Tr
     return (*_screen(grid, _screen_seeds(protocol, ())), *confirmed)
 
 
-def best_rates(trials: Sequence[TrialSpec], losses: Mapping[str, float]) -> dict[Cell, float]:
+def best_rates(trials: Sequence[TrialSpec], losses: Mapping[str, float]) -> dict[CellKey, float]:
     """The rate of the lowest mean loss over the seeds, for each cell that has a rate with a loss for every seed."""
     found = {cell: min(rates, key=lambda rate: rates[rate]) for cell, rates in _cells(trials, losses).items()}
     return {cell: rate for cell, rate in found.items() if _cells(trials, losses)[cell][rate] < NO_LOSS}
@@ -152,7 +152,7 @@ def best_losses(trials: Sequence[TrialSpec], losses: Mapping[str, float]) -> tup
     return tuple(means[cell][rate] for cell, rate in best_rates(trials, losses).items())
 
 
-def cell_of(trial: TrialSpec) -> Cell:
+def cell_of(trial: TrialSpec) -> CellKey:
     """What the learning rate is tuned for."""
     return trial.global_batch, trial.optimizer, trial.dtype
 
@@ -180,7 +180,7 @@ def _screen(grid: Sequence[TrialSpec], seeds: Iterable[int]) -> list[TrialSpec]:
 
 
 def _confirm(
-    grid: Sequence[TrialSpec], seeds: Mapping[int, int], rates: Mapping[Cell, float], stop_at_loss: float | None
+    grid: Sequence[TrialSpec], seeds: Mapping[int, int], rates: Mapping[CellKey, float], stop_at_loss: float | None
 ) -> tuple[Planned, ...]:
     """The first seed of every cell, then the second of every cell, and so on; `seeds` are `confirming_seeds`."""
     one_rate = dict.fromkeys((cell_of(trial), seeds[trial.seed]) for trial in grid)
@@ -192,13 +192,13 @@ def _confirm(
     )
 
 
-def _cells(trials: Iterable[TrialSpec], losses: Mapping[str, float]) -> dict[Cell, dict[float, float]]:
+def _cells(trials: Iterable[TrialSpec], losses: Mapping[str, float]) -> dict[CellKey, dict[float, float]]:
     """The mean loss at each rate of each cell, the rates rising."""
 
-    def by_rate(trial: TrialSpec) -> tuple[Cell, float]:
+    def by_rate(trial: TrialSpec) -> tuple[CellKey, float]:
         return cell_of(trial), trial.learning_rate
 
-    cells: dict[Cell, dict[float, float]] = {}
+    cells: dict[CellKey, dict[float, float]] = {}
     for (cell, rate), seeds in groupby(sorted(trials, key=by_rate), by_rate):
         found = [losses[trial.trial_id] for trial in seeds]
         cells.setdefault(cell, {})[rate] = sum(found) / len(found)

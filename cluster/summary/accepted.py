@@ -47,7 +47,7 @@ Numbers = np.ndarray[Any, np.dtype[np.int64]]
 
 
 @dataclass(frozen=True)
-class Source:
+class AcceptedFile:
     """A file that has so many `rows` of a table; an `earlier` whole one should have none that a newer one lacks."""
 
     name: str
@@ -69,7 +69,7 @@ def checked(table: str) -> list[str]:
     return [field.name for field in SCHEMAS[table] if field.name in looked_at or field.type == TIME]
 
 
-def judge(table: str, rows: pa.Table, sources: Sequence[Source]) -> Judged:
+def judge(table: str, rows: pa.Table, sources: Sequence[AcceptedFile]) -> Judged:
     """Judge the rows of `table`, which are those of the `sources` one after another."""
     of = np.repeat(np.arange(len(sources)), [source.rows for source in sources])
     bad = np.zeros(len(rows), np.bool_)
@@ -101,7 +101,7 @@ def judge(table: str, rows: pa.Table, sources: Sequence[Source]) -> Judged:
     return Judged(accepted, problems)
 
 
-def _vague(rows: pa.Table, sources: Sequence[Source], of: Numbers, accepted: Mask) -> Iterator[Problem]:
+def _vague(rows: pa.Table, sources: Sequence[AcceptedFile], of: Numbers, accepted: Mask) -> Iterator[Problem]:
     """The files with answers that do not tell to what: they are read, and no verdict can use them."""
     answers = accepted & _of_each(rows["state"], FINISHED.__contains__)
     lacking = functools.reduce(
@@ -112,7 +112,7 @@ def _vague(rows: pa.Table, sources: Sequence[Source], of: Numbers, accepted: Mas
         yield Problem(sources[file].name, what)
 
 
-def _left_out(source: Source, count: int, why: str) -> Problem:
+def _left_out(source: AcceptedFile, count: int, why: str) -> Problem:
     return Problem(source.name, f"{count} of {source.rows} row{'s' * (source.rows != 1)} left out: they {why}")
 
 
@@ -122,7 +122,7 @@ def _counted(files: Numbers) -> Iterator[tuple[int, int]]:
     yield from zip(numbers.tolist(), counts.tolist(), strict=True)
 
 
-def _rules(table: str, rows: pa.Table, sources: Sequence[Source], of: Numbers) -> Iterator[tuple[str, Mask]]:
+def _rules(table: str, rows: pa.Table, sources: Sequence[AcceptedFile], of: Numbers) -> Iterator[tuple[str, Mask]]:
     """What each rule says of rows, and those of which it is said."""
     there = set(rows.column_names)
     for name in KEYS[table]:
@@ -150,7 +150,7 @@ def _rules(table: str, rows: pa.Table, sources: Sequence[Source], of: Numbers) -
     yield from _names(table, rows, sources, of)
 
 
-def _names(table: str, rows: pa.Table, sources: Sequence[Source], of: Numbers) -> Iterator[tuple[str, Mask]]:
+def _names(table: str, rows: pa.Table, sources: Sequence[AcceptedFile], of: Numbers) -> Iterator[tuple[str, Mask]]:
     """Rows that are not those of which their file's name tells."""
     told = [re.fullmatch(NAMES[table], source.name.rpartition("/")[2]) for source in sources]
     index = pa.array(of)
@@ -179,7 +179,9 @@ def _is_object(text: str) -> bool:
         return False
 
 
-def _repeated(table: str, rows: pa.Table, sources: Sequence[Source], of: Numbers, bad: Mask) -> tuple[Mask, Numbers]:
+def _repeated(
+    table: str, rows: pa.Table, sources: Sequence[AcceptedFile], of: Numbers, bad: Mask
+) -> tuple[Mask, Numbers]:
     """The rows with the key of another that comes before; and for each row the first one with its key."""
     twice, first = np.zeros(len(rows), np.bool_), np.arange(len(rows))
     good = np.flatnonzero(~bad)
@@ -196,7 +198,7 @@ def _repeated(table: str, rows: pa.Table, sources: Sequence[Source], of: Numbers
     return twice, first
 
 
-def _places(table: str, sources: Sequence[Source]) -> Numbers:
+def _places(table: str, sources: Sequence[AcceptedFile]) -> Numbers:
     """Which file is believed first: the newest whole one, those named after their rows, others, earlier whole ones."""
 
     def place(number: int) -> tuple[int, int, str]:

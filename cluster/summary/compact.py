@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 import pyarrow as pa
 
-from cluster.summary.accepted import Source, checked, judge
+from cluster.summary.accepted import AcceptedFile, checked, judge
 from cluster.summary.compacted import REPLACES, number_of, replaced, whole_name
 from cluster.summary.encoding import DamagedError, decode, encode
 from cluster.summary.parts import typed
@@ -104,7 +104,7 @@ def _folded(reading: Reading, study: str) -> list[Folded]:
     files = [one for one in found if not isinstance(one, Problem)]
     if not files:
         return []
-    sources = [Source(file.name, len(rows), earlier=file.name in reading.names.earlier) for file, rows in files]
+    sources = [AcceptedFile(file.name, len(rows), earlier=file.name in reading.names.earlier) for file, rows in files]
     judged = judge(reading.table, pa.concat_tables(rows for _, rows in files).combine_chunks(), sources)
     reading.problems.extend(judged.problems)
     ends = np.cumsum([source.rows for source in sources])

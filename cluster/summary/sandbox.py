@@ -36,21 +36,23 @@ class RefusedError(Exception):
 
 
 @dataclass(frozen=True)
-class Files:
+class TableFiles:
     """A table that the box reads by itself: files, each with the study of its rows, and its columns."""
 
     paths: Sequence[tuple[str, str | None]]
     schema: pa.Schema
 
 
-def ask(question: Mapping[str, str], tables: Mapping[str, pa.Table | Files], *, seconds: float = SECONDS) -> pa.Table:
+def ask(
+    question: Mapping[str, str], tables: Mapping[str, pa.Table | TableFiles], *, seconds: float = SECONDS
+) -> pa.Table:
     """The answer to `{"sql": ...}` on these tables, or to `{"where": ...}` on the one named `rows`.
 
     Raises:
         RefusedError: it is refused, wrong, or takes too much.
         FileNotFoundError: a file is gone.
     """
-    files = {name: table.paths for name, table in tables.items() if isinstance(table, Files)}
+    files = {name: table.paths for name, table in tables.items() if isinstance(table, TableFiles)}
     head = json.dumps({**question, "streams": list(tables), "files": files}).encode() + b"\n"
     limits = (MEMORY_BYTES, 2 * round(seconds) + 1, ANSWER_BYTES)
     with subprocess.Popen(
@@ -75,9 +77,9 @@ def ask(question: Mapping[str, str], tables: Mapping[str, pa.Table | Files], *, 
     raise RefusedError(_reason(box.returncode, said, talk))
 
 
-def _stream(table: pa.Table | Files) -> bytes:
+def _stream(table: pa.Table | TableFiles) -> bytes:
     """A table as an Arrow stream; of one that the box reads by itself, its columns."""
-    rows = table.schema.empty_table() if isinstance(table, Files) else table
+    rows = table.schema.empty_table() if isinstance(table, TableFiles) else table
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, rows.schema) as writer:
         writer.write_table(rows)

@@ -16,7 +16,7 @@ from typing import TypeVar
 import pyarrow as pa
 
 from cluster.stores.bucket import Bucket
-from cluster.summary.accepted import Source, checked, judge
+from cluster.summary.accepted import AcceptedFile, checked, judge
 from cluster.summary.compacted import Holders, holders, number_of
 from cluster.summary.content import content_of, kept_content
 from cluster.summary.encoding import DamagedError, decode
@@ -143,7 +143,7 @@ def _rows(reading: Reading, schema: pa.Schema) -> pa.Table:
         except DamagedError as problem:
             return Problem(name, f"left out: {problem}")
 
-    sources: list[Source] = []
+    sources: list[AcceptedFile] = []
     earlier = set(reading.names.earlier)
     unsealed = 0
 
@@ -153,7 +153,7 @@ def _rows(reading: Reading, schema: pa.Schema) -> pa.Table:
             if isinstance(part, Problem):
                 reading.problems.append(part)
                 continue
-            sources.append(Source(part.name, len(part.rows), earlier=part.name in earlier))
+            sources.append(AcceptedFile(part.name, len(part.rows), earlier=part.name in earlier))
             unsealed += not part.sealed
             yield part.rows
 

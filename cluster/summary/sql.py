@@ -41,13 +41,13 @@ def answer(
     # A table that is not named cannot be asked for: nothing of it is read.
     named = [name for name in TABLES if re.search(rf"\b{name}\b", text, re.IGNORECASE)]
 
-    def table(name: str) -> pa.Table | sandbox.Files:
+    def table(name: str) -> pa.Table | sandbox.TableFiles:
         if name == POINTS:
             return points()
         found = None if isinstance(store, Bucket) else verified_files(store, name, study)
-        return scan(store, name, study, note=note) if found is None else sandbox.Files(found, SCHEMAS[name])
+        return scan(store, name, study, note=note) if found is None else sandbox.TableFiles(found, SCHEMAS[name])
 
-    tables: dict[str, pa.Table | sandbox.Files] = {}
+    tables: dict[str, pa.Table | sandbox.TableFiles] = {}
 
     def ask() -> pa.Table:
         tables.update({name: table(name) for name in named})
@@ -59,7 +59,7 @@ def answer(
         raise InputError(f"SQL: {_explained(str(problem), tables)}") from None
 
 
-def _explained(problem: str, tables: Mapping[str, pa.Table | sandbox.Files]) -> str:
+def _explained(problem: str, tables: Mapping[str, pa.Table | sandbox.TableFiles]) -> str:
     """The problem, and what there is instead."""
     if match := NO_TABLE.search(problem):
         return f"there is no table {match[1]!r}{nearest(match[1], list(TABLES))}: {', '.join(TABLES)}"

@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cluster.exports import example, model
-from cluster.exports.found import Found, find
+from cluster.exports.found import FoundTrial, find
 from cluster.prepare import vocabulary
 from cluster.stores import store_of
 from cluster.study import axes, identity, spec
@@ -75,7 +75,7 @@ class Place:
         Checkpoints(store_of(self.checkpoints), self.trials[0].trial_id).finish(best=self.best, last=self.last)
         self.ended("COMPLETED")
 
-    def found(self, **changes: Any) -> Found:
+    def found(self, **changes: Any) -> FoundTrial:
         return find(self.summary, "small", self.trials[0].trial_id, **changes)
 
 
@@ -489,7 +489,7 @@ def test_a_model_of_numbers_predicts_in_plain_keras(tmp_path: Path, kind: str) -
         where="test",
     )
     [trial] = axes.trials(study, data_hash=manifest.data_hash, train_rows=manifest.splits["train"].rows)
-    found = Found(
+    found = FoundTrial(
         study="small",
         trial=trial,
         state=None,

@@ -8,13 +8,13 @@ import pyarrow as pa
 
 from cluster.summary import sandboxed
 from cluster.summary.files import dataset
-from cluster.summary.sandbox import Files, RefusedError
+from cluster.summary.sandbox import RefusedError, TableFiles
 
 
-def ask(question: Mapping[str, str], tables: Mapping[str, pa.Table | Files], **_: Any) -> pa.Table:
+def ask(question: Mapping[str, str], tables: Mapping[str, pa.Table | TableFiles], **_: Any) -> pa.Table:
     """As `cluster.summary.sandbox.ask`, but bounded by nothing."""
     inside = {
-        name: dataset(table.paths, table.schema) if isinstance(table, Files) else table
+        name: dataset(table.paths, table.schema) if isinstance(table, TableFiles) else table
         for name, table in tables.items()
     }
     try:

@@ -21,14 +21,14 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Observed:
     """What a machine has seen, in seconds since it started; None is never."""
 
     head: float | None = None
     study: float | None = None
 
 
-def worker_ends(limits: Limits, seen: Seen, now: float) -> str | None:
+def worker_ends(limits: Limits, seen: Observed, now: float) -> str | None:
     """Why a worker must end at `now`, or None."""
     if now >= limits.deadline:
         return "its deadline has come"
@@ -37,7 +37,7 @@ def worker_ends(limits: Limits, seen: Seen, now: float) -> str | None:
     return "it lost the head" if now - seen.head >= limits.head_lost else None
 
 
-def head_ends(limits: Limits, seen: Seen, now: float) -> str | None:
+def head_ends(limits: Limits, seen: Observed, now: float) -> str | None:
     """Why the head must end at `now`, and its workers before it, or None.
 
     A head that cannot be asked shows no study: it must not bill on for being broken.

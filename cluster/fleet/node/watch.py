@@ -64,12 +64,12 @@ class Watch:
 
     def _look_for_studies(self, now: float) -> None:
         if probe.study_lives(self._settings.dashboard, _text(self._settings.token_file)):
-            self._keep(decide.Seen(study=now))
+            self._keep(decide.Observed(study=now))
 
     def _look_for_head(self, now: float) -> None:
         address = _text(f"{self._settings.kept}/head")
         if address and probe.head_answers(address):
-            self._keep(decide.Seen(head=now))
+            self._keep(decide.Observed(head=now))
         taken_at = None if self._drained else probe.interruption(self._metadata)
         if taken_at is not None and address:
             self._drained = True
@@ -83,17 +83,17 @@ class Watch:
             _run(self._settings.end_workers)
         _run(self._settings.power_off)
 
-    def _keep(self, seen: decide.Seen) -> None:
+    def _keep(self, seen: decide.Observed) -> None:
         self.seen = seen
         new = self._file.with_suffix(".new")
         new.write_text(json.dumps(asdict(seen)))
         new.replace(self._file)
 
-    def _read(self) -> decide.Seen:
+    def _read(self) -> decide.Observed:
         try:
-            return decide.Seen(**json.loads(self._file.read_text()))
+            return decide.Observed(**json.loads(self._file.read_text()))
         except (OSError, ValueError, TypeError):
-            return decide.Seen()
+            return decide.Observed()
 
 
 def _text(file: str) -> str:

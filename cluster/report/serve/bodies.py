@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cluster.report.failed import sentence
-from cluster.report.serve.progress import Progress
+from cluster.report.serve.progress import TrialCounts
 from cluster.report.serve.reading import Listing, StudyTables
 from cluster.report.serve.responses import JSON, Body
 from cluster.text import formats
@@ -48,7 +48,7 @@ def rows(tables: StudyTables, name: str, offset: int, limit: int) -> Body:
     return Body(formats.to_json(whole.slice(offset, limit), name=name, more=more).encode(), JSON)
 
 
-def _progress(progress: Progress) -> dict[str, Any]:
+def _progress(progress: TrialCounts) -> dict[str, Any]:
     return {
         "asked": progress.asked,
         "done": progress.done,

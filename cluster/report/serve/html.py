@@ -9,7 +9,7 @@ from typing import Any
 
 from cluster.report.failed import sentence
 from cluster.report.page import palette
-from cluster.report.serve.progress import LEFT, Progress, Running
+from cluster.report.serve.progress import LEFT, Running, TrialCounts
 from cluster.report.serve.reading import Listing
 from cluster.summary.tables import COMPLETED, STATES
 
@@ -47,7 +47,7 @@ setInterval(() => {{ if (box.checked && !document.hidden) location.reload(); }},
 _BODY = re.compile(r"<body[^>]*>", re.IGNORECASE)
 
 
-def with_progress(page: str, progress: Progress) -> str:
+def with_progress(page: str, progress: TrialCounts) -> str:
     """A study's page with the way back to the list at its top, and what runs now."""
     lines = "".join(f'<p class="aside-note">{html.escape(line)}</p>' for line in under_way(progress))
     body = _BODY.search(page)
@@ -57,7 +57,7 @@ def with_progress(page: str, progress: Progress) -> str:
     return page[: body.end()] + top + page[body.end() :]
 
 
-def under_way(progress: Progress) -> list[str]:
+def under_way(progress: TrialCounts) -> list[str]:
     """The trials that run now, how far each is, and what they have cost."""
     if not progress.running:
         return []
@@ -78,7 +78,7 @@ def _running(one: Running) -> str:
     return f"{point}, {one.updates:,}{of} updates{loss}"
 
 
-def counted(progress: Progress) -> list[str]:
+def counted(progress: TrialCounts) -> list[str]:
     """The trials of a study, by what became of them."""
     of = f" of {progress.asked}" if progress.asked is not None else ""
     parts = [f"{progress.done - progress.failures.failed}{of} trials done"]
@@ -94,7 +94,7 @@ def counted(progress: Progress) -> list[str]:
     return parts
 
 
-def money(progress: Progress) -> list[str]:
+def money(progress: TrialCounts) -> list[str]:
     """What the machines have cost so far, as far as it is known."""
     if progress.cost_usd is None:
         return ["cost not known: the machine has no price"] if progress.unpriced else []
@@ -159,7 +159,7 @@ def _table(rows: Iterable[str]) -> str:
     )
 
 
-def _row(row: dict[str, Any], progress: Progress) -> str:
+def _row(row: dict[str, Any], progress: TrialCounts) -> str:
     name = html.escape(row["study"])
     bar = ""
     if progress.asked:

@@ -19,7 +19,7 @@ TABLES = {name: f"{STUDY}/{name}" for name in ("points", "trials", "evaluations"
 
 
 @dataclass(frozen=True)
-class Limits:
+class Bounds:
     """What a whole number in a query may be."""
 
     default: int
@@ -29,8 +29,8 @@ class Limits:
 
 
 QUERY = {
-    "offset": Limits(0, 0, 10**12, "rows left out at the beginning"),
-    "limit": Limits(1000, 1, 10_000, "rows at most"),
+    "offset": Bounds(0, 0, 10**12, "rows left out at the beginning"),
+    "limit": Bounds(1000, 1, 10_000, "rows at most"),
 }
 _TEXT, _NUMBER, _COUNT = {"type": "string"}, {"type": "number"}, {"type": "integer", "minimum": 0}
 _TIME = {"type": "string", "format": "date-time"}

@@ -44,7 +44,7 @@ class Running:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
+class TrialCounts:
     """A study's trials: `asked` is None without a spec; `states` counts, by state, the trials that do not run.
 
     They are those of the experiment that the newest spec asks for (`query.newest`).
@@ -83,7 +83,7 @@ def progress(
     evaluations: pa.Table,
     begun: Sequence[Mapping[str, Any]],
     now: datetime,
-) -> Progress:
+) -> TrialCounts:
     """The progress of one study from its rows in the tables, and from the attempts in `begun` that have no row.
 
     `begun` are rows of `Summary.lost_attempts`.
@@ -100,7 +100,7 @@ def progress(
     spec = _spec(newest)
     costs = trials.select(["cost_usd", "workers", "started_at", "ended_at", "seconds_waiting"]).to_pylist()
     known = [row for row in costs if row["cost_usd"] is not None]
-    return Progress(
+    return TrialCounts(
         study=study,
         asked=newest["trials"] if newest else None,
         # One that ran out of memory goes on in smaller micro-batches, where there are any.

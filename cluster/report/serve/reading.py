@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from cluster.analysis.verdict import judge
 from cluster.report import verdict as words
 from cluster.report import verdict_table
-from cluster.report.serve.progress import Progress, progress
+from cluster.report.serve.progress import TrialCounts, progress
 from cluster.summary import query
 from cluster.summary.problems import Problem
 from cluster.summary.store import Summary
@@ -32,7 +32,7 @@ class Listing:
     """All studies at one time: a row of `query.overview` for each, how far it was, and which objects are left out."""
 
     overview: pa.Table
-    progress: Mapping[str, Progress]
+    progress: Mapping[str, TrialCounts]
     problems: Sequence[Problem]
 
 
@@ -44,7 +44,7 @@ class StudyTables:
     """
 
     specs: pa.Table
-    progress: Progress
+    progress: TrialCounts
     tables: Mapping[str, pa.Table]
     problems: Sequence[Problem]
 
@@ -98,7 +98,7 @@ def study_tables(summary: Summary, study: str) -> StudyTables:
     )
 
 
-def study_progress(summary: Summary, study: str) -> Progress:
+def study_progress(summary: Summary, study: str) -> TrialCounts:
     """How far one study is.
 
     Raises:
@@ -130,7 +130,7 @@ def _of(study: str, specs: pa.Table, trials: pa.Table) -> tuple[pa.Table, pa.Tab
     return specs.filter(pc.field("study") == study), trials.filter(pc.field("study") == study)
 
 
-def _progress(summary: Summary, study: str, specs: pa.Table, trials: pa.Table, evaluations: pa.Table) -> Progress:
+def _progress(summary: Summary, study: str, specs: pa.Table, trials: pa.Table, evaluations: pa.Table) -> TrialCounts:
     now = datetime.now(UTC)
     without = progress(study, specs, trials, evaluations, [], now)
     # Which attempts were begun is a listing more, and a finished study has none.

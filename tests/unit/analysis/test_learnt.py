@@ -13,7 +13,7 @@ from cluster.analysis.learnt import nothing_learnt
 from cluster.analysis.verdict import judge
 from cluster.cli.results import command
 from cluster.prepare import prepare
-from cluster.prepare.moments import Moments
+from cluster.prepare.moments import RunningMoments
 from cluster.report.page.page import page
 from cluster.report.verdict import sentences, warnings
 from cluster.report.verdict_table import table, to_json
@@ -154,14 +154,14 @@ def test_moments_are_the_same_however_numbers_are_cut() -> None:
     numbers = np.float32(1e6 + np.random.default_rng(2).normal(size=200_000))
     found = set()
     for part in (999, 65_536, 200_000):
-        moments = Moments()
+        moments = RunningMoments()
         for start in range(0, len(numbers), part):
             moments.add(numbers[start : start + part])
         found.add((moments.mean, moments.variance))
     [(mean, variance)] = found
     assert mean == pytest.approx(numbers.astype(np.float64).mean(), rel=1e-14)
     assert variance == pytest.approx(numbers.astype(np.float64).var(), rel=1e-9)
-    assert (Moments().mean, Moments().variance) == (None, None)
+    assert (RunningMoments().mean, RunningMoments().variance) == (None, None)
 
 
 def _labels(folder: Path, found: Manifest, name: str) -> Any:

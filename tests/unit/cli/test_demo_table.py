@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from cluster.articles import iris
-from cluster.cli.demo_table import PUBLISHED, Arm, lines
+from cluster.cli.demo_table import PUBLISHED, TableRow, lines
 from cluster.prepare import prepare
 
 
@@ -24,7 +24,7 @@ def test_the_train_split_is_fifty_of_each_class_and_as_published(tmp_path: Path)
 
 
 def said(small: list[float], few: list[float], many: list[float]) -> str:
-    arms = [Arm(losses=dict(enumerate(losses)), seconds={0: 1.5}) for losses in (small, few, many)]
+    arms = [TableRow(losses=dict(enumerate(losses)), seconds={0: 1.5}) for losses in (small, few, many)]
     return "\n".join(lines(dict(zip(PUBLISHED, arms, strict=True))))
 
 

@@ -13,7 +13,7 @@ from moto import mock_aws
 
 from cluster.fleet import machines, spec, userdata
 from cluster.fleet.node import decide, probe, watch
-from cluster.fleet.node.decide import Limits, Seen
+from cluster.fleet.node.decide import Limits, Observed
 from trainer.errors import NotReadyError
 
 MINUTE = 60.0
@@ -23,14 +23,14 @@ LIMITS = Limits(deadline=10 * 3600, to_join=30 * MINUTE, head_lost=15 * MINUTE, 
 @pytest.mark.parametrize(
     ("seen", "minutes", "ends"),
     [
-        (Seen(), 29.9, None),
-        (Seen(), 30, "never met"),
-        (Seen(head=40 * MINUTE), 54.9, None),
-        (Seen(head=40 * MINUTE), 55, "lost the head"),
-        (Seen(head=600 * MINUTE), 600, "deadline"),
+        (Observed(), 29.9, None),
+        (Observed(), 30, "never met"),
+        (Observed(head=40 * MINUTE), 54.9, None),
+        (Observed(head=40 * MINUTE), 55, "lost the head"),
+        (Observed(head=600 * MINUTE), 600, "deadline"),
     ],
 )
-def test_a_worker_ends(seen: Seen, minutes: float, ends: str | None) -> None:
+def test_a_worker_ends(seen: Observed, minutes: float, ends: str | None) -> None:
     why = decide.worker_ends(LIMITS, seen, minutes * MINUTE)
     assert why is None if ends is None else ends in str(why)
 
@@ -38,14 +38,14 @@ def test_a_worker_ends(seen: Seen, minutes: float, ends: str | None) -> None:
 @pytest.mark.parametrize(
     ("seen", "minutes", "ends"),
     [
-        (Seen(), 29.9, None),
-        (Seen(), 30, "no study"),
-        (Seen(study=100 * MINUTE), 129.9, None),
-        (Seen(study=100 * MINUTE), 130, "no study"),
-        (Seen(study=600 * MINUTE), 600, "deadline"),
+        (Observed(), 29.9, None),
+        (Observed(), 30, "no study"),
+        (Observed(study=100 * MINUTE), 129.9, None),
+        (Observed(study=100 * MINUTE), 130, "no study"),
+        (Observed(study=600 * MINUTE), 600, "deadline"),
     ],
 )
-def test_the_head_ends(seen: Seen, minutes: float, ends: str | None) -> None:
+def test_the_head_ends(seen: Observed, minutes: float, ends: str | None) -> None:
     why = decide.head_ends(LIMITS, seen, minutes * MINUTE)
     assert why is None if ends is None else ends in str(why)
 
@@ -75,7 +75,7 @@ def test_without_a_controller_no_machine_is_alive_a_quarter_of_an_hour_later(mon
             )
             started[answer["Instances"][0]["InstanceId"]] = number * 7 * MINUTE
         # The last worker is still in its set-up and has not met the head.
-        seen = {machine: Seen(head=MINUTE) for machine in list(started)[1:-1]} | {list(started)[-1]: Seen()}
+        seen = {machine: Observed(head=MINUTE) for machine in list(started)[1:-1]} | {list(started)[-1]: Observed()}
         killed_at = 40 * MINUTE
         alive_at = {}
         for clock in [minute * MINUTE for minute in (22, 38, 39, 40, 51, 53, 54, 55)]:
@@ -87,7 +87,7 @@ def test_without_a_controller_no_machine_is_alive_a_quarter_of_an_hour_later(mon
             for one in found:
                 since = clock - started[one.instance_id]
                 if one.role == "worker" and head and clock < killed_at and seen[one.instance_id].head is not None:
-                    seen[one.instance_id] = Seen(head=since)
+                    seen[one.instance_id] = Observed(head=since)
                 if one.role == "worker" and decide.worker_ends(LIMITS, seen[one.instance_id], since):
                     machines.terminate([one], "us-east-1")
         # The one that never joined has a limit of its own, which came at 51 minutes.

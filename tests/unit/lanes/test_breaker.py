@@ -9,7 +9,7 @@ import pytest
 import ray
 
 from cluster.lanes import schedule as schedules
-from cluster.lanes.breaker import Cause, cause
+from cluster.lanes.breaker import Break, cause
 from cluster.lanes.events import TrialEnded, TrialEvent
 from cluster.lanes.failure import Fault, failure_of
 from cluster.lanes.schedule import understood
@@ -61,7 +61,7 @@ def test_three_failures_in_the_same_words_before_any_update_are_no_matter_of_the
 @pytest.mark.parametrize("fault", [Fault.SURROUNDINGS, Fault.DATA])
 def test_one_failure_of_the_surroundings_or_the_data_is_enough(fault: Fault) -> None:
     fatal = failed("NotReadyError: the disk is full", fault=fault)
-    assert cause([DONE, fatal]) == Cause("the disk is full", fault)
+    assert cause([DONE, fatal]) == Break("the disk is full", fault)
     assert cause([fatal, DONE]) is None
 
 
@@ -130,7 +130,7 @@ def test_failures_alike_begin_no_further_trial_and_let_the_others_end() -> None:
     assert board.releases == 1
     found._over.set()
     assert found.wait(0)
-    assert found.cause == Cause("ValueError: no", Fault.TRIAL)
+    assert found.cause == Break("ValueError: no", Fault.TRIAL)
 
 
 @pytest.mark.parametrize("wrong_data_first", [True, False])

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from scipy.stats import t
 
 from cluster.cli.results import command
-from cluster.report.shape import Shape, shaped
+from cluster.report.shape import TableShape, shaped
 from cluster.summary import query, sandbox, tables
 from cluster.summary.store import Summary
 from tests.support import unboxed
@@ -254,7 +254,7 @@ def test_a_file_that_goes_away_is_looked_for_again(summary: Summary, monkeypatch
     def late(question: Any, tables: dict[str, Any], **options: Any) -> pa.Table:
         if not asked:
             asked.append(1)
-            tables = {"trials": sandbox.Files([("/nowhere/1.parquet", "wiki")], tables["trials"].schema)}
+            tables = {"trials": sandbox.TableFiles([("/nowhere/1.parquet", "wiki")], tables["trials"].schema)}
         return original(question, tables, **options)
 
     monkeypatch.setattr(sandbox, "ask", late)
@@ -405,7 +405,9 @@ def test_a_shape_is_what_pandas_says(
     rows: list[dict[str, Any]], sort: list[str], limit: int | None, diff: bool
 ) -> None:
     columns = ("trial_id", "updates", "optimizer", "seed")
-    found = shaped(tables.table_of("trials", rows), Shape(columns=columns, sort=tuple(sort), limit=limit, diff=diff))
+    found = shaped(
+        tables.table_of("trials", rows), TableShape(columns=columns, sort=tuple(sort), limit=limit, diff=diff)
+    )
     frame = pd.DataFrame(rows).astype({"updates": "Int64"})
     for name in reversed(sort):
         ascending = not name.startswith("-")
