@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cluster.fleet.spec import FleetSpec
 from cluster.fleet.userdata import DASHBOARD_PORT
+from cluster.process.ports import free_ports
 from trainer.errors import NotReadyError
 
 SECONDS_UP = 30 * 60
@@ -54,7 +55,7 @@ def tunnel(config: Path) -> Iterator[str]:
     Raises:
         NotReadyError: it could not be reached within SECONDS_TUNNEL.
     """
-    port = _free_port()
+    [port] = free_ports(1)
     command = [*_RAY, "dashboard", "--port", str(port), "--remote-port", str(DASHBOARD_PORT), str(config)]
     process = subprocess.Popen(command, env=_environment(), stdout=sys.stderr, start_new_session=True)
     try:
@@ -95,12 +96,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _environment() -> dict[str, str]:
     return {**os.environ, "RAY_UP_enable_autoscaler_v2": "1", "RAY_USAGE_STATS_ENABLED": "0"}
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def _accepts(port: int) -> bool:

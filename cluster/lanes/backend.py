@@ -4,8 +4,6 @@ Ray's `TensorflowConfig` does the same, but importing it imports TensorFlow into
 of a core for each lane, measured on two cores.
 """
 
-import json
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +11,7 @@ from ray.train._internal.utils import get_address_and_port
 from ray.train.backend import Backend, BackendConfig
 
 from cluster.process.proxies import go_direct
+from trainer.machine import peers
 
 
 @dataclass
@@ -37,8 +36,6 @@ class _CollectiveBackend(Backend):
 
 
 def _introduce(addresses: list[str], rank: int) -> None:
-    # Keras 3 does not use TF_CONFIG, and a lone worker needs none: with it, it would start a server for nobody.
     if len(addresses) > 1:
         go_direct(address.rpartition(":")[0].strip("[]") for address in addresses)
-        task = {"type": "worker", "index": rank}
-        os.environ["TF_CONFIG"] = json.dumps({"cluster": {"worker": addresses}, "task": task})
+    peers.introduce(rank, addresses)

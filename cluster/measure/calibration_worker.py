@@ -3,27 +3,22 @@
 Reading, computing and summing over workers go as in `trainer.loop`, with the same functions. Nothing is written.
 """
 
-import json
-import os
-import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cluster.measure import points
+from cluster.measure.body import Place
 from cluster.measure.seen import First, Kind, Seen, Timed
 from cluster.stores import store_of
-from trainer.cause import cause
-from trainer.errors import InputError
 from trainer.order import cuts, evaluation, measuring
 from trainer.order.shapes import CompiledShape, Ints
 from trainer.trial import TrialSpec
 
 if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
-
     from trainer.data.manifest import Manifest
     from trainer.data.splits import Data
     from trainer.update.update import Learner, MicroBatch
@@ -40,10 +35,10 @@ UPDATES_AT_MOST = measuring.EVERY - 2
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What a worker is to measure. `trials` are one of each kind, `batches` the global batches to time.
+    """What the workers of a lane are to measure. `trials` are one of each kind, `batches` the global batches to time.
 
-    `micro_batches` are those of all global batches of the study; `addresses` those of all workers of its group, of
-    which it is number `rank`; `started` is the Unix time at which its process was started.
+    `micro_batches` are those of all global batches of the study; `started` is the Unix time at which the processes were
+    started.
     """
 
     data: str
@@ -51,61 +46,51 @@ class Task:
     batches: tuple[int, ...]
     micro_batches: dict[int, int]
     threads: int
-    rank: int
-    addresses: tuple[str, ...]
+    workers: int
     seconds_a_batch: float
     started: float
 
-
-def run(task: Task, answer: "Connection") -> None:
-    """The whole of the process: what was seen, or why nothing was (an InputError, or words), and progress before it."""
-    # Ctrl-C reaches every process of the terminal: the one that started this ends it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.dup2(nowhere, 2)
-    if len(task.addresses) > 1:
-        place = {"type": "worker", "index": task.rank}
-        os.environ["TF_CONFIG"] = json.dumps({"cluster": {"worker": list(task.addresses)}, "task": place})
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    try:
-        answer.send(_seen(task, answer.send))
-    except InputError as problem:
-        answer.send(problem)
-    except Exception as problem:  # noqa: BLE001 - said by the process that started this one
-        answer.send(cause(problem))
+    def worker(self, place: Place) -> "Worker":
+        """The worker at this place, in its process."""
+        return Worker(self, place.rank)
 
 
-def _seen(task: Task, tell: Callable[[float], None]) -> Seen:
-    from trainer.machine import device
-    from trainer.update.collective import Collective, World
+class Worker:
+    """A worker process' TensorFlow and the first rows of the data."""
 
-    device.set_up(threads=task.threads)
-    collective = Collective(World(task.rank, len(task.addresses)))
-    seconds_importing = time.time() - task.started
-    manifest, data = _sample(task.data, task.trials[0].data_hash)
-    lengths = {name: rows.lengths(np.arange(len(rows))) for name, rows in vars(data).items()}
-    parts = len(task.trials) * (3 + len(task.batches))
+    def __init__(self, task: Task, rank: int) -> None:
+        from trainer.data.splits import open_data
+        from trainer.machine import device
+        from trainer.update.collective import Collective, World
 
-    def told() -> Callable[[], None]:
-        done = iter(range(1, parts + 1))
-        return lambda: tell(0.2 + 0.8 * next(done) / parts)
+        device.set_up(threads=task.threads)
+        self._task, self._collective = task, Collective(World(rank, task.workers))
+        self._seconds_importing = time.time() - task.started
+        self._manifest, self._data = open_data(store_of(task.data), task.trials[0].data_hash, first_rows=SAMPLE_ROWS)
+        self._lengths = {name: rows.lengths(np.arange(len(rows))) for name, rows in vars(self._data).items()}
 
-    advance = told()
-    tell(0.2)
-    began, cores = time.monotonic(), time.process_time()
-    # What one kind has compiled is compiled for all of its dtype.
-    met = {trial.dtype: _Met() for trial in task.trials}
-    kinds = [
-        _kind(task, trial, manifest, data, lengths, collective, met[trial.dtype], advance) for trial in task.trials
-    ]
-    return Seen(
-        seconds_importing=seconds_importing,
-        seconds=time.monotonic() - began,
-        seconds_of_cores=time.process_time() - cores,
-        kinds=kinds,
-        lengths=lengths,
-    )
+    def see(self) -> Generator[float, None, Seen]:
+        """What was seen of all kinds of trials; yields the part of the work that is done."""
+        task = self._task
+        began, cores = time.monotonic(), time.process_time()
+        # What one kind has compiled is compiled for all of its dtype.
+        met = {trial.dtype: _Met() for trial in task.trials}
+        kinds: list[Kind] = []
+        parts, done = len(task.trials) * (3 + len(task.batches)), 0
+        for trial in task.trials:
+            steps = _kind(task, trial, self._manifest, self._data, self._lengths, self._collective, met[trial.dtype])
+            for step in steps:
+                if isinstance(step, Kind):
+                    kinds.append(step)
+                done += 1
+                yield done / parts
+        return Seen(
+            seconds_importing=self._seconds_importing,
+            seconds=time.monotonic() - began,
+            seconds_of_cores=time.process_time() - cores,
+            kinds=kinds,
+            lengths=self._lengths,
+        )
 
 
 @dataclass
@@ -123,24 +108,6 @@ class _Met:
         return First(seconds=seconds, new_shapes=len(new), new_forward_shapes=len(forward))
 
 
-def _sample(uri: str, data_hash: str) -> tuple["Manifest", "Data"]:
-    """The manifest of the data set, which must have the hash `data_hash`, and the first rows of each split."""
-    from trainer.data.custody import read_again
-    from trainer.data.manifest import SPLITS
-    from trainer.data.rows import open_rows
-    from trainer.data.splits import Data
-
-    store = store_of(uri)
-    manifest = read_again(store, data_hash)
-    found = []
-    for name in SPLITS:
-        shards = manifest.splits[name].shards
-        before = np.cumsum([0, *(shard.rows for shard in shards)])[:-1]
-        first = tuple(shard for shard, rows in zip(shards, before, strict=True) if rows < SAMPLE_ROWS)
-        found.append(open_rows(store, replace(manifest.splits[name], shards=first), manifest.inputs))
-    return manifest, Data(*found)
-
-
 def _kind(
     task: Task,
     trial: TrialSpec,
@@ -149,8 +116,8 @@ def _kind(
     lengths: dict[str, Ints],
     collective: Any,
     met: _Met,
-    advance: Callable[[], None],
-) -> Kind:
+) -> Iterator[Kind | None]:
+    """Measures a kind of trials, step by step; the last step gives what was seen."""
     # What Ray's modules hold is a part of a lane's worker.
     import cluster.lanes.worker  # noqa: F401
     from trainer.check import prove
@@ -166,15 +133,16 @@ def _kind(
     _trace(learner, trial, longest)
     cut = cuts.of_chunks([_lengths(longest)], strands=task.threads)
     traced = met.first(time.monotonic() - started, cut, cut)
-    advance()
+    yield None
     traced_bytes = peak_bytes()
-    evaluations, evaluated_bytes = _evaluations(task, learner, data, met.evaluation), peak_bytes()
-    advance()
+    evaluations = _evaluations(task, learner, data, met.evaluation)
+    evaluated_bytes = peak_bytes()
+    yield None
     updates: list[Timed] = []
     for batch in task.batches:
         sized = replace(trial, global_batch=min(batch, ROWS_AT_MOST, len(data.train)))
         updates += _updates(task, learner, sized, data, task.micro_batches[batch], met.training)
-        advance()
+        yield None
     trained_bytes = peak_bytes()
     many = _longest(trial, data, lengths["train"], many_rows)
     learner.add(many)
@@ -184,8 +152,7 @@ def _kind(
     prove(trial, learner, data, micro_batch=rows_proved)
     proof = cuts.of_proof(trial, lengths["train"], lengths["validation"], micro_batch=rows_proved, strands=task.threads)
     proved = met.first(time.monotonic() - started, *proof)
-    advance()
-    return Kind(
+    yield Kind(
         trial=trial,
         traced=traced,
         updates=updates,
@@ -210,7 +177,7 @@ def _longest(trial: TrialSpec, data: "Data", lengths: Ints, rows: int) -> "Micro
     from trainer.data.share import read_arrays
     from trainer.update.update import MicroBatch
 
-    numbers = np.resize(np.argsort(-lengths, kind="stable")[:rows], rows)
+    numbers = points.longest(lengths, rows)
     tokens, labels = map(tf.constant, read_arrays(trial.task, data.train, numbers))
     return MicroBatch(tokens=tokens, labels=labels, positions=tf.range(rows, dtype=tf.int64))
 
@@ -239,7 +206,9 @@ def _updates(
         enough = waited or steady >= task.seconds_a_batch or len(found) >= UPDATES_AT_MOST
         for one in share.micro_batches:
             learner.add(one)
-        updated = learner.update(global_batch=trial.global_batch, extras=(float(enough and task.rank == 0),))
+        updated = learner.update(
+            global_batch=trial.global_batch, extras=(float(enough and learner.collective.world.rank == 0),)
+        )
         now = time.monotonic()
         found.append(_timed(task, [_lengths(one) for one in share.micro_batches], met, now - before))
         steady += 0 if found[-1].new_shapes else now - before

@@ -1,8 +1,12 @@
-"""What a probe measures, and in which order. Pure."""
+"""What is measured, and in which order. Pure."""
 
 import random
 from collections.abc import Sequence
 from typing import TypeVar
+
+import numpy as np
+
+from trainer.order.shapes import Ints
 
 Cell = TypeVar("Cell")
 
@@ -44,3 +48,8 @@ def updates_in_block(seconds: float) -> int:
     In 5 blocks that makes 30 updates or 5 seconds, and more of the short ones, whose times scatter most.
     """
     return max(1, round(0.3 / seconds), min(6, round(1.0 / seconds)))
+
+
+def longest(lengths: Ints, count: int) -> Ints:
+    """The numbers of the `count` longest of rows with these lengths; again and again if there are fewer."""
+    return np.resize(np.argsort(-lengths, kind="stable")[:count], count)

@@ -61,7 +61,7 @@ def _common(study: Study) -> Row:
         "study": study.spec.study,
         "probed_at": datetime.now(UTC),
         "threads": study.placed.threads_per_worker,
-        "memory_limit_bytes": _limit_bytes(study),
+        "memory_limit_bytes": study.memory_bytes,
         "data_hash": study.manifest.data_hash,
         "spec_hash": study.spec_hash,
         "code_version": importlib.metadata.version("batchscope"),
@@ -158,17 +158,11 @@ def _layout(study: Study, workers: int) -> LaneLayout:
     return LaneLayout(
         data=study.spec.data,
         data_hash=study.manifest.data_hash,
-        folder="",
         workers=workers,
         threads=study.placed.threads_per_worker,
         gpus_per_worker=study.spec.resources.gpus_per_worker,
-        limit_bytes=_limit_bytes(study),
+        limit_bytes=study.memory_bytes,
     )
-
-
-def _limit_bytes(study: Study) -> int | None:
-    gib = study.spec.resources.memory_gib
-    return None if gib is None else int(gib * 2**30)
 
 
 def _shapes(study: Study) -> list[TrialSpec]:
@@ -179,7 +173,7 @@ def _shapes(study: Study) -> list[TrialSpec]:
 def _cells(study: Study, trial: TrialSpec, memory: Memory, global_batches: Sequence[int] | None) -> dict[Cell, int]:
     """What speed is measured of, with trials like this one: each global batch; and its workers."""
     resources = study.spec.resources
-    most = memory.most_rows(_limit_bytes(study)) if resources.micro_batch == "auto" else None
+    most = memory.most_rows(study.memory_bytes) if resources.micro_batch == "auto" else None
     return {
         # The rate changes no speed, and so small a one diverges nowhere.
         Cell(

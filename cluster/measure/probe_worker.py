@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cluster.measure import points
+from cluster.measure.body import Place
 from trainer.order import evaluation
 
 if TYPE_CHECKING:
@@ -28,20 +30,21 @@ EVALUATION_CHUNKS = 8
 
 @dataclass(frozen=True, kw_only=True)
 class LaneLayout:
-    """How the workers of a lane (from 0) are laid out here, on what data, and with which folder for their checkpoints.
+    """How the workers of a lane are laid out here, and on what data, which must have the hash `data_hash`.
 
-    The data must have the hash `data_hash`.
     `limit_bytes` bounds each worker's memory.
     """
 
     data: str
     data_hash: str
-    folder: str
     workers: int
     threads: int
-    lane: int = 0
     gpus_per_worker: float = 0.0
     limit_bytes: int | None = None
+
+    def worker(self, place: Place) -> "Worker":
+        """The worker at this place, in its process."""
+        return Worker(self, place)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,9 +101,8 @@ class Block:
 class Worker:
     """A worker process' TensorFlow, data and learners. Every worker of a lane is asked the same in the same order."""
 
-    def __init__(self, layout: LaneLayout, rank: int) -> None:
-        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
-        _choose_gpus(layout.gpus_per_worker, layout.lane * layout.workers + rank)
+    def __init__(self, layout: LaneLayout, place: Place) -> None:
+        _choose_gpus(layout.gpus_per_worker, place.lane * layout.workers + place.rank)
         import tensorflow as tf
 
         # Ray and all that a lane's worker holds besides.
@@ -111,8 +113,8 @@ class Worker:
         from trainer.update.collective import Collective, World
 
         device.set_up(threads=layout.threads, memory_bytes=layout.limit_bytes)
-        self._folder = layout.folder
-        self._collective = Collective(World(rank, layout.workers))
+        self._folder = place.folder
+        self._collective = Collective(World(place.rank, layout.workers))
         self._manifest, self._data = open_data(store_of(layout.data), layout.data_hash)
         self._learners: dict[Any, Any] = {}
         self._journeys: dict[Cell, Journey] = {}
@@ -265,7 +267,7 @@ class Worker:
 def _longest(rows: "Rows", count: int) -> Any:
     """The numbers of the `count` longest of the first ROWS_LOOKED_AT rows; some of them twice if there are fewer."""
     lengths = rows.lengths(np.arange(min(len(rows), ROWS_LOOKED_AT)))
-    return np.resize(np.argsort(-lengths, kind="stable")[:count], count)
+    return points.longest(lengths, count)
 
 
 def _choose_gpus(each: float, place: int) -> None:

@@ -1,37 +1,28 @@
-"""Throwaway worker processes of one lane: started, asked together, and ended whatever happens.
+"""Throwaway worker processes of a lane: started, asked together, and ended whatever happens.
 
 A process that runs out of memory may say so, abort or be killed: each is a `FailedError` with its state. The lane is
 over then, as its collective has lost a worker.
 """
 
 import contextlib
-import json
 import multiprocessing
-import os
-import signal
-import socket
-import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from cluster.measure.probe_worker import LaneLayout, Worker
+from cluster.measure.body import Answer, Failure, Layout, Message, Place, ended, serve
 from cluster.process import scratch
-from trainer.cause import cause
-from trainer.errors import DataError
-from trainer.machine import memory
+from cluster.process.ports import free_ports
+from trainer.errors import InputError
 from trainer.report import State
 
-# For an answer; and for the other workers' words, once one has failed.
-SECONDS_TO_ANSWER = 900.0
+# For an answer, or word of how far it is; and for the other workers' words, once one has failed.
+SECONDS_OF_SILENCE = 900.0
 SECONDS_FOR_THE_OTHERS = 2.0
-LONGEST_ERROR = 500
 
 
 class FailedError(Exception):
@@ -42,66 +33,64 @@ class FailedError(Exception):
         self.state, self.error = state, error
 
 
-@dataclass(frozen=True)
-class _Failure:
-    state: State
-    error: str
-
-
 class Lane:
-    """The processes of one lane. `say` each a question with `ask`, take the answers with `answers`."""
+    """The processes of one lane: `ask` them all a question, take their answers with `answers`."""
 
-    def __init__(self, layout: LaneLayout) -> None:
+    def __init__(self, layout: Layout, number: int, folder: Path) -> None:
         self._workers: list[tuple[BaseProcess, Connection, Path]] = []
         self.started_at = time.perf_counter()
-        addresses = [f"127.0.0.1:{port}" for port in _free_ports(layout.workers)] if layout.workers > 1 else []
+        addresses = [f"127.0.0.1:{port}" for port in free_ports(layout.workers)]
         context = multiprocessing.get_context("spawn")
         for rank in range(layout.workers):
             ours, theirs = context.Pipe()
-            said = Path(layout.folder) / f"{rank}.stderr"
-            process = context.Process(target=_serve, args=(layout, rank, addresses, theirs, str(said)), daemon=True)
+            said = folder / f"{rank}.said"
+            place = Place(lane=number, rank=rank, folder=str(folder))
+            process = context.Process(target=serve, args=(layout, place, addresses, theirs, str(said)), daemon=True)
             process.start()
             theirs.close()
             self._workers.append((process, ours, said))
 
     def ask(self, question: str, *arguments: Any) -> None:
-        """Ask every worker: the name of a method of `Worker` and its arguments."""
+        """Ask every worker: the name of a method of it and its arguments."""
         for _, pipe, _ in self._workers:
             with contextlib.suppress(OSError):
                 pipe.send((question, arguments))
 
-    def answers(self) -> list[Any]:
+    def answers(self, tell: Callable[[float], None] = lambda share: None) -> list[Any]:
         """The answers, by rank, to the question asked last; the first is that all are ready.
+
+        `tell` hears how far the slowest is, from 0 to 1, where the question says so.
 
         Raises:
             FailedError: a worker failed.
-            DataError: one found other data than were asked for, or damaged ones.
+            InputError: one found other data than were asked for, damaged ones, or a model that cannot be used.
         """
         pipes = {pipe: rank for rank, (_, pipe, _) in enumerate(self._workers)}
-        found: dict[int, Any] = {}
-        deadline = time.monotonic() + SECONDS_TO_ANSWER
+        found: dict[int, Answer | Failure] = {}
+        shares = dict.fromkeys(pipes.values(), 0.0)
+        deadline = time.monotonic() + SECONDS_OF_SILENCE
         while len(found) < len(pipes):
             waiting = [pipe for pipe, rank in pipes.items() if rank not in found]
             ready = wait(waiting, max(0.0, deadline - time.monotonic()))
             if not ready:
                 break
+            if not any(isinstance(one, Failure) for one in found.values()):
+                deadline = time.monotonic() + SECONDS_OF_SILENCE
             for pipe in ready:
                 assert isinstance(pipe, Connection)
-                rank = pipes[pipe]
-                found[rank] = self._answer(rank)
-                if isinstance(found[rank], DataError):
+                rank, message = pipes[pipe], self._message(pipes[pipe])
+                if isinstance(message, InputError):
                     self.end()
-                    raise found[rank]
-                if isinstance(found[rank], _Failure):
+                    raise message
+                if isinstance(message, Failure):
                     # The first to fail may only have lost a peer.
                     deadline = min(deadline, time.monotonic() + SECONDS_FOR_THE_OTHERS)
-        failures = [answer for answer in found.values() if isinstance(answer, _Failure)]
-        if failures or len(found) < len(pipes):
-            self.end()
-            failures.sort(key=lambda failure: failure.state != State.OUT_OF_MEMORY)
-            chosen = failures[0] if failures else _Failure(State.FAILED, f"no answer in {SECONDS_TO_ANSWER:g} s")
-            raise FailedError(chosen.state, chosen.error)
-        return [found[rank] for rank in range(len(pipes))]
+                if isinstance(message, float):
+                    shares[rank] = message
+                    tell(min(shares.values()))
+                else:
+                    found[rank] = message
+        return self._values([found.get(rank) for rank in range(len(pipes))])
 
     def end(self) -> None:
         """End the processes, at once; what they hold goes with them."""
@@ -112,26 +101,38 @@ class Lane:
             process.join()
         self._workers = []
 
-    def _answer(self, rank: int) -> Any:
+    def _message(self, rank: int) -> Message:
         process, pipe, said = self._workers[rank]
         try:
-            return pipe.recv()
+            message: Message = pipe.recv()
+            return message
         except (EOFError, OSError):
             process.join(SECONDS_FOR_THE_OTHERS)
-            text = said.read_text(errors="replace") if said.exists() else ""
-            return _ended(process.exitcode or 0, text)
+            return ended(process.exitcode or 0, said.read_text(errors="replace") if said.exists() else "")
+
+    def _values(self, found: Sequence[Answer | Failure | None]) -> list[Any]:
+        """The values of the answers; of several failures, one of memory counts first."""
+        answers = [one for one in found if isinstance(one, Answer)]
+        if len(answers) == len(found):
+            return [one.value for one in answers]
+        self.end()
+        failures = sorted(
+            (one for one in found if isinstance(one, Failure)), key=lambda one: one.state != State.OUT_OF_MEMORY
+        )
+        chosen = failures[0] if failures else Failure(State.FAILED, f"no answer in {SECONDS_OF_SILENCE:g} s")
+        raise FailedError(chosen.state, chosen.error)
 
 
 @contextlib.contextmanager
-def lanes(layout: LaneLayout, count: int = 1) -> Iterator[list[Lane]]:
+def lanes(layout: Layout, count: int = 1) -> Iterator[list[Lane]]:
     """So many lanes of processes, started and perhaps not yet ready; gone when the context ends."""
-    with scratch.folder("batchscope-probe-", tempfile.gettempdir()) as folder:
+    with scratch.folder("batchscope-measure-", tempfile.gettempdir()) as folder:
         started: list[Lane] = []
         try:
-            for lane in range(count):
-                mine = Path(folder) / str(lane)
+            for number in range(count):
+                mine = Path(folder) / str(number)
                 mine.mkdir()
-                started.append(Lane(replace(layout, folder=str(mine), lane=lane)))
+                started.append(Lane(layout, number, mine))
             yield started
         finally:
             for one in started:
@@ -147,76 +148,3 @@ def ask_all(started: Sequence[Lane], question: str, *arguments: Any) -> list[lis
     for lane in started:
         lane.ask(question, *arguments)
     return [lane.answers() for lane in started]
-
-
-def _ended(exit_code: int, said: str) -> _Failure:
-    """What it means that a process ended without an answer."""
-    how = f"ended by {signal.Signals(-exit_code).name}" if exit_code < 0 else f"ended with exit code {exit_code}"
-    exhausted = memory.ended_exhausted(exit_code, said)
-    state = State.OUT_OF_MEMORY if exhausted else State.FAILED
-    last = _sign(said) if exhausted else (said.strip().splitlines() or [""])[-1]
-    return _Failure(state, f"a worker {how}" + (f": {last}" if last else "")[:LONGEST_ERROR])
-
-
-def _sign(said: str) -> str:
-    """The line that says that memory ran out; nothing if none does."""
-    return next((line.strip() for line in said.splitlines() if memory.is_exhausted(line)), "")
-
-
-def _serve(layout: LaneLayout, rank: int, addresses: list[str], pipe: Connection, said: str) -> None:
-    """The body of a process: an answer for each question, until its parent is gone."""
-    os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT), sys.stderr.fileno())
-    # Ctrl-C reaches the whole terminal: the parent ends this process.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    if addresses:
-        task = {"type": "worker", "index": rank}
-        os.environ["TF_CONFIG"] = json.dumps({"cluster": {"worker": addresses}, "task": task})
-    worker: Worker | None = None
-
-    def ready() -> None:
-        nonlocal worker
-        worker = Worker(layout, rank)
-
-    if not _answered(pipe, ready):
-        return
-    while True:
-        question, arguments = pipe.recv()
-        if not _answered(pipe, getattr(worker, question), *arguments):
-            return
-
-
-def _answered(pipe: Connection, question: Callable[..., Any], *arguments: Any) -> bool:
-    """Send the answer, or the failure that took its place."""
-    try:
-        answer = question(*arguments)
-    except DataError as problem:
-        # No other measurement would fare better.
-        pipe.send(problem)
-        return False
-    except BaseException as problem:  # noqa: BLE001 - whatever it is, it is this measurement's result
-        # To say so takes memory too.
-        memory.lift_limit()
-        state = State.OUT_OF_MEMORY if memory.is_exhausted(problem) else State.FAILED
-        sign = _sign(str(problem))
-        said = f"{type(problem).__name__}: {sign}" if sign else cause(problem)
-        pipe.send(_Failure(state, said[:LONGEST_ERROR]))
-        return False
-    pipe.send(answer)
-    return True
-
-
-def _end_with_parent() -> None:
-    """End when the parent has, however it went."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as open_ports:
-        sockets = [open_ports.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]

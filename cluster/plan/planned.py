@@ -71,7 +71,7 @@ def planned(study: "Study", *, calibrated: bool, tell: Callable[[float], None]) 
     Raises:
         InputError: the calibration shows that it cannot fit or work.
     """
-    from cluster.measure.calibration import CannotCalibrateError
+    from cluster.measure.processes import FailedError
 
     (lengths, costs_of), source, why = _guess(study), "guess", None
     if probe := costs_from_probe.rows_of(study):
@@ -82,7 +82,7 @@ def planned(study: "Study", *, calibrated: bool, tell: Callable[[float], None]) 
         try:
             lengths, costs_of = _calibrated(study, tell)
             source = "calibration"
-        except CannotCalibrateError as problem:
+        except FailedError as problem:
             why = f"the calibration failed ({problem})"
     if source != "guess":
         costs_of = _beside_ray(study, costs_of)

@@ -11,15 +11,13 @@ of both workers, with the least and the most.
 """
 
 import argparse
-import json
-import os
 import time
 from dataclasses import dataclass, replace
 from typing import Any
 
+from cluster.process.ports import free_ports
 from tests.benchmarks import setting
 from tests.benchmarks.rows_per_second import WARM_UPDATES, Ours, Process, Settings
-from tests.support.processes import free_ports
 
 WORKERS = 2
 GOAL = 0.15
@@ -55,11 +53,11 @@ class Member(Ours):
 
     def collective(self) -> Any:
         """The sum over the workers, whose processes start at the same time."""
+        from trainer.machine.peers import introduce
         from trainer.update.collective import Collective, World
 
         rank, addresses = self.settings.rank, self.settings.addresses
-        task = {"type": "worker", "index": rank}
-        os.environ["TF_CONFIG"] = json.dumps({"cluster": {"worker": addresses}, "task": task})
+        introduce(rank, addresses)
         return Collective(World(rank, len(addresses)))
 
     def parts(self, first: int, updates: int) -> Parts:

@@ -22,10 +22,10 @@ import psutil
 import pytest
 import yaml
 
+from cluster.process.ports import free_ports
 from cluster.summary import query
 from cluster.summary.store import Summary
 from tests.conftest import write_prepared
-from tests.support.processes import free_ports
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 BIN = Path(sys.executable).parent

@@ -1,13 +1,13 @@
 """Runs a function as N real worker processes on loopback, as Ray Train starts them, and gathers their results."""
 
-import json
 import multiprocessing
-import os
 import signal
-import socket
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, TypeVar
+
+from cluster.process.ports import free_ports
+from trainer.machine import peers
 
 Result = TypeVar("Result")
 
@@ -21,24 +21,10 @@ def run(body: Callable[..., Result], *, workers: int, arguments: tuple[Any, ...]
 
 
 def _worker(body: Callable[..., Result], rank: int, addresses: list[str], arguments: tuple[Any, ...]) -> Result:
-    if len(addresses) > 1:
-        task = {"type": "worker", "index": rank}
-        os.environ["TF_CONFIG"] = json.dumps({"cluster": {"worker": addresses}, "task": task})
+    peers.introduce(rank, addresses)
     from trainer.update.collective import World
 
     return body(World(rank, len(addresses)), *arguments)
-
-
-def free_ports(count: int) -> list[int]:
-    """So many ports of the loopback address on which nobody listens."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
 
 
 def heeding_ctrl_c() -> None:

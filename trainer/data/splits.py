@@ -1,9 +1,10 @@
 """The open splits of a prepared data set: what a trial trains on, and what its model is scored on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from trainer.data.custody import read_again
-from trainer.data.manifest import SPLITS, Manifest
+from trainer.data.manifest import SPLITS, Manifest, Split
 from trainer.data.rows import Rows, open_rows
 from trainer.data.store import Store
 
@@ -17,11 +18,23 @@ class Data:
     test: Rows
 
 
-def open_data(store: Store, data_hash: str) -> tuple[Manifest, Data]:
+def open_data(store: Store, data_hash: str, *, first_rows: int | None = None) -> tuple[Manifest, Data]:
     """The manifest and the open splits of the data set in `store`, which must be the one of `data_hash`.
+
+    With `first_rows`, of each split only the shards that hold so many of its first rows.
 
     Raises:
         DataError: other data are there, or what is there is damaged.
     """
     manifest = read_again(store, data_hash)
-    return manifest, Data(*(open_rows(store, manifest.splits[name], manifest.inputs) for name in SPLITS))
+    splits = (_first(manifest.splits[name], first_rows) for name in SPLITS)
+    return manifest, Data(*(open_rows(store, split, manifest.inputs) for split in splits))
+
+
+def _first(split: Split, rows: int | None) -> Split:
+    if rows is None:
+        return split
+    before = accumulate((shard.rows for shard in split.shards), initial=0)
+    return replace(
+        split, shards=tuple(shard for shard, start in zip(split.shards, before, strict=False) if start < rows)
+    )

@@ -15,6 +15,7 @@ from cluster.summary.store import Summary
 from tests.conftest import write_prepared
 from tests.unit.test_architecture import imported_by
 from trainer.errors import InputError
+from trainer.report import State
 
 Write = Callable[..., str]
 
@@ -107,9 +108,10 @@ def test_a_plan_needs_neither_ray_nor_tensorflow_before_it_calibrates(study: Wri
 
 def test_a_calibration_that_fails_leaves_a_guess_that_says_why(study: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     from cluster.measure import calibration
+    from cluster.measure.processes import FailedError
 
     def fails(*_: Any, **__: Any) -> None:
-        raise calibration.CannotCalibrateError("a worker's process was ended")
+        raise FailedError(State.FAILED, "a worker's process was ended")
 
     monkeypatch.setattr(calibration, "calibrate", fails)
     found = as_json(study())

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.measure import points
+from cluster.measure.body import ended
 from cluster.measure.peaks import Peak, error, fit
-from cluster.measure.processes import _ended
 from cluster.measure.timing import timing
 from cluster.report import probe_text
 from cluster.summary.tables import table_of
@@ -98,7 +98,7 @@ def test_a_timing_is_the_median_with_its_quartiles() -> None:
     ],
 )
 def test_how_a_process_ended_is_a_result(exit_code: int, said: str, state: State, error: str) -> None:
-    failure = _ended(exit_code, said)
+    failure = ended(exit_code, said)
     assert (failure.state, failure.error) == (state, error)
 
 

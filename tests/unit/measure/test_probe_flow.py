@@ -14,7 +14,7 @@ from trainer.trial import TrialSpec
 
 MIB = 2**20
 MACHINE = Machine(device="cpu", node_type="local", kernel_path="xla", tensorflow_version="2")
-LAYOUT = LaneLayout(data="data", data_hash="d", folder="", workers=2, threads=1, limit_bytes=1000 * MIB)
+LAYOUT = LaneLayout(data="data", data_hash="d", workers=2, threads=1, limit_bytes=1000 * MIB)
 
 
 class PlayedLane:

@@ -13,8 +13,8 @@ import pytest
 from cluster.jobs.address import parse_address
 from cluster.jobs.head import UnreachableError, connect
 from cluster.lanes.backend import _introduce
+from cluster.process.ports import free_ports
 from cluster.process.proxies import VARIABLES, go_direct
-from tests.support.processes import free_ports
 
 TOKEN = "do-not-tell-anybody-0123456789abcdef"
 VERSION = {"version": "4", "ray_version": "2.60.0", "ray_commit": "0", "session_name": "s"}

@@ -4,7 +4,7 @@ import hashlib
 import json
 import queue
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,8 +17,7 @@ from cluster.drive.opening import opened
 from cluster.lanes import check
 from cluster.lanes.events import TrialEnded
 from cluster.lanes.failure import Fault
-from cluster.measure import calibration, processes
-from cluster.measure.calibration_worker import _sample
+from cluster.measure import body, processes
 from cluster.study import spec
 from cluster.study.capacity import Capacity
 from cluster.study.preflight import examine
@@ -111,9 +110,9 @@ def replace_data(here: Path) -> tuple[str, str]:
 def test_whole_other_data_are_named_with_both_hashes(here: Path) -> None:
     study = examined(here)
     before, now = replace_data(here)
-    for open_again in (lambda uri, data_hash: open_data(Folder(uri), data_hash), _sample):
+    for first_rows in (None, 1):
         with pytest.raises(DataError, match=f"begun with {before}, there is {now} now: put the old data back"):
-            open_again(str(here / "data"), study.manifest.data_hash)
+            open_data(Folder(str(here / "data")), study.manifest.data_hash, first_rows=first_rows)
 
 
 def test_a_shard_that_was_decoded_before_is_that_of_its_hash_whatever_lies_there_now(here: Path) -> None:
@@ -154,25 +153,28 @@ def test_wrong_data_end_the_whole_study_once_what_runs_has_saved(tiny_trial: Cal
         found.wait(0.0)
 
 
-def test_a_calibration_raises_what_its_worker_found() -> None:
-    with pytest.raises(DataError, match=str(WRONG)):
-        calibration._take(SimpleNamespace(recv=lambda: WRONG), 0, {}, {})  # type: ignore[arg-type]
-
-
-def test_a_probe_ends_with_what_its_worker_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    def asked() -> None:
+@pytest.mark.parametrize("measuring", ["probe", "calibration"])
+def test_a_measurement_ends_with_what_its_worker_found(measuring: str) -> None:
+    def probed() -> None:
         raise WRONG
 
-    sent: list[Any] = []
-    assert not processes._answered(SimpleNamespace(send=sent.append), asked)  # type: ignore[arg-type]
-    assert sent == [WRONG]
+    def calibrated() -> Iterator[float]:
+        yield 0.5
+        raise WRONG
+
+    pipe: Any = SimpleNamespace(send=(sent := []).append)
+    assert not body.answered(pipe, probed if measuring == "probe" else calibrated)
+    assert sent[-1:] == [WRONG]
     here, there = processes.multiprocessing.Pipe()
-    there.send(WRONG)
+    for message in sent:
+        there.send(message)
     process = SimpleNamespace(kill=lambda: None, join=lambda: None)
     lane: Any = object.__new__(processes.Lane)
     lane._workers = [(process, here, Path())]
+    heard: list[float] = []
     with pytest.raises(DataError, match=str(WRONG)):
-        lane.answers()
+        lane.answers(heard.append)
+    assert heard == sent[:-1] == ([] if measuring == "probe" else [0.5])
 
 
 def test_a_check_raises_what_any_worker_found(monkeypatch: pytest.MonkeyPatch) -> None:

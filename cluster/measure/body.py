@@ -1,0 +1,134 @@
+"""What runs in a throwaway worker process: it makes its worker, and answers one question after the other.
+
+A question is the name of a method of the worker. A method that is a generator yields how far it is, from 0 to 1, and
+returns its answer.
+"""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection
+from typing import Any, Protocol
+
+from trainer.cause import cause
+from trainer.errors import InputError
+from trainer.machine import memory, peers
+from trainer.report import State
+
+LONGEST_ERROR = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a worker stands: its lane (from 0), its rank in it, and a folder of the lane's own."""
+
+    lane: int
+    rank: int
+    folder: str
+
+
+class Layout(Protocol):
+    """The workers of a lane: how many, and how each is made in its process."""
+
+    @property
+    def workers(self) -> int:
+        """How many there are."""
+
+    def worker(self, place: Place) -> Any:
+        """The worker at this place."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to a question; that a worker is ready is its first one, None."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What took an answer's place: OUT_OF_MEMORY or FAILED, in one line."""
+
+    state: State
+    error: str
+
+
+# How far a question is, from 0 to 1, or what ends it. An InputError is raised where the question was asked.
+Message = float | Answer | Failure | InputError
+
+
+def serve(layout: Layout, place: Place, addresses: Sequence[str], pipe: Connection, said: str) -> None:
+    """The whole of the process: an answer for each question, until its parent is gone or one of them failed.
+
+    What it writes on stdout and stderr goes into the file `said`.
+    """
+    output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    # Ctrl-C reaches the whole terminal: the parent ends this process.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    peers.introduce(place.rank, addresses)
+    worker: Any = None
+
+    def ready() -> None:
+        nonlocal worker
+        worker = layout.worker(place)
+
+    if not answered(pipe, ready):
+        return
+    while True:
+        question, arguments = pipe.recv()
+        if not answered(pipe, getattr(worker, question), *arguments):
+            return
+
+
+def answered(pipe: Connection, question: Callable[..., Any], *arguments: Any) -> bool:
+    """Send the answer, and before it how far it is; or the failure that took its place."""
+    try:
+        answer = question(*arguments)
+        if isinstance(answer, Generator):
+            answer = _told(pipe, answer)
+    except InputError as problem:
+        # No other measurement would fare better.
+        pipe.send(problem)
+        return False
+    except BaseException as problem:  # noqa: BLE001 - whatever it is, it is this measurement's result
+        # To say so takes memory too.
+        memory.lift_limit()
+        state = State.OUT_OF_MEMORY if memory.is_exhausted(problem) else State.FAILED
+        sign = memory.sign_of_exhaustion(str(problem))
+        error = f"{type(problem).__name__}: {sign}" if sign else cause(problem)
+        pipe.send(Failure(state, error[:LONGEST_ERROR]))
+        return False
+    pipe.send(Answer(answer))
+    return True
+
+
+def ended(exit_code: int, said: str) -> Failure:
+    """What it means that a process ended without an answer; `said` is what it wrote."""
+    how = f"ended by {signal.Signals(-exit_code).name}" if exit_code < 0 else f"ended with exit code {exit_code}"
+    exhausted = memory.ended_exhausted(exit_code, said)
+    state = State.OUT_OF_MEMORY if exhausted else State.FAILED
+    last = memory.sign_of_exhaustion(said) if exhausted else (said.strip().splitlines() or [""])[-1]
+    return Failure(state, f"a worker {how}" + (f": {last}" if last else "")[:LONGEST_ERROR])
+
+
+def _told(pipe: Connection, steps: Generator[float, None, Any]) -> Any:
+    while True:
+        try:
+            pipe.send(float(next(steps)))
+        except StopIteration as end:
+            return end.value
+
+
+def _end_with_parent() -> None:
+    """End when the parent has, however it went."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
