@@ -124,7 +124,7 @@ def test_exactly_the_packages_and_the_study_are_shipped(tmp_path: Path, spec: St
     rest = found - code
     assert code <= found
     [info] = [name for name in rest if name.startswith("batchscope-") and name.endswith(".dist-info/METADATA")]
-    rest -= {"study.yaml", info, "trainer/py.typed", "cluster/py.typed"}
+    rest -= {"study.yaml", info, "trainer/py.typed", "cluster/py.typed", "cluster/api/py.typed"}
     assert all(name.startswith(("cluster/", "trainer/")) and name.endswith((".yaml", ".csv", ".md")) for name in rest)
     assert sum((tmp_path / name).stat().st_size for name in found) < 3_000_000
     assert parse((tmp_path / "study.yaml").read_text(), where="shipped") == spec
