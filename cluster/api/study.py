@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from .summary import Summary
 
 if TYPE_CHECKING:
+    from cluster.drive.events import Event
     from cluster.drive.result import RunResult
     from cluster.plan.planned import Plan
     from cluster.study.spec import StudySpec
@@ -96,7 +97,7 @@ class Study:
 
     def run(
         self,
-        on_event: Callable[[object], object] | None = None,
+        on_event: "Callable[[Event], object] | None" = None,
         *,
         address: str | None = None,
         budget: str | None = None,
@@ -107,7 +108,7 @@ class Study:
         one, Python hears no Ctrl-C.
 
         Args:
-            on_event: called with each event of the run.
+            on_event: called with each event of the run (`cluster.drive.events`), in the thread of this call.
             address: join this Ray cluster (`auto`, or `host:port`) instead of starting Ray here.
             budget: end in order when this run has spent it: `50usd`, `3h` or `90min`.
 
@@ -130,11 +131,8 @@ class Study:
         return examine(self.spec, capacity_of(address, with_gpus=self.spec.resources.gpus_per_worker > 0))
 
 
-Listener = Callable[[object], object]
-
-
 @contextlib.contextmanager
-def _calm() -> Iterator[Callable[[Listener | None], Listener]]:
+def _calm() -> "Iterator[Callable[[Callable[[Event], object] | None], Callable[[Event], None]]]":
     """Work inside somebody's program: signals are heeded meanwhile, and its own addresses are asked directly.
 
     Gives what makes a listener print where the program does: beside Ray, stdout leads nowhere.
@@ -144,8 +142,8 @@ def _calm() -> Iterator[Callable[[Listener | None], Listener]]:
     proxies.go_direct()
     out = sys.stdout
 
-    def shown(listener: Listener | None) -> Listener:
-        def hear(event: object) -> None:
+    def shown(listener: "Callable[[Event], object] | None") -> "Callable[[Event], None]":
+        def hear(event: "Event") -> None:
             if listener is not None:
                 with contextlib.redirect_stdout(out):
                     listener(event)

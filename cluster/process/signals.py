@@ -61,16 +61,16 @@ def heeded() -> Iterator[None]:
     """Heed the signals inside, in somebody's program; then its own handlers are back, and are given what came.
 
     So Ctrl-C is a KeyboardInterrupt when all is saved, and SIGTERM ends the program then. In another thread than the
-    main one, Python takes no handlers: there nothing is heeded.
+    main one, Python takes no handlers: there nothing is heeded. Where they are heeded already, nothing changes.
 
     Raises:
         StoppedError: a signal came, and the program's own handler let it pass.
     """
     global _heard
-    if threading.current_thread() is not threading.main_thread():
+    before, handlers = _heard, {number: signal.getsignal(number) for number in EXIT_CODES}
+    if _take in handlers.values() or threading.current_thread() is not threading.main_thread():
         yield
         return
-    before, handlers = _heard, {number: signal.getsignal(number) for number in EXIT_CODES}
     ours = [number for number, handler in handlers.items() if handler not in (signal.SIG_IGN, None)]
     _heard = mine = _Heard(guest=True)
     for number in ours:
@@ -168,7 +168,9 @@ def _take(number: int, frame: FrameType | None) -> None:
         return
     _heard.last_at = now
     _heard.numbers.append(number)
-    if _heard.over or count() > (2 if _heard.counting else 1):
+    if _heard.guest and count() > 1 and not _heard.counting:
+        raise StoppedError
+    if not _heard.guest and (_heard.over or count() > (2 if _heard.counting else 1)):
         _end_now()
     _raise_if_due(frame)
 
@@ -201,8 +203,6 @@ def _leave_terminals() -> None:
 
 
 def _end_now() -> None:
-    if _heard.guest:
-        raise StoppedError
     status = exit_code()
     assert status is not None
     if not _heard.over:

@@ -236,10 +236,10 @@ GUEST = """
     signals.SECONDS_OF_ONE = 0.0
     for _ in range(2):
         try:
-            with signals.heeded(), signals.counted():
-                os.kill(os.getpid(), signal.SIGINT)
-                print(signals.count(), flush=True)
-                os.kill(os.getpid(), signal.SIGINT)
+            with signals.heeded(), signals.heeded():
+                with signals.counted():
+                    os.kill(os.getpid(), signal.SIGINT)
+                    print(signals.count(), flush=True)
                 os.kill(os.getpid(), signal.SIGINT)
                 print("not reached")
         except KeyboardInterrupt as problem:
