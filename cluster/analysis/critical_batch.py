@@ -22,7 +22,6 @@ BATCHES, SEEDS, RESIDUAL = 5, 5, 0.15
 _DRAWS = 1000
 
 Floats = NDArray[np.float64]
-Regime = Literal["perfect scaling", "diminishing returns", "plateau"]
 
 
 @dataclass(frozen=True)
@@ -194,13 +193,6 @@ def local_slopes(batches: ArrayLike, updates: ArrayLike) -> tuple[float, ...]:
     """
     log_b, log_s = np.log(_positive(batches, updates))
     return tuple((np.diff(log_s) / np.diff(log_b)).tolist())
-
-
-def regime(slope: float) -> Regime:
-    """What a local slope means: twice the batch and half the updates is -1, no fewer updates is 0. Our convention."""
-    if slope <= -0.9:
-        return "perfect scaling"
-    return "plateau" if slope > -0.1 else "diminishing returns"
 
 
 def _positive(batches: ArrayLike, updates: ArrayLike) -> Floats:

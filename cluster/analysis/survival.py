@@ -77,12 +77,6 @@ def expected_running_time(times: Sequence[float], reached: Sequence[bool]) -> fl
     return float(spent.sum() / came.sum()) if came.any() else math.inf
 
 
-def penalised_mean(times: Sequence[float], reached: Sequence[bool], tau: float, factor: float) -> float:
-    """The mean time, with `factor` times the cap `tau` for each run that did not reach the target within it (PAR)."""
-    spent, came = _arrays(times, reached)
-    return float(np.where(came & (spent <= tau), spent, factor * tau).mean())
-
-
 def success(reached: Sequence[bool], confidence: float = 0.95) -> Success:
     """The success rate of runs and its Wilson interval.
 

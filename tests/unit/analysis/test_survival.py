@@ -24,8 +24,6 @@ def test_kaplan_meier_of_known_times() -> None:
 def test_means_of_known_times() -> None:
     assert survival.restricted_mean(TIMES, REACHED, 300) == pytest.approx(210, rel=1e-12)
     assert survival.expected_running_time(TIMES, REACHED) == 315
-    assert survival.penalised_mean(TIMES, REACHED, 300, 2) == 310
-    assert survival.penalised_mean(TIMES, REACHED, 300, 10) == 1110
 
 
 def test_the_mean_of_the_successes_is_not_offered() -> None:
@@ -50,7 +48,6 @@ def test_no_run_reached_the_target() -> None:
     assert curve == survival.KaplanMeier((), (), None)
     assert survival.restricted_mean([300, 300], [False, False], 300) == 300
     assert survival.expected_running_time([300, 300], [False, False]) == math.inf
-    assert survival.penalised_mean([300, 300], [False, False], 300, 10) == 3000
 
 
 def test_a_median_is_told_only_when_half_the_runs_came_there() -> None:
@@ -64,10 +61,6 @@ def test_a_half_is_a_half_whatever_the_rounding() -> None:
     assert survival.kaplan_meier(times, [time <= 12 for time in times]).median == 12
 
 
-def test_a_success_after_the_cap_is_none() -> None:
-    assert survival.penalised_mean([100, 301], [True, True], 300, 2) == 350
-
-
 @settings(deadline=None)
 @given(RUNS)
 def test_a_run_more_that_missed_never_looks_better(runs: list[tuple[float, bool]]) -> None:
@@ -76,7 +69,6 @@ def test_a_run_more_that_missed_never_looks_better(runs: list[tuple[float, bool]
     for mean in (
         lambda times, reached: survival.restricted_mean(times, reached, 1000),
         survival.expected_running_time,
-        lambda times, reached: survival.penalised_mean(times, reached, 1000, 2),
     ):
         assert mean(worse_times, worse_reached) >= mean(times, reached) * (1 - 1e-12)
 
@@ -87,7 +79,6 @@ def test_without_censoring_every_mean_is_the_mean(times: list[float]) -> None:
     reached, mean = [True] * len(times), sum(times) / len(times)
     assert survival.restricted_mean(times, reached, 1000) == pytest.approx(mean)
     assert survival.expected_running_time(times, reached) == pytest.approx(mean)
-    assert survival.penalised_mean(times, reached, 1000, 10) == pytest.approx(mean)
 
 
 @pytest.mark.parametrize(
