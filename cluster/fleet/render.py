@@ -9,7 +9,7 @@ from cluster.fleet import userdata
 from cluster.fleet.spec import FleetSpec, Stack
 
 TAG = "batchscope-fleet"
-# Without CPUs nothing that trains is placed there; lanes ask for Ray's own mark of the head (cluster.lanes.board.ON_HEAD).
+# Without CPUs nothing that trains is placed there; lanes ask for cluster.lanes.board.ON_HEAD.
 HEAD_RESOURCES = {"CPU": 0, "head": 1000}
 TOKEN_ON_NODES = "~/.ray/auth_token"
 _VENV = "$HOME/batchscope"
