@@ -139,5 +139,6 @@ def report_bug(problem: Exception) -> int:
     with os.fdopen(handle, "w") as report:
         report.write(f"python {platform.python_version()} on {platform.platform()}\n")
         report.write("".join(traceback.format_exception(problem)))
-    click.echo(f"batchscope: a bug of ours ({type(problem).__name__}: {plain(str(problem))}); report: {path}", err=True)
+    what = f"{type(problem).__name__}: {plain(str(problem))}"
+    click.echo(f"batchscope: internal error ({what}), please report it with {path}", err=True)
     return EXIT_BUG

@@ -162,7 +162,8 @@ def _model(
     for remark in model.export(found, files, at=at, factory=factory):
         click.echo(f"note: {remark}", err=True)
     if found.state != COMPLETED:
-        click.echo(f"note: this trial is not completed, but {found.state or 'without a result yet'}", err=True)
+        ended = f"ended {found.state}" if found.state else "has no result yet"
+        click.echo(f"note: this trial {ended}", err=True)
     if found.trial.model.factory is not None:
         click.echo(
             f"note: layers that {found.trial.model.factory} defines itself are needed to load the model too", err=True

@@ -118,7 +118,7 @@ def show_points(
     if study is not None and query.task(summary, study) == "language_model":
         points = query.with_perplexity(points)
     if not points.num_rows:
-        click.echo("no trial has ended yet" if condition is None else "--where chose no trial", err=True)
+        click.echo("no trial has ended yet" if condition is None else "--where matches no trial", err=True)
     if query.mixes_trials(points):
         click.echo(
             "note: some points hold several trials of one seed, which differ in an axis that is not shown or in the "

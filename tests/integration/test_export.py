@@ -445,7 +445,7 @@ def test_the_command_lists_trials_and_says_what_is_missing(place: Places, tmp_pa
         assert isinstance(problem, InputError)
         assert str(problem).startswith(f"{missing} is missing")
     output = str(tmp_path / "model.keras")
-    assert "not completed, but DIVERGED" in call("small", "--summary", uri, "--trial", trial_id, "-o", output).stderr
+    assert "this trial ended DIVERGED" in call("small", "--summary", uri, "--trial", trial_id, "-o", output).stderr
 
 
 def test_a_users_own_model_is_built_by_its_factory(

@@ -130,7 +130,7 @@ def test_a_signal_in_any_phase_of_a_run_has_its_exit_code_and_leaves_nothing(tmp
         status, stderr = run.ended()
         expected = 130 if number is signal.SIGINT else 143
         assert status == expected, (name, stderr)
-        assert "bug of ours" not in stderr, name
+        assert "internal error" not in stderr, name
         assert "Traceback" not in stderr, (name, stderr)
         if gap is None and name in ("training", "ending"):
             assert "the same command goes on from here" in stderr
@@ -144,4 +144,4 @@ def test_a_check_ends_with_the_signal_too(tmp_path: Path) -> None:
     time.sleep(2.0)
     run.process.send_signal(signal.SIGTERM)
     status, stderr = run.ended()
-    assert (status, "Traceback" in stderr, "bug of ours" in stderr) == (143, False, False), stderr
+    assert (status, "Traceback" in stderr, "internal error" in stderr) == (143, False, False), stderr

@@ -93,7 +93,7 @@ def _one_line(endpoint: Endpoint, report: Callable[[Exception], None]) -> Endpoi
             return refusal(path, 503, "the summary cannot be read now: `batchscope serve` printed why")
         except Exception as problem:  # noqa: BLE001 - a bug in one page is no end of the others
             report(problem)
-            return refusal(path, 500, "a bug of ours: `batchscope serve` printed more")
+            return refusal(path, 500, "internal error, please report: `batchscope serve` printed more")
 
     return answered
 

@@ -191,7 +191,7 @@ def test_where_and_by(summary: str) -> None:
     ]
     assert "several trials of one seed" in result.stderr
     nothing = results("wiki", "--summary", summary, "--where", "seed = 99")
-    assert nothing.stderr == "--where chose no trial\n"
+    assert nothing.stderr == "--where matches no trial\n"
     assert nothing.stdout.startswith("6 of 8 trials ended")
 
 

@@ -358,7 +358,7 @@ def test_what_goes_wrong_is_one_line_without_a_place(summary: Summary) -> None:
 
     with TestClient(application(summary, RULES, page=broken, report=problems.append), base_url=URL) as client:
         got = client.get("/studies/wiki")
-        assert (got.status_code, got.text) == (500, "a bug of ours: `batchscope serve` printed more\n")
+        assert (got.status_code, got.text) == (500, "internal error, please report: `batchscope serve` printed more\n")
         assert client.get("/api/studies/wiki").status_code == 200
         folder = Path(summary.uri) / "evaluations"
         folder.rename(folder.with_name("away"))
