@@ -1,6 +1,6 @@
 """What a trial is: everything that changes its numbers, and the `trial_id` that is a hash of it.
 
-Workers, micro-batch, grouping, prefetch and machine change only the speed; they are a `Layout`, outside the identity.
+Workers, micro-batches, threads and the machine change only the speed, so they have no part in it.
 """
 
 import hashlib
@@ -97,15 +97,3 @@ def from_dict(fields: dict[str, Any]) -> TrialSpec:
             "evaluate_every": Duration(**fields["evaluate_every"]),
         }
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Layout:
-    """How a trial is computed, which changes its speed and never its numbers.
-
-    `micro_batch` is the most rows that go through the model at once; `threads` are TensorFlow's within one worker.
-    """
-
-    workers: int = 1
-    micro_batch: int = 64
-    threads: int = 1

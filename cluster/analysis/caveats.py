@@ -244,7 +244,7 @@ def _still_improving(evidence: Evidence) -> Iterable[Caveat]:
         last = [run for run in ended if run.curve.losses[-1] == run.curve.losses.min()]
         if ended and len(last) > len(ended) / 2:
             found.append(cell)
-    if found and not (evidence.known.spec.get("protocol") or {}).get("stop_at_target"):
+    if found and not evidence.known.stops_at_target:
         text = f"the loss was still falling at the end of the budget at B = {_batches(found)}: longer may be better"
         yield Caveat(code="still_improving", text=text, trials=_ids(run for cell in found for run in cell.runs))
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster.analysis.asked import Specs, specs_of
+from cluster.study.experiment import stops_at_target
 from cluster.study.protocol import SCREEN
 from cluster.study.study import Study
 from cluster.study.target import Begun, automatic
@@ -45,6 +46,11 @@ class Declared:
     train_rows: int | None
     baseline_loss: float | None
     best_constant_loss: float | None
+
+    @property
+    def stops_at_target(self) -> bool:
+        """Whether confirmations end at the target."""
+        return stops_at_target(self.spec)
 
 
 def declared(specs: Specs, trials: pa.Table, whole: Specs | None = None) -> Declared:

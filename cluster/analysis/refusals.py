@@ -164,7 +164,7 @@ def _target(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> Iterabl
 
 
 def _stopped(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> Iterable[Cannot]:
-    if (known.spec.get("protocol") or {}).get("stop_at_target"):
+    if known.stops_at_target:
         text = "which loss a batch size attains: runs stopped at the target; remove protocol.stop_at_target"
         yield Cannot(code="stopped_at_target", text=text)
 

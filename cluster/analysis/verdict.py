@@ -147,10 +147,9 @@ def judge(studies: pa.Table, trials: pa.Table, evaluations: pa.Table) -> Verdict
 def _group(cells: Sequence[Cell], known: Declared, *, learnt: bool) -> GroupVerdict:
     reaches = {cell.global_batch: there for cell in cells if (there := _reach(cell, known.target)) is not None}
     speaking = [cell for cell in cells if usable(cell)] if learnt else []
-    stopped = bool((known.spec.get("protocol") or {}).get("stop_at_target"))
     trusted = [cell for cell in speaking if cell.reliable]
     reference = min(trusted, key=lambda cell: (cell.screen_loss, cell.global_batch), default=None)
-    arms = _arms(speaking, reference, known.margin) if reference and not stopped else ()
+    arms = _arms(speaking, reference, known.margin) if reference and not known.stops_at_target else ()
     firsts = tuple(found for measure in MEASURES if (found := _first(trusted, reaches, measure)) is not None)
     knee, b20, slopes = _scaling(speaking, reaches)
     return GroupVerdict(

@@ -32,7 +32,7 @@ def to_json(plan: Plan) -> dict[str, Any]:
         "low": _outlook(plan, plan.low),
         "high": _outlook(plan, plan.high),
         "phases": [{"phase": phase.name, "trials": len(phase.trials)} for phase in plan.phases],
-        "points": [_point(plan, point) for point in plan.points],
+        "points": [point_row(plan, point) for point in plan.points],
     }
 
 
@@ -49,7 +49,8 @@ def _outlook(plan: Plan, outlook: Outlook) -> dict[str, Any]:
     }
 
 
-def _point(plan: Plan, point: Point) -> dict[str, Any]:
+def point_row(plan: Plan, point: Point) -> dict[str, Any]:
+    """What a trial of a point takes."""
     trial = point.trial
     return {
         "global_batch": trial.global_batch,

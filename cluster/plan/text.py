@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from cluster.plan import work
+from cluster.plan import as_json, work
 from cluster.plan.estimate import Point
 from cluster.plan.phases import EXTENSION
 from cluster.plan.planned import Plan
@@ -68,16 +68,10 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 
 def _row(plan: Plan, point: Point) -> dict[str, Any]:
-    trial = point.trial
-    return {
-        "global_batch": trial.global_batch,
-        "optimizer": trial.optimizer,
-        "dtype": trial.dtype,
-        "trials": plan.trials(point),
-        "split": work.said(work.split(trial.global_batch, workers=point.workers, micro_batch=point.micro_batch)),
-        "updates": point.updates,
-        "epochs": point.epochs,
-        "memory": plan.bytes_held(point) / GIB,
+    row = as_json.point_row(plan, point)
+    return row | {
+        "split": work.said(row["split"]),
+        "memory": row["memory_bytes"] / GIB,
         "time": f"{_time(point.seconds)} ({_time(point.seconds_low)} - {_time(point.seconds_high)})",
     }
 

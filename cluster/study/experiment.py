@@ -35,6 +35,11 @@ def of_spec(spec: Mapping[str, Any], global_batch: int, train_rows: int | None) 
     }
 
 
+def stops_at_target(spec: Mapping[str, Any]) -> bool:
+    """Whether the confirmations of a spec end at the target."""
+    return bool((spec.get("protocol") or {}).get("stop_at_target"))
+
+
 def text(duration: Duration) -> str:
     """A duration as people write it, exactly: `10 epochs`."""
     amount = repr(duration.amount).removesuffix(".0")

@@ -140,7 +140,7 @@ class _Asked:
             # It does not list the batch size any more.
             mine = {**mine, "budget": row["budget"]}
         same = all(row[name] == value for name, value in mine.items())
-        stops = bool((self._spec.get("protocol") or {}).get("stop_at_target"))
+        stops = experiment.stops_at_target(self._spec)
         return same and (row["phase"] != CONFIRM or (row["stop_at_loss"] is not None) == stops)
 
     def _values(self, global_batch: int) -> dict[str, Any]:
@@ -153,7 +153,7 @@ class _Asked:
     def stop_at_loss(self) -> float | None:
         """The loss at which its confirmations stop, None if they do not; NaN while the screen has not told it."""
         assert self._spec is not None
-        if not (self._spec.get("protocol") or {}).get("stop_at_target"):
+        if not experiment.stops_at_target(self._spec):
             return None
         target = self._spec.get("target")
         if isinstance(target, dict):

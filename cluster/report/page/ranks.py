@@ -57,7 +57,7 @@ def chart(facts: Facts, group: Group, clock: Clock) -> Chart | Missing:
 
 def stopped_at_target(facts: Facts) -> bool:
     """Whether the study's runs end at the target, so that their best losses say how far they went, not how good."""
-    return bool((facts.verdict.declared.spec.get("protocol") or {}).get("stop_at_target"))
+    return facts.verdict.declared.stops_at_target
 
 
 def _tip(one: Rank, facts: Facts) -> str:
