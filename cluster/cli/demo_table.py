@@ -128,7 +128,8 @@ def _arms(spec: "StudySpec") -> dict[tuple[int, int], TableRow]:
 
     import_tensorflow()
     from trainer.evaluate import score
-    from trainer.update.collective import Collective, World
+    from trainer.order.world import World
+    from trainer.update.collective import Collective
     from trainer.update.update import Learner
 
     rows = {row["trial_id"]: row for row in query.latest(query.trials(Summary(spec.summary), spec.study)).to_pylist()}

@@ -67,7 +67,8 @@ def _compare(config: dict[str, Any]) -> None:
 def _prove(config: dict[str, Any]) -> None:
     from trainer.check import prove
     from trainer.data.splits import open_data
-    from trainer.update.collective import Collective, World
+    from trainer.order.world import World
+    from trainer.update.collective import Collective
     from trainer.update.shape import Shape
     from trainer.update.update import Learner
 

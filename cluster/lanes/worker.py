@@ -84,7 +84,8 @@ class _Trainer:
         import tensorflow as tf
 
         from trainer.machine import device, memory
-        from trainer.update.collective import Collective, World
+        from trainer.order.world import World
+        from trainer.update.collective import Collective
 
         device.set_up(threads=settings.threads, memory_bytes=settings.memory_bytes)
         self.settings, self.rank = settings, rank

@@ -20,8 +20,9 @@ from trainer.trial import TrialSpec
 
 if TYPE_CHECKING:
     from trainer.data.manifest import Manifest
+    from trainer.data.share import MicroBatch
     from trainer.data.splits import Data
-    from trainer.update.update import Learner, MicroBatch
+    from trainer.update.update import Learner
 
 # Rows of a split that are looked at, at most: some shards of a large data set, not all of it.
 SAMPLE_ROWS = 100_000
@@ -61,7 +62,8 @@ class Worker:
     def __init__(self, task: Task, rank: int) -> None:
         from trainer.data.splits import open_data
         from trainer.machine import device
-        from trainer.update.collective import Collective, World
+        from trainer.order.world import World
+        from trainer.update.collective import Collective
 
         device.set_up(threads=task.threads)
         self._task, self._collective = task, Collective(World(rank, task.workers))
@@ -174,8 +176,7 @@ def _longest(trial: TrialSpec, data: "Data", lengths: Ints, rows: int) -> "Micro
     """A micro-batch of so many of the longest rows, again and again if there are not as many."""
     import tensorflow as tf
 
-    from trainer.data.share import read_arrays
-    from trainer.update.update import MicroBatch
+    from trainer.data.share import MicroBatch, read_arrays
 
     numbers = points.longest(lengths, rows)
     tokens, labels = map(tf.constant, read_arrays(trial.task, data.train, numbers))

@@ -110,7 +110,8 @@ class Worker:
         from cluster.stores import store_of
         from trainer.data.splits import open_data
         from trainer.machine import device, memory
-        from trainer.update.collective import Collective, World
+        from trainer.order.world import World
+        from trainer.update.collective import Collective
 
         device.set_up(threads=layout.threads, memory_bytes=layout.limit_bytes)
         self._folder = place.folder
@@ -123,8 +124,7 @@ class Worker:
 
     def hold(self, trial: "TrialSpec", micro_batch: int) -> Held:
         """Update a few times with the longest rows, each worker with one micro-batch of them; and save once."""
-        from trainer.data.share import Share, read_arrays
-        from trainer.update.update import MicroBatch
+        from trainer.data.share import MicroBatch, Share, read_arrays
 
         journey = self._journey(Cell(trial=trial, micro_batch=micro_batch))
         tokens, labels = read_arrays(trial.task, self._data.train, _longest(self._data.train, micro_batch))

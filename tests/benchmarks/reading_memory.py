@@ -40,7 +40,7 @@ def read_an_epoch(folder: str, window_rows: int) -> dict[str, dict[str, int]]:
     from trainer.data.rows import open_rows, read_ahead
     from trainer.data.share import shares_of
     from trainer.data.store import Folder
-    from trainer.update.collective import World
+    from trainer.order.world import World
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.zeros(1)

@@ -129,7 +129,8 @@ class Ours:
 
     def collective(self) -> Any:
         """The sum over this worker alone."""
-        from trainer.update.collective import Collective, World
+        from trainer.order.world import World
+        from trainer.update.collective import Collective
 
         return Collective(World())
 

@@ -49,7 +49,8 @@ class Worker:
         from tests.conftest import hash_of
         from trainer.data.splits import open_data
         from trainer.data.store import Folder
-        from trainer.update.collective import Collective, World
+        from trainer.order.world import World
+        from trainer.update.collective import Collective
         from trainer.update.shape import Shape
         from trainer.update.update import Learner
 

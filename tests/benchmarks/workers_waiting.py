@@ -54,7 +54,8 @@ class Member(Ours):
     def collective(self) -> Any:
         """The sum over the workers, whose processes start at the same time."""
         from trainer.machine.peers import introduce
-        from trainer.update.collective import Collective, World
+        from trainer.order.world import World
+        from trainer.update.collective import Collective
 
         rank, addresses = self.settings.rank, self.settings.addresses
         introduce(rank, addresses)
@@ -63,7 +64,8 @@ class Member(Ours):
     def parts(self, first: int, updates: int) -> Parts:
         """A block of updates `first` to `first + updates`."""
         from trainer.data.rows import read_ahead
-        from trainer.update.collective import Collective, World
+        from trainer.order.world import World
+        from trainer.update.collective import Collective
         from trainer.update.update import Learner
 
         learner, batch, after = self.journey.learner, self.settings.global_batch, 0.0

@@ -14,8 +14,8 @@ from tests.unit.trainer.test_rows import mapped_shards
 from trainer import evaluate
 from trainer.data.rows import Rows
 from trainer.order import evaluation
+from trainer.order.world import World
 from trainer.trial import TrialSpec
-from trainer.update.collective import World
 
 pytestmark = pytest.mark.tf
 ROWS = 200

@@ -17,8 +17,9 @@ from tests.support import bodies
 from trainer.checkpoint import Checkpoints
 from trainer.data.store import Folder
 from trainer.loop import train
+from trainer.order.world import World
 from trainer.trial import Duration, ModelSpec, TrialSpec
-from trainer.update.collective import Collective, World
+from trainer.update.collective import Collective
 
 pytestmark = [pytest.mark.tf, pytest.mark.slow]
 # By the first of them every number of rows is compiled, and every cache that is bounded is full.

@@ -21,9 +21,10 @@ from trainer.errors import InputError
 from trainer.model import model
 from trainer.model.lstm import kernel_paths
 from trainer.order import plan
+from trainer.order.world import World
 from trainer.trial import Duration, ModelSpec, TrialSpec
 from trainer.update import scaling
-from trainer.update.collective import Collective, World
+from trainer.update.collective import Collective
 from trainer.update.shape import Shape
 from trainer.update.update import Learner
 

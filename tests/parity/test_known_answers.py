@@ -22,8 +22,9 @@ from trainer.data.store import Folder
 from trainer.evaluate import score
 from trainer.order import plan
 from trainer.order.permutation import rows_at
+from trainer.order.world import World
 from trainer.trial import Duration, ModelSpec, TrialSpec
-from trainer.update.collective import Collective, World
+from trainer.update.collective import Collective
 from trainer.update.shape import Shape
 from trainer.update.update import Learner
 

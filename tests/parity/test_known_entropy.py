@@ -10,8 +10,8 @@ from trainer.checkpoint import Checkpoints
 from trainer.data.splits import Data
 from trainer.data.store import Folder
 from trainer.loop import train
+from trainer.order.world import World
 from trainer.trial import Duration, ModelSpec, TrialSpec
-from trainer.update.collective import World
 
 pytestmark = [pytest.mark.tf]
 LONGEST = 20

@@ -18,17 +18,19 @@ from trainer import (
     evaluate,
 )
 from trainer.data import share
+from trainer.data.share import MicroBatch
 from trainer.data.splits import open_data
 from trainer.data.store import Folder
 from trainer.errors import InputError
 from trainer.model import model
 from trainer.model.lstm import RightPaddedLSTM
 from trainer.order import evaluation, plan
+from trainer.order.world import World
 from trainer.trial import Duration, ModelSpec, TrialSpec
 from trainer.update import loss
-from trainer.update.collective import Collective, World
+from trainer.update.collective import Collective
 from trainer.update.shape import Shape
-from trainer.update.update import Learner, MicroBatch
+from trainer.update.update import Learner
 
 pytestmark = pytest.mark.tf
 BATCHES = (1, 45, 48)

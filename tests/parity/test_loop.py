@@ -21,10 +21,11 @@ from trainer.data.store import Folder
 from trainer.loop import train
 from trainer.model import model
 from trainer.order import evaluation as cut
+from trainer.order.world import World
 from trainer.report import Evaluation, Outcome, State
 from trainer.trial import Duration, ModelSpec, TrialSpec
 from trainer.update import noise
-from trainer.update.collective import Collective, World
+from trainer.update.collective import Collective
 from trainer.update.shape import Shape
 from trainer.update.update import Learner, Updated
 

@@ -9,13 +9,15 @@ import pytest
 keras = pytest.importorskip("keras")
 import tensorflow as tf
 
+from trainer.data.share import MicroBatch
 from trainer.errors import InputError
 from trainer.model import model
 from trainer.model.dropout import KeyedDropout, row_keys
+from trainer.order.world import World
 from trainer.trial import Duration, ModelSpec, TrialSpec
-from trainer.update.collective import Collective, World
+from trainer.update.collective import Collective
 from trainer.update.shape import Shape
-from trainer.update.update import Learner, MicroBatch
+from trainer.update.update import Learner
 
 pytestmark = pytest.mark.tf
 layers = keras.layers

@@ -17,10 +17,10 @@ from tests.support import bodies, processes
 from trainer.data import share
 from trainer.data.rows import Rows
 from trainer.order import measuring, plan
+from trainer.order.world import World
 from trainer.report import Evaluation, State
 from trainer.trial import Duration, ModelSpec, TrialSpec
 from trainer.update import noise
-from trainer.update.collective import World
 from trainer.update.update import Learner
 
 pytestmark = pytest.mark.tf

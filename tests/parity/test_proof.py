@@ -10,13 +10,15 @@ import pytest
 from cluster.lanes.failure import NotTheSameUpdateError, failure_of
 from tests.conftest import hash_of
 from trainer import check
+from trainer.data.share import MicroBatch
 from trainer.data.splits import open_data
 from trainer.data.store import Folder
+from trainer.order.world import World
 from trainer.report import State
 from trainer.trial import DTYPES, TrialSpec
-from trainer.update.collective import Collective, World
+from trainer.update.collective import Collective
 from trainer.update.shape import Shape
-from trainer.update.update import Learner, MicroBatch
+from trainer.update.update import Learner
 
 
 def proven(prepared: Path, trial: TrialSpec, **patched: Any) -> check.Proof:

@@ -9,12 +9,14 @@ import pytest
 keras = pytest.importorskip("keras")
 import tensorflow as tf
 
+from trainer.data.share import MicroBatch
 from trainer.model import model, recurrence
+from trainer.order.world import World
 from trainer.trial import OPTIMIZERS, Duration, ModelSpec, TrialSpec
 from trainer.update import adam
-from trainer.update.collective import Collective, World
+from trainer.update.collective import Collective
 from trainer.update.shape import Shape
-from trainer.update.update import Learner, MicroBatch
+from trainer.update.update import Learner
 
 pytestmark = pytest.mark.tf
 VOCABULARY, OUTPUTS, ROWS = 12, 3, 13

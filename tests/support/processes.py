@@ -22,7 +22,7 @@ def run(body: Callable[..., Result], *, workers: int, arguments: tuple[Any, ...]
 
 def _worker(body: Callable[..., Result], rank: int, addresses: list[str], arguments: tuple[Any, ...]) -> Result:
     peers.introduce(rank, addresses)
-    from trainer.update.collective import World
+    from trainer.order.world import World
 
     return body(World(rank, len(addresses)), *arguments)
 

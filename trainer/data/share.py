@@ -14,11 +14,22 @@ from trainer.order.measuring import is_measured
 from trainer.order.permutation import rows_at
 from trainer.order.shapes import Ints
 from trainer.order.window import shards_needed
+from trainer.order.world import World
 from trainer.trial import TrialSpec
-from trainer.update.collective import World
-from trainer.update.update import MicroBatch
 
 ALONE = World()
+
+
+@dataclass(frozen=True, kw_only=True)
+class MicroBatch:
+    """Rows that go through the model at once: tokens (`Rows.tokens`), labels, positions int64 [rows].
+
+    `labels` are [rows], or for language_model the tokens (`read_arrays`).
+    """
+
+    tokens: Any
+    labels: Any
+    positions: Any
 
 
 @dataclass(frozen=True)

@@ -4,18 +4,11 @@ With several workers TensorFlow's collective runtime is started from `TF_CONFIG`
 that is then left alone: Keras 3 models cannot be trained under it (keras#20585), so nothing else may reduce.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
 
-
-@dataclass(frozen=True)
-class World:
-    """Which worker this is (`rank`, from 0) of how many."""
-
-    rank: int = 0
-    workers: int = 1
+from trainer.order.world import World
 
 
 class Collective:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from trainer.data.share import MicroBatch
 from trainer.errors import InputError
 from trainer.model import model, seeding
 from trainer.model.dropout import row_keys
@@ -29,18 +30,6 @@ from trainer.update.shape import Shape
 
 Arrays = list[npt.NDArray[Any]]
 COUNT_PART = 2**12
-
-
-@dataclass(frozen=True, kw_only=True)
-class MicroBatch:
-    """Rows that go through the model at once: tokens (`Rows.tokens`), labels, positions int64 [rows].
-
-    `labels` are [rows], or for language_model the tokens (`trainer.data.share.read_arrays`).
-    """
-
-    tokens: Any
-    labels: Any
-    positions: Any
 
 
 @dataclass(frozen=True, kw_only=True)

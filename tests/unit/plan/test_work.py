@@ -141,7 +141,7 @@ def test_the_cuts_are_those_of_the_shares_that_are_read(workers: int, tmp_path: 
     from cluster.stores import store_of
     from trainer.data.rows import open_rows
     from trainer.data.share import shares_of
-    from trainer.update.collective import World
+    from trainer.order.world import World
 
     manifest = write_prepared(tmp_path / "data", longest=40)
     rows = open_rows(store_of(str(tmp_path / "data")), manifest.splits["train"])
