@@ -17,10 +17,12 @@ from tests.support import bodies
 from trainer import evaluate, journey
 from trainer.checkpoint import Checkpoints, Progress
 from trainer.data.rows import Rows
+from trainer.data.splits import Data
 from trainer.data.store import Folder
 from trainer.loop import train
 from trainer.model import model
 from trainer.order import evaluation as cut
+from trainer.order import measuring
 from trainer.order.world import World
 from trainer.report import Evaluation, Outcome, State
 from trainer.trial import Duration, ModelSpec, TrialSpec
@@ -302,7 +304,7 @@ def test_a_validation_loss_that_is_not_finite_is_a_divergence(trial: Any, data: 
 def test_a_cancelled_trial_resumed_goes_on_to_the_last_bit(
     trial: Any, data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec_changes: dict[str, Any], after: int
 ) -> None:
-    monkeypatch.setattr(noise, "EVERY", 2)
+    monkeypatch.setattr(measuring, "EVERY", 2)
     # A small batch's scale is often left unsaid; this always is what was measured.
     monkeypatch.setattr(noise, "scale", lambda measured: float(np.sum(measured)))
     # 20 rows straddle the epochs of 51.
@@ -564,7 +566,7 @@ def as_regression(data: Any) -> Any:
         numbered.labels = lambda asked: rows.labels(asked).astype("float32") - 1  # type: ignore[method-assign]
         return numbered
 
-    return journey.Data(labelled(data.train), labelled(data.validation), labelled(data.test))
+    return Data(labelled(data.train), labelled(data.validation), labelled(data.test))
 
 
 def test_a_regression_is_trained_and_scored_by_its_squared_error(trial: Any, data: Any, tmp_path: Path) -> None:
