@@ -43,7 +43,7 @@ def study_yaml(options: argparse.Namespace, data: str, summary: Path) -> str:
 
 def disturbed(study: Path, summary: Path, log: Path, options: argparse.Namespace) -> None:
     """Run the study on three machines and kill one that holds a worker of the two-worker trial."""
-    from tests.integration.test_loss import Machines
+    from tests.support.clusters import Machines
 
     machines = Machines(4)
     try:

@@ -3,9 +3,7 @@
 Ray's own autoscaler, the one that `ray up` starts, over pretended machines; and a cluster without one.
 """
 
-import os
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.test_loss import Machines, begin, machines
-from tests.integration.test_run import COMMAND, LONG, _is_worker, _nothing_is_left_behind, _processes_of, rows, study
+from tests.support.clusters import Machines
 from tests.support.fake_fleet import Seen, fleet
+from tests.support.keys import KEYS, holding
+from tests.support.runs import begin, finish, rows, run, workers_of
+from tests.support.studies import LONG
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
-__all__ = ["_nothing_is_left_behind", "machines", "study"]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("nothing_is_left_behind")]
 SECONDS = 180
 
 
@@ -55,33 +54,21 @@ def wait_until(reached: Callable[[], bool], otherwise: Callable[[], object]) -> 
         time.sleep(0.5)
 
 
-def run_on(file: Path, address: str) -> None:
-    """Run a study on a cluster to its end."""
-    command = [*COMMAND, "run", str(file), "--address", address]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def assert_nothing_is_left(seen: Seen) -> None:
+def assert_nothing_is_left(seen: Seen, mark: str) -> None:
     """Ray itself needs a moment to see that a driver has ended."""
     wait_until(lambda: not seen.left(), seen.left)
-    wait_until(lambda: not workers(), workers)
-
-
-def workers() -> list[object]:
-    return [one for one in _processes_of(os.environ["BATCHSCOPE_TEST"]) if _is_worker(one)]
+    wait_until(lambda: not workers_of(mark), lambda: workers_of(mark))
 
 
 def test_a_study_brings_the_machines_it_needs_and_lets_them_go(
-    study: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    study: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, nothing_is_left_behind: str
 ) -> None:
     file = study(resources={"lanes": 2, "workers": 1, "gpus_per_worker": 1})
     with fleet(most_machines=3, idle_seconds=6) as here, counted(here.seen) as counts:
         monkeypatch.setenv("HOME", str(here.home))
         assert here.seen.machines() == set()
-        run_on(file, here.seen.address)
-        assert_nothing_is_left(here.seen)
+        run(file, "--address", here.seen.address)
+        assert_nothing_is_left(here.seen, nothing_is_left_behind)
         wait_until(lambda: not here.seen.machines(), here.log_of_autoscaler)
         wait_until(lambda: counts[-1] == 0, lambda: counts)
         assert here.seen.head_is_up()
@@ -95,21 +82,30 @@ def test_a_study_brings_the_machines_it_needs_and_lets_them_go(
     assert sorted(row["seconds_waiting"] > 0 for row in found) == [False, False, True, True]
 
 
-def test_a_study_that_was_stopped_or_has_ended_leaves_nothing_on_a_cluster(
-    study: Callable[..., Path], machines: Callable[[int], Machines]
+def test_a_study_that_was_stopped_or_has_ended_leaves_nothing_on_a_cluster_and_no_key_in_its_logs(
+    study: Callable[..., Path],
+    machines: Callable[[int], Machines],
+    monkeypatch: pytest.MonkeyPatch,
+    nothing_is_left_behind: str,
+    tmp_path: Path,
 ) -> None:
     here = machines(1)
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
     file = study(**{**LONG, "axes": {**LONG["axes"], "seeds": 1}})
-    seen = Seen(here.cluster.address)
+    seen = Seen(here.address)
     try:
-        process = begin(file, here)
+        process = begin(file, "--address", here.address)
         assert seen.left() != []
         process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=SECONDS)
-        assert process.returncode == 128 + signal.SIGINT, stderr
-        assert_nothing_is_left(seen)
-        run_on(file, here.cluster.address)
-        assert_nothing_is_left(seen)
+        finish(process, status=128 + signal.SIGINT)
+        assert_nothing_is_left(seen, nothing_is_left_behind)
+        run(file, "--address", here.address)
+        assert_nothing_is_left(seen, nothing_is_left_behind)
         assert [row["state"] for row in rows(file)] == ["CANCELLED", "COMPLETED"]
     finally:
         seen.leave()
+    logs = Path(here.cluster.head_node.get_session_dir_path()) / "logs"
+    assert logs.is_dir()
+    assert holding(logs) == []
+    assert holding(tmp_path) == []

@@ -6,6 +6,7 @@ The head needs what `ray[default]` installs. It runs on loopback, on free ports,
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,19 +21,22 @@ from typing import Any
 
 import psutil
 import pytest
-import yaml
 
 from cluster.process.ports import free_ports
 from cluster.summary import query
 from cluster.summary.store import Summary
 from tests.conftest import write_prepared
+from tests.support import models
+from tests.support.runs import MARK, processes_of
+from tests.support.studies import write_study
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 BIN = Path(sys.executable).parent
+ONE = {"axes": {"global_batch": [17], "learning_rate": 0.01, "seeds": 1}}
 LONG = {
-    "axes": {"global_batch": [17], "learning_rate": 0.01, "seeds": 1},
-    "budget": {"updates": 10_000},
-    "evaluate_every": {"updates": 1000},
+    **ONE,
+    "budget": {"updates": 100_000},
+    "evaluate_every": {"updates": 10_000},
     "checkpoint_every_seconds": 0.5,
 }
 
@@ -63,7 +67,7 @@ def ray_head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHead]:
         words += f" --min-worker-port 0 --max-worker-port 0 --temp-dir {folder} --disable-usage-stats"
         process = subprocess.Popen(
             [str(BIN / "ray"), "start", *words.split(), "--resources", '{"head": 1}'],
-            env={**os.environ, **_head_environment(token_file), "BATCHSCOPE_TEST": mark},
+            env={**os.environ, **_head_environment(token_file), MARK: mark},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -74,7 +78,7 @@ def ray_head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHead]:
             process.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=30)
-            left = _processes_of(mark)
+            left = processes_of(mark)
             _, alive = psutil.wait_procs(left, timeout=20)
             for one in alive:
                 one.kill()
@@ -109,16 +113,6 @@ def _wait_for_agent(url: str, token_file: Path, process: subprocess.Popen[bytes]
         time.sleep(0.2)
 
 
-def _processes_of(mark: str) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            marked = process.environ().get("BATCHSCOPE_TEST") == mark
-            if marked and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found
-
-
 @pytest.fixture
 def batchscope(ray_head: RunningHead, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs a command against the head, from a folder with prepared data."""
@@ -144,25 +138,15 @@ def batchscope(ray_head: RunningHead, tmp_path: Path) -> Callable[..., subproces
     return run
 
 
-def write_study(folder: Path, name: str, **changes: Any) -> None:
-    """Write the tiny study as `study.yaml`, with some keys changed."""
-    spec = {
-        "study": name,
-        "data": "data",
-        "summary": "summary",
-        "task": "classification",
-        "model": {"embedding_units": 6, "lstm_units": 5, "dropout": 0.2},
-        "axes": {"global_batch": [17], "learning_rate": 0.01, "seeds": 1},
-        "budget": {"updates": 6},
-        "evaluate_every": {"updates": 3},
-        "resources": {"lanes": 1, "workers": 1},
-        **changes,
-    }
-    (folder / "study.yaml").write_text(yaml.safe_dump(spec))
+def write(folder: Path, name: str, **changes: Any) -> None:
+    """Write the tiny study, and its model beside it: what is submitted is the folder."""
+    shutil.copy(models.__file__, folder / "own.py")
+    model = {"factory": "own:bag"}
+    write_study(folder, **{"study": name, "data": "data", "summary": "summary", "model": model, **changes})
 
 
 def test_a_study_is_submitted_followed_and_listed(batchscope: Any, tmp_path: Path, ray_head: RunningHead) -> None:
-    write_study(tmp_path, "short")
+    write(tmp_path, "short", **ONE)
     followed = batchscope("submit", "study.yaml", "--wait")
     assert "submitted as job batchscope-short-" in followed.stderr
     assert "1 done, 0 running, 0 waiting" in followed.stdout
@@ -188,17 +172,17 @@ def test_a_study_is_submitted_followed_and_listed(batchscope: Any, tmp_path: Pat
 
 
 def test_the_studys_own_exit_code_comes_back(batchscope: Any, tmp_path: Path) -> None:
-    write_study(tmp_path, "wrong", data="nowhere")
+    write(tmp_path, "wrong", data="nowhere", **ONE)
     refused = batchscope("submit", "study.yaml", "--wait", status=2)
     assert "nowhere" in refused.stdout
     assert json.loads(batchscope("status", "wrong", "--format", "json").stdout)["rows"][0]["exit_code"] == 2
 
 
 def test_a_stopped_study_saves_and_is_resumed(batchscope: Any, tmp_path: Path) -> None:
-    write_study(tmp_path, "long", **LONG)
+    write(tmp_path, "long", **LONG)
     job = batchscope("submit", "study.yaml").stdout.strip()
     assert "is there already" in batchscope("submit", "study.yaml").stderr
-    write_study(tmp_path, "long", **{**LONG, "budget": {"updates": 9}})
+    write(tmp_path, "long", **{**LONG, "budget": {"updates": 9}})
     assert f"another spec as job {job}" in batchscope("submit", "study.yaml", status=2).stderr
 
     _wait_for_checkpoint(tmp_path / "summary")
@@ -207,7 +191,7 @@ def test_a_stopped_study_saves_and_is_resumed(batchscope: Any, tmp_path: Path) -
     assert "saving and stopping" in batchscope("logs", "long", "-f", status=143).stdout
     [cancelled] = query.trials(Summary(str(tmp_path / "summary")), "long").to_pylist()
     assert cancelled["state"] == "CANCELLED"
-    assert 0 < cancelled["updates"] < 10_000
+    assert 0 < cancelled["updates"] < 100_000
 
     batchscope("resume", "long", "--wait")
     rows = query.trials(Summary(str(tmp_path / "summary")), "long").to_pylist()

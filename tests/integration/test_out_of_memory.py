@@ -2,16 +2,16 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from cluster.summary import query
 from cluster.summary.store import Summary
 from tests.conftest import write_prepared
+from tests.support.runs import COMMAND
+from tests.support.studies import write_study
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -45,28 +45,26 @@ class Short(keras.layers.Layer):
 
 def build(vocabulary_size, outputs):
     tokens = keras.Input([None], dtype="int32")
-    hidden = keras.layers.LSTM(4)(keras.layers.Embedding(vocabulary_size, 4, mask_zero=True)(tokens))
-    return keras.Model(tokens, keras.layers.Dense(outputs)(Short()(hidden)))
+    x = keras.layers.Embedding(vocabulary_size, 4, mask_zero=True)(tokens)
+    return keras.Model(tokens, keras.layers.Dense(outputs)(Short()(keras.layers.GlobalAveragePooling1D()(x))))
 """
 
 
 def ran(folder: Path, summary: str, **environment: str) -> Summary:
     """The summary of the study after it ran to its end."""
-    spec = {
-        "study": "short",
-        "data": str(folder / "data"),
-        "summary": str(folder / summary),
-        "task": "classification",
-        "model": {"factory": "short:build"},
-        "axes": {"global_batch": ["full"], "learning_rate": 0.01, "seeds": 1},
-        "budget": {"updates": 40},
-        "evaluate_every": {"updates": 10},
-        "checkpoint_every_seconds": 0.3,
-        "resources": {"workers": 2, "lanes": 1, "cpus_per_worker": 0.5, "memory_gib": 4},
-    }
-    (folder / "study.yaml").write_text(yaml.safe_dump(spec))
+    write_study(
+        folder,
+        study="short",
+        summary=str(folder / summary),
+        model={"factory": "short:build"},
+        axes={"global_batch": ["full"], "learning_rate": 0.01, "seeds": 1},
+        budget={"updates": 40},
+        evaluate_every={"updates": 10},
+        checkpoint_every_seconds=0.3,
+        resources={"workers": 2, "lanes": 1, "cpus_per_worker": 0.5, "memory_gib": 4},
+    )
     (folder / "short.py").write_text(SHORT)
-    command = [str(Path(sys.executable).with_name("batchscope")), "run", "study.yaml"]
+    command = [*COMMAND, "run", "study.yaml"]
     environ = {**os.environ, **environment}
     done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False, cwd=folder, env=environ)
     assert done.returncode == 0, done.stderr

@@ -14,7 +14,7 @@ import yaml
 from cluster.prepare import vocabulary
 from cluster.stores import store_of
 from tests.conftest import VOCABULARY, write_prepared
-from tests.integration.test_run import COMMAND
+from tests.support.runs import COMMAND
 from trainer.data.manifest import identified
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]

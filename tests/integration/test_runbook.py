@@ -3,17 +3,15 @@
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.integration.test_run import _nothing_is_left_behind
+from tests.support.processes import free_ports
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
-__all__ = ["_nothing_is_left_behind"]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("nothing_is_left_behind")]
 ROOT = Path(__file__).parents[2]
 MARK = "<!-- local variant: executed by tests/integration/test_runbook.py -->"
 # What a person would do who gives up half-way.
@@ -29,20 +27,15 @@ def script() -> str:
     return "\n".join([TRAP, *blocks])
 
 
-def free_port() -> str:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return str(server.getsockname()[1])
-
-
 @pytest.mark.timeout(900)
 def test_the_local_variant_does_what_the_runbook_says(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
+    port, dashboard_port = free_ports(2)
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "PORT": free_port(),
-        "DASHBOARD_PORT": free_port(),
+        "PORT": str(port),
+        "DASHBOARD_PORT": str(dashboard_port),
     }
     with subprocess.Popen(
         ["bash", "-euo", "pipefail", "-c", script()],

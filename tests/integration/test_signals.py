@@ -4,23 +4,21 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
-import yaml
 
 from cluster.summary import query
 from cluster.summary.store import Summary
 from tests.conftest import write_prepared
 from tests.support.processes import heeding_ctrl_c
+from tests.support.runs import COMMAND, MARK, ROOT, wait_for_end_of
+from tests.support.studies import write_study
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
-COMMAND = [str(Path(sys.executable).with_name("batchscope"))]
 SECONDS = 120.0
 
 Phase = Callable[["Run"], bool]
@@ -33,27 +31,22 @@ class Run:
         folder.mkdir()
         self.folder, self.temporary = folder, Path(tempfile.mkdtemp(prefix="bs-", dir="/tmp"))
         write_prepared(folder / "data")
-        spec = {
-            "study": "tiny",
-            "data": str(folder / "data"),
-            "summary": str(folder / "summary"),
-            "task": "classification",
-            "model": {"embedding_units": 6, "lstm_units": 5},
-            "axes": {"global_batch": [17], "learning_rate": 0.01, "seeds": 1},
-            "budget": {"updates": 100_000},
-            "evaluate_every": {"updates": 50_000},
-            "checkpoint_every_seconds": 0.5,
-            "resources": {"lanes": 1, "workers": 1},
-        }
-        (folder / "study.yaml").write_text(yaml.safe_dump(spec))
+        write_study(
+            folder,
+            axes={"global_batch": [17], "learning_rate": 0.01, "seeds": 1},
+            budget={"updates": 1_000_000},
+            evaluate_every={"updates": 500_000},
+            checkpoint_every_seconds=0.5,
+        )
         self.stderr = folder / "stderr"
-        environment = {**os.environ, "TMPDIR": str(self.temporary), "BATCHSCOPE_TEST": str(folder)}
+        environment = {**os.environ, "TMPDIR": str(self.temporary), MARK: str(folder)}
         with self.stderr.open("w") as stderr:
             self.process = subprocess.Popen(
                 [*COMMAND, command, str(folder / "study.yaml")],
                 stdout=stderr,
                 stderr=stderr,
                 env=environment,
+                cwd=ROOT,
                 preexec_fn=_heeding_all,
             )
 
@@ -64,23 +57,10 @@ class Run:
             assert self.process.poll() is None, self.stderr.read_text()
             time.sleep(0.05)
 
-    def processes(self) -> list[psutil.Process]:
-        """The living processes that began with it, whoever their parent is by now."""
-        found = []
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                marked = process.environ().get("BATCHSCOPE_TEST") == str(self.folder)
-                if marked and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-        return found
-
     def ended(self) -> tuple[int, str]:
         """Its exit code and what it said, once nothing of it is left."""
         status = self.process.wait(SECONDS)
-        deadline = time.monotonic() + 30
-        while left := self.processes():
-            assert time.monotonic() < deadline, left
-            time.sleep(0.2)
+        wait_for_end_of(str(self.folder))
         assert list(self.temporary.iterdir()) == [], (status, self.stderr.read_text())
         self.temporary.rmdir()
         return status, self.stderr.read_text()

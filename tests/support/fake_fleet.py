@@ -6,7 +6,6 @@ a file that the wheel lacks. A fake machine is a raylet of its own that the auto
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,7 +18,8 @@ from typing import Any
 import psutil
 import yaml
 
-from tests.integration.test_run import _processes_of
+from tests.support.processes import free_ports
+from tests.support.runs import MARK, processes_of
 
 # Ray's own, one a cluster, on its head, made by the first Train run and kept by Ray for the next.
 _OF_RAY = "_AutoscalingCoordinatorActor"
@@ -97,7 +97,7 @@ def fleet(*, most_machines: int, idle_seconds: float) -> Iterator[Fleet]:
 
     All that it starts inherits the mark of the test.
     """
-    port = _free_port()
+    port, client_port = free_ports(2)
     address = f"127.0.0.1:{port}"
     # Ray's sockets have paths of 107 characters at most.
     with tempfile.TemporaryDirectory(prefix="bs-") as folder:
@@ -105,7 +105,10 @@ def fleet(*, most_machines: int, idle_seconds: float) -> Iterator[Fleet]:
         (home / "ray_bootstrap_config.yaml").write_text(yaml.safe_dump(_config(address, most_machines, idle_seconds)))
         with said.open("w") as output:
             head = subprocess.Popen(
-                _command(port, home), env={**os.environ, **_ENVIRONMENT}, stdout=output, stderr=subprocess.STDOUT
+                _command(port, client_port, home),
+                env={**os.environ, **_ENVIRONMENT},
+                stdout=output,
+                stderr=subprocess.STDOUT,
             )
         try:
             _wait_for_head(head, said)
@@ -149,9 +152,9 @@ def _config(address: str, most_machines: int, idle_seconds: float) -> dict[str, 
     }
 
 
-def _command(port: int, home: Path) -> list[str]:
+def _command(port: int, client_port: int, home: Path) -> list[str]:
     ray = str(Path(sys.executable).with_name("ray"))
-    ports = [f"--port={port}", "--min-worker-port=0", "--max-worker-port=0", f"--ray-client-server-port={_free_port()}"]
+    ports = [f"--port={port}", "--min-worker-port=0", "--max-worker-port=0", f"--ray-client-server-port={client_port}"]
     size = ["--num-cpus=0", "--num-gpus=0", f"--object-store-memory={OBJECT_STORE_BYTES}"]
     place = ["--node-ip-address=127.0.0.1", f"--temp-dir={home}", "--include-dashboard=false"]
     config = f"--autoscaling-config={home}/ray_bootstrap_config.yaml"
@@ -174,15 +177,8 @@ def _end(head: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         head.kill()
         head.wait()
-    left = _processes_of(os.environ["BATCHSCOPE_TEST"])
+    left = processes_of(os.environ[MARK])
     for process in left:
         with contextlib.suppress(psutil.Error):
             process.kill()
     psutil.wait_procs(left, timeout=30)
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
