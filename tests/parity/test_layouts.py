@@ -1,6 +1,6 @@
 """Contract 2: any workers, micro-batch and grouping give the same update; and a detector that sees when they do not."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,14 @@ import pytest
 from tests.conftest import write_prepared
 from tests.support import bodies, processes
 from trainer.trial import ModelSpec, TrialSpec
+from trainer.update.collective import World
 
 pytestmark = pytest.mark.tf
+# Of the same number of units: XLA compiles a loop over tokens once for all of them.
 MODELS = [
     ModelSpec(embedding_units=6, lstm_units=5),
     ModelSpec(embedding_units=6, lstm_units=5, dropout=0.5),
-    ModelSpec(embedding_units=4, lstm_units=3, layers=2, bidirectional=True, dropout=0.3),
+    ModelSpec(embedding_units=4, lstm_units=5, layers=2, bidirectional=True, dropout=0.3),
 ]
 
 
@@ -32,19 +34,45 @@ def sixty_rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@dataclass(frozen=True)
+class Computed:
+    """The gradients of every layout, all weights after 100 updates, and two runs of a trial, by one worker."""
+
+    gradients: dict[tuple[int, int, int], np.ndarray]
+    weights: dict[tuple[str, int], np.ndarray]
+    runs: list[Any]
+
+
 @pytest.fixture(scope="module")
-def gradients(sixty_rows: Path) -> dict[int, Any]:
+def computed(sixty_rows: Path, prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[Computed]]:
+    """By number of workers: what each of them computed, all of it in one process a worker; one worker is this one."""
+    place = tmp_path_factory.mktemp("checkpoints")
+    arguments = (str(sixty_rows), str(prepared), str(place))
+    found = {workers: processes.run(compute, workers=workers, arguments=arguments) for workers in (2, 3)}
+    return {1: [compute(World(), *arguments)], **found}
+
+
+def compute(world: World, sixty_rows: str, prepared: str, place: str) -> Computed:
+    """All of it; of three workers the gradients alone are asked for."""
+    trials = [replace(TINY(), model=model, dtype=dtype) for dtype in ("float64", "float32") for model in MODELS]
+    gradients = bodies.gradients(world, sixty_rows, trials)
+    if world.workers == 3:
+        return Computed(gradients, {}, [])
+    trial = replace(TINY(), model=MODELS[1])
+    weights = bodies.weights_after(world, prepared, replace(trial, clip_norm=0.5), 100)
+    micro_batch = 5 if world.workers == 1 else 8
+    runs = bodies.curves(world, prepared, trial, micro_batch, 2, f"{place}/{world.workers}")
+    return Computed(gradients, weights, runs)
+
+
+@pytest.fixture(scope="module")
+def gradients(computed: dict[int, list[Computed]]) -> dict[int, Any]:
     """By number of workers: {(trial, B, m): loss and gradient}, the same on every rank."""
-    trial = TINY()
-    trials = [replace(trial, model=model, dtype=dtype) for dtype in ("float64", "float32") for model in MODELS]
-    found = {}
-    for workers in (1, 2, 3):
-        by_rank = processes.run(bodies.gradients, workers=workers, arguments=(str(sixty_rows), trials))
+    for by_rank in computed.values():
         for other in by_rank[1:]:
-            for key, value in other.items():
-                np.testing.assert_array_equal(value, by_rank[0][key])
-        found[workers] = by_rank[0]
-    return found
+            for key, value in other.gradients.items():
+                np.testing.assert_array_equal(value, by_rank[0].gradients[key])
+    return {workers: by_rank[0].gradients for workers, by_rank in computed.items()}
 
 
 @pytest.mark.parametrize(("trials", "tolerance"), [(range(3), 1e-12), (range(3, 6), 1e-5)], ids=["float64", "float32"])
@@ -64,19 +92,19 @@ def test_dropout_is_on_and_belongs_to_the_row(gradients: dict[int, Any]) -> None
 
 
 def test_the_detector_sees_a_mean_of_means_and_a_double_reduction(prepared: Path) -> None:
-    [found] = processes.run(bodies_wrong_gradients, workers=1, arguments=(str(prepared), TINY()))
+    found = wrong_gradients(str(prepared), TINY())
     assert error(found["sum then divide"], found["whole"]) <= 1e-12
     assert error(found["mean of means"], found["whole"]) > 0.01
     assert error(found["reduced twice"], found["whole"]) > 0.01
 
 
-def bodies_wrong_gradients(world: Any, folder: str, trial: TrialSpec) -> dict[str, np.ndarray]:
+def wrong_gradients(folder: str, trial: TrialSpec) -> dict[str, np.ndarray]:
     """The gradient of 17 rows in micro-batches of 8, combined rightly and in the two ways people get it wrong."""
     from trainer.data import share
     from trainer.order import plan
 
     trial = replace(trial, dtype="float64")
-    learner, rows = bodies.open_learner(world, trial), bodies.open_data(folder).train
+    learner, rows = bodies.open_learner(World(), trial), bodies.open_data(folder).train
     learner.start(trial)
 
     def gradient(batches: list[Any], count: int) -> np.ndarray:
@@ -97,30 +125,28 @@ def bodies_wrong_gradients(world: Any, folder: str, trial: TrialSpec) -> dict[st
     }
 
 
-def test_weights_after_100_updates_agree_for_every_optimizer(prepared: Path) -> None:
-    trial = replace(TINY(), model=MODELS[1], clip_norm=0.5)
-    found = {
-        workers: processes.run(bodies.weights_after, workers=workers, arguments=(str(prepared), trial, 100))[0]
-        for workers in (1, 2)
-    }
-    for workers, by_key in found.items():
-        for (optimizer, micro_batch), value in by_key.items():
-            assert error(value, found[1][optimizer, 1000]) <= 1e-4, (workers, optimizer, micro_batch)
+def test_weights_after_100_updates_agree_for_every_optimizer(computed: dict[int, list[Computed]]) -> None:
+    for workers in (1, 2):
+        for (optimizer, micro_batch), value in computed[workers][0].weights.items():
+            whole = computed[1][0].weights[optimizer, 1000]
+            assert error(value, whole) <= 1e-4, (workers, optimizer, micro_batch)
 
 
-def test_a_trial_repeats_to_the_last_digit_and_agrees_on_two_workers(prepared: Path, tmp_path: Path) -> None:
+def test_a_trial_repeats_to_the_last_digit_and_agrees_on_two_workers(
+    computed: dict[int, list[Computed]], prepared: Path, tmp_path: Path
+) -> None:
+    # In another process.
     trial = replace(TINY(), model=MODELS[1])
-    alone = processes.run(bodies.curves, workers=1, arguments=(str(prepared), trial, 5, 2, str(tmp_path / "one")))[0]
-    again = processes.run(bodies.curves, workers=1, arguments=(str(prepared), trial, 5, 1, str(tmp_path / "two")))[0]
-    pair = processes.run(bodies.curves, workers=2, arguments=(str(prepared), trial, 8, 1, str(tmp_path / "three")))[0]
+    again = processes.run(bodies.curves, workers=1, arguments=(str(prepared), trial, 5, 1, str(tmp_path)))[0]
+    [alone], [pair, _] = computed[1], computed[2]
 
     def losses(run: Any) -> list[tuple[float, ...]]:
         return [(e.validation_loss, e.training_loss, e.gradient_norm) for e in run[0]]
 
-    assert len(losses(alone[0])) == 2
-    assert losses(alone[0]) == losses(alone[1]) == losses(again[0])
-    np.testing.assert_allclose(losses(pair[0]), losses(alone[0]), atol=1e-4)
-    assert alone[0][1].test_loss == again[0][1].test_loss
+    assert len(losses(alone.runs[0])) == 2
+    assert losses(alone.runs[0]) == losses(alone.runs[1]) == losses(again[0])
+    np.testing.assert_allclose(losses(pair.runs[0]), losses(alone.runs[0]), atol=1e-4)
+    assert alone.runs[0][1].test_loss == again[0][1].test_loss
 
 
 def TINY() -> TrialSpec:
