@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # What is installed is stamped with the lock it came from, so that a changed lock installs again.
 STAMP := $(VENV)/.installed
+# Two processes share the files of tests, in their order.
+SHARED := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help install demo lint check test bench clean
 
@@ -27,14 +29,18 @@ lint: install  ## ruff, mypy and the contracts of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The tests of each room's own logic, for every commit: what is `slow`, trains or starts a Ray is left to `make test`.
 check: install  ## the quick tests
-	$(BIN)/pytest -m "not ray and not tf and not slow"
+	$(BIN)/pytest tests/unit -m "not ray and not tf and not slow" $(SHARED)
 
-# Two processes share the files of tests, in their order, as the longest are not among the last. What starts a Ray comes
-# alone: beside other work its workers, which have a low priority, take minutes for seconds.
-test: install  ## all tests
-	$(BIN)/pytest -m "not ray" --numprocesses 2 --dist loadfile --no-loadscope-reorder
-	$(BIN)/pytest -m ray
+# The longest files are not among the last. What starts a Ray comes after the others: beside them its processes starve.
+test: install  ## all tests, or those of FILE=tests/unit/study
+ifdef FILE
+	$(BIN)/pytest $(FILE)
+else
+	$(BIN)/pytest -m "not ray" $(SHARED)
+	$(BIN)/pytest -m ray $(SHARED)
+endif
 
 # About three hours on two cores, idle otherwise; takes what batchscope is measured against into the same environment.
 bench: install  ## all benchmarks, about three hours

@@ -79,6 +79,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, int
     return curve(file)
 
 
+@pytest.mark.timeout(1200)
 def test_a_study_that_is_stopped_killed_and_loses_a_worker_goes_on_where_it_was(
     study: Callable[..., Path], undisturbed: list[Any], nothing_is_left_behind: str
 ) -> None:

@@ -34,6 +34,7 @@ def test_the_law_is_recovered_without_noise() -> None:
     assert (updates - 1) * (examples - 1) == pytest.approx(np.ones(10), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_the_law_is_recovered_from_noise() -> None:
     draws = noisy(BATCHES, 2000, np.random.default_rng(5))
     found = np.array([critical_batch.fit(BATCHES, one).critical_batch for one in draws])
@@ -66,6 +67,7 @@ def test_a_knee_inside_the_grid_has_a_value_and_an_interval() -> None:
     assert found == critical_batch.identify(BATCHES, noisy(BATCHES, 5, np.random.default_rng(5)))
 
 
+@pytest.mark.slow
 def test_the_interval_is_as_wide_as_a_t_interval_of_the_seeds() -> None:
     # Plain percentiles would be sqrt(4 / 5) 1.96 / 2.78 = 0.63 as wide.
     draw, ratios = np.random.default_rng(5), []
@@ -79,6 +81,7 @@ def test_the_interval_is_as_wide_as_a_t_interval_of_the_seeds() -> None:
     assert 0.8 < np.mean(ratios) < 1.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [1, 5])
 @pytest.mark.parametrize("batches", [BELOW, 2.0 ** np.arange(1, 6), ABOVE])
 def test_a_grid_on_one_side_of_the_knee_gives_no_value(batches: NDArray[np.float64], seeds: int) -> None:
@@ -88,6 +91,7 @@ def test_a_grid_on_one_side_of_the_knee_gives_no_value(batches: NDArray[np.float
     assert {(one.critical_batch, one.low, one.high) for one in found} == {(None, None, None)}
 
 
+@pytest.mark.slow
 def test_a_grid_on_one_side_of_the_knee_gives_a_bound() -> None:
     draw = np.random.default_rng(5)
     for _ in range(8):
@@ -110,6 +114,7 @@ def test_no_noise_at_all_is_a_plateau_below_the_grid() -> None:
     assert set(critical_batch.local_slopes(BATCHES, np.full(10, 77.0))) == {0}
 
 
+@pytest.mark.slow
 def test_an_interval_beyond_the_grid_is_no_value() -> None:
     batches = 2.0 ** np.arange(2, 7)
     found = critical_batch.identify(

@@ -144,6 +144,7 @@ def test_pairs_to_detect_at_the_ends() -> None:
     assert paired.pairs_to_detect(0, 1) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("pairs", "margin", "power"), [(5, 1, 0.29), (10, 1, 0.79), (5, 2, 0.95), (10, 2, 1.0)])
 def test_the_chance_to_conclude_equivalence(pairs: int, margin: float, power: float) -> None:
     draw = np.random.default_rng(15).standard_normal((REPEATS, pairs))
@@ -153,6 +154,7 @@ def test_the_chance_to_conclude_equivalence(pairs: int, margin: float, power: fl
     assert paired.equivalence_power(pairs, 1, margin) == pytest.approx(concluded, abs=0.0213)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("pairs", "margin"), [(5, 1), (10, 1), (5, 2), (10, 2)])
 def test_a_true_difference_of_the_margin_is_called_equivalent_in_5_percent(pairs: int, margin: float) -> None:
     draw = margin + np.random.default_rng(15).standard_normal((REPEATS, pairs))

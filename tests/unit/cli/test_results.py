@@ -183,6 +183,7 @@ def test_what_is_no_file_is_written_into_and_stays(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [pipe]
 
 
+@pytest.mark.slow
 def test_where_and_by(summary: str) -> None:
     result = results("wiki", "--summary", summary, "--where", "global_batch in (16, 128)", "--by", "seed, dtype")
     assert [line.split()[:4] for line in result.stdout.splitlines()[2:4]] == [

@@ -236,6 +236,7 @@ def test_the_machines_keep_the_rule_and_a_bad_one_does_not(rule: Any, spoil: Any
     assert not rule(bad)
 
 
+@pytest.mark.slow
 def test_cfn_lint_finds_nothing() -> None:
     lint = subprocess.run(
         [Path(sys.executable).with_name("cfn-lint"), "--regions", "us-east-1", "eu-west-1", "--", str(stack.TEMPLATE)],

@@ -119,6 +119,7 @@ def wanted_metrics(curve: list[dict[str, Any]], row: dict[str, Any] | None) -> d
     return {**points, **figures}
 
 
+@pytest.mark.slow
 def test_mlflow_has_a_run_for_each_trial_with_its_numbers(ended: Summary, folder: str) -> None:
     done = export(ended, "simulated", f"mlflow:{folder}")
     rows = query.latest(query.trials(ended, "simulated")).to_pylist()

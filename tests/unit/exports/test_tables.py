@@ -222,6 +222,7 @@ def test_an_empty_summary_has_no_tables(tmp_path: Path) -> None:
     assert "there is no study in" in refusal("--tables", str(tmp_path / "a"), summary=Summary(str(tmp_path / "none")))
 
 
+@pytest.mark.slow
 def test_tables_need_neither_ray_nor_tensorflow_nor_mlflow() -> None:
     code = (
         "import sys, cluster.exports.tables, cluster.exports.mlflow, cluster.exports.tensorboard, cluster.exports.plots"

@@ -55,6 +55,7 @@ def test_a_late_notice_still_drains() -> None:
     assert decide.seconds_until_interruption(1000.0, 1005.0) == 1
 
 
+@pytest.mark.slow
 def test_without_a_controller_no_machine_is_alive_a_quarter_of_an_hour_later(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "fake-key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "fake-secret")

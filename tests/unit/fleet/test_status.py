@@ -139,6 +139,7 @@ def test_a_missing_program_is_named_before_anything_is_made(monkeypatch: pytest.
     assert "aws" not in str(problem.value)
 
 
+@pytest.mark.slow
 def test_ray_that_hangs_or_fails_is_ended_and_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     config = tmp_path / "cluster.yaml"
     note = f"import os; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); import time; time.sleep(60)"

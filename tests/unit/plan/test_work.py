@@ -123,6 +123,7 @@ def test_an_evaluation_shared_by_two_workers_is_half_of_it_for_each() -> None:
     assert cuts.of_evaluation(lengths, task="language_model", workers=1).count == 16
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rows", "strands"), [(1, 1), (5, 1), (16, 1), (31, 1), (32, 2), (33, 2), (256, 1)])
 def test_the_shape_of_a_micro_batch_is_the_one_that_is_compiled(rows: int, strands: int) -> None:
     import tensorflow as tf

@@ -101,6 +101,7 @@ def test_more_tokens_than_can_be_counted(tmp_path: Path, tokens: int) -> None:
     refused(jsonl(tmp_path, {}), rf"--max-tokens is {tokens}: use 1 or more, and at most 1,048,576", max_tokens=tokens)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.parquet", "a.jsonl", "a.csv"])
 @pytest.mark.timeout(60)
 def test_a_text_of_many_megabytes_is_named_and_not_worked_on(tmp_path: Path, name: str) -> None:

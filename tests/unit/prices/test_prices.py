@@ -113,6 +113,7 @@ def test_on_demand_is_asked_for_as_plain_linux_and_once_in_a_process(pricing: Pr
     assert {field["Type"] for field in question["Filters"]} == {"TERM_MATCH"}
 
 
+@pytest.mark.slow
 def test_spot_is_asked_of_ec2(credentials: None, s3_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
     price = hourly("g5.xlarge", market="spot", region="us-east-1")

@@ -13,6 +13,8 @@ import pytest
 
 from cluster.process import signals
 
+pytestmark = pytest.mark.slow
+
 # A command in small: something that starts and ends whole, a watch between the two. A child for each point at which a
 # signal can come, which is each line of the command, of `cluster.cli` and of `cluster.process.signals`.
 COMMAND = """

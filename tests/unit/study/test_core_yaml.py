@@ -102,6 +102,7 @@ def test_what_cannot_be_read_is_one_line_with_the_place(text: str, said: str) ->
     assert len(message) < 500
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=500)
 @given(
     st.lists(

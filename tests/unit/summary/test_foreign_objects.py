@@ -35,6 +35,8 @@ from tests.support.simulated import Tables, World, spec_of, study
 from tests.support.stored import changed
 from trainer.errors import InputError, UserError
 
+pytestmark = pytest.mark.slow
+
 TRIALS, EVALUATIONS, STUDIES = (f"{table}/study=wiki" for table in ("trials", "evaluations", "studies"))
 HERE = "http://127.0.0.1:8700"
 
