@@ -30,7 +30,7 @@ class Place:
     folder: str
 
 
-class Layout(Protocol):
+class WorkerLayout(Protocol):
     """The workers of a lane: how many, and how each is made in its process."""
 
     @property
@@ -49,7 +49,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Failure:
+class WorkerFailure:
     """What took an answer's place: OUT_OF_MEMORY or FAILED, in one line."""
 
     state: State
@@ -57,10 +57,10 @@ class Failure:
 
 
 # How far a question is, from 0 to 1, or what ends it. An InputError is raised where the question was asked.
-Message = float | Answer | Failure | InputError
+Message = float | Answer | WorkerFailure | InputError
 
 
-def serve(layout: Layout, place: Place, addresses: Sequence[str], pipe: Connection, said: str) -> None:
+def serve(layout: WorkerLayout, place: Place, addresses: Sequence[str], pipe: Connection, said: str) -> None:
     """The whole of the process: an answer for each question, until its parent is gone or one of them failed.
 
     What it writes on stdout and stderr goes into the file `said`.
@@ -103,19 +103,19 @@ def answered(pipe: Connection, question: Callable[..., Any], *arguments: Any) ->
         state = State.OUT_OF_MEMORY if memory.is_exhausted(problem) else State.FAILED
         sign = memory.sign_of_exhaustion(str(problem))
         error = f"{type(problem).__name__}: {sign}" if sign else cause(problem)
-        pipe.send(Failure(state, error[:LONGEST_ERROR]))
+        pipe.send(WorkerFailure(state, error[:LONGEST_ERROR]))
         return False
     pipe.send(Answer(answer))
     return True
 
 
-def ended(exit_code: int, said: str) -> Failure:
+def ended(exit_code: int, said: str) -> WorkerFailure:
     """What it means that a process ended without an answer; `said` is what it wrote."""
     how = f"ended by {signal.Signals(-exit_code).name}" if exit_code < 0 else f"ended with exit code {exit_code}"
     exhausted = memory.ended_exhausted(exit_code, said)
     state = State.OUT_OF_MEMORY if exhausted else State.FAILED
     last = memory.sign_of_exhaustion(said) if exhausted else (said.strip().splitlines() or [""])[-1]
-    return Failure(state, f"a worker {how}" + (f": {last}" if last else "")[:LONGEST_ERROR])
+    return WorkerFailure(state, f"a worker {how}" + (f": {last}" if last else "")[:LONGEST_ERROR])
 
 
 def _told(pipe: Connection, steps: Generator[float, None, Any]) -> Any:

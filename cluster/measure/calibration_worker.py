@@ -12,7 +12,7 @@ import numpy as np
 
 from cluster.measure import points
 from cluster.measure.body import Place
-from cluster.measure.seen import First, Kind, Seen, Timed
+from cluster.measure.seen import Kind, Seen, Timed, TimedOnce
 from cluster.stores import store_of
 from trainer.order import cuts, evaluation, measuring
 from trainer.order.shapes import CompiledShape, Ints
@@ -51,12 +51,12 @@ class Task:
     seconds_a_batch: float
     started: float
 
-    def worker(self, place: Place) -> "Worker":
+    def worker(self, place: Place) -> "CalibrationWorker":
         """The worker at this place, in its process."""
-        return Worker(self, place.rank)
+        return CalibrationWorker(self, place.rank)
 
 
-class Worker:
+class CalibrationWorker:
     """A worker process' TensorFlow and the first rows of the data."""
 
     def __init__(self, task: Task, rank: int) -> None:
@@ -102,12 +102,12 @@ class _Met:
     training: set[CompiledShape] = field(default_factory=set)
     evaluation: set[CompiledShape] = field(default_factory=set)
 
-    def first(self, seconds: float, training: cuts.Cuts, evaluation: cuts.Cuts) -> First:
+    def first(self, seconds: float, training: cuts.Cuts, evaluation: cuts.Cuts) -> TimedOnce:
         """What was done once, and how many of its shapes were new; they are met now."""
         new, forward = training.shapes - self.training, evaluation.shapes - self.evaluation
         self.training |= new
         self.evaluation |= forward
-        return First(seconds=seconds, new_shapes=len(new), new_forward_shapes=len(forward))
+        return TimedOnce(seconds=seconds, new_shapes=len(new), new_forward_shapes=len(forward))
 
 
 def _kind(

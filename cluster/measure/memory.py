@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from cluster.measure import peaks, points
 from cluster.measure.peaks import Peak
 from cluster.measure.probe_worker import Held, LaneLayout
-from cluster.measure.processes import FailedError, Lane, lanes
+from cluster.measure.processes import FailedError, ThrowawayLane, lanes
 from cluster.study.memory import MemoryModel
 from trainer.report import State
 from trainer.trial import TrialSpec
@@ -89,11 +89,11 @@ def measure(
     return Memory(measured=tuple(sorted(found, key=lambda one: one.micro_batch)), evaluating=evaluating, model=model)
 
 
-def _fresh(layout: LaneLayout, count: int) -> Generator[Lane, None, None]:
+def _fresh(layout: LaneLayout, count: int) -> Generator[ThrowawayLane, None, None]:
     """At most `count` lanes, each in processes of its own; the next starts while one works."""
     with contextlib.ExitStack() as ended:
 
-        def start() -> tuple[contextlib.ExitStack, Lane]:
+        def start() -> tuple[contextlib.ExitStack, ThrowawayLane]:
             stack = ended.enter_context(contextlib.ExitStack())
             return stack, stack.enter_context(lanes(layout))[0]
 
@@ -106,7 +106,7 @@ def _fresh(layout: LaneLayout, count: int) -> Generator[Lane, None, None]:
             stack.close()
 
 
-def _hold(lane: Lane, trial: TrialSpec, size: int, workers: int) -> Measured:
+def _hold(lane: ThrowawayLane, trial: TrialSpec, size: int, workers: int) -> Measured:
     # The rate changes no memory, and so small a one diverges nowhere.
     mine = replace(trial, global_batch=2 * size * workers, learning_rate=1e-6)
     try:
@@ -118,7 +118,7 @@ def _hold(lane: Lane, trial: TrialSpec, size: int, workers: int) -> Measured:
     return Measured(micro_batch=size, held=held)
 
 
-def _evaluated(lane: Lane, trial: TrialSpec) -> Held | None:
+def _evaluated(lane: ThrowawayLane, trial: TrialSpec) -> Held | None:
     try:
         lane.ask("hold_evaluating", trial)
         held: Held = max(lane.answers(), key=lambda one: one.peak_bytes)

@@ -8,7 +8,7 @@ from typing import Any
 
 from cluster.measure import memory, peaks, throughput
 from cluster.measure.memory import Memory
-from cluster.measure.probe_worker import Cell, Held, LaneLayout, Machine
+from cluster.measure.probe_worker import Held, LaneLayout, MeasuredBatch, MeasuredMachine
 from cluster.measure.throughput import Speed
 from cluster.study.placement import micro_batch_rows
 from cluster.study.study import Study
@@ -31,7 +31,7 @@ def probe(
     """
     common = _common(study)
     rows: list[Row] = []
-    cells: dict[Cell, int] = {}
+    cells: dict[MeasuredBatch, int] = {}
     for trial in _shapes(study):
         found = _memory(study, trial, micro_batches, say)
         rows += [common | row for row in _memory_rows(study, trial, found)]
@@ -101,7 +101,7 @@ def _held_columns(held: Held | None) -> Row:
     return {"length": held.length, "peak_memory_bytes": held.peak_bytes} | _machine_columns(held.machine)
 
 
-def _machine_columns(machine: Machine | None) -> Row:
+def _machine_columns(machine: MeasuredMachine | None) -> Row:
     return {} if machine is None else dict(vars(machine))
 
 
@@ -170,13 +170,15 @@ def _shapes(study: Study) -> list[TrialSpec]:
     return list({(trial.dtype, trial.optimizer): trial for trial in reversed(study.trials)}.values())[::-1]
 
 
-def _cells(study: Study, trial: TrialSpec, memory: Memory, global_batches: Sequence[int] | None) -> dict[Cell, int]:
+def _cells(
+    study: Study, trial: TrialSpec, memory: Memory, global_batches: Sequence[int] | None
+) -> dict[MeasuredBatch, int]:
     """What speed is measured of, with trials like this one: each global batch; and its workers."""
     resources = study.spec.resources
     most = memory.most_rows(study.memory_bytes) if resources.micro_batch == "auto" else None
     return {
         # The rate changes no speed, and so small a one diverges nowhere.
-        Cell(
+        MeasuredBatch(
             trial=replace(trial, global_batch=batch, learning_rate=1e-6),
             micro_batch=min(micro_batch_rows(resources, batch), most or batch),
         ): resources.workers_at(batch)

@@ -42,13 +42,13 @@ class LaneLayout:
     gpus_per_worker: float = 0.0
     limit_bytes: int | None = None
 
-    def worker(self, place: Place) -> "Worker":
+    def worker(self, place: Place) -> "ProbeWorker":
         """The worker at this place, in its process."""
-        return Worker(self, place)
+        return ProbeWorker(self, place)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
+class MeasuredBatch:
     """A global batch in micro-batches, measured with the updates of one trial of that batch."""
 
     trial: "TrialSpec"
@@ -56,7 +56,7 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Machine:
+class MeasuredMachine:
     """What a worker runs on."""
 
     device: str
@@ -72,7 +72,7 @@ class Held:
     length: int
     peak_bytes: int
     seconds: float
-    machine: Machine
+    machine: MeasuredMachine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ class Warm:
 
     seconds: float
     seconds_per_update: float
-    machine: Machine
+    machine: MeasuredMachine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +98,7 @@ class Block:
     padded_tokens: int
 
 
-class Worker:
+class ProbeWorker:
     """A worker process' TensorFlow, data and learners. Every worker of a lane is asked the same in the same order."""
 
     def __init__(self, layout: LaneLayout, place: Place) -> None:
@@ -118,7 +118,7 @@ class Worker:
         self._collective = Collective(World(place.rank, layout.workers))
         self._manifest, self._data = open_data(store_of(layout.data), layout.data_hash)
         self._learners: dict[Any, Any] = {}
-        self._journeys: dict[Cell, Journey] = {}
+        self._journeys: dict[MeasuredBatch, Journey] = {}
         if layout.limit_bytes and not tf.config.list_physical_devices("GPU"):
             memory.limit_memory(layout.limit_bytes)
 
@@ -126,7 +126,7 @@ class Worker:
         """Update a few times with the longest rows, each worker with one micro-batch of them; and save once."""
         from trainer.data.share import MicroBatch, Share, read_arrays
 
-        journey = self._journey(Cell(trial=trial, micro_batch=micro_batch))
+        journey = self._journey(MeasuredBatch(trial=trial, micro_batch=micro_batch))
         tokens, labels = read_arrays(trial.task, self._data.train, _longest(self._data.train, micro_batch))
         # What a trial holds while it goes on.
         journey.best_weights = journey.learner.weights()
@@ -152,7 +152,7 @@ class Worker:
             losses.numpy()
         return self._held(learner, int(tokens.shape[1]), time.perf_counter() - started)
 
-    def warm(self, cell: Cell, updates: int, warm_up: int) -> Warm:
+    def warm(self, cell: MeasuredBatch, updates: int, warm_up: int) -> Warm:
         """Compute the cell's first `updates` updates once without changing anything, then make so many for warming up.
 
         What is compiled depends on the rows' lengths: so every micro-batch that a block has goes through before it.
@@ -170,7 +170,7 @@ class Worker:
         machine = self._machine(journey.learner)
         return Warm(seconds=ended - started, seconds_per_update=ended - last_started, machine=machine)
 
-    def block(self, cell: Cell, updates: int, with_reading: bool) -> Block:
+    def block(self, cell: MeasuredBatch, updates: int, with_reading: bool) -> Block:
         """The cell's first `updates` updates again; with or without reading their rows meanwhile."""
         from trainer.data.rows import read_ahead
 
@@ -212,14 +212,14 @@ class Worker:
             padded_tokens=sum(int(np.prod(tokens.shape[:2])) for tokens, _ in arrays),
         )
 
-    def _shares(self, cell: Cell, updates: int) -> "Iterator[Share]":
+    def _shares(self, cell: MeasuredBatch, updates: int) -> "Iterator[Share]":
         from trainer.data.share import shares_of
 
         shares = shares_of(cell.trial, self._data.train, self._collective.world, cell.micro_batch, 0)
         # Those whose noise is measured are few, and cut otherwise.
         return islice((share for share in shares if not share.measured), updates)
 
-    def _journey(self, cell: Cell) -> "Journey":
+    def _journey(self, cell: MeasuredBatch) -> "Journey":
         from trainer.checkpoint import Checkpoints
         from trainer.data.store import Folder
         from trainer.journey import Journey
@@ -250,13 +250,13 @@ class Worker:
 
         return Held(length=length, peak_bytes=memory.peak_bytes(), seconds=seconds, machine=self._machine(learner))
 
-    def _machine(self, learner: Any) -> Machine:
+    def _machine(self, learner: Any) -> MeasuredMachine:
         import tensorflow as tf
 
         from cluster.prices import this_instance
         from trainer.model.lstm import kernel_paths
 
-        return Machine(
+        return MeasuredMachine(
             device="gpu" if tf.config.list_logical_devices("GPU") else "cpu",
             node_type=this_instance().instance_type,
             kernel_path=kernel_paths(learner.model),

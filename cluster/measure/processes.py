@@ -14,7 +14,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from cluster.measure.body import Answer, Failure, Layout, Message, Place, ended, serve
+from cluster.measure.body import Answer, Message, Place, WorkerFailure, WorkerLayout, ended, serve
 from cluster.process import scratch
 from cluster.process.ports import free_ports
 from trainer.errors import InputError
@@ -33,10 +33,10 @@ class FailedError(Exception):
         self.state, self.error = state, error
 
 
-class Lane:
+class ThrowawayLane:
     """The processes of one lane: `ask` them all a question, take their answers with `answers`."""
 
-    def __init__(self, layout: Layout, number: int, folder: Path) -> None:
+    def __init__(self, layout: WorkerLayout, number: int, folder: Path) -> None:
         self._workers: list[tuple[BaseProcess, Connection, Path]] = []
         self.started_at = time.perf_counter()
         addresses = [f"127.0.0.1:{port}" for port in free_ports(layout.workers)]
@@ -66,7 +66,7 @@ class Lane:
             InputError: one found other data than were asked for, damaged ones, or a model that cannot be used.
         """
         pipes = {pipe: rank for rank, (_, pipe, _) in enumerate(self._workers)}
-        found: dict[int, Answer | Failure] = {}
+        found: dict[int, Answer | WorkerFailure] = {}
         shares = dict.fromkeys(pipes.values(), 0.0)
         deadline = time.monotonic() + SECONDS_OF_SILENCE
         while len(found) < len(pipes):
@@ -74,7 +74,7 @@ class Lane:
             ready = wait(waiting, max(0.0, deadline - time.monotonic()))
             if not ready:
                 break
-            if not any(isinstance(one, Failure) for one in found.values()):
+            if not any(isinstance(one, WorkerFailure) for one in found.values()):
                 deadline = time.monotonic() + SECONDS_OF_SILENCE
             for pipe in ready:
                 assert isinstance(pipe, Connection)
@@ -82,7 +82,7 @@ class Lane:
                 if isinstance(message, InputError):
                     self.end()
                     raise message
-                if isinstance(message, Failure):
+                if isinstance(message, WorkerFailure):
                     # The first to fail may only have lost a peer.
                     deadline = min(deadline, time.monotonic() + SECONDS_FOR_THE_OTHERS)
                 if isinstance(message, float):
@@ -110,36 +110,36 @@ class Lane:
             process.join(SECONDS_FOR_THE_OTHERS)
             return ended(process.exitcode or 0, said.read_text(errors="replace") if said.exists() else "")
 
-    def _values(self, found: Sequence[Answer | Failure | None]) -> list[Any]:
+    def _values(self, found: Sequence[Answer | WorkerFailure | None]) -> list[Any]:
         """The values of the answers; of several failures, one of memory counts first."""
         answers = [one for one in found if isinstance(one, Answer)]
         if len(answers) == len(found):
             return [one.value for one in answers]
         self.end()
         failures = sorted(
-            (one for one in found if isinstance(one, Failure)), key=lambda one: one.state != State.OUT_OF_MEMORY
+            (one for one in found if isinstance(one, WorkerFailure)), key=lambda one: one.state != State.OUT_OF_MEMORY
         )
-        chosen = failures[0] if failures else Failure(State.FAILED, f"no answer in {SECONDS_OF_SILENCE:g} s")
+        chosen = failures[0] if failures else WorkerFailure(State.FAILED, f"no answer in {SECONDS_OF_SILENCE:g} s")
         raise FailedError(chosen.state, chosen.error)
 
 
 @contextlib.contextmanager
-def lanes(layout: Layout, count: int = 1) -> Iterator[list[Lane]]:
+def lanes(layout: WorkerLayout, count: int = 1) -> Iterator[list[ThrowawayLane]]:
     """So many lanes of processes, started and perhaps not yet ready; gone when the context ends."""
     with scratch.folder("batchscope-measure-", tempfile.gettempdir()) as folder:
-        started: list[Lane] = []
+        started: list[ThrowawayLane] = []
         try:
             for number in range(count):
                 mine = Path(folder) / str(number)
                 mine.mkdir()
-                started.append(Lane(layout, number, mine))
+                started.append(ThrowawayLane(layout, number, mine))
             yield started
         finally:
             for one in started:
                 one.end()
 
 
-def ask_all(started: Sequence[Lane], question: str, *arguments: Any) -> list[list[Any]]:
+def ask_all(started: Sequence[ThrowawayLane], question: str, *arguments: Any) -> list[list[Any]]:
     """The answers of all lanes, which work on the question at the same time, by lane and rank.
 
     Raises:

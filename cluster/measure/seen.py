@@ -17,7 +17,7 @@ class Timed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class First:
+class TimedOnce:
     """Something done once in a process, and how many shapes were new in it, to train in and to evaluate in."""
 
     seconds: float
@@ -38,14 +38,14 @@ class Kind:
     rows: int
     length: int
     many_rows: int
-    traced: First
+    traced: TimedOnce
     traced_bytes: int
     evaluations: list[Timed]
     evaluated_bytes: int
     updates: list[Timed]
     trained_bytes: int
     many_bytes: int
-    proved: First
+    proved: TimedOnce
     proof_training: Cuts
     proof_evaluation: Cuts
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cluster.measure import points
-from cluster.measure.probe_worker import Block, Cell, LaneLayout, Machine, Warm
-from cluster.measure.processes import FailedError, Lane, ask_all, lanes
+from cluster.measure.probe_worker import Block, LaneLayout, MeasuredBatch, MeasuredMachine, Warm
+from cluster.measure.processes import FailedError, ThrowawayLane, ask_all, lanes
 from cluster.measure.timing import Timing, timing
 from trainer.report import State
 
@@ -29,7 +29,7 @@ UPDATES_TO_WARM_UP = 5
 class Speed:
     """What was measured of a cell. `timings` by whether rows were read meanwhile; `blocks` of the reading ones."""
 
-    cell: Cell
+    cell: MeasuredBatch
     workers: int
     state: State = State.COMPLETED
     error: str | None = None
@@ -37,7 +37,7 @@ class Speed:
     seconds_tracing: float = 0.0
     seconds_per_update: float = 0.0
     updates: int = 0
-    machine: Machine | None = None
+    machine: MeasuredMachine | None = None
     samples: dict[bool, list[list[Block]]] = field(default_factory=lambda: {True: [], False: []})
     evaluation: Block | None = None
 
@@ -72,7 +72,7 @@ def seconds_of(blocks: Sequence[Block]) -> float:
 
 def measure(
     layouts: Mapping[int, LaneLayout],
-    cells: Mapping[Cell, int],
+    cells: Mapping[MeasuredBatch, int],
     *,
     lanes_at_once: int,
     shrinks: bool,
@@ -127,7 +127,7 @@ def _measure(
         last.evaluation = _together([one for lane in answers for one in lane], len(answers))
 
 
-def _await(group: list[Lane], speeds: list[Speed]) -> None:
+def _await(group: list[ThrowawayLane], speeds: list[Speed]) -> None:
     """Wait until all lanes of a group are ready for these cells."""
     try:
         for lane in group:
@@ -138,7 +138,7 @@ def _await(group: list[Lane], speeds: list[Speed]) -> None:
         speed.seconds_starting = time.perf_counter() - group[0].started_at
 
 
-def _warm(group: list[Lane], speed: Speed) -> None:
+def _warm(group: list[ThrowawayLane], speed: Speed) -> None:
     """Trace all that the cell's updates need and warm up; tell how many updates make a block."""
     first = _warmed(group, speed, 1, 2)
     speed.updates, speed.machine = points.updates_in_block(first.seconds_per_update), first.machine
@@ -147,13 +147,13 @@ def _warm(group: list[Lane], speed: Speed) -> None:
         speed.seconds_tracing += _warmed(group, speed, speed.updates, min(UPDATES_TO_WARM_UP, speed.updates)).seconds
 
 
-def _warmed(group: list[Lane], speed: Speed, updates: int, warm_up: int) -> Warm:
+def _warmed(group: list[ThrowawayLane], speed: Speed, updates: int, warm_up: int) -> Warm:
     answers = _asked(group, speed, "warm", speed.cell, updates, warm_up)
     slowest: Warm = max((one for lane in answers for one in lane), key=lambda one: one.seconds)
     return slowest
 
 
-def _asked(group: list[Lane], speed: Speed, question: str, *arguments: Any) -> list[list[Any]]:
+def _asked(group: list[ThrowawayLane], speed: Speed, question: str, *arguments: Any) -> list[list[Any]]:
     try:
         return ask_all(group, question, *arguments)
     except FailedError as failed:
@@ -175,5 +175,5 @@ def _blocks(speed: Speed) -> int:
     return BLOCKS_OF_LONG if speed.seconds_per_update > LONG_SECONDS else BLOCKS
 
 
-def _size(cell: Cell) -> tuple[str, str, int]:
+def _size(cell: MeasuredBatch) -> tuple[str, str, int]:
     return cell.trial.dtype, cell.trial.optimizer, cell.trial.global_batch

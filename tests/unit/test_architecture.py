@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,20 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     while leaves := {module for module, needed in graph.items() if not needed & graph.keys()}:
         graph = {module: needed for module, needed in graph.items() if module not in leaves}
     assert graph == {}
+
+
+# The front door's classes are those of the rooms behind it; what is in the box imports nothing of what asks it.
+SAME = {"Study", "Summary", "Verdict", "RefusedError"}
+
+
+def test_a_class_has_a_name_of_its_own() -> None:
+    classes = [
+        node.name
+        for path in MODULES
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    ]
+    assert {name for name, count in Counter(classes).items() if count > 1} == SAME
 
 
 def test_every_module_of_the_cluster_is_in_a_room() -> None:

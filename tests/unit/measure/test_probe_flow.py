@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from cluster.measure import memory, throughput
-from cluster.measure.probe_worker import Block, Cell, Held, LaneLayout, Machine, Warm
+from cluster.measure.probe_worker import Block, Held, LaneLayout, MeasuredBatch, MeasuredMachine, Warm
 from cluster.measure.processes import FailedError
 from trainer.report import State
 from trainer.trial import TrialSpec
 
 MIB = 2**20
-MACHINE = Machine(device="cpu", node_type="local", kernel_path="xla", tensorflow_version="2")
+MACHINE = MeasuredMachine(device="cpu", node_type="local", kernel_path="xla", tensorflow_version="2")
 LAYOUT = LaneLayout(data="data", data_hash="d", workers=2, threads=1, limit_bytes=1000 * MIB)
 
 
@@ -45,13 +45,13 @@ class PlayedLane:
     def hold_evaluating(self, trial: TrialSpec) -> Held:
         return Held(length=64, peak_bytes=150 * MIB, seconds=0.1, machine=MACHINE)
 
-    def warm(self, cell: Cell, updates: int, warm_up: int) -> Warm:
+    def warm(self, cell: MeasuredBatch, updates: int, warm_up: int) -> Warm:
         self._check(cell.micro_batch)
         if cell.trial.global_batch == self.fails_at:
             raise FailedError(State.FAILED, "KeyError: 3")
         return Warm(seconds=2.0, seconds_per_update=0.05, machine=MACHINE)
 
-    def block(self, cell: Cell, updates: int, with_reading: bool) -> Block:
+    def block(self, cell: MeasuredBatch, updates: int, with_reading: bool) -> Block:
         return Block(
             seconds=updates * 0.05,
             processor_seconds=0.1,
@@ -127,7 +127,7 @@ def test_what_would_take_too_long_is_not_measured(
 
 
 def timed(trials: list[TrialSpec], *, shrinks: bool) -> list[tuple[Any, ...]]:
-    cells = {Cell(trial=trial, micro_batch=trial.global_batch // 2): 2 for trial in trials}
+    cells = {MeasuredBatch(trial=trial, micro_batch=trial.global_batch // 2): 2 for trial in trials}
     found = throughput.measure({2: LAYOUT}, cells, lanes_at_once=2, shrinks=shrinks, say=lambda line: None)
     return [
         (

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.measure.seen import First, Kind, Seen, Timed
+from cluster.measure.seen import Kind, Seen, Timed, TimedOnce
 from cluster.plan import costs_from_calibration
 from cluster.plan.costs import Costs, Line, guess, slowdown
 from cluster.plan.estimate import (
@@ -175,14 +175,14 @@ def seen_by(true: Line, fixed: float, compiling: float, trial: TrialSpec, slope:
         rows=32,
         length=200,
         many_rows=128,
-        traced=First(seconds=5.0 + 1.5 * compiling * first, new_shapes=int(first), new_forward_shapes=int(first)),
+        traced=TimedOnce(seconds=5.0 + 1.5 * compiling * first, new_shapes=int(first), new_forward_shapes=int(first)),
         traced_bytes=int(base + slope * 32 * 200),
         evaluations=[timed(1, 0.0, new, 0.5) for new in (1, 0, 1, 0, 0, 0, 0)],
         evaluated_bytes=int(base + slope * 32 * 200),
         updates=[timed(int(random.integers(1, 9)), fixed, number % 9 == 0) for number in range(60)],
         trained_bytes=int(base + slope * 32 * 200),
         many_bytes=int(base + slope * 128 * 200),
-        proved=First(
+        proved=TimedOnce(
             seconds=2 * true.seconds(proof) + 2.5 * compiling * first, new_shapes=2 * first, new_forward_shapes=first
         ),
         proof_training=proof,
@@ -240,7 +240,7 @@ def test_where_one_of_two_was_never_compiled_it_takes_half_of_the_other() -> Non
     seen = seen_by(true, 5e-3, 1.5, trial_of(), 6000.0)
     kind = seen.kinds[0]
     steady = [one for one in kind.evaluations if not one.new_shapes]
-    nothing = First(seconds=2 * true.seconds(kind.proof_training), new_shapes=0, new_forward_shapes=0)
+    nothing = TimedOnce(seconds=2 * true.seconds(kind.proof_training), new_shapes=0, new_forward_shapes=0)
     seen = replace(seen, kinds=[replace(kind, evaluations=steady, proved=nothing)])
     guessed = memory.guess(trial_of(), vocabulary_size=40, outputs=3, length=200)
     found = costs_from_calibration.costs([seen], 0, [guessed], together=False)

@@ -169,7 +169,7 @@ def test_a_measurement_ends_with_what_its_worker_found(measuring: str) -> None:
     for message in sent:
         there.send(message)
     process = SimpleNamespace(kill=lambda: None, join=lambda: None)
-    lane: Any = object.__new__(processes.Lane)
+    lane: Any = object.__new__(processes.ThrowawayLane)
     lane._workers = [(process, here, Path())]
     heard: list[float] = []
     with pytest.raises(DataError, match=str(WRONG)):
