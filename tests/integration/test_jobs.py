@@ -6,7 +6,6 @@ The head needs what `ray[default]` installs. It runs on loopback, on free ports,
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -26,9 +25,8 @@ from cluster.process.ports import free_ports
 from cluster.summary import query
 from cluster.summary.store import Summary
 from tests.conftest import write_prepared
-from tests.support import models
 from tests.support.runs import MARK, processes_of
-from tests.support.studies import write_study
+from tests.support.studies import LSTM, write_study
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 BIN = Path(sys.executable).parent
@@ -139,10 +137,8 @@ def batchscope(ray_head: RunningHead, tmp_path: Path) -> Callable[..., subproces
 
 
 def write(folder: Path, name: str, **changes: Any) -> None:
-    """Write the tiny study, and its model beside it: what is submitted is the folder."""
-    shutil.copy(models.__file__, folder / "own.py")
-    model = {"factory": "own:bag"}
-    write_study(folder, **{"study": name, "data": "data", "summary": "summary", "model": model, **changes})
+    """Write the tiny study, of the built-in model: a factory is not shipped to a cluster."""
+    write_study(folder, **{"study": name, "data": "data", "summary": "summary", "model": LSTM, **changes})
 
 
 def test_a_study_is_submitted_followed_and_listed(batchscope: Any, tmp_path: Path, ray_head: RunningHead) -> None:
