@@ -9,11 +9,9 @@ import pytest
 
 from cluster.summary import query
 from cluster.summary.store import Summary
-from tests.integration.test_run import _nothing_is_left_behind
 from tests.support import readme
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
-__all__ = ["_nothing_is_left_behind"]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("nothing_is_left_behind")]
 
 
 def test_the_example_of_the_readme_runs_and_prints_nothing_but_what_it_is_told_to(tmp_path: Path) -> None:
