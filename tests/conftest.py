@@ -16,10 +16,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from cluster.process import signals
+from cluster.process.ray_environment import set_environment
 from trainer.data.manifest import Manifest, Shard, Split, identified, read, sha256_of_file
 from trainer.data.store import Folder
 from trainer.trial import Duration, ModelSpec, TrialSpec
 
+# Some tests import Ray themselves.
+set_environment()
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 VOCABULARY = 40

@@ -20,6 +20,7 @@ if getattr(cluster, "DISTRIBUTION", None) != "batchscope":
         "into an environment of its own"
     )
 
+from cluster.process.ray_environment import set_environment
 from trainer.errors import DataError, InputError, NotReadyError, UserError
 
 from .preparing import prepare
@@ -27,6 +28,9 @@ from .study import Study
 from .summary import Summary
 from .table import Table
 from .verdict import Verdict
+
+# A program that imports Ray afterwards has one that batchscope can use.
+set_environment()
 
 __all__ = [
     "DataError",

@@ -19,21 +19,10 @@ from typing import Any
 from cluster.process import scratch, signals
 from cluster.process.own_packages import refuse_hiding_folder
 from cluster.process.ray_address import check_answers
+from cluster.process.ray_environment import refuse_ray_of_another_environment, set_environment
 from cluster.text.masked import masked
 from trainer.errors import NotReadyError
 
-# Read by Ray when it is imported, and by Tune. Nothing about a study leaves the machines; a message is not kept back
-# to be printed at the end; and nothing starts a Ray but what stands here: without the fourth and the last, whoever
-# asks Ray something after its end begins another one, without the options below.
-ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_DEDUP_LOGS": "0",
-    # By its name of the systems on which it is the default; without it a local Ray replaces 127.0.0.1 by an outward
-    # address and listens on every interface (services.resolve_ip_for_localhost in Ray 2.60).
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-    "RAY_ENABLE_AUTO_CONNECT": "0",
-    "TUNE_DISABLE_AUTO_INIT": "1",
-}
 # Ray gives its node 30 s to start, whatever else the machine does.
 TRIES = 2
 # A head may be restarted. After a minute without it Ray ends this process itself, with exit code 1 and no `finally`.
@@ -88,16 +77,6 @@ class Session:
         return any(node["NodeID"] == self._node_id and node["Alive"] for node in table)
 
 
-def set_environment() -> None:
-    """What Ray reads when it is imported: call it before."""
-    forced = ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "RAY_ENABLE_AUTO_CONNECT", "TUNE_DISABLE_AUTO_INIT")
-    for name, value in ENVIRONMENT.items():
-        if name in forced:
-            os.environ[name] = value
-        else:
-            os.environ.setdefault(name, value)
-
-
 @contextlib.contextmanager
 def local(**resources: int) -> Iterator[Session]:
     """A Ray of this machine alone, on loopback, in a folder of its own that goes with it.
@@ -135,6 +114,7 @@ def _connected(connect: Callable[[ThreadPoolExecutor], None]) -> Iterator[Sessio
     """
     refuse_hiding_folder(Path.cwd())
     set_environment()
+    refuse_ray_of_another_environment()
     import ray
 
     with _ray_thread() as thread, open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):

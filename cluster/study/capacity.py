@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from cluster.process import ray_session
+from cluster.process.ray_environment import set_environment
 
 if TYPE_CHECKING:
     pass
@@ -49,7 +50,7 @@ def this_machine(*, with_gpus: bool) -> Capacity:
     """What this process may use of this machine. Looking for GPUs costs Ray's import, so it is asked for."""
     cpus, gpus = float(len(os.sched_getaffinity(0))), 0.0
     if with_gpus:
-        ray_session.set_environment()
+        set_environment()
         from ray._private.accelerators import NvidiaGPUAcceleratorManager
 
         gpus = float(NvidiaGPUAcceleratorManager.get_current_node_num_accelerators())

@@ -118,6 +118,31 @@ def test_ray_begins_by_nobodys_asking_but_ours() -> None:
     assert done.stdout == "RaySystemError False\n"
 
 
+@pytest.mark.parametrize(
+    "first",
+    ["import cluster.drive.run", "import cluster.lanes.schedule", "import batchscope, ray", "import cluster.lanes"],
+)
+def test_whatever_is_imported_first_ray_is_one_that_stays_on_loopback(first: str) -> None:
+    code = f"{first}\nfrom ray._private import ray_constants\nprint(ray_constants.ENABLE_RAY_CLUSTER)"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "TUNE_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=100
+    )
+    assert done.stdout == "False\n"
+
+
+def test_a_ray_that_would_listen_on_every_interface_is_not_used() -> None:
+    code = (
+        "import ray\nfrom cluster.process import ray_session\n"
+        "try:\n    ray_session.local().__enter__()\nexcept Exception as problem:\n    print(problem)"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "TUNE_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=100
+    )
+    assert done.stdout.startswith("Ray was imported before batchscope, and would listen on every interface")
+
+
 HELD: Any = SimpleNamespace(lost=lambda: None)
 
 
