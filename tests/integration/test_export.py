@@ -477,14 +477,14 @@ def test_a_users_own_model_is_built_by_its_factory(
 def test_a_model_of_numbers_predicts_in_plain_keras(tmp_path: Path, kind: str) -> None:
     from cluster.prepare import prepare
 
-    model = "{factory: 'cluster.articles.iris:build'}" if kind == "vectors" else SMALL
+    built = "{factory: 'cluster.articles.iris:build'}" if kind == "vectors" else SMALL
     draw = np.random.default_rng(0)
     shape = (4,) if kind == "vectors" else (3, 4)
     rows = [{"x": draw.normal(size=shape).tolist(), "y": LABELS[index % 3]} for index in range(90)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     manifest = prepare([str(tmp_path / "rows.jsonl")], str(tmp_path / "data"), features="x", label="y")
     study = spec.parse(
-        f"{{study: small, data: '{tmp_path}/data', task: classification, model: {model}, "
+        f"{{study: small, data: '{tmp_path}/data', task: classification, model: {built}, "
         "axes: {global_batch: 4, learning_rate: 0.01, seeds: [3]}, budget: {updates: 2}}",
         where="test",
     )
