@@ -20,12 +20,15 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 SHORT = """
 import glob
 import os
+import time
 
 import keras
 import tensorflow as tf
 
 
 def spend(rows):
+    # An attempt is to last for a few of its heartbeats, which say how far it came.
+    time.sleep(0.05)
     if not os.environ.get("SHORT") or not glob.glob(os.environ["SHORT"]):
         return
     if rows == 26:
@@ -60,7 +63,7 @@ def ran(folder: Path, summary: str, **environment: str) -> Summary:
         axes={"global_batch": ["full"], "learning_rate": 0.01, "seeds": 1},
         budget={"updates": 40},
         evaluate_every={"updates": 10},
-        checkpoint_every_seconds=0.3,
+        checkpoint_every_seconds=1.0,
         resources={"workers": 2, "lanes": 1, "cpus_per_worker": 0.5, "memory_gib": 4},
     )
     (folder / "short.py").write_text(SHORT)
