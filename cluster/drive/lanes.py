@@ -1,8 +1,6 @@
 """The lanes of an open study: what they have in common, and their schedule, on the Ray that is connected."""
 
-import contextlib
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pyarrow as pa
 
@@ -11,7 +9,6 @@ from cluster.lanes.board import start_board
 from cluster.lanes.events import TrialEvent
 from cluster.lanes.schedule import Schedule
 from cluster.lanes.settings import LaneSettings
-from cluster.process import scratch
 from cluster.study import memory, placement
 from cluster.study.at_once import RowsAtOnce
 from cluster.study.study import Study, sizes_of
@@ -24,21 +21,22 @@ SECONDS_FOR_MACHINES = 300.0
 SECONDS_FOR_WORKERS = 15.0
 
 
-@contextlib.contextmanager
-def training(here: Opened, watch: Callable[[TrialEvent], None]) -> Iterator[Schedule]:
-    """The schedule of the trials that have no answer yet, begun; `watch` hears their events, in another thread."""
+def begun_schedule(here: Opened, storage: str, watch: Callable[[TrialEvent], None]) -> Schedule:
+    """The schedule of the trials that have no answer yet, begun; Tune's files lie in the folder `storage`.
+
+    `watch` hears their events, in another thread.
+    """
     study = here.study
-    with scratch.folder("batchscope-tune-", tempfile.gettempdir()) as storage:
-        schedule = Schedule(
-            here.unfolding,
-            lanes=min(study.placed.lanes, len(study.expected())),
-            settings=_settings(here, storage),
-            stop_early=study.spec.protocol is not None and study.spec.protocol.stop_early,
-            begins=here.declare,
-            watch=watch,
-        )
-        schedule.start()
-        yield schedule
+    schedule = Schedule(
+        here.unfolding,
+        lanes=min(study.placed.lanes, len(study.expected())),
+        settings=_settings(here, storage),
+        stop_early=study.spec.protocol is not None and study.spec.protocol.stop_early,
+        begins=here.declaration.declare,
+        watch=watch,
+    )
+    schedule.start()
+    return schedule
 
 
 def _settings(here: Opened, storage: str) -> LaneSettings:

@@ -24,19 +24,14 @@ CODE_VERSION = importlib.metadata.version("batchscope")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opened:
-    """A summary that is open for one study, the study as it goes on from what is there, and the hold on its name.
+class Declaration:
+    """What a study asks for, as its summary keeps it; `declared_at` is when its spec was first declared.
 
-    `unfolding` has the losses so far; `micro_batches` are the largest that fitted before, by dtype; `declared_at` is
-    when the spec was first declared.
+    Tune pickles whoever declares each phase: a hold on the study would not go through that.
     """
 
     summary: Summary
     study: Study
-    hold: Hold
-    unfolding: Unfolding
-    answered: frozenset[str]
-    micro_batches: dict[str, int]
     declared_at: datetime
 
     def declare(self, plan: Wanted) -> None:
@@ -55,6 +50,22 @@ class Opened:
                 "margin": margin.validation_loss if margin else None,
             }
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A summary that is open for one study, the study as it goes on from what is there, and the hold on its name.
+
+    `unfolding` has the losses so far; `micro_batches` are the largest that fitted before, by dtype.
+    """
+
+    summary: Summary
+    study: Study
+    hold: Hold
+    unfolding: Unfolding
+    answered: frozenset[str]
+    micro_batches: dict[str, int]
+    declaration: Declaration
 
     def write_lost(self, error: str = "its lane went away before the trial ended") -> None:
         """Write the row of each attempt that began and has none: call it when no lane is left.
@@ -85,7 +96,7 @@ def opened(study: Study, say: Callable[[str], None]) -> Iterator[Opened]:
     summary = Summary(study.spec.summary)
     with only_driver(summary, study.spec.study, say) as hold:
         here = _read(study, summary, hold)
-        here.declare(here.unfolding.plan)
+        here.declaration.declare(here.unfolding.plan)
         here.write_lost("the driver of the study went away before the trial ended")
         try:
             yield here
@@ -113,5 +124,5 @@ def _read(study: Study, summary: Summary, hold: Hold) -> Opened:
         unfolding=Unfolding(study.plan, losses),
         answered=frozenset(losses),
         micro_batches=micro_batches(trials, spec_hash),
-        declared_at=first or datetime.now(UTC),
+        declaration=Declaration(summary=summary, study=study, declared_at=first or datetime.now(UTC)),
     )

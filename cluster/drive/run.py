@@ -1,6 +1,7 @@
 """A study run to its end: opened, trained on its lanes, kept to its budget, stopped in order, and compacted."""
 
 import contextlib
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,14 +10,14 @@ from queue import SimpleQueue
 from cluster.drive.ends import Ends, refuse_dollars_here, watch
 from cluster.drive.events import A_SIGNAL, Event, NotCompacted, RayConnected, StudyOpened, Waiting
 from cluster.drive.heard import Heard
-from cluster.drive.lanes import training
+from cluster.drive.lanes import begun_schedule
 from cluster.drive.opening import Opened, opened
 from cluster.drive.result import End, RunResult
 from cluster.lanes.breaker import Break
 from cluster.lanes.events import TrialEvent
 from cluster.lanes.tally import Tally
 from cluster.prices import Spending
-from cluster.process import ray_session, signals
+from cluster.process import ray_session, scratch, signals
 from cluster.process.ray_session import Session
 from cluster.study.study import Study
 from cluster.summary import query
@@ -52,10 +53,11 @@ def run(study: Study, on_event: Hear, *, address: str | None = None, spending: S
         heard, tally = Heard(here.answered), Tally()
         result = RunResult(study=here.study, end=End.COMPLETED)
         if here.unfolding.plan.open or not _is_finished(here):
-            with _ray(address, here.study) as session:
+            # Tune writes until its Ray is gone: the folder goes last.
+            with scratch.folder("batchscope-tune-", tempfile.gettempdir()) as storage, _ray(address, study) as session:
                 on_event(RayConnected(study=here.study))
                 ends = Ends(session, here.hold, spending, began_at)
-                result = _train(here, ends, heard, tally, on_event)
+                result = _train(here, storage, ends, heard, tally, on_event)
         if result.end in (End.COMPLETED, End.BROKEN):
             result = _closed(here, result, heard, on_event)
     return result
@@ -80,7 +82,7 @@ def _ray(address: str | None, study: Study) -> contextlib.AbstractContextManager
     return ray_session.joined(address) if address else ray_session.local(**study.placed.ray_resources)
 
 
-def _train(here: Opened, ends: Ends, heard: Heard, tally: Tally, on_event: Hear) -> RunResult:
+def _train(here: Opened, storage: str, ends: Ends, heard: Heard, tally: Tally, on_event: Hear) -> RunResult:
     """Train what has no answer; events come from the schedule's thread and are handed on in this one."""
     waiting: SimpleQueue[TrialEvent] = SimpleQueue()
 
@@ -91,9 +93,9 @@ def _train(here: Opened, ends: Ends, heard: Heard, tally: Tally, on_event: Hear)
             tally.note(event)
             on_event(event)
 
-    with training(here, waiting.put) as schedule:
-        ended_by = watch(schedule, lambda: ends.check(tally), deliver, on_event)
-        ensure(ends.hold)
+    schedule = begun_schedule(here, storage, waiting.put)
+    ended_by = watch(schedule, lambda: ends.check(tally), deliver, on_event)
+    ensure(ends.hold)
     end, reason = _end(ended_by, tally, schedule.cause)
     return RunResult(study=here.study, end=end, failed=tally.failed, cost_usd=tally.cost_usd(), reason=reason)
 

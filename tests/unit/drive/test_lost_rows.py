@@ -3,7 +3,7 @@
 import contextlib
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -81,11 +81,10 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.setattr(sys, "argv", ["batchscope", "run", "study.yaml"])
 
     def once(harm: Harm, *, gone: int = 0) -> tuple[int, list[str]]:
-        @contextlib.contextmanager
-        def training(here: Opened, watch: Callable[[TrialEvent], None]) -> Iterator[Any]:
-            yield Trained(here, watch, harm, gone)
+        def begun(here: Opened, storage: str, watch: Callable[[TrialEvent], None]) -> Any:
+            return Trained(here, watch, harm, gone)
 
-        monkeypatch.setattr(running, "training", training)
+        monkeypatch.setattr(running, "begun_schedule", begun)
         with pytest.raises(SystemExit) as end:
             cli.main()
         return int(str(end.value.code)), capsys.readouterr().err.splitlines()

@@ -15,7 +15,7 @@ from cluster.analysis.asked import specs_of
 from cluster.analysis.cells import cells_of
 from cluster.analysis.declared import as_begun
 from cluster.analysis.verdict import judge
-from cluster.drive.opening import Opened
+from cluster.drive.opening import Declaration
 from cluster.exports.found import trials_of
 from cluster.study import axes, protocol
 from cluster.study.experiment import COLUMNS
@@ -107,15 +107,7 @@ def test_more_seeds_and_a_late_margin_train_nothing_again(
     assert not plan.open
     assert before <= {planned.trial.trial_id for planned in plan.trials}
     assert new_seeds(plan, known) == confirm
-    Opened(
-        summary=old.summary,
-        study=study,
-        hold=Mock(),
-        unfolding=protocol.Unfolding(study.plan, known),
-        answered=frozenset(known),
-        micro_batches={},
-        declared_at=datetime.now(UTC),
-    ).declare(plan)
+    Declaration(summary=old.summary, study=study, declared_at=datetime.now(UTC)).declare(plan)
     stored = query.studies(old.summary), query.trials(old.summary), query.evaluations(old.summary)
     verdict = judge(*stored)
     [target] = {planned.trial.stop_at_loss for planned in plan.trials if planned.phase == protocol.CONFIRM}
