@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, settings
 
 from cluster.process import signals
 from cluster.process.ray_environment import set_environment
@@ -25,6 +26,9 @@ from trainer.trial import Duration, ModelSpec, TrialSpec
 set_environment()
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+# How long an example takes is no matter of what is tested: beside other work it takes seconds.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 VOCABULARY = 40
 CLASSES = 3
 
