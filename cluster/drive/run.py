@@ -94,7 +94,12 @@ def _train(here: Opened, storage: str, ends: Ends, heard: Heard, tally: Tally, o
             on_event(event)
 
     schedule = begun_schedule(here, storage, waiting.put)
-    ended_by = watch(schedule, lambda: ends.check(tally), deliver, on_event)
+    try:
+        ended_by = watch(schedule, lambda: ends.check(tally), deliver, on_event)
+    except UserError:
+        # What ended the study is told as a trial's end too.
+        deliver()
+        raise
     ensure(ends.hold)
     end, reason = _end(ended_by, tally, schedule.cause)
     return RunResult(study=here.study, end=end, failed=tally.failed, cost_usd=tally.cost_usd(), reason=reason)

@@ -142,6 +142,15 @@ def test_rows_of_an_earlier_run_are_missed_too(run: Run, tmp_path: Path) -> None
     assert "3 of 6 trials that ended have no row" in said[-1]
 
 
+def test_what_was_heard_before_the_surroundings_failed_is_told(run: Run) -> None:
+    def harm(summary: Path) -> None:
+        raise NotReadyError("the disk is full")
+
+    status, said = run(harm)
+    assert status == 3, said
+    assert any(line.startswith("3 done, 0 running") for line in said), said
+
+
 def rows_of(folder: Path) -> list[tuple[str, str]]:
     trials = query.trials(Summary(str(folder / "summary")), "tiny")
     return [(row["state"], row["error"]) for row in trials.sort_by("trial_id").to_pylist()]
