@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cluster.lanes.failure import NotTheSameUpdateError, failure_of
+from cluster.lanes.failure import Fault, NotTheSameUpdateError, failure_of
 from tests.conftest import hash_of
 from trainer import check
 from trainer.data.share import MicroBatch
@@ -69,5 +69,5 @@ def test_what_fails_refuses_the_study(prepared: Path, tiny_trial: Callable[..., 
     failure = failure_of(NotTheSameUpdateError(bad), workers=2)
     assert failure is not None
     assert failure.state is State.FAILED
-    assert failure.refused
+    assert failure.fault is Fault.LAYOUT
     assert "3.0e-01 over the workers" in failure.error

@@ -200,7 +200,7 @@ def test_a_worker_that_finds_wrong_data_says_so_in_its_attempts_row() -> None:
     for workers in (1, 2):
         failure = failure_of(WRONG, workers=workers)
         assert failure is not None
-        assert (failure.state, failure.error, failure.wrong_data) == (State.FAILED, str(WRONG), True)
+        assert (failure.state, failure.error, failure.fault) == (State.FAILED, str(WRONG), Fault.DATA)
 
 
 def test_old_data_without_hashes_of_all_are_opened_by_their_data_hash(here: Path) -> None:
