@@ -18,9 +18,10 @@ from hypothesis import HealthCheck, settings
 
 from cluster.process import signals
 from cluster.process.ray_environment import set_environment
+from tests.support.trials import TINY
 from trainer.data.manifest import Manifest, Shard, Split, identified, read, sha256_of_file
 from trainer.data.store import Folder
-from trainer.trial import Duration, ModelSpec, TrialSpec
+from trainer.trial import TrialSpec
 
 # Some tests import Ray themselves.
 set_environment()
@@ -130,21 +131,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def tiny_trial() -> Callable[..., TrialSpec]:
     """A small trial; keywords change it."""
-    trial = TrialSpec(
-        data_hash="tiny",
-        task="classification",
-        model=ModelSpec(embedding_units=6, lstm_units=5),
-        global_batch=17,
-        learning_rate=0.01,
-        optimizer="adam",
-        dtype="float32",
-        seed=3,
-        budget=Duration(unit="updates", amount=6),
-        evaluate_every=Duration(unit="updates", amount=3),
-    )
 
     def change(**changes: Any) -> TrialSpec:
-        return replace(trial, **changes)
+        return replace(TINY, **changes)
 
     return change
 

@@ -34,7 +34,7 @@ def main() -> None:
 def ran(home: Path, options: argparse.Namespace) -> None:
     """Run the study and print its attempts."""
     from cluster.cli.run import run_and_watch
-    from cluster.drive import run as running
+    from cluster.study import placement
     from cluster.study.spec import parse
     from cluster.summary import query
     from cluster.summary.store import Summary
@@ -50,8 +50,8 @@ def ran(home: Path, options: argparse.Namespace) -> None:
         "resources": {"lanes": 1, "memory_gib": options.memory_gib},
     }
     if options.first_rows:
-        begin = running.placement.rows_at_once
-        running.placement.rows_at_once = lambda resources, fitting=None: begin(resources, options.first_rows)
+        begin = placement.rows_at_once
+        placement.rows_at_once = lambda resources, fitting=None: begin(resources, options.first_rows)
     status = run_and_watch(parse(yaml.safe_dump(spec), where="memory_limit"))
     attempts = sorted(query.trials(Summary(str(home / "summary"))).to_pylist(), key=lambda row: row["started_at"])
     print("\n| global batch | attempt | state | micro-batch | peak, MiB | of the limit | seconds |")

@@ -17,21 +17,11 @@ from cluster.lanes.queue import Queue, trial_of
 from cluster.study import protocol
 from cluster.study.protocol import Unfolding, Wanted
 from cluster.study.rules import Protocol
+from tests.support.trials import TINY
 from trainer.report import State
-from trainer.trial import Duration, ModelSpec, TrialSpec
+from trainer.trial import Duration, TrialSpec
 
-TRIAL = TrialSpec(
-    data_hash="d" * 64,
-    task="classification",
-    model=ModelSpec(),
-    global_batch=8,
-    learning_rate=0.1,
-    optimizer="adam",
-    dtype="float32",
-    seed=0,
-    budget=Duration(unit="epochs", amount=1),
-    evaluate_every=Duration(unit="epochs", amount=1),
-)
+TRIAL = replace(TINY, budget=Duration(unit="epochs", amount=1), evaluate_every=Duration(unit="epochs", amount=1))
 LANES = 64
 
 

@@ -191,8 +191,8 @@ class Keras:
         from trainer.data.splits import open_data
         from trainer.data.store import Folder
         from trainer.model import model
+        from trainer.update.optimizers import OPTIMIZERS
         from trainer.update.shape import Shape
-        from trainer.update.update import OPTIMIZERS
 
         self.settings, self.trial = settings, _trial(settings)
         manifest, data = open_data(Folder(settings.data), hash_of(settings.data))

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -105,7 +106,8 @@ def test_a_study_that_was_stopped_or_has_ended_leaves_nothing_on_a_cluster_and_n
         assert [row["state"] for row in rows(file)] == ["CANCELLED", "COMPLETED"]
     finally:
         seen.leave()
-    logs = Path(here.cluster.head_node.get_session_dir_path()) / "logs"
+    head: Any = here.cluster.head_node
+    logs = Path(head.get_session_dir_path()) / "logs"
     assert logs.is_dir()
     assert holding(logs) == []
     assert holding(tmp_path) == []

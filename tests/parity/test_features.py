@@ -16,8 +16,8 @@ from tests.support import bodies, processes
 from trainer.data.inputs import SEQUENCES, VECTORS, Inputs
 from trainer.errors import InputError
 from trainer.model import model
+from trainer.order.world import World
 from trainer.trial import ModelSpec, TrialSpec
-from trainer.update.collective import World
 
 pytestmark = pytest.mark.tf
 WIDTH = 3

@@ -9,8 +9,9 @@ import pytest
 
 from tests.conftest import write_prepared
 from tests.support import bodies, processes
+from tests.support.trials import TINY
+from trainer.order.world import World
 from trainer.trial import ModelSpec, TrialSpec
-from trainer.update.collective import World
 
 pytestmark = pytest.mark.tf
 # Of the same number of units: XLA compiles a loop over tokens once for all of them.
@@ -54,11 +55,11 @@ def computed(sixty_rows: Path, prepared: Path, tmp_path_factory: pytest.TempPath
 
 def compute(world: World, sixty_rows: str, prepared: str, place: str) -> Computed:
     """All of it; of three workers the gradients alone are asked for."""
-    trials = [replace(TINY(), model=model, dtype=dtype) for dtype in ("float64", "float32") for model in MODELS]
+    trials = [replace(TINY, model=model, dtype=dtype) for dtype in ("float64", "float32") for model in MODELS]
     gradients = bodies.gradients(world, sixty_rows, trials)
     if world.workers == 3:
         return Computed(gradients, {}, [])
-    trial = replace(TINY(), model=MODELS[1])
+    trial = replace(TINY, model=MODELS[1])
     weights = bodies.weights_after(world, prepared, replace(trial, clip_norm=0.5), 100)
     micro_batch = 5 if world.workers == 1 else 8
     runs = bodies.curves(world, prepared, trial, micro_batch, 2, f"{place}/{world.workers}")
@@ -92,7 +93,7 @@ def test_dropout_is_on_and_belongs_to_the_row(gradients: dict[int, Any]) -> None
 
 
 def test_the_detector_sees_a_mean_of_means_and_a_double_reduction(prepared: Path) -> None:
-    found = wrong_gradients(str(prepared), TINY())
+    found = wrong_gradients(str(prepared), TINY)
     assert error(found["sum then divide"], found["whole"]) <= 1e-12
     assert error(found["mean of means"], found["whole"]) > 0.01
     assert error(found["reduced twice"], found["whole"]) > 0.01
@@ -136,7 +137,7 @@ def test_a_trial_repeats_to_the_last_digit_and_agrees_on_two_workers(
     computed: dict[int, list[Computed]], prepared: Path, tmp_path: Path
 ) -> None:
     # In another process.
-    trial = replace(TINY(), model=MODELS[1])
+    trial = replace(TINY, model=MODELS[1])
     again = processes.run(bodies.curves, workers=1, arguments=(str(prepared), trial, 5, 1, str(tmp_path)))[0]
     [alone], [pair, _] = computed[1], computed[2]
 
@@ -147,20 +148,3 @@ def test_a_trial_repeats_to_the_last_digit_and_agrees_on_two_workers(
     assert losses(alone.runs[0]) == losses(alone.runs[1]) == losses(again[0])
     np.testing.assert_allclose(losses(pair.runs[0]), losses(alone.runs[0]), atol=1e-4)
     assert alone.runs[0][1].test_loss == again[0][1].test_loss
-
-
-def TINY() -> TrialSpec:
-    from trainer.trial import Duration
-
-    return TrialSpec(
-        data_hash="tiny",
-        task="classification",
-        model=MODELS[0],
-        global_batch=17,
-        learning_rate=0.01,
-        optimizer="adam",
-        dtype="float32",
-        seed=3,
-        budget=Duration(unit="updates", amount=6),
-        evaluate_every=Duration(unit="updates", amount=3),
-    )

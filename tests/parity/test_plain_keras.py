@@ -16,7 +16,7 @@ import tensorflow as tf
 from tests.parity.test_update import OUTPUTS, TRIAL, VOCABULARY, learner_of, rows, train
 from trainer.model import model
 from trainer.trial import OPTIMIZERS
-from trainer.update.update import OPTIMIZERS as OPTIMIZER_OF
+from trainer.update.optimizers import OPTIMIZERS as OPTIMIZER_OF
 
 pytestmark = pytest.mark.tf
 UPDATES = 5

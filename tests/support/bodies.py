@@ -60,8 +60,8 @@ def gradients(
         for batch, micro_batch in itertools.product(batches, MICRO_BATCHES):
             positions = plan.positions_of(1, batch)
             mine = plan.share(positions, rank=world.rank, workers=world.workers)
-            read = share.read_share(replace(trial, global_batch=batch), rows, mine, micro_batch)
-            for one in read.micro_batches:
+            taken = share.read_share(replace(trial, global_batch=batch), rows, mine, micro_batch)
+            for one in taken.micro_batches:
                 learner.add(one)
             mean_loss, arrays = learner.gradient(global_batch=batch)
             found[number, batch, micro_batch] = np.concatenate([[mean_loss], *(array.ravel() for array in arrays)])

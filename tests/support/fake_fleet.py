@@ -46,13 +46,14 @@ class Seen:
     """A running cluster as its GCS knows it, asked without being a driver of it."""
 
     def __init__(self, address: str) -> None:
+        from ray import _raylet
         from ray._private.state import GlobalState
-        from ray._raylet import GcsClientOptions
 
+        raylet: Any = _raylet
         self.address = address
         self._state: Any = GlobalState()
         self._state._initialize_global_state(
-            GcsClientOptions.create(address, None, allow_cluster_id_nil=True, fetch_cluster_id_if_nil=False)
+            raylet.GcsClientOptions.create(address, None, allow_cluster_id_nil=True, fetch_cluster_id_if_nil=False)
         )
 
     def machines(self, *, gone: bool = False) -> set[str]:

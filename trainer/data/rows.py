@@ -8,7 +8,7 @@ stands there, from 0 to the split's rows; the row's place *within* its shard is 
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -119,7 +119,7 @@ def open_rows(data: Store, split: Split, inputs: Inputs = TEXT) -> Rows:
 Item = TypeVar("Item")
 
 
-def read_ahead(items: Iterator[Item], depth: int = 3) -> Iterator[Item]:
+def read_ahead(items: Iterator[Item], depth: int = 3) -> Generator[Item, None, None]:
     """The same items, made by another thread up to `depth` ahead, so that reading hides behind computing."""
     with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as pool:
         pending = deque(pool.submit(next, items, None) for _ in range(depth))

@@ -20,6 +20,7 @@ from cluster.process import ray_session
 from cluster.summary import query
 from cluster.summary.store import Summary
 from tests.conftest import write_prepared
+from tests.support.studies import LSTM, write_study
 from trainer.errors import NotReadyError
 from trainer.report import State
 
@@ -66,16 +67,8 @@ class Trained:
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs a study of three trials, after which the given harm is done; its exit code and lines on stderr."""
     write_prepared(tmp_path / "data")
-    spec = {
-        "study": "tiny",
-        "data": "data",
-        "summary": "summary",
-        "task": "classification",
-        "model": {"embedding_units": 6, "lstm_units": 5},
-        "axes": {"global_batch": [17], "learning_rate": 0.01, "seeds": 3},
-        "budget": {"updates": 6},
-    }
-    (tmp_path / "study.yaml").write_text(yaml.safe_dump(spec))
+    axes = {"global_batch": [17], "learning_rate": 0.01, "seeds": 3}
+    write_study(tmp_path, data="data", summary="summary", model=LSTM, axes=axes)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(ray_session, "local", lambda **resources: contextlib.nullcontext(UNLOST))
     monkeypatch.setattr(sys, "argv", ["batchscope", "run", "study.yaml"])

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pytest
 from moto import mock_aws
 
-from cluster.fleet import machines, spec, userdata
+from cluster.fleet import aws, machines, spec, userdata
 from cluster.fleet.node import decide, probe, watch
 from cluster.fleet.node.decide import Limits, Observed
 from trainer.errors import NotReadyError
@@ -60,7 +60,7 @@ def test_without_a_controller_no_machine_is_alive_a_quarter_of_an_hour_later(mon
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "fake-key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "fake-secret")
     with mock_aws():
-        client = machines.aws.client("ec2", "us-east-1")
+        client = aws.client("ec2", "us-east-1")
         started = {}
         for number, role in enumerate(["head", "worker", "worker", "worker"]):
             answer = client.run_instances(

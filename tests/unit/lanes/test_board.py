@@ -10,26 +10,13 @@ from cluster.lanes.board import Assignment, Board
 from cluster.lanes.reports import Beat, Taken, TakenBack
 from cluster.lanes.station import Station
 from cluster.study.at_once import RowsAtOnce
+from tests.support.trials import TINY
 from trainer.report import State
-from trainer.trial import Duration, ModelSpec, TrialSpec
-
-TRIAL = TrialSpec(
-    data_hash="d",
-    task="classification",
-    model=ModelSpec(),
-    global_batch=17,
-    learning_rate=0.1,
-    optimizer="sgd",
-    dtype="float32",
-    seed=0,
-    budget=Duration(unit="updates", amount=1),
-    evaluate_every=Duration(unit="updates", amount=1),
-)
 
 
 def assignment(serial: int) -> Assignment:
     rows = RowsAtOnce(micro_batch=32, evaluation=256)
-    return Assignment(serial=serial, trial=TRIAL, micro_batch=17, rows_at_once=rows, checkpoints="nowhere")
+    return Assignment(serial=serial, trial=TINY, micro_batch=17, rows_at_once=rows, checkpoints="nowhere")
 
 
 def at(node_id: str) -> Station:

@@ -17,18 +17,18 @@ from cluster.lanes.events import (
     to_result,
 )
 from cluster.lanes.failure import Fault
-from tests.unit.lanes.test_board import TRIAL
+from tests.support.trials import TINY
 from trainer.report import State
 
 NUMBERS = st.floats(allow_nan=False)
 COSTS = st.none() | st.floats(0, 1e6)
 EVENTS: st.SearchStrategy[LaneEvent] = st.one_of(
-    st.builds(TrialEvaluated, trial=st.just(TRIAL), examples=st.integers(0), validation_loss=NUMBERS, cost_usd=COSTS),
-    st.builds(AttemptLost, trial=st.just(TRIAL), cost_usd=COSTS),
-    st.builds(AttemptExhausted, trial=st.just(TRIAL), cost_usd=COSTS),
+    st.builds(TrialEvaluated, trial=st.just(TINY), examples=st.integers(0), validation_loss=NUMBERS, cost_usd=COSTS),
+    st.builds(AttemptLost, trial=st.just(TINY), cost_usd=COSTS),
+    st.builds(AttemptExhausted, trial=st.just(TINY), cost_usd=COSTS),
     st.builds(
         TrialEnded,
-        trial=st.just(TRIAL),
+        trial=st.just(TINY),
         state=st.sampled_from(State),
         examples=st.integers(0),
         validation_loss=st.none() | NUMBERS,
@@ -44,16 +44,16 @@ EVENTS: st.SearchStrategy[LaneEvent] = st.one_of(
 def test_an_event_comes_out_as_it_went_in(event: LaneEvent) -> None:
     # Tune adds keys of its own.
     result: dict[str, Any] = {**json.loads(json.dumps(to_result(event))), "time_total_s": 1.0, "trial_id": "t"}
-    assert of_result(TRIAL, result) == event
+    assert of_result(TINY, result) == event
     assert result["done"] == isinstance(event, TrialEnded)
 
 
 def test_a_trial_that_the_scheduler_stops_is_done_by_its_last_evaluation() -> None:
-    evaluated = TrialEvaluated(trial=TRIAL, examples=100, validation_loss=0.5, cost_usd=0.25)
-    ended = TrialEnded(trial=TRIAL, state=State.STOPPED, examples=100, validation_loss=0.5, cost_usd=0.25)
-    assert of_result(TRIAL, {**to_result(evaluated), "done": True}) == ended
+    evaluated = TrialEvaluated(trial=TINY, examples=100, validation_loss=0.5, cost_usd=0.25)
+    ended = TrialEnded(trial=TINY, state=State.STOPPED, examples=100, validation_loss=0.5, cost_usd=0.25)
+    assert of_result(TINY, {**to_result(evaluated), "done": True}) == ended
 
 
 @pytest.mark.parametrize("result", [{}, {"done": True}])
 def test_a_rest_has_no_event(result: dict[str, Any]) -> None:
-    assert of_result(TRIAL, result) is None
+    assert of_result(TINY, result) is None

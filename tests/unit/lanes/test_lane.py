@@ -15,7 +15,8 @@ from cluster.lanes.reports import Beat, TakenBack, WorkerReport
 from cluster.lanes.settings import LaneSettings
 from cluster.lanes.station import Station
 from cluster.study.at_once import RowsAtOnce
-from tests.unit.lanes.test_board import HERE, TRIAL
+from tests.support.trials import TINY
+from tests.unit.lanes.test_board import HERE
 from trainer.errors import InputError, NotReadyError
 from trainer.report import State
 
@@ -109,8 +110,8 @@ class Play:
             wait_for_workers=lambda settings, wanted: wanted,
             read_sign=lambda stations: next(left),
         )
-        self.lane = Lane(LaneSettings(**nothing | some | changes), self.board, "t", TRIAL, outside)
-        self.lane.take(TRIAL, "grid")
+        self.lane = Lane(LaneSettings(**nothing | some | changes), self.board, "t", TINY, outside)
+        self.lane.take(TINY, "grid")
 
     def _start(self, settings: LaneSettings, *, name: str, workers: int) -> Any:
         self.groups.append(Group(name, workers))
@@ -148,7 +149,7 @@ def test_the_trial_goes_on_in_half_the_rows_on_another_group_until_there_is_one_
     ]
     assert [row["attempt"] for row in rows] == [1, 2, 3, 4]
     assert list(map(type, events)) == [AttemptExhausted, AttemptExhausted, AttemptExhausted, TrialEnded]
-    assert events[-1] == TrialEnded(trial=TRIAL, state=State.OUT_OF_MEMORY, cost_usd=0.0)
+    assert events[-1] == TrialEnded(trial=TINY, state=State.OUT_OF_MEMORY, cost_usd=0.0)
     # A group that ran out of memory is never used again.
     assert len({group.name for group in play.groups}) == 4
     assert not any(group.alive for group in play.groups)
@@ -159,9 +160,9 @@ def test_the_next_group_gets_the_same_trial_in_fewer_rows() -> None:
     play.hears(exhausted())
     (before, first), (after, second) = play.board.assignments
     assert before != after
-    assert first.trial == second.trial == TRIAL
+    assert first.trial == second.trial == TINY
     assert (second.micro_batch, second.rows_at_once.evaluation) == (4, 32)
-    assert second.checkpoints.endswith(TRIAL.trial_id)
+    assert second.checkpoints.endswith(TINY.trial_id)
 
 
 def test_in_single_rows_it_goes_on_as_long_as_each_attempt_begins_further_on() -> None:
@@ -252,7 +253,7 @@ def test_a_trial_that_is_stopped_early_gets_its_row_before_the_next_one_is_taken
     play.board.next = lambda: [TakenBack(State.STOPPED)]
     # Its attempt has begun, and no worker has taken it yet.
     assert isinstance(play.lane.next_event(), TrialEnded)
-    play.lane.take(TRIAL, "grid")
+    play.lane.take(TINY, "grid")
     play.hears(exhausted())
     play.lane.stop_trial()
     assert [row["state"] for row in play.recorder.rows] == ["STOPPED", "OUT_OF_MEMORY", "STOPPED"]

@@ -21,7 +21,8 @@ from cluster.study.spec import Resources
 from cluster.summary import query, tables
 from cluster.summary.known_losses import answers, losses, micro_batches
 from cluster.summary.store import Summary
-from tests.unit.lanes.test_board import HERE, THERE, TRIAL
+from tests.support.trials import TINY
+from tests.unit.lanes.test_board import HERE, THERE
 from tests.unit.summary.test_query import trial
 from trainer.report import State
 
@@ -65,7 +66,7 @@ def test_whichever_worker_runs_out_of_memory_speaks_for_its_group_and_is_heard_o
 
     async def body(board: Board) -> None:
         await board.post(
-            "a", Assignment(serial=1, trial=TRIAL, micro_batch=17, rows_at_once=AUTO, checkpoints="nowhere")
+            "a", Assignment(serial=1, trial=TINY, micro_batch=17, rows_at_once=AUTO, checkpoints="nowhere")
         )
         assignments = await asyncio.gather(board.take("a", 0, 0, HERE), board.take("a", 1, 0, THERE))
         assert assignments[0] == assignments[1]
@@ -76,7 +77,7 @@ def test_whichever_worker_runs_out_of_memory_speaks_for_its_group_and_is_heard_o
         most = await board.shrink("float32", 16)
         fewer = AUTO.within(most)
         await board.post(
-            "b", Assignment(serial=1, trial=TRIAL, micro_batch=16, rows_at_once=fewer, checkpoints="nowhere")
+            "b", Assignment(serial=1, trial=TINY, micro_batch=16, rows_at_once=fewer, checkpoints="nowhere")
         )
         found = [assignment for rank in (0, 1) if (assignment := await board.take("b", rank, 0, HERE))]
         assert [(assignment.micro_batch, assignment.rows_at_once) for assignment in found] == [(16, fewer)] * 2
@@ -138,18 +139,18 @@ def test_a_driver_begins_with_the_micro_batches_that_fit_before_and_another_spec
 @pytest.mark.parametrize(
     ("event", "said"),
     [
-        (AttemptLost(trial=TRIAL, cost_usd=0.25), "1 lost and resumed"),
+        (AttemptLost(trial=TINY, cost_usd=0.25), "1 lost and resumed"),
         (
-            AttemptExhausted(trial=TRIAL, cost_usd=0.25),
+            AttemptExhausted(trial=TINY, cost_usd=0.25),
             "1 out of memory and resumed in smaller micro-batches",
         ),
     ],
 )
 def test_the_view_counts_an_attempt_that_goes_on_and_adds_its_cost(event: LaneEvent, said: str) -> None:
     view = LiveView(examples=lambda trial: 8.0, expected_trials=1, expected_examples=8.0, finished_before=0, lanes=1)
-    view.note(TrialBegan(trial=TRIAL))
+    view.note(TrialBegan(trial=TINY))
     view.note(event)
-    view.note(TrialEnded(trial=TRIAL, state=State.COMPLETED, cost_usd=0.5))
+    view.note(TrialEnded(trial=TINY, state=State.COMPLETED, cost_usd=0.5))
     assert view.tally.cost_usd() == 0.75
     assert view.tally.failed == 0
     assert said in view.line()

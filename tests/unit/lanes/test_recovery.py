@@ -12,7 +12,8 @@ from cluster.lanes.failure import Failure, Fault
 from cluster.lanes.recovery import BeginAgain, CloseGroup, Course, DropAttempt, Tell, WriteBreak, WriteEnd
 from cluster.lanes.reports import Beat, Ended, GaveWay, GroupLost, LaneMachine, Report, Taken, TakenBack
 from cluster.study.at_once import RowsAtOnce
-from tests.unit.lanes.test_board import HERE, TRIAL
+from tests.support.trials import TINY
+from tests.unit.lanes.test_board import HERE
 from trainer.report import Evaluation, Outcome, State
 
 MACHINE = LaneMachine(device="cpu", kernel_path="k", tensorflow_version="2", peak_memory_bytes=1, gradient_check=0.0)
@@ -54,7 +55,7 @@ REPORTS: st.SearchStrategy[Report] = st.one_of(
 )
 COURSES = st.builds(
     Course,
-    trial=st.just(TRIAL),
+    trial=st.just(TINY),
     rows=st.builds(RowsAtOnce, micro_batch=st.integers(1, 64), evaluation=st.just(256), shrinks=st.booleans()),
     stopping=st.booleans(),
 )
@@ -114,7 +115,7 @@ def test_a_trial_that_takes_its_workers_with_it_ends(course: Course, gains: list
 
 
 def course_of(**changes: Any) -> Course:
-    return Course(trial=TRIAL, rows=RowsAtOnce(micro_batch=8, evaluation=64), **changes)
+    return Course(trial=TINY, rows=RowsAtOnce(micro_batch=8, evaluation=64), **changes)
 
 
 def test_a_trial_goes_on_after_a_loss_and_fails_when_nothing_is_gained_any_more() -> None:
@@ -122,14 +123,14 @@ def test_a_trial_goes_on_after_a_loss_and_fails_when_nothing_is_gained_any_more(
     for began_at in (0, 40, 40):
         course, done = recovery.after(course, gone, [Beat(update=began_at, seconds_training=1.0)])
         failure = Failure(state=State.LOST, error="its workers went away before it ended (gone)")
-        assert done == (WriteBreak(failure), CloseGroup(), Tell(AttemptLost(trial=TRIAL)), BeginAgain())
+        assert done == (WriteBreak(failure), CloseGroup(), Tell(AttemptLost(trial=TINY)), BeginAgain())
         course = recovery.begun(course, course.rows)
     course, done = recovery.after(course, gone, [Beat(update=40, seconds_training=1.0)])
     error = "its workers went away 3 times without a new checkpoint (gone)"
     assert done == (
         WriteBreak(Failure(state=State.FAILED, error=error)),
         CloseGroup(),
-        Tell(TrialEnded(trial=TRIAL, state=State.FAILED, error=error, updates=40)),
+        Tell(TrialEnded(trial=TINY, state=State.FAILED, error=error, updates=40)),
     )
 
 
@@ -139,7 +140,7 @@ def test_a_trial_whose_machine_is_called_back_has_its_own_row_and_goes_on() -> N
     assert done == (
         WriteEnd(saved.outcome, MACHINE, recovery.CALLED_BACK),
         CloseGroup(),
-        Tell(AttemptLost(trial=TRIAL)),
+        Tell(AttemptLost(trial=TINY)),
         BeginAgain(),
     )
     assert (course.began_at, course.reached) == (3, Beat(update=3, seconds_training=1.0))
@@ -150,7 +151,7 @@ def test_what_completed_before_it_heard_that_it_is_stopped_was_stopped() -> None
         course, done = recovery.after(course_of(stopping=stopping), Ended(outcome(State.COMPLETED), MACHINE))
         assert done == (
             WriteEnd(outcome(state), MACHINE, error),
-            Tell(TrialEnded(trial=TRIAL, state=state, examples=17, validation_loss=0.25)),
+            Tell(TrialEnded(trial=TINY, state=state, examples=17, validation_loss=0.25)),
         )
         assert course.ended
 
@@ -159,7 +160,7 @@ def test_a_failure_says_how_far_its_own_attempt_came() -> None:
     failure = Failure(state=State.FAILED, error="ValueError: no", fault=Fault.LAYOUT)
     beats = [Beat(update=40, seconds_training=1.0), Beat(update=42, seconds_training=2.0)]
     _, done = recovery.after(course_of(), failure, beats)
-    ended = TrialEnded(trial=TRIAL, state=State.FAILED, error="ValueError: no", fault=Fault.LAYOUT, updates=2)
+    ended = TrialEnded(trial=TINY, state=State.FAILED, error="ValueError: no", fault=Fault.LAYOUT, updates=2)
     assert done == (WriteBreak(failure), CloseGroup(), Tell(ended))
 
 
@@ -168,5 +169,5 @@ def test_an_evaluation_is_kept_and_told() -> None:
     assert course == course_of()
     assert done == (
         recovery.Keep(EVALUATION),
-        Tell(TrialEvaluated(trial=TRIAL, examples=17, validation_loss=0.5)),
+        Tell(TrialEvaluated(trial=TINY, examples=17, validation_loss=0.5)),
     )

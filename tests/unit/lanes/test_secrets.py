@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ray import tune
 from ray.tune.execution.class_cache import _ActorClassCache
 from ray.tune.schedulers import FIFOScheduler
 
@@ -14,8 +15,8 @@ from cluster.lanes.schedule import SECRETS
 def test_no_key_of_the_driver_is_in_a_lanes_runtime_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     for name in SECRETS:
         monkeypatch.setenv(name, f"planted-{name}")
-    monkeypatch.setattr(schedule.tune, "with_parameters", lambda trainable, **kept: trainable)
-    monkeypatch.setattr(schedule.tune, "Tuner", lambda *arguments, **kept: None)
+    monkeypatch.setattr(tune, "with_parameters", lambda trainable, **kept: trainable)
+    monkeypatch.setattr(tune, "Tuner", lambda *arguments, **kept: None)
     settings: Any = SimpleNamespace(storage=str(tmp_path))
     queue: Any = None
     schedule._tuner(queue, FIFOScheduler(), 1, settings, schedule._Watcher(lambda event: None))

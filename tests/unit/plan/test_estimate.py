@@ -24,26 +24,15 @@ from cluster.plan.phases import EXTENSION, Phase, least_part, phases
 from cluster.study import memory
 from cluster.study.protocol import CONFIRM, GRID, SCREEN
 from cluster.study.rules import Protocol
+from tests.support.trials import TINY
 from trainer.order.cuts import of_chunks
-from trainer.trial import Duration, ModelSpec, TrialSpec
+from trainer.trial import Duration, TrialSpec
 
 MIB = 2**20
-TRIAL = TrialSpec(
-    data_hash="tiny",
-    task="classification",
-    model=ModelSpec(embedding_units=6, lstm_units=5),
-    global_batch=17,
-    learning_rate=0.01,
-    optimizer="adam",
-    dtype="float32",
-    seed=3,
-    budget=Duration(unit="updates", amount=6),
-    evaluate_every=Duration(unit="updates", amount=3),
-)
 
 
 def trial_of(**changes: Any) -> TrialSpec:
-    return replace(TRIAL, **changes)
+    return replace(TINY, **changes)
 
 
 def costs_of(trial: TrialSpec) -> Costs:
@@ -232,7 +221,7 @@ def test_costs_are_those_behind_what_was_seen() -> None:
 
 def proof_seconds(true: Line) -> float:
     """What the proof of `seen_by` takes where nothing is compiled."""
-    return 2 * true.seconds(seen_by(true, 0.0, 0.0, TRIAL, 0.0).kinds[0].proof_training)
+    return 2 * true.seconds(seen_by(true, 0.0, 0.0, TINY, 0.0).kinds[0].proof_training)
 
 
 def test_where_one_of_two_was_never_compiled_it_takes_half_of_the_other() -> None:

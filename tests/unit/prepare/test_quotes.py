@@ -100,7 +100,8 @@ def test_texts_that_quote_a_row_now_and_then_are_no_reason_to_refuse(tmp_path: P
         (f"my table\nis,spam\nline {number}" if number < 40 else f"two\nlines {number}", "spam") for number in range(99)
     ]
     source = as_csv(tmp_path / "a.csv", [*rows, ("x", "ham")])
-    assert label_type(*find([source]), "topic") == "string"
+    [found] = find([source])
+    assert label_type(found, "topic") == "string"
 
 
 @pytest.mark.parametrize("commas", ["", ", as far as is known,"])

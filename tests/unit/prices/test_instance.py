@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from cluster.prices import Instance, instance, this_instance
+from tests.support.answering import drip
 
 TOLD = {"instance-type": "g5.xlarge", "instance-life-cycle": "spot", "placement/region": "eu-west-1"}
 LOCAL = Instance("local", "local", "")
@@ -46,12 +47,7 @@ class Service(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        for character in body:
-            self.server.closing.wait(self.server.pause_seconds)
-            try:
-                self.wfile.write(character.encode())
-            except OSError:
-                return
+        drip(self, body, pause_seconds=self.server.pause_seconds, closing=self.server.closing)
 
     def log_message(self, *_: object) -> None:
         pass

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from cluster.prices import Price, hourly, live, price
+from tests.support.answering import drip
 
 PINNED = Price(1.006, "pinned table", "2026-01")
 
@@ -48,12 +49,7 @@ class Api(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/x-amz-json-1.1")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        for character in body:
-            self.server.closing.wait(self.server.pause_seconds)
-            try:
-                self.wfile.write(character.encode())
-            except OSError:
-                return
+        drip(self, body, pause_seconds=self.server.pause_seconds, closing=self.server.closing)
 
     def log_message(self, *_: object) -> None:
         pass

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -184,7 +185,7 @@ def test_what_came_of_a_dead_ray_does_not_hide_that_it_died(
 
 def test_a_head_that_is_silent_for_long_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr(ray_session.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     there = session(
         _node=SimpleNamespace(head=False), _head="127.0.0.1", _port="1", _looked_at=100.0, _answered_at=100.0
     )

@@ -11,12 +11,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import yaml
 
 from cluster import cli
 from cluster.study.capacity import Capacity
 from cluster.summary.store import Summary
 from tests.conftest import write_prepared
+from tests.support.studies import LSTM, write_study
 from trainer.data.manifest import read, sha256_of_file
 from trainer.data.store import Folder
 from trainer.errors import NotReadyError
@@ -31,17 +31,8 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     monkeypatch.chdir(tmp_path)
 
     def run(**changes: Any) -> str:
-        spec = {
-            "study": "tiny",
-            "data": "data",
-            "summary": "summary",
-            "task": "classification",
-            "model": {"embedding_units": 6, "lstm_units": 5},
-            "axes": {"global_batch": [17], "learning_rate": 0.01, "seeds": 1},
-            "budget": {"updates": 6},
-            **changes,
-        }
-        (tmp_path / "study.yaml").write_text(yaml.safe_dump(spec))
+        axes = {"global_batch": [17], "learning_rate": 0.01, "seeds": 1}
+        write_study(tmp_path, **{"data": "data", "summary": "summary", "model": LSTM, "axes": axes, **changes})
         monkeypatch.setattr(sys, "argv", ["batchscope", "run", "study.yaml"])
         with pytest.raises(SystemExit) as end:
             cli.main()

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import multiprocessing
 import queue
 import shutil
 from collections.abc import Callable, Iterator
@@ -165,7 +166,7 @@ def test_a_measurement_ends_with_what_its_worker_found(measuring: str) -> None:
     pipe: Any = SimpleNamespace(send=(sent := []).append)
     assert not body.answered(pipe, probed if measuring == "probe" else calibrated)
     assert sent[-1:] == [WRONG]
-    here, there = processes.multiprocessing.Pipe()
+    here, there = multiprocessing.Pipe()
     for message in sent:
         there.send(message)
     process = SimpleNamespace(kill=lambda: None, join=lambda: None)
