@@ -11,8 +11,9 @@ import pytest
 keras = pytest.importorskip("keras")
 
 from cluster.prepare import prepare
-from tests.parity.test_layouts import TINY, error
+from tests.parity.test_layouts import error
 from tests.support import bodies, processes
+from tests.support.trials import TINY
 from trainer.data.inputs import SEQUENCES, VECTORS, Inputs
 from trainer.errors import InputError
 from trainer.model import model
@@ -69,7 +70,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.mark.parametrize("kind", OF)
 def test_every_layout_gives_the_gradient_of_the_whole_batch(folders: dict[str, Path], kind: str) -> None:
     tolerances = {"float64": 1e-12, "float32": 1e-5}
-    trials = [replace(TINY(), model=one, dtype=dtype) for dtype in tolerances for one in OF[kind]]
+    trials = [replace(TINY, model=one, dtype=dtype) for dtype in tolerances for one in OF[kind]]
     arguments = (str(folders[kind]), trials)
     found = {
         1: bodies.gradients(World(), *arguments),
@@ -84,7 +85,7 @@ def test_every_layout_gives_the_gradient_of_the_whole_batch(folders: dict[str, P
 
 @pytest.mark.parametrize("kind", OF)
 def test_a_trial_learns_and_repeats_to_the_last_digit(folders: dict[str, Path], tmp_path: Path, kind: str) -> None:
-    trial = replace(TINY(), model=OF[kind][0], learning_rate=0.03)
+    trial = replace(TINY, model=OF[kind][0], learning_rate=0.03)
     trial = replace(trial, budget=replace(trial.budget, amount=60), evaluate_every=replace(trial.budget, amount=20))
     runs = curves(World(), str(folders[kind]), trial, str(tmp_path))
     assert runs[0] == runs[1]
