@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, settings
 
 from cluster.process import signals
 from cluster.process.ray_environment import set_environment
+from tests.support import compiled
 from tests.support.trials import TINY
 from trainer.data.manifest import Manifest, Shard, Split, identified, read, sha256_of_file
 from trainer.data.store import Folder
@@ -32,6 +33,19 @@ settings.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 settings.load_profile("untimed")
 VOCABULARY = 40
 CLASSES = 3
+
+
+COMPILED = pytest.StashKey[str | None]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile once a run; the processes of a shared run inherit the folder."""
+    config.stash[COMPILED] = compiled.keep()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave nothing behind."""
+    compiled.drop(config.stash[COMPILED])
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
