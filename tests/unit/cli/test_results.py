@@ -202,8 +202,8 @@ def test_mistakes_are_one_line(summary: str) -> None:
     assert "did you mean 'dtype'" in refusal("wiki", "--summary", summary, "--by", "dtyp")
     assert "did you mean 'seeds'" in refusal("wiki", "--summary", summary, "--sort", "-sedes")
     assert "did you mean 'trials'" in refusal("--summary", summary, "--columns", "study, trails")
-    assert "on one whole study" in refusal("wiki", "--summary", summary, "--verdict", "--limit", "3")
-    assert "give one of them" in refusal("--summary", summary, "--sql", "select 1", "--by", "seed")
+    assert "for one whole study" in refusal("wiki", "--summary", summary, "--verdict", "--limit", "3")
+    assert "leave those out" in refusal("--summary", summary, "--sql", "select 1", "--by", "seed")
 
 
 def test_no_studies_yet(tmp_path: Path) -> None:
