@@ -15,7 +15,7 @@ TITLE = "Best validation loss"
 
 
 def chart(facts: Facts, group: Group) -> Chart | Missing:
-    """The plot: it describes, and concludes nothing."""
+    """The plot, which describes and concludes nothing."""
     losses = {
         cell.global_batch: [(run.seed, run.best_loss()) for run in cell.runs if math.isfinite(run.best_loss())]
         for cell in group.cells
@@ -50,7 +50,7 @@ def chart(facts: Facts, group: Group) -> Chart | Missing:
     return Chart(
         name=f"loss{group.suffix}",
         title=TITLE,
-        note="Large: the mean with its 95 % interval (hollow: nothing may be concluded); small: each run.",
+        note="Large: the mean with its 95 % interval (hollow: supports no conclusion); small: each run.",
         says=f"Mean over the runs: {told}." if told else "No mean yet.",
         drawing=join(parts),
         table=_table(losses, facts),
@@ -63,7 +63,7 @@ def _tip(batch: int, mean: float, low: float | None, high: float | None, runs: i
 
 
 def perplexity(loss: float, facts: Facts) -> str:
-    """The perplexity of a loss in brackets; nothing where the task has none."""
+    """The perplexity of a loss in brackets; empty if the task has none."""
     return f" (perplexity {value_text(math.exp(loss))})" if facts.perplexity else ""
 
 
@@ -81,7 +81,7 @@ def _target(target: float | None, x: Scale, y: Scale) -> Markup:
 
 
 def _perplexities(x: Scale, y: Scale) -> Markup:
-    """The same ticks once more on the right, as perplexities."""
+    """The same ticks repeated on the right, as perplexities."""
     ticks = (label(tick_text(float(f"{math.exp(v):.3g}")), x.end + 4, y(v) + 4, class_="tick") for v in y.ticks(5))
     return join([*ticks, label("perplexity", WIDTH - 2, 13, anchor="end", class_="axis-title")])
 

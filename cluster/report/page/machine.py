@@ -24,7 +24,7 @@ def speed(facts: Facts, group: Group) -> Chart | Missing:
     }
     speeds = {batch: found for batch, found in speeds.items() if found}
     if not speeds:
-        return Missing(title=title, why="no trial has told its speed yet")
+        return Missing(title=title, why="no trial has reported its speed yet")
     means = {batch: float(np.mean([one for _, one in found])) for batch, found in speeds.items()}
     x = batch_scale(list(speeds))
     y = linear([one for found in speeds.values() for _, one in found], *span(), from_zero=True)
@@ -71,7 +71,7 @@ def memory(facts: Facts, group: Group) -> Chart | Missing:
     title = "Memory"
     found = [cell for cell in group.verdict.cells if cell.peak_memory_bytes is not None]
     if not found:
-        return Missing(title=title, why="no trial has told its peak memory")
+        return Missing(title=title, why="no trial has reported its peak memory")
     known = [
         Middle(
             batch=cell.global_batch,
@@ -100,7 +100,7 @@ def memory(facts: Facts, group: Group) -> Chart | Missing:
     return Chart(
         name=f"memory{group.suffix}",
         title=title,
-        note="Peak of a worker's process, an upper bound. It goes by the micro-batch, not by B.",
+        note="Peak of a worker's process, an upper bound. It depends on the micro-batch, not on B.",
         says=f"At most {told}.",
         drawing=join([batch_frame(x, y, batches, "peak memory, GiB"), middles(known, x, y, facts.colours)]),
         table=pa.Table.from_pylist(rows),

@@ -18,7 +18,7 @@ _RIGHT = 34
 
 
 def chart(facts: Facts, group: Group) -> Chart | Missing:
-    """The plot: means over a batch size's runs at each update that was measured."""
+    """The plot: means over a batch size's runs at each measured update."""
     means = _means(facts, group)
     if not means:
         return Missing(title=TITLE, why="no noise scale was measured")
@@ -43,7 +43,7 @@ def chart(facts: Facts, group: Group) -> Chart | Missing:
     return Chart(
         name=f"noise{group.suffix}",
         title=TITLE,
-        note="A diagnostic, an order of magnitude only. Dashed: each batch size; far above its line, noise rules.",
+        note="A diagnostic, an order of magnitude only. Dashed: each batch size; far above its line, noise dominates.",
         says=f"Noise scale at the last measurement: {told}.",
         drawing=join(
             [
@@ -63,7 +63,7 @@ def chart(facts: Facts, group: Group) -> Chart | Missing:
 
 
 def _means(facts: Facts, group: Group) -> dict[int, list[tuple[float, float]]]:
-    """By global batch: updates, rising, and the mean noise scale of the runs measured there."""
+    """By global batch, the rising updates with the mean noise scale of the runs measured there."""
     batches = {run.trial_id: cell.global_batch for cell in group.cells for run in cell.runs}
     wanted = facts.evaluations.filter(pc.is_finite(facts.evaluations["noise_scale"]))
     found: dict[int, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))

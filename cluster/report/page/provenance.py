@@ -16,7 +16,7 @@ from cluster.report.page.tables import data_link
 
 
 def section(facts: Facts) -> Markup:
-    """A list of what the numbers depend on, and the spec as YAML."""
+    """A list of everything that the numbers depend on, and the spec as YAML."""
     pairs = [(name, value) for name, value in _pairs(facts) if value]
     listed = (tag("div", tag("dt", name), tag("dd", value)) for name, value in pairs)
     spec = spec_yaml(facts)

@@ -1,4 +1,4 @@
-"""The ranking beside the curves: the mean best loss of each batch size when one clock is held equal."""
+"""The ranking next to the curves: the mean best loss of each batch size when one clock is held equal."""
 
 import math
 
@@ -16,7 +16,7 @@ _ROW, _TOP, _NAMES, _VALUES = 28, 26, 102, 54
 
 
 def chart(facts: Facts, group: Group, clock: Clock) -> Chart | Missing:
-    """The ranking at equal `clock`, best first; hollow marks are of cells that nothing may be concluded from."""
+    """The ranking at equal `clock`, best first; cells that support no conclusion have hollow marks."""
     title = f"Ranked at equal {clock.name}"
     if stopped_at_target(facts):
         return Missing(title=title, why="the runs stopped at the target, so their losses cannot be ranked")
@@ -56,7 +56,7 @@ def chart(facts: Facts, group: Group, clock: Clock) -> Chart | Missing:
 
 
 def stopped_at_target(facts: Facts) -> bool:
-    """Whether the study's runs end at the target, so that their best losses say how far they went, not how good."""
+    """Whether runs end at the target, so that their best losses show where they stopped, not how good they could be."""
     return facts.verdict.declared.stops_at_target
 
 

@@ -15,10 +15,10 @@ TITLE = "Best learning rate"
 
 
 def chart(facts: Facts, group: Group) -> Chart | Missing:
-    """The plot: a best rate on an edge is hollow, since a better one may lie beyond."""
+    """The plot; a best rate at an edge is hollow, because a better one may lie beyond."""
     cells = [cell for cell in group.cells if cell.rates]
     if not any(len(cell.rates) > 1 for cell in cells):
-        return Missing(title=TITLE, why="each batch size was trained at one learning rate only")
+        return Missing(title=TITLE, why="each batch size was trained at only one learning rate")
     x = batch_scale([cell.global_batch for cell in cells])
     y = log([rate for cell in cells for rate in cell.rates], *span())
     best = [

@@ -81,7 +81,7 @@ def test_the_table_is_aligned_and_says_what_it_does_not_say(summary: str) -> Non
         "          -          -      0.9000\n"
         "6 of 8 trials ended: 5 completed, 1 diverged; 2 without a result yet (waiting, running or lost)\n"
         "lowest mean validation loss: global batch 16, learning rate 0.001, optimizer adam, dtype float32 (n=2 seeds); "
-        "differences smaller than the deviation over seeds say nothing\n"
+        "differences smaller than the deviation over seeds mean nothing\n"
     )
 
 
@@ -271,5 +271,5 @@ def test_saved_trials_have_not_ended() -> None:
     counts = dict.fromkeys((state.lower() for state in STATES), 0) | {"trials": 6, "completed": 4, "cancelled": 2}
     assert progress_line(counts, 8) == (
         "4 of 8 trials ended: 4 completed; 4 without a result yet (waiting, running or lost); "
-        "2 saved, to go on when the study is run again"
+        "2 saved, which go on when the study is run again"
     )
