@@ -272,7 +272,7 @@ def test_files_are_replaced_only_on_request_and_whole(
     (tmp_path / "out").mkdir()
     for name in ("model.keras", "model.tokenizer.json", "model.json"):
         (tmp_path / "out" / name).write_text("mine")
-        with pytest.raises(InputError, match=f"{name} is there already.*--force"):
+        with pytest.raises(InputError, match=f"{name} exists already.*--force"):
             model.files_of(output, force=False)
         (tmp_path / "out" / name).unlink()
     (tmp_path / "out" / "model.keras").write_text("mine")
@@ -295,9 +295,11 @@ def test_a_trial_is_found_by_a_unique_beginning(place: Places) -> None:
     first, second = (trial.trial_id for trial in here.trials)
     for trial in here.trials:
         assert find(here.summary, "small", trial.trial_id[:10]).trial == trial
-    with pytest.raises(InputError, match=f"begins 2 trials.*{min(first, second)}.*more of its digits"):
+    with pytest.raises(InputError, match=f"matches 2 trials.*{min(first, second)}.*more of its digits"):
         find(here.summary, "small", "")
-    with pytest.raises(InputError, match=rf"no trial that begins with 'x{first[1:]}' \(nearest: {first}.*export small"):
+    with pytest.raises(
+        InputError, match=rf"no trial whose id begins with 'x{first[1:]}' \(nearest: {first}.*export small"
+    ):
         find(here.summary, "small", f"x{first[1:]}")
     with pytest.raises(InputError, match=r"no study 'smal'.*'small'"):
         find(here.summary, "smal", first)
@@ -322,10 +324,10 @@ def test_a_trial_of_an_earlier_spec_is_found(place: Places) -> None:
     ("state", "remedy"),
     [
         (None, "no result yet.*wait until"),
-        ("FAILED", r"is FAILED \(a fuse blew\).*run the study again"),
-        ("LOST", "is LOST.*run the study again"),
-        ("CANCELLED", "is CANCELLED.*run the study again"),
-        ("OUT_OF_MEMORY", "is OUT_OF_MEMORY.*no weights: export another"),
+        ("FAILED", r"ended FAILED \(a fuse blew\).*run the study again"),
+        ("LOST", "ended LOST.*run the study again"),
+        ("CANCELLED", "ended CANCELLED.*run the study again"),
+        ("OUT_OF_MEMORY", "ended OUT_OF_MEMORY.*no weights: export another"),
     ],
 )
 def test_a_trial_without_kept_weights_is_refused(place: Places, tmp_path: Path, state: str | None, remedy: str) -> None:

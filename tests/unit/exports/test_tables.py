@@ -142,7 +142,7 @@ def test_a_language_models_points_have_their_perplexity(tmp_path: Path) -> None:
 
 def test_files_that_are_there_stay_unless_forced(summary: Summary, tmp_path: Path) -> None:
     (tmp_path / "points.parquet").write_text("mine")
-    assert "points.parquet is there already" in refusal("simulated", "--tables", str(tmp_path), summary=summary)
+    assert "points.parquet exists already" in refusal("simulated", "--tables", str(tmp_path), summary=summary)
     assert [path.name for path in tmp_path.iterdir()] == ["points.parquet"]
     assert export("simulated", "--tables", str(tmp_path), "--force", summary=summary).exception is None
     # Two rates confirmed, and six screened.
@@ -203,7 +203,7 @@ def test_png_without_its_library_or_a_font_says_what_to_do(monkeypatch: pytest.M
         ("simulated --to wandb:x", "neither mlflow:URI nor tensorboard:FOLDER"),
         ("simulated --to mlflow", "neither mlflow:URI nor tensorboard:FOLDER"),
         ("simulated --to tensorboard:s3://b/x", "must name a folder on this machine"),
-        ("simulated --to mlflow:", "without an address"),
+        ("simulated --to mlflow:", "needs an address"),
         ("simulatid --tables a", "did you mean 'simulated'"),
         ("simulatid --to tensorboard:x", "did you mean 'simulated'"),
         ("--plots a", "name a STUDY"),
