@@ -75,7 +75,9 @@ def _data_set(specs: Sequence[Mapping[str, Any]], data: str | None) -> tuple[str
     """The prepared data set of the study: in `data`, or otherwise at the places in its specs."""
     data_hash = specs[0]["data_hash"]
     if data_hash is None:
-        raise InputError("the data set of the study is not known: its newest spec has no data_hash to find it by")
+        raise InputError(
+            "the data set of the study is not known: its newest spec has no data_hash to compare --data with"
+        )
     folders = dict.fromkeys([data] if data else [spec["data"] for spec in specs if spec["data"]])
     problems = [] if folders else ["its specs name none"]
     for folder in folders:

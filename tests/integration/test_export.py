@@ -357,7 +357,7 @@ def test_a_data_set_that_is_gone_or_another_is_refused(place: Places, tmp_path: 
     here = place()
     here.kept()
     moved = here.data.rename(tmp_path / "moved")
-    with pytest.raises(InputError, match=f"looked for.*{here.data}.*--data"):
+    with pytest.raises(InputError, match=f"not found from.*{here.data}.*--data"):
         here.found()
     assert here.found(data=str(moved)).trial == here.trials[0]
     write_prepared(here.data, seed=5)
@@ -378,7 +378,7 @@ def test_weights_that_are_damaged_or_do_not_fit_are_refused(place: Places, tmp_p
     files = model.files_of(str(tmp_path / "model.keras"), force=False)
     archive = Path(here.checkpoints) / "best.npz"
     archive.write_bytes(archive.read_bytes()[:-1])
-    with pytest.raises(InputError, match=rf"no whole best\.npz in {here.checkpoints};"):
+    with pytest.raises(InputError, match=rf"no complete best\.npz in {here.checkpoints};"):
         model.export(here.found(), files, at="best")
     wrong = [*here.best[:-1], np.zeros(7, "float32")]
     Checkpoints(store_of(here.checkpoints), here.trials[0].trial_id).finish(best=wrong, last=here.best[:-1])
@@ -401,7 +401,7 @@ def test_what_was_exchanged_since_is_not_exported(place: Places, tmp_path: Path)
     manifest.write_text(text)
     for ending in ("json", "npz"):
         (folder / f"best.{ending}").write_bytes((folder / f"last.{ending}").read_bytes())
-    with pytest.raises(InputError, match=r"no whole best\.npz"):
+    with pytest.raises(InputError, match=r"no complete best\.npz"):
         model.export(here.found(), files, at="best")
     assert not os.path.exists(files.model)
 
