@@ -40,9 +40,7 @@ def listen(host: str, port: int, token: str | None) -> Listening:
         NotReadyError: the port is taken, or may not be used.
     """
     if token is not None and (len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable()):
-        raise InputError(
-            f"--token: give at least {SHORTEST_TOKEN} printable ASCII characters, or leave it out for a new token"
-        )
+        raise InputError(f"--token: give at least {SHORTEST_TOKEN} printable ASCII characters, or leave it out")
     listening = _bound(host, port)
     address, port = listening.getsockname()[:2]
     bound = ipaddress.ip_address(address)
