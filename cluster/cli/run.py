@@ -68,7 +68,7 @@ def run_and_watch(
     with contextlib.ExitStack() as shown:
         hear = _shown(shown, before, line_of or sentence)
         result = run(study, hear, address=address, spending=spending)
-    status = _said(result)
+    status = _end_of(result)
     _show(result.study)
     return status
 
@@ -118,7 +118,7 @@ def _shown(
     return hear
 
 
-def _said(result: "RunResult") -> int:
+def _end_of(result: "RunResult") -> int:
     """Print how a run ended, unless it simply finished, and return the exit code.
 
     Raises:

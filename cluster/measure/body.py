@@ -92,7 +92,7 @@ def answered(pipe: Connection, question: Callable[..., Any], *arguments: Any) ->
     try:
         answer = question(*arguments)
         if isinstance(answer, Generator):
-            answer = _told(pipe, answer)
+            answer = _sent_progress(pipe, answer)
     except InputError as problem:
         # Every other measurement would fail in the same way.
         pipe.send(problem)
@@ -118,7 +118,7 @@ def ended(exit_code: int, said: str) -> WorkerFailure:
     return WorkerFailure(state, f"a worker {how}" + (f": {last}" if last else "")[:LONGEST_ERROR])
 
 
-def _told(pipe: Connection, steps: Generator[float, None, Any]) -> Any:
+def _sent_progress(pipe: Connection, steps: Generator[float, None, Any]) -> Any:
     while True:
         try:
             pipe.send(float(next(steps)))

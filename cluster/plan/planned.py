@@ -215,10 +215,10 @@ def _calibrated(study: "Study", tell: Callable[[float], None]) -> "tuple[Lengths
     seen: list[Seen] = []
     for workers in numbers:
 
-        def told(share: float, before: int = numbers.index(workers)) -> None:
+        def tell_all(share: float, before: int = numbers.index(workers)) -> None:
             tell((before + share) / len(numbers))
 
-        seen = calibrate(study, workers=workers, tell=told)
+        seen = calibrate(study, workers=workers, tell=tell_all)
         of_these = [trial for trial in study.trials if study.workers[trial.global_batch] == workers]
         each = kinds(of_these)
         guesses = [guessed_memory(study, trial) for trial in each.values()]

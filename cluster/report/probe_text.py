@@ -141,13 +141,13 @@ def neighbours(small: Row, large: Row) -> str:
     """Whether two global batches close to each other differ in time."""
     ratio, low, high = _times(small, large)
     a, b = small["global_batch"], large["global_batch"]
-    said = (
+    sentence = (
         f"{b} against {a}: an update takes {ratio:.2f} times as long ({low:.2f} to {high:.2f}) for {b / a:.2f} times "
     )
-    said += f"the rows, so {b / a / ratio:.2f} times the rows a second"
+    sentence += f"the rows, so {b / a / ratio:.2f} times the rows a second"
     if low <= b / a <= high:
-        said += ": no difference per row between the two can be measured here"
-    return said
+        sentence += ": no difference per row between the two can be measured here"
+    return sentence
 
 
 def doubling(pairs: Sequence[tuple[Row, Row]]) -> str:

@@ -31,7 +31,7 @@ class Terminal:
             console=self._console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
         )
         self._lock, self._over = threading.Lock(), threading.Event()
-        self._said = (float("-inf"), "")
+        self._last_line = (float("-inf"), "")
         self._thread = threading.Thread(target=self._keep_fresh, daemon=True)
 
     def __enter__(self) -> "Terminal":
@@ -68,8 +68,8 @@ class Terminal:
             self._live.update(tables, refresh=True)
             return
         now, line = time.monotonic(), self._line()
-        if now - self._said[0] >= SECONDS_BETWEEN_LINES and line != self._said[1]:
-            self._said = (now, line)
+        if now - self._last_line[0] >= SECONDS_BETWEEN_LINES and line != self._last_line[1]:
+            self._last_line = (now, line)
             self.say(line)
 
     def _line(self) -> str:

@@ -58,7 +58,7 @@ def check(
         model, rows = model_of(trial), micro_batches[trial.global_batch]
         surely = 1.0 if model.measured else 1 - GUESS_OFF
         if _line(model, rows, length) * surely > limit.bytes:
-            raise InputError(_said(trial, model_of, rows, limit, length))
+            raise InputError(_refusal(trial, model_of, rows, limit, length))
 
 
 def _line(model: MemoryModel, rows: int, length: int) -> float:
@@ -66,7 +66,7 @@ def _line(model: MemoryModel, rows: int, length: int) -> float:
     return replace(model, least_bytes=0.0).bytes_at(micro_batch=rows, length=length)
 
 
-def _said(trial: TrialSpec, model_of: ModelOf, rows: int, limit: Limit, length: int) -> str:
+def _refusal(trial: TrialSpec, model_of: ModelOf, rows: int, limit: Limit, length: int) -> str:
     model = model_of(trial)
     needed = _line(model, rows, length)
     nearest = []

@@ -151,11 +151,11 @@ def _labels(found: Sequence[tuple[int, Floats, Floats]], x: Scale, y: Scale) -> 
 
 
 def _says(known: Sequence[tuple[Series, tuple[Floats, Floats]]], clock: str) -> str:
-    told = ", ".join(
+    listed = ", ".join(
         f"{value_text(float(losses[-1]))} after {value_text(float(at[-1]))} {clock} at B = {one.batch}"
         for one, (at, losses) in known
     )
-    return f"Mean validation loss at the last evaluation: {told}."
+    return f"Mean validation loss at the last evaluation: {listed}."
 
 
 def _table(known: Sequence[tuple[Series, tuple[Floats, Floats]]], clock: str) -> pa.Table:

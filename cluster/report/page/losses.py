@@ -46,12 +46,12 @@ def chart(facts: Facts, group: Group) -> Chart | Missing:
         *(_seeds(batch, found, x, y, facts, room(batches)) for batch, found in losses.items()),
         middles(known, x, y, facts.colours),
     ]
-    told = ", ".join(f"{value_text(one.value)} at B = {one.batch}" for one in known)
+    listed = ", ".join(f"{value_text(one.value)} at B = {one.batch}" for one in known)
     return Chart(
         name=f"loss{group.suffix}",
         title=TITLE,
         note="Large: the mean with its 95 % interval (hollow: supports no conclusion); small: each run.",
-        says=f"Mean over the runs: {told}." if told else "No mean yet.",
+        says=f"Mean over the runs: {listed}." if listed else "No mean yet.",
         drawing=join(parts),
         table=_table(losses, facts),
     )
@@ -68,8 +68,8 @@ def perplexity(loss: float, facts: Facts) -> str:
 
 
 def _seeds(batch: int, found: list[tuple[int, float]], x: Scale, y: Scale, facts: Facts, width: float) -> Markup:
-    told = [(loss, f"B = {batch}, seed {seed}: {value_text(loss)}{perplexity(loss, facts)}") for seed, loss in found]
-    return seeds(batch, told, x, y, facts.colours[batch], width)
+    values = [(loss, f"B = {batch}, seed {seed}: {value_text(loss)}{perplexity(loss, facts)}") for seed, loss in found]
+    return seeds(batch, values, x, y, facts.colours[batch], width)
 
 
 def _target(target: float | None, x: Scale, y: Scale) -> Markup:

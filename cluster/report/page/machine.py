@@ -50,7 +50,7 @@ def speed(facts: Facts, group: Group) -> Chart | Missing:
         )
         for batch, found in speeds.items()
     )
-    told = ", ".join(f"{value_text(mean)} at B = {batch}" for batch, mean in means.items())
+    listed = ", ".join(f"{value_text(mean)} at B = {batch}" for batch, mean in means.items())
     rows = [
         {"global_batch": batch, "seed": seed, "examples_per_second": one}
         for batch, found in speeds.items()
@@ -60,7 +60,7 @@ def speed(facts: Facts, group: Group) -> Chart | Missing:
         name=f"speed{group.suffix}",
         title=title,
         note="Rows a second while training; large: the mean, small: each run.",
-        says=f"Rows a second: {told}.",
+        says=f"Rows a second: {listed}.",
         drawing=join([batch_frame(x, y, list(speeds), "rows/s"), *dots, middles(known, x, y, facts.colours)]),
         table=pa.Table.from_pylist(rows),
     )
@@ -88,7 +88,7 @@ def memory(facts: Facts, group: Group) -> Chart | Missing:
     ]
     batches = [one.batch for one in known]
     x, y = batch_scale(batches), linear([one.value for one in known], *span(), from_zero=True)
-    told = ", ".join(f"{one.value:.2f} GiB at B = {one.batch}" for one in known)
+    listed = ", ".join(f"{one.value:.2f} GiB at B = {one.batch}" for one in known)
     rows = [
         {
             "global_batch": cell.global_batch,
@@ -101,7 +101,7 @@ def memory(facts: Facts, group: Group) -> Chart | Missing:
         name=f"memory{group.suffix}",
         title=title,
         note="Peak of a worker's process, an upper bound. It depends on the micro-batch, not on B.",
-        says=f"At most {told}.",
+        says=f"At most {listed}.",
         drawing=join([batch_frame(x, y, batches, "peak memory, GiB"), middles(known, x, y, facts.colours)]),
         table=pa.Table.from_pylist(rows),
     )

@@ -39,12 +39,12 @@ def chart(facts: Facts, group: Group) -> Chart | Missing:
         )
         for batch, points in means.items()
     ]
-    told = ", ".join(f"{value_text(points[-1][1])} at B = {batch}" for batch, points in means.items())
+    listed = ", ".join(f"{value_text(points[-1][1])} at B = {batch}" for batch, points in means.items())
     return Chart(
         name=f"noise{group.suffix}",
         title=TITLE,
         note="A diagnostic, an order of magnitude only. Dashed: each batch size; far above its line, noise dominates.",
-        says=f"Noise scale at the last measurement: {told}.",
+        says=f"Noise scale at the last measurement: {listed}.",
         drawing=join(
             [
                 frame(x, y, x_title="updates (log)", y_title="noise scale, rows (log)"),

@@ -84,8 +84,8 @@ def _plain(value: Any) -> str:
 
 def _layout(trials: pa.Table) -> str:
     workers, sizes = _kinds(trials, "workers"), sorted({size for size in trials["micro_batch"].to_pylist() if size})
-    told = f"{', '.join(map(str, sizes))} rows" if sizes else ""
-    return f"workers: {workers}; micro-batches of {told}" if workers and told else ""
+    rows = f"{', '.join(map(str, sizes))} rows" if sizes else ""
+    return f"workers: {workers}; micro-batches of {rows}" if workers and rows else ""
 
 
 def _machines(trials: pa.Table) -> str:

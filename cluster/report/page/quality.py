@@ -31,13 +31,13 @@ def chart(facts: Facts, group: Group) -> Chart | Missing:
         _grid(x, y, height, group.verdict.reference),
         *(_row(one, number, x, y, facts.colours[one.global_batch]) for number, one in enumerate(found)),
     ]
-    told = "; ".join(f"B = {one.global_batch}: {one.difference:+.3g}, {one.outcome}" for one in found)
+    listed = "; ".join(f"B = {one.global_batch}: {one.difference:+.3g}, {one.outcome}" for one in found)
     band = f"; shaded: the margin of {margin:g}" if margin else "; no margin was declared in time"
     return Chart(
         name=f"quality{group.suffix}",
         title=TITLE,
         note=f"Paired by seed; intervals of 90 % (thick) and 95 %{band}.",
-        says=f"Difference of the best validation loss from that of B = {group.verdict.reference}: {told}.",
+        says=f"Difference of the best validation loss from that of B = {group.verdict.reference}: {listed}.",
         drawing=join(parts),
         table=_table(found),
         height=height,

@@ -29,14 +29,14 @@ def chart(facts: Facts, group: Group, clocks: Mapping[str, Clock]) -> Chart | Mi
         parts.append(label(value_text(known[name].most), at, 27, anchor="middle", class_="aside"))
     for batch in sorted({one.batch for clock in known.values() for one in clock.ranks}):
         parts.append(_line(batch, known, columns, facts.colours[batch]))
-    told = "; ".join(
+    listed = "; ".join(
         f"at equal {name} B = {', '.join(str(one.batch) for one in clock.ranks)}" for name, clock in known.items()
     )
     return Chart(
         name=f"rank-changes{group.suffix}",
         title=TITLE,
         note="Best mean loss on top, each column at the equal budget above it; epochs rank like examples.",
-        says=f"Best first: {told}.",
+        says=f"Best first: {listed}.",
         drawing=join(parts),
         table=_table(known),
         height=_TOP + _ROW * max(len(clock.ranks) for clock in known.values()) + 4,

@@ -40,7 +40,7 @@ def chart(facts: Facts, group: Group, clock: Clock) -> Chart | Missing:
             mark(_tip(one, facts), x(one.loss.mean), height, *drawn, batch=one.batch),
             label(f"{one.loss.mean:.4f}", WIDTH - 2, height + 4, anchor="end"),
         ]
-    told = ", ".join(f"B = {one.batch} ({value_text(one.loss.mean)})" for one in ranks)
+    listed = ", ".join(f"B = {one.batch} ({value_text(one.loss.mean)})" for one in ranks)
     early = sorted({cell.global_batch for cell in group.cells} - {one.batch for one in ranks})
     unseen = f" No loss by then: B = {', '.join(map(str, early))}." if early else ""
     head = label(f"mean best loss with {value_text(most)} {clock.name} each", 2, 13, class_="axis-title")
@@ -48,7 +48,7 @@ def chart(facts: Facts, group: Group, clock: Clock) -> Chart | Missing:
         name=f"ranking-{clock.name}{group.suffix}",
         title=title,
         note=f"Mean of the runs' best losses with its 95 % interval: means only, no claim.{unseen}",
-        says=f"With {value_text(most)} {clock.name} each, best first: {told}.{unseen}",
+        says=f"With {value_text(most)} {clock.name} each, best first: {listed}.{unseen}",
         drawing=join([head, *rows]),
         table=_table(clock, facts),
         height=_TOP + _ROW * len(ranks) + 6,

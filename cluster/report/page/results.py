@@ -69,8 +69,8 @@ def results(facts: Facts) -> Markup:
     ]
     rows = facts.trials.filter(pc.not_equal(facts.trials["state"], COMPLETED))
     if rows.num_rows:
-        told = f"{counted(rows.num_rows, 'attempt')} that did not complete"
-        parts.append(_folded(told, columned(rows, _FAILED, told)))
+        caption = f"{counted(rows.num_rows, 'attempt')} that did not complete"
+        parts.append(_folded(caption, columned(rows, _FAILED, caption)))
     name = facts.study
     links = [
         csv_link(verdict, f"{name}-batch-sizes.csv", "batch sizes (CSV)"),

@@ -29,7 +29,7 @@ def html_table(
     """A table that a reader can sort by its columns; numbers carry their full value besides the one shown."""
     every = -(-rows.num_rows // most_rows) or 1
     shown = rows.take(list(range(0, rows.num_rows, every))).to_pylist() if every > 1 else rows.to_pylist()
-    told = f" (one in {every} of {rows.num_rows:,} rows; the CSV has all)" if every > 1 else ""
+    sampled = f" (one in {every} of {rows.num_rows:,} rows; the CSV has all)" if every > 1 else ""
     numbers = {field.name: not pa.types.is_string(field.type) for field in rows.schema}
     head = tag("tr", *(_head(name, (heads or {}).get(name), number=numbers[name]) for name in rows.column_names))
     body = (
@@ -39,7 +39,7 @@ def html_table(
         )
         for row in shown
     )
-    table = tag("table", tag("caption", caption + told), tag("thead", head), tag("tbody", *body), class_="sortable")
+    table = tag("table", tag("caption", caption + sampled), tag("thead", head), tag("tbody", *body), class_="sortable")
     return tag("div", table, class_="scroll", tabindex="0", role="region", aria_label=caption)
 
 

@@ -102,13 +102,13 @@ def _middle(batch: int, reach: CellReach, measure: str, *, usable: bool) -> Midd
     if found is None:
         return None
     value, low, high = found
-    told = f"B = {batch}: {value_text(value)} {UNITS[measure]}, "
+    tip = f"B = {batch}: {value_text(value)} {UNITS[measure]}, "
     if low is not None:
-        told += f"geometric mean, 95 % CI {value_text(low)} to {value_text(high)}; "
+        tip += f"geometric mean, 95 % CI {value_text(low)} to {value_text(high)}; "
     elif not reach.every_run:
-        told += "median with the runs that missed it counted; "
-    told += f"{reach.success.reached} of {counted(reach.success.runs, 'run')} reached it"
-    return Middle(batch=batch, value=value, low=low, high=high, usable=usable, tip=told)
+        tip += "median with the runs that missed it counted; "
+    tip += f"{reach.success.reached} of {counted(reach.success.runs, 'run')} reached it"
+    return Middle(batch=batch, value=value, low=low, high=high, usable=usable, tip=tip)
 
 
 def _runs(batch: int, reach: CellReach, measure: str, x: Scale, y: Scale, colour: int, width: float) -> Markup:
@@ -150,10 +150,10 @@ def _ideal(first: Middle, x: Scale, y: Scale) -> Markup:
 
 
 def _says(known: Sequence[Middle], reaches: dict[int, CellReach], measure: str, target: float | None) -> str:
-    told = ", ".join(f"{value_text(one.value)} at B = {one.batch}" for one in known) or "no batch size in most runs"
+    listed = ", ".join(f"{value_text(one.value)} at B = {one.batch}" for one in known) or "no batch size in most runs"
     missed = [batch for batch, reach in reaches.items() if reach.success.reached < reach.success.runs]
     end = f" Not every run reached it at B = {', '.join(map(str, missed))}." if missed else ""
-    return f"{UNITS[measure]} to a validation loss of {value_text(target)}: {told}.{end}"
+    return f"{UNITS[measure]} to a validation loss of {value_text(target)}: {listed}.{end}"
 
 
 def _table(reaches: dict[int, CellReach], measure: str) -> pa.Table:

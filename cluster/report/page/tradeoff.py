@@ -45,13 +45,13 @@ def chart(facts: Facts, group: Group) -> Chart | Missing:
         *(_mark(place, x, y, facts, usable=usable[place[0]]) for place in places),
         _labels(places, x, y),
     ]
-    told = "; ".join(f"B = {b}: {value_text(updates)} and {value_text(examples)}" for b, updates, examples in places)
+    listed = "; ".join(f"B = {b}: {value_text(updates)} and {value_text(examples)}" for b, updates, examples in places)
     note = "Lower is less computing; further left is fewer updates in sequence."
     return Chart(
         name=f"tradeoff{group.suffix}",
         title=TITLE,
         note=note + (" Line: the fitted law." if law else ""),
-        says=f"Updates and examples to the target: {told}.",
+        says=f"Updates and examples to the target: {listed}.",
         drawing=join(parts),
         table=pa.Table.from_pylist([{"global_batch": b, "updates": s, "examples": e} for b, s, e in places]),
     )
