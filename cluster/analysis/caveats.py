@@ -57,8 +57,8 @@ def _batches(cells: Iterable[Cell]) -> str:
 
 
 def _edges(evidence: Evidence) -> Iterable[Caveat]:
-    found = [cell for cell in evidence.cells if cell.at_edge]
-    for cell in found:
+    cells = [cell for cell in evidence.cells if cell.at_edge]
+    for cell in cells:
         end = "lowest" if cell.learning_rate == min(cell.rates) else "highest"
         runs = [run for run in cell.searched if run.row["learning_rate"] == cell.learning_rate]
         text = f"B = {cell.global_batch}: its best learning rate, {cell.learning_rate:g}, is the {end} of those tried"
@@ -75,10 +75,10 @@ def _unequal_search(evidence: Evidence) -> Iterable[Caveat]:
 
 
 def _one_rate(evidence: Evidence) -> Iterable[Caveat]:
-    found = [cell for cell in evidence.cells if len(cell.rates) < 2]
-    if found:
-        text = f"only one learning rate at B = {_batches(found)}: a batch size is judged by the rate it was given"
-        yield Caveat(code="one_rate", text=text, trials=_ids(run for cell in found for run in cell.runs))
+    cells = [cell for cell in evidence.cells if len(cell.rates) < 2]
+    if cells:
+        text = f"only one learning rate at B = {_batches(cells)}: a batch size is judged by the rate it was given"
+        yield Caveat(code="one_rate", text=text, trials=_ids(run for cell in cells for run in cell.runs))
 
 
 def _epochs_only(evidence: Evidence) -> Iterable[Caveat]:
@@ -98,22 +98,22 @@ def _epochs_only(evidence: Evidence) -> Iterable[Caveat]:
 
 def _large_batches(evidence: Evidence) -> Iterable[Caveat]:
     rows = evidence.known.train_rows
-    found = [cell for cell in evidence.cells if rows and cell.global_batch > rows / FEWEST_UPDATES_AN_EPOCH]
-    if found:
-        text = f"fewer than {FEWEST_UPDATES_AN_EPOCH} updates an epoch at B = {_batches(found)}, with {rows:,} rows"
+    cells = [cell for cell in evidence.cells if rows and cell.global_batch > rows / FEWEST_UPDATES_AN_EPOCH]
+    if cells:
+        text = f"fewer than {FEWEST_UPDATES_AN_EPOCH} updates an epoch at B = {_batches(cells)}, with {rows:,} rows"
         yield Caveat(code="few_updates_an_epoch", text=text)
 
 
 def _noise_near_all_rows(evidence: Evidence) -> Iterable[Caveat]:
-    found = [
+    runs = [
         run
         for cell in evidence.cells
         for run in cell.runs
         if evidence.known.train_rows and (run.row["noise_scale"] or 0.0) > evidence.known.train_rows / 3
     ]
-    if found:
+    if runs:
         text = "the gradient noise scale is near the number of rows: even the gradient of all rows is mostly noise"
-        yield Caveat(code="noise_near_all_rows", text=text, trials=_ids(found))
+        yield Caveat(code="noise_near_all_rows", text=text, trials=_ids(runs))
 
 
 def _divergence(evidence: Evidence) -> Iterable[Caveat]:
@@ -146,10 +146,10 @@ def _lacking_evaluations(evidence: Evidence) -> Iterable[Caveat]:
 
 
 def _few_seeds(evidence: Evidence) -> Iterable[Caveat]:
-    found = [cell for cell in evidence.cells if 1 < len(cell.runs) < ENOUGH_SEEDS]
-    if found:
-        text = f"fewer than {ENOUGH_SEEDS} seeds at B = {_batches(found)}: preliminary"
-        yield Caveat(code="few_seeds", text=text, trials=_ids(run for cell in found for run in cell.runs))
+    cells = [cell for cell in evidence.cells if 1 < len(cell.runs) < ENOUGH_SEEDS]
+    if cells:
+        text = f"fewer than {ENOUGH_SEEDS} seeds at B = {_batches(cells)}: preliminary"
+        yield Caveat(code="few_seeds", text=text, trials=_ids(run for cell in cells for run in cell.runs))
 
 
 def _late_seeds(evidence: Evidence) -> Iterable[Caveat]:
@@ -160,8 +160,8 @@ def _late_seeds(evidence: Evidence) -> Iterable[Caveat]:
             f"{named} added after the confirmations began: adding seeds after looking at results is wrong more often "
             "than the promised 5 %"
         )
-        found = [run for cell in evidence.cells if cell.tuned for run in cell.runs if run.seed in late]
-        yield Caveat(code="late_seeds", text=text, trials=_ids(found))
+        runs = [run for cell in evidence.cells if cell.tuned for run in cell.runs if run.seed in late]
+        yield Caveat(code="late_seeds", text=text, trials=_ids(runs))
 
 
 def _seen_before(evidence: Evidence) -> Iterable[Caveat]:
@@ -184,28 +184,28 @@ def _mixed_machines(evidence: Evidence) -> Iterable[Caveat]:
 
 
 def _unsteady_speed(evidence: Evidence) -> Iterable[Caveat]:
-    found, worst = [], 0.0
+    cells, worst = [], 0.0
     for cell in evidence.cells:
         speeds = [run.row["examples_per_second"] for run in cell.runs if run.row["examples_per_second"]]
         variation = float(np.std(speeds, ddof=1) / np.mean(speeds)) if len(speeds) > 1 else 0.0
         if variation > MOST_SPEED_VARIATION:
-            found.append(cell)
+            cells.append(cell)
             worst = max(worst, variation)
-    if found:
+    if cells:
         text = (
-            f"rows per second varied by up to {worst:.0%} between seeds at B = {_batches(found)}: do not trust seconds"
+            f"rows per second varied by up to {worst:.0%} between seeds at B = {_batches(cells)}: do not trust seconds"
         )
-        yield Caveat(code="unsteady_speed", text=text, trials=_ids(run for cell in found for run in cell.runs))
+        yield Caveat(code="unsteady_speed", text=text, trials=_ids(run for cell in cells for run in cell.runs))
 
 
 def _clipping(evidence: Evidence) -> Iterable[Caveat]:
     bound = evidence.known.spec.get("clip_norm")
     if bound is None:
         return
-    found = [cell for cell in evidence.cells if _share_above(cell, float(bound)) > MOST_CLIPPED]
-    if found and len(found) < len(evidence.cells):
-        text = f"the gradient was clipped at most evaluations for B = {_batches(found)} but not for the others"
-        yield Caveat(code="uneven_clipping", text=text, trials=_ids(run for cell in found for run in cell.runs))
+    cells = [cell for cell in evidence.cells if _share_above(cell, float(bound)) > MOST_CLIPPED]
+    if cells and len(cells) < len(evidence.cells):
+        text = f"the gradient was clipped at most evaluations for B = {_batches(cells)} but not for the others"
+        yield Caveat(code="uneven_clipping", text=text, trials=_ids(run for cell in cells for run in cell.runs))
 
 
 def _share_above(cell: Cell, bound: float) -> float:
@@ -226,30 +226,30 @@ def _fixed_beta2(evidence: Evidence) -> Iterable[Caveat]:
 
 
 def _coarse(evidence: Evidence) -> Iterable[Caveat]:
-    found = [
+    trial_ids = [
         run.trial_id
         for reach in evidence.reaches.values()
         for run in reach.runs
         if run.reached and run.evaluations < ENOUGH_EVALUATIONS
     ]
-    if found:
+    if trial_ids:
         text = (
-            f"{counted(len(found), 'run')} reached the target within {ENOUGH_EVALUATIONS} evaluations, so what that "
-            "took is coarse; evaluate more often"
+            f"{counted(len(trial_ids), 'run')} reached the target within {ENOUGH_EVALUATIONS} evaluations, so what "
+            "that took is coarse; evaluate more often"
         )
-        yield Caveat(code="few_evaluations", text=text, trials=tuple(found))
+        yield Caveat(code="few_evaluations", text=text, trials=tuple(trial_ids))
 
 
 def _still_improving(evidence: Evidence) -> Iterable[Caveat]:
-    found = []
+    cells = []
     for cell in evidence.cells:
         ended = [run for run in cell.runs if math.isfinite(run.best_loss())]
         last = [run for run in ended if run.curve.losses[-1] == run.curve.losses.min()]
         if ended and len(last) > len(ended) / 2:
-            found.append(cell)
-    if found and not evidence.known.stops_at_target:
-        text = f"the loss was still falling at the end of the budget at B = {_batches(found)}: longer training may help"
-        yield Caveat(code="still_improving", text=text, trials=_ids(run for cell in found for run in cell.runs))
+            cells.append(cell)
+    if cells and not evidence.known.stops_at_target:
+        text = f"the loss was still falling at the end of the budget at B = {_batches(cells)}: longer training may help"
+        yield Caveat(code="still_improving", text=text, trials=_ids(run for cell in cells for run in cell.runs))
 
 
 _CHECKS: tuple[Callable[[Evidence], Iterable[Caveat]], ...] = (

@@ -57,11 +57,11 @@ def declared(specs: Specs, trials: pa.Table, whole: Specs | None = None) -> Decl
     """What the specs of one study declare, given its trials; `whole` are the specs given those of all experiments."""
     counting, newest = specs.in_force, specs.newest
     target = counting.target if counting else None
-    found = _automatic(specs, trials) if target == "auto" else target
+    loss = _automatic(specs, trials) if target == "auto" else target
     margin = counting.margin if counting else None
     return Declared(
-        target=found,
-        target_source=None if found is None else "automatic" if target == "auto" else "declared",
+        target=loss,
+        target_source=None if loss is None else "automatic" if target == "auto" else "declared",
         target_late=newest.target != target,
         margin=margin,
         margin_late=newest.margin != margin,

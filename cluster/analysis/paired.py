@@ -71,17 +71,17 @@ def equivalence(differences: ArrayLike, margin: float) -> Equivalence:
     """
     if not margin > 0:
         raise ValueError(f"a margin of {margin}: must be positive")
-    found = interval(differences, 1 - 2 * ALPHA)
-    if found.low is None or found.high is None:
+    interval90 = interval(differences, 1 - 2 * ALPHA)
+    if interval90.low is None or interval90.high is None:
         return Equivalence(1.0, None, None, False)
-    p_value = _upper_tail(margin - abs(found.mean), found)
-    return Equivalence(p_value, found.low, found.high, -margin < found.low and found.high < margin)
+    p_value = _upper_tail(margin - abs(interval90.mean), interval90)
+    return Equivalence(p_value, interval90.low, interval90.high, -margin < interval90.low and interval90.high < margin)
 
 
 def superiority_p(differences: ArrayLike) -> float:
     """The two-sided p-value of the paired t test for no difference; 1 for fewer than two pairs."""
-    found = interval(differences)
-    return min(1.0, 2 * _upper_tail(abs(found.mean), found)) if found.pairs > 1 else 1.0
+    measured = interval(differences)
+    return min(1.0, 2 * _upper_tail(abs(measured.mean), measured)) if measured.pairs > 1 else 1.0
 
 
 def holm(p_values: ArrayLike) -> tuple[float, ...]:

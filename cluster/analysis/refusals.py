@@ -73,24 +73,26 @@ def _not_tuned(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> Iter
 
 
 def _edges(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> Iterable[Cannot]:
-    found = [cell for cell in cells if cell.tuned and cell.at_edge]
-    if found:
+    at_edge = [cell for cell in cells if cell.tuned and cell.at_edge]
+    if at_edge:
         text = (
-            f"anything about B = {_batches(found)}: a better learning rate may lie beyond those tried; widen "
+            f"anything about B = {_batches(at_edge)}: a better learning rate may lie beyond those tried; widen "
             "axes.learning_rate or raise protocol.extensions"
         )
-        yield Cannot(code="rate_at_edge", text=text, trials=_ids(found))
+        yield Cannot(code="rate_at_edge", text=text, trials=_ids(at_edge))
 
 
 def _seeds(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> Iterable[Cannot]:
-    found = [cell for cell in cells if cell.tuned and not cell.at_edge and cell.reliable and _completed(cell) < 2]
-    if found:
-        gone = "; ".join(f"B = {cell.global_batch}: {missing_text(cell.missing)}" for cell in found if cell.missing)
+    unconfirmed = [cell for cell in cells if cell.tuned and not cell.at_edge and cell.reliable and _completed(cell) < 2]
+    if unconfirmed:
+        gone = "; ".join(
+            f"B = {cell.global_batch}: {missing_text(cell.missing)}" for cell in unconfirmed if cell.missing
+        )
         text = (
-            f"anything about B = {_batches(found)}: it is confirmed on fewer than two seeds"
+            f"anything about B = {_batches(unconfirmed)}: it is confirmed on fewer than two seeds"
             f"{f' ({gone})' if gone else ''}, so its noise is not known; let the study finish, or set axes.seeds to 5"
         )
-        yield Cannot(code="single_seed", text=text, trials=_ids(found))
+        yield Cannot(code="single_seed", text=text, trials=_ids(unconfirmed))
 
 
 def _unreliable(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> Iterable[Cannot]:

@@ -2,9 +2,9 @@
 
 A repeated export adds only what is new. A run is found by its tags `trial_id` and `attempt`, and only the missing steps
 of a metric are logged (an MLflow folder would keep duplicates). The tag `exported` is set last, to `whole` once nothing
-new can come; such a run costs nothing from then on. The run of an earlier attempt is deleted in MLflow's sense: `mlflow
-runs restore` brings it back. It cannot be continued, because MLflow's params never change but the layout may have, and
-two runs of one trial would count twice in every chart.
+new can come; such a run costs nothing from then on. The run of an earlier attempt is deleted in MLflow's sense:
+`mlflow runs restore` brings it back. It cannot be continued, because MLflow's params never change but the layout may
+have, and two runs of one trial would count twice in every chart.
 """
 
 import importlib.util

@@ -5,7 +5,7 @@ from cluster.study.study import Study
 
 
 def headline(study: Study, finished: int, wanted: int) -> str:
-    """The batch arithmetic and layout of a study, printed before it starts; `wanted` is the number of trials so far."""
+    """The batch arithmetic and layout of a study, printed before it starts; it wants `wanted` trials as yet."""
     placed, rows = study.placed, study.manifest.splits["train"].rows
     batches = sorted({trial.global_batch for trial in study.trials})
     sizes = ", ".join(f"{batch} (micro-batches of {study.micro_batches[batch]})" for batch in batches)

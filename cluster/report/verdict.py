@@ -175,7 +175,7 @@ def _knee(group: GroupVerdict) -> Iterator[str]:
         yield f"Critical batch: {' and '.join(bounds) or 'not identified'}: {knee.reason}."
     if b20 is not None:
         bound = f"{b20.bound} " if b20.bound else ""
-        yield f"Up to B = {bound}{b20.batch:.3g} the target takes at most 1.2 times the fewest examples (B20)."
+        yield f"Up to {bound}B = {b20.batch:.3g}, the target takes at most 1.2 times the fewest examples (B20)."
 
 
 def _memory(group: GroupVerdict) -> Iterator[str]:

@@ -50,7 +50,7 @@ class MemoryModel:
         return max(0, int(room // (self.bytes_per_place * length)))
 
     def first_rows(self, *, limit_bytes: float, length: int) -> int:
-        """The rows with which a worker under a limit begins: `most_rows`, over what is held for each byte used."""
+        """The rows with which a worker under a limit begins: `most_rows` divided by the bytes held per byte used."""
         return self.most_rows(limit_bytes=limit_bytes, length=length) // HELD_FOR_USED
 
     def above(self, more_bytes: float) -> "MemoryModel":

@@ -21,7 +21,7 @@ Axis = Annotated[
 class RateRule(Strict):
     """Learning rates that follow the global batch: `around` at the batch `at`, scaled by `rule` elsewhere.
 
-    With more than one of `points`, a geometric grid of ratio `factor` is centred there. The rule `none` does not scale.
+    With `points` above 1, a geometric grid of ratio `factor` is centred there. The rule `none` scales nothing.
     """
 
     around: Rate = Field(description="a positive learning rate, such as 0.001")
