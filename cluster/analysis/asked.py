@@ -1,8 +1,8 @@
 """What a study's specs ask for: the newest, the one under which its confirmations began, and later ones. Pure.
 
-Only what was declared before the confirmations began could not be chosen by what they showed. Which spec that was is
-known from the hash in the row of the first confirmation; where rows have none, it is the newest spec of those declared
-before that confirmation.
+Only what was declared before the confirmations began cannot have been chosen by what they showed. The hash in the row
+of the first confirmation names the spec of that moment; a row without a hash belongs to the newest spec declared before
+it.
 """
 
 import json
@@ -30,7 +30,7 @@ class Spec:
 
     @property
     def declared_at(self) -> datetime:
-        """When it was first run under the study's name."""
+        """When the spec was first run under the study's name."""
         at: datetime = self.row["declared_at"] or self.row["started_at"]
         return at
 
@@ -46,10 +46,10 @@ class Spec:
         return "auto" if self.keys.get("target") == "auto" else self.row["target"]
 
     def seeds(self, place: Place) -> tuple[int, ...]:
-        """The seeds that it asks for there; none where its axes do not list the place."""
+        """The seeds that the spec asks for at this place; none where its axes do not list the place."""
         optimizer, dtype, global_batch = place
         axes = self.keys.get("axes", {})
-        batches = [self.row["train_rows"] if one == FULL else one for one in axes.get("global_batch", ())]
+        batches = [self.row["train_rows"] if batch == FULL else batch for batch in axes.get("global_batch", ())]
         listed = global_batch in batches and optimizer in axes.get("optimizer", ()) and dtype in axes.get("dtype", ())
         return tuple(axes.get("seeds", ())) if listed else ()
 
@@ -58,8 +58,8 @@ class Spec:
 class Specs:
     """The specs of one study.
 
-    `began` is when its first confirmation started and `confirmed` the spec of that moment; both are None before, and
-    `confirmed` too where every spec came after it. `later` are the specs of which nothing was declared by then.
+    `began` is when its first confirmation started, and `confirmed` is the spec of that moment. Both are None before
+    then; `confirmed` is also None if every spec came later. `later` are the specs that had not been declared by then.
     """
 
     newest: Spec
@@ -73,15 +73,15 @@ class Specs:
         return self.newest if self.began is None else self.confirmed
 
     def seeds(self, place: Place, taken: Collection[int] = ()) -> tuple[int, ...]:
-        """The seeds planned there: those of the spec in force, and what later ones added; none is taken away.
+        """The seeds planned at this place: those of the spec in force and those that later specs added.
 
-        For one that is `taken`, by the screen of a study that has grown since, the next that is free confirms.
+        A seed is never taken away. If the screen of a study that has grown has `taken` it, the next free one confirms.
         """
-        known = [self.in_force, *self.later]
-        return _distinct(seed for spec in known if spec for seed in confirming_seeds(spec.seeds(place), taken).values())
+        specs = [self.in_force, *self.later]
+        return _distinct(seed for spec in specs if spec for seed in confirming_seeds(spec.seeds(place), taken).values())
 
     def late_seeds_at(self, place: Place, taken: Collection[int] = ()) -> tuple[int, ...]:
-        """The seeds there that were planned after the confirmations began; none where all of the place came late."""
+        """The seeds of this place planned after the confirmations began; none if the whole place came late."""
         first = confirming_seeds(self.confirmed.seeds(place), taken).values() if self.confirmed else ()
         return tuple(seed for seed in self.seeds(place, taken) if seed not in first) if first else ()
 
@@ -104,7 +104,7 @@ def specs_of(studies: pa.Table, trials: pa.Table) -> Specs:
     began: datetime = first["started_at"]
     in_time = [spec for spec in specs if spec.declared_at <= began]
     named = [spec for spec in specs if first["spec_hash"] is not None and spec.row["spec_hash"] == first["spec_hash"]]
-    # Of equal times the last: `max` would take the first.
+    # Where times are equal, the last one counts; `max` would take the first.
     candidates = named or sorted(in_time, key=lambda spec: spec.declared_at)
     confirmed = candidates[-1] if candidates else None
     later = tuple(spec for spec in specs if spec is not confirmed and (spec.declared_at > began or spec is specs[-1]))

@@ -1,7 +1,7 @@
-"""Caveats: what a machine can see in a study that weakens what it shows, each with the trials that caused it. Pure.
+"""Caveats: weaknesses of a study that can be detected automatically, each with the trials that caused it. Pure.
 
-What the numerics of this product rule out (a mean over ragged micro-batches, batch normalisation, an evaluation that
-depends on a batch size, left padding, stateful layers) is refused before a study starts, so it needs no caveat.
+Whatever would break the numerics (a mean over ragged micro-batches, batch normalisation, an evaluation that depends on
+a batch size, left padding, stateful layers) is refused before a study starts, so it needs no caveat.
 """
 
 import math
@@ -18,10 +18,10 @@ from cluster.analysis.reach import CellReach
 
 ENOUGH_SEEDS, ENOUGH_EVALUATIONS = 5, 20
 MOST_DIVERGED, MOST_SPEED_VARIATION, MOST_CLIPPED = 0.3, 0.1, 0.5
-# Fewer updates than this in an epoch: a batch of more than a tenth of the rows.
+# An epoch of fewer updates than this has batches of more than a tenth of the rows.
 FEWEST_UPDATES_AN_EPOCH = 10
 MOST_NAMED = 5
-# Over an axis as wide as this, a fixed beta2 forgets after very different numbers of examples.
+# Over an axis this wide, a fixed beta2 forgets after very different numbers of examples.
 WIDE_AXIS = 8
 
 
@@ -36,7 +36,7 @@ class Caveat:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What caveats are found in: the cells of one optimizer and dtype, their reach, and what the study declared."""
+    """What the checks look at: the cells of one optimizer and dtype, their reach, and what the study declared."""
 
     cells: Sequence[Cell]
     reaches: Mapping[int, CellReach]
@@ -57,8 +57,8 @@ def _batches(cells: Iterable[Cell]) -> str:
 
 
 def _edges(evidence: Evidence) -> Iterable[Caveat]:
-    found = [cell for cell in evidence.cells if cell.at_edge]
-    for cell in found:
+    cells = [cell for cell in evidence.cells if cell.at_edge]
+    for cell in cells:
         end = "lowest" if cell.learning_rate == min(cell.rates) else "highest"
         runs = [run for run in cell.searched if run.row["learning_rate"] == cell.learning_rate]
         text = f"B = {cell.global_batch}: its best learning rate, {cell.learning_rate:g}, is the {end} of those tried"
@@ -68,51 +68,52 @@ def _edges(evidence: Evidence) -> Iterable[Caveat]:
 def _unequal_search(evidence: Evidence) -> Iterable[Caveat]:
     counts = {cell.global_batch: len(cell.searched) for cell in evidence.cells}
     if len(set(counts.values())) > 1:
-        told = ", ".join(f"{count} at B = {batch}" for batch, count in counts.items())
+        listed = ", ".join(f"{count} at B = {batch}" for batch, count in counts.items())
+        text = f"the search for a learning rate had unequal numbers of trials: {listed}"
         trials = chain.from_iterable(_ids(cell.searched) for cell in evidence.cells)
-        yield Caveat(code="unequal_search", text=f"learning rates had unequal trials: {told}", trials=tuple(trials))
+        yield Caveat(code="unequal_search", text=text, trials=tuple(trials))
 
 
 def _one_rate(evidence: Evidence) -> Iterable[Caveat]:
-    found = [cell for cell in evidence.cells if len(cell.rates) < 2]
-    if found:
-        text = f"one learning rate only at B = {_batches(found)}: a batch size is judged by the rate it was given"
-        yield Caveat(code="one_rate", text=text, trials=_ids(run for cell in found for run in cell.runs))
+    cells = [cell for cell in evidence.cells if len(cell.rates) < 2]
+    if cells:
+        text = f"only one learning rate at B = {_batches(cells)}: a batch size is judged by the rate it was given"
+        yield Caveat(code="one_rate", text=text, trials=_ids(run for cell in cells for run in cell.runs))
 
 
 def _epochs_only(evidence: Evidence) -> Iterable[Caveat]:
     if evidence.known.target is None and evidence.known.spec.get("target") is None:
-        yield Caveat(code="no_target", text="without a target only equal budgets are compared; set target: auto")
+        yield Caveat(code="no_target", text="without a target, only equal budgets are compared; set target: auto")
     examples = [run.row["examples"] for cell in evidence.cells for run in cell.runs if run.completed]
     updates = {cell.global_batch: [run.row["updates"] for run in cell.runs if run.completed] for cell in evidence.cells}
-    means = {batch: float(np.mean(some)) for batch, some in updates.items() if some}
+    means = {batch: float(np.mean(counts)) for batch, counts in updates.items() if counts}
     if examples and max(examples) <= 1.1 * min(examples) and max(means.values()) > 2 * min(means.values()):
         most, least = max(means, key=lambda batch: means[batch]), min(means, key=lambda batch: means[batch])
         text = (
-            f"at equal examples B = {most} made {means[most]:,.0f} updates and B = {least} {means[least]:,.0f}: "
-            "losses at the end compare numbers of updates as much as batch sizes"
+            f"at equal examples, B = {most} made {means[most]:,.0f} updates and B = {least} made {means[least]:,.0f}: "
+            "the final losses compare numbers of updates as much as batch sizes"
         )
         yield Caveat(code="unequal_updates", text=text)
 
 
 def _large_batches(evidence: Evidence) -> Iterable[Caveat]:
     rows = evidence.known.train_rows
-    found = [cell for cell in evidence.cells if rows and cell.global_batch > rows / FEWEST_UPDATES_AN_EPOCH]
-    if found:
-        text = f"fewer than {FEWEST_UPDATES_AN_EPOCH} updates an epoch at B = {_batches(found)} of {rows:,} rows"
+    cells = [cell for cell in evidence.cells if rows and cell.global_batch > rows / FEWEST_UPDATES_AN_EPOCH]
+    if cells:
+        text = f"fewer than {FEWEST_UPDATES_AN_EPOCH} updates an epoch at B = {_batches(cells)}, with {rows:,} rows"
         yield Caveat(code="few_updates_an_epoch", text=text)
 
 
 def _noise_near_all_rows(evidence: Evidence) -> Iterable[Caveat]:
-    found = [
+    runs = [
         run
         for cell in evidence.cells
         for run in cell.runs
         if evidence.known.train_rows and (run.row["noise_scale"] or 0.0) > evidence.known.train_rows / 3
     ]
-    if found:
-        text = "the gradient noise scale is near the number of rows: the whole data's gradient is itself noise"
-        yield Caveat(code="noise_near_all_rows", text=text, trials=_ids(found))
+    if runs:
+        text = "the gradient noise scale is near the number of rows: even the gradient of all rows is mostly noise"
+        yield Caveat(code="noise_near_all_rows", text=text, trials=_ids(runs))
 
 
 def _divergence(evidence: Evidence) -> Iterable[Caveat]:
@@ -138,17 +139,17 @@ def _lacking_evaluations(evidence: Evidence) -> Iterable[Caveat]:
     if lacking:
         named = ", ".join(lacking[:MOST_NAMED]) + (" and others" if len(lacking) > MOST_NAMED else "")
         text = (
-            f"{counted(len(lacking), 'completed trial')} ({named}) without all of the evaluations up to the end: "
-            "files in the summary's `evaluations` are gone or damaged, and such confirmations do not count"
+            f"{counted(len(lacking), 'completed trial')} ({named}) without all evaluations up to the end: files in the "
+            "summary's `evaluations` are missing or damaged, and such confirmations do not count"
         )
         yield Caveat(code="lacking_evaluations", text=text, trials=lacking)
 
 
 def _few_seeds(evidence: Evidence) -> Iterable[Caveat]:
-    found = [cell for cell in evidence.cells if 1 < len(cell.runs) < ENOUGH_SEEDS]
-    if found:
-        text = f"fewer than {ENOUGH_SEEDS} seeds at B = {_batches(found)}: preliminary"
-        yield Caveat(code="few_seeds", text=text, trials=_ids(run for cell in found for run in cell.runs))
+    cells = [cell for cell in evidence.cells if 1 < len(cell.runs) < ENOUGH_SEEDS]
+    if cells:
+        text = f"fewer than {ENOUGH_SEEDS} seeds at B = {_batches(cells)}: preliminary"
+        yield Caveat(code="few_seeds", text=text, trials=_ids(run for cell in cells for run in cell.runs))
 
 
 def _late_seeds(evidence: Evidence) -> Iterable[Caveat]:
@@ -156,19 +157,19 @@ def _late_seeds(evidence: Evidence) -> Iterable[Caveat]:
     if late:
         named = f"seed {late[0]} was" if len(late) == 1 else f"seeds {', '.join(map(str, late))} were"
         text = (
-            f"{named} added after the confirmations began: whoever looks first and adds seeds then is wrong more often "
+            f"{named} added after the confirmations began: adding seeds after looking at results is wrong more often "
             "than the promised 5 %"
         )
-        found = [run for cell in evidence.cells if cell.tuned for run in cell.runs if run.seed in late]
-        yield Caveat(code="late_seeds", text=text, trials=_ids(found))
+        runs = [run for cell in evidence.cells if cell.tuned for run in cell.runs if run.seed in late]
+        yield Caveat(code="late_seeds", text=text, trials=_ids(runs))
 
 
 def _seen_before(evidence: Evidence) -> Iterable[Caveat]:
     if evidence.known.seen_before and any(cell.tuned for cell in evidence.cells):
         text = (
             "the margin or target was declared after confirmations of another budget or setting had begun under this "
-            "name on the same seeds, and may go by what they showed: a study of another name, on other seeds, is free "
-            "of that"
+            "name on the same seeds, so it may have been chosen by what they showed; a study with another name and "
+            "other seeds avoids that"
         )
         yield Caveat(code="seen_before", text=text)
 
@@ -178,31 +179,33 @@ def _mixed_machines(evidence: Evidence) -> Iterable[Caveat]:
     for column in ("device", "kernel_path", "node_type"):
         kinds = sorted({str(run.row[column]) for run in runs if run.row[column] is not None})
         if len(kinds) > 1:
-            text = f"trials ran with different {column.replace('_', ' ')}s ({', '.join(kinds)}): compare no seconds"
+            text = f"trials ran with different {column.replace('_', ' ')}s ({', '.join(kinds)}): do not compare seconds"
             yield Caveat(code=f"mixed_{column}", text=text, trials=_ids(runs))
 
 
 def _unsteady_speed(evidence: Evidence) -> Iterable[Caveat]:
-    found, worst = [], 0.0
+    cells, worst = [], 0.0
     for cell in evidence.cells:
         speeds = [run.row["examples_per_second"] for run in cell.runs if run.row["examples_per_second"]]
         variation = float(np.std(speeds, ddof=1) / np.mean(speeds)) if len(speeds) > 1 else 0.0
         if variation > MOST_SPEED_VARIATION:
-            found.append(cell)
+            cells.append(cell)
             worst = max(worst, variation)
-    if found:
-        text = f"rows per second varied by up to {worst:.0%} between seeds at B = {_batches(found)}: trust no seconds"
-        yield Caveat(code="unsteady_speed", text=text, trials=_ids(run for cell in found for run in cell.runs))
+    if cells:
+        text = (
+            f"rows per second varied by up to {worst:.0%} between seeds at B = {_batches(cells)}: do not trust seconds"
+        )
+        yield Caveat(code="unsteady_speed", text=text, trials=_ids(run for cell in cells for run in cell.runs))
 
 
 def _clipping(evidence: Evidence) -> Iterable[Caveat]:
     bound = evidence.known.spec.get("clip_norm")
     if bound is None:
         return
-    found = [cell for cell in evidence.cells if _share_above(cell, float(bound)) > MOST_CLIPPED]
-    if found and len(found) < len(evidence.cells):
-        text = f"the gradient was clipped at most evaluations at B = {_batches(found)} and not at the others"
-        yield Caveat(code="uneven_clipping", text=text, trials=_ids(run for cell in found for run in cell.runs))
+    cells = [cell for cell in evidence.cells if _share_above(cell, float(bound)) > MOST_CLIPPED]
+    if cells and len(cells) < len(evidence.cells):
+        text = f"the gradient was clipped at most evaluations for B = {_batches(cells)} but not for the others"
+        yield Caveat(code="uneven_clipping", text=text, trials=_ids(run for cell in cells for run in cell.runs))
 
 
 def _share_above(cell: Cell, bound: float) -> float:
@@ -216,37 +219,37 @@ def _fixed_beta2(evidence: Evidence) -> Iterable[Caveat]:
     adam = {cell.optimizer for cell in evidence.cells} & {"adam", "adamw"}
     if adam and max(batches) >= WIDE_AXIS * min(batches) and evidence.known.spec.get("beta2", "fixed") == "fixed":
         text = (
-            f"Adam's beta2 is fixed over B = {min(batches)} to {max(batches)}: its memory in examples grows with B; "
-            "beta2: {value: 0.999, at: 32} holds it"
+            f"Adam's beta2 is fixed over B = {min(batches)} to {max(batches)}, so its memory in examples grows with B; "
+            "beta2: {value: 0.999, at: 32} keeps it constant"
         )
         yield Caveat(code="fixed_beta2", text=text)
 
 
 def _coarse(evidence: Evidence) -> Iterable[Caveat]:
-    found = [
+    trial_ids = [
         run.trial_id
         for reach in evidence.reaches.values()
         for run in reach.runs
         if run.reached and run.evaluations < ENOUGH_EVALUATIONS
     ]
-    if found:
+    if trial_ids:
         text = (
-            f"{counted(len(found), 'run')} reached the target within {ENOUGH_EVALUATIONS} evaluations: what that took "
-            "is coarse; evaluate more often"
+            f"{counted(len(trial_ids), 'run')} reached the target within {ENOUGH_EVALUATIONS} evaluations, so what "
+            "that took is coarse; evaluate more often"
         )
-        yield Caveat(code="few_evaluations", text=text, trials=tuple(found))
+        yield Caveat(code="few_evaluations", text=text, trials=tuple(trial_ids))
 
 
 def _still_improving(evidence: Evidence) -> Iterable[Caveat]:
-    found = []
+    cells = []
     for cell in evidence.cells:
         ended = [run for run in cell.runs if math.isfinite(run.best_loss())]
         last = [run for run in ended if run.curve.losses[-1] == run.curve.losses.min()]
         if ended and len(last) > len(ended) / 2:
-            found.append(cell)
-    if found and not evidence.known.stops_at_target:
-        text = f"the loss was still falling at the end of the budget at B = {_batches(found)}: longer may be better"
-        yield Caveat(code="still_improving", text=text, trials=_ids(run for cell in found for run in cell.runs))
+            cells.append(cell)
+    if cells and not evidence.known.stops_at_target:
+        text = f"the loss was still falling at the end of the budget at B = {_batches(cells)}: longer training may help"
+        yield Caveat(code="still_improving", text=text, trials=_ids(run for cell in cells for run in cell.runs))
 
 
 _CHECKS: tuple[Callable[[Evidence], Iterable[Caveat]], ...] = (

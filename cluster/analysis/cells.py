@@ -1,8 +1,8 @@
-"""Cells: a global batch with its learning rate and the runs that speak for it, out of the summary's tables. Pure.
+"""Cells: a global batch with its learning rate and the runs that represent it, from the summary's tables. Pure.
 
-A cell is a (global batch, optimizer, dtype). Under a protocol its rates were tried in the screen and its runs are the
-confirmations of the best one on fresh seeds; in a plain grid its runs are those of its best rate, which then was
-chosen by the very runs that are to be judged.
+A cell is a (global batch, optimizer, dtype). Under a protocol its rates were tried in the screen, and its runs are the
+confirmations of the best one on fresh seeds. In a plain grid its runs are those of its best rate, which was then chosen
+by the very runs under judgement.
 """
 
 import itertools
@@ -23,7 +23,7 @@ from cluster.summary.tables import AXES, COMPLETED, DIVERGED
 
 WAITING, LACKING = "waiting", "lacking_evaluations"
 _WORDS = {"out_of_memory": "ran out of memory", WAITING: "not run yet", LACKING: "without all of its evaluations"}
-# Of a plain grid; what was written before there were phases has none.
+# The phases of a plain grid; rows written before phases existed have None.
 _PLAIN = (GRID, None)
 Floats = npt.NDArray[np.float64]
 Row = Mapping[str, Any]
@@ -31,7 +31,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """The evaluations of a trial, in their order: four arrays of one length and the gradients' norms (NaN: unknown)."""
+    """The evaluations of a trial in order: five arrays of one length; a gradient norm that is not known is NaN."""
 
     updates: Floats
     examples: Floats
@@ -42,7 +42,7 @@ class Curve:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A trial that has ended: its row, its curve, and what all its attempts together cost (None: not known)."""
+    """A trial that has ended: its row, its curve, and the total cost of its attempts (None: not known)."""
 
     row: Row
     curve: Curve
@@ -60,12 +60,12 @@ class Run:
 
     @property
     def completed(self) -> bool:
-        """Whether it came to the end of its budget, as its curve shows; else it diverged, was stopped or the like."""
+        """Whether the run reached the end of its budget and has a complete curve: it did not diverge, stop or fail."""
         return bool(self.row["state"] == COMPLETED) and not self.lacks_evaluations
 
     @property
     def lacks_evaluations(self) -> bool:
-        """Whether it completed, and its curve ends before it did or never was as low: its files are gone or damaged."""
+        """Whether it completed but its curve ends early or lacks its best loss: files are missing or damaged."""
         best, updates = self.row["best_validation_loss"], self.row["updates"]
         if self.row["state"] != COMPLETED or best is None:
             return False
@@ -76,23 +76,23 @@ class Run:
 
     @property
     def diverged(self) -> bool:
-        """Whether it ended because its loss or gradient grew without bound."""
+        """Whether the run ended because its loss or gradient grew without bound."""
         return bool(self.row["state"] == DIVERGED)
 
     def best_loss(self, clock: str = "updates", most: float = math.inf) -> float:
-        """Its lowest validation loss while `clock` (a field of Curve) was at most `most`; inf unless it completed."""
-        seen = self.curve.losses[getattr(self.curve, clock) <= most]
-        return float(seen.min()) if self.completed and seen.size else math.inf
+        """The lowest validation loss while `clock` (a field of Curve) was at most `most`; inf unless it completed."""
+        losses = self.curve.losses[getattr(self.curve, clock) <= most]
+        return float(losses.min()) if self.completed and losses.size else math.inf
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
     """A global batch, optimizer and dtype: the mean losses of the rates tried, the rate judged, and its runs by seed.
 
-    `rates` maps each rate to its mean best loss (inf: it did not complete). `tuned` says that other seeds than those
-    of `runs` chose the rate; `searched` are the trials that did. `planned` are the seeds that the study's specs ask
-    for, `late` those of them that were added after the confirmations began; a planned trial is among `runs` if it has
-    an answer, among `unanswered` if it only ended, else in neither.
+    `rates` maps each rate to its mean best loss (inf: it did not complete). `tuned` is true if the rate was chosen on
+    other seeds than those of `runs`; `searched` are the trials that chose it. `planned` are the seeds that the study's
+    specs ask for, and `late` are those added after the confirmations began. A planned trial is among `runs` if it has
+    an answer, among `unanswered` if it merely ended, and otherwise in neither.
     """
 
     global_batch: int
@@ -109,7 +109,7 @@ class Cell:
 
     @property
     def at_edge(self) -> bool:
-        """Whether the rate is the lowest or the highest of several tried: a better one may lie beyond."""
+        """Whether the rate is the lowest or highest of several tried, so that a better one may lie beyond."""
         return len(self.rates) > 1 and self.learning_rate in (min(self.rates), max(self.rates))
 
     @property
@@ -119,7 +119,7 @@ class Cell:
 
     @property
     def missing(self) -> dict[str, int]:
-        """How many of the planned seeds have no completed run, by state in lower case; `waiting`: none has ended."""
+        """How many planned seeds have no completed run, by lower-case state; those with no ended run are `waiting`."""
         without = [run for run in (*self.runs, *self.unanswered) if not run.completed]
         states = [LACKING if run.lacks_evaluations else str(run.row["state"]).lower() for run in without]
         waiting = len(self.planned) - len(self.runs) - len(self.unanswered)
@@ -127,17 +127,17 @@ class Cell:
 
     @property
     def reliable(self) -> bool:
-        """Whether no planned run diverged: what is left of one that did are survivors, which look better than it is."""
+        """Whether no planned run diverged; if one did, the survivors make the cell look better than it is."""
         return not any(run.diverged for run in self.runs)
 
 
 def missing_text(missing: Mapping[str, int]) -> str:
-    """What became of planned seeds without a completed run, such as `2 diverged, 1 not run yet`."""
+    """What happened to the planned seeds without a completed run, such as `2 diverged, 1 not run yet`."""
     return ", ".join(f"{count} {_WORDS.get(state, state)}" for state, count in missing.items())
 
 
 def cells_of(trials: pa.Table, evaluations: pa.Table, specs: Specs) -> tuple[Cell, ...]:
-    """The cells of one study's tables, by optimizer, dtype and global batch, in which some trial has an answer."""
+    """The cells of one study in which some trial has an answer, ordered by optimizer, dtype and global batch."""
     runs, unanswered = _runs(trials, evaluations)
     keys = sorted({_key(run) for run in runs})
     return tuple(
@@ -161,13 +161,13 @@ def _cell(key: tuple[str, str, int], runs: Sequence[Run], unanswered: Sequence[R
     searched = screened or [run for run in runs if run.row["phase"] in _PLAIN]
     rates = _mean_losses(searched)
     candidates = {run.row["learning_rate"] for run in confirming} or set(rates)
-    rate = min(candidates, key=lambda one: (rates.get(one, math.inf), one))
+    rate = min(candidates, key=lambda candidate: (rates.get(candidate, math.inf), candidate))
     phases = (CONFIRM,) if screened else _PLAIN
     taken = {run.seed for run in screened}
 
-    def judged(some: Iterable[Run]) -> tuple[Run, ...]:
-        at_rate = [run for run in some if run.row["learning_rate"] == rate and run.row["phase"] in phases]
-        # Older versions confirmed on a seed that had screened, where `axes.seeds` had grown to it.
+    def judged(runs: Iterable[Run]) -> tuple[Run, ...]:
+        at_rate = [run for run in runs if run.row["learning_rate"] == rate and run.row["phase"] in phases]
+        # Older versions could confirm on a seed that had already screened, if `axes.seeds` had grown to include it.
         return _one_of_each_seed(run for run in at_rate if run.seed not in taken)
 
     answered = judged(runs)
@@ -191,7 +191,7 @@ def _cell(key: tuple[str, str, int], runs: Sequence[Run], unanswered: Sequence[R
 
 
 def _mean_losses(runs: Sequence[Run]) -> dict[float, float]:
-    """The mean best loss of each rate: that of a trial's row where its curve is not whole."""
+    """The mean best loss of each rate, taken from a trial's row where its curve is incomplete."""
     rates = sorted({run.row["learning_rate"] for run in runs})
 
     def best(run: Run) -> float:
@@ -201,13 +201,13 @@ def _mean_losses(runs: Sequence[Run]) -> dict[float, float]:
 
 
 def _one_of_each_seed(runs: Iterable[Run]) -> tuple[Run, ...]:
-    """The newest run of each seed: rows of unknown spec may hold two of a seed."""
+    """The newest run of each seed, because rows of an unknown spec may hold two runs of one seed."""
     newest = {run.seed: run for run in sorted(runs, key=lambda run: run.row["started_at"].timestamp())}
     return tuple(newest[seed] for seed in sorted(newest))
 
 
 def _runs(trials: pa.Table, evaluations: pa.Table) -> tuple[list[Run], list[Run]]:
-    """The trials that have an answer, and the last attempts of those that have none."""
+    """The trials that have an answer, and the last attempts of those that do not."""
     curves = _curves(evaluations)
     costs: dict[str, float | None] = {}
     for row in trials.to_pylist():
@@ -222,8 +222,8 @@ def _runs(trials: pa.Table, evaluations: pa.Table) -> tuple[list[Run], list[Run]
         ]
 
     answered = runs(query.finished(trials))
-    known = {one.trial_id for one in answered}
-    return answered, [run for run in runs(query.latest(trials)) if run.trial_id not in known]
+    answered_ids = {run.trial_id for run in answered}
+    return answered, [run for run in runs(query.latest(trials)) if run.trial_id not in answered_ids]
 
 
 _NONE = np.empty(0)

@@ -1,8 +1,8 @@
 """Where a validation curve crosses its target: the first crossing that the next evaluation confirms.
 
-A curve is noisy, so its first evaluation below the target comes early by luck; one that stays below for a second
-evaluation does so much less. The loss is interpolated against log(position), along which a training curve is nearly
-straight, so that the result does not depend on where the evaluations happen to stand. Pure.
+A curve is noisy, so its first evaluation below the target comes early by luck; a crossing that holds for a second
+evaluation is much less so. The loss is interpolated against log(position), along which a training curve is nearly
+straight, so that the result does not depend on where the evaluations happen to be. Pure.
 """
 
 import math
@@ -17,9 +17,10 @@ def first_confirmed(
     """The position at which a curve reaches `target` for good, in the unit of `at`; None if it never does.
 
     `at` are the increasing positions (updates, say) of the evaluations with these `losses`. The crossing belongs to
-    the first evaluation at or below the target whose next one is too; the last evaluation alone counts if the run
-    `ended_at_target`, because then there could be no next one. It lies between the evaluation before and that one, or
-    at that one where nothing can be interpolated: no evaluation before, one at position 0, or a loss not finite.
+    the first evaluation at or below the target whose successor is too. The last evaluation counts on its own if the run
+    `ended_at_target`, because there can be no successor then. The crossing lies between that evaluation and the one
+    before it, or at that evaluation where nothing can be interpolated: there is none before it, the one before is at
+    position 0, or a loss is not finite.
 
     Raises:
         ValueError: Positions and losses differ in number, or the positions do not increase.
@@ -40,7 +41,7 @@ def at_crossing(at: Sequence[float], other: Sequence[float], crossing: float) ->
     """Another clock (seconds, examples) at a `crossing` of `first_confirmed`: linear between the evaluations.
 
     Raises:
-        ValueError: The clocks differ in number of readings, `at` does not increase, or it does not span the crossing.
+        ValueError: The clocks differ in their number of readings, or `at` does not increase or span the crossing.
     """
     _check_increasing(at, other)
     if not len(at) or not at[0] <= crossing <= at[-1]:

@@ -1,8 +1,8 @@
 """What a study declared before it could know who would win: its target, its margin and its seeds. Pure.
 
-A margin or a target that was first declared after the confirmations began may have been chosen by what they showed: it
-decides nothing, and the one declared in time, if any, goes on to count. Seeds that were added then are used, but the
-promised error rates hold only for those that were planned.
+A margin or target first declared after the confirmations began may have been chosen by what they showed. It decides
+nothing; the one declared in time, if any, still counts. Seeds added after that moment are used, but the promised error
+rates hold only for the planned ones.
 """
 
 import math
@@ -26,13 +26,13 @@ from cluster.summary.tables import TIME
 
 @dataclass(frozen=True, kw_only=True)
 class Declared:
-    """A study's target and margin, validation losses, as declared in time; None where there is none.
+    """A study's target and margin, both validation losses, as declared in time; None where there is none.
 
-    `target_late` and `margin_late` say that the newest spec has another one, which came too late; `seeds_late` are the
-    seeds that did. `seen_before` says that the target or the margin, although in time, is another than that with which
-    confirmations of an earlier experiment under the name began, on some of the same seeds. `spec` are the keys of the
-    newest spec. `baseline_loss` and `best_constant_loss` are of guesses that look at no input
-    (`trainer.data.manifest.Manifest`).
+    `target_late` and `margin_late` are true if the newest spec has a different one, which came too late; `seeds_late`
+    are the seeds that came too late. `seen_before` is true if the target or margin, although in time, differs from the
+    one with which confirmations of an earlier experiment under this name began, on some of the same seeds. `spec` holds
+    the keys of the newest spec. `baseline_loss` and `best_constant_loss` are the losses of guesses that ignore the
+    input (`trainer.data.manifest.Manifest`).
     """
 
     target: float | None
@@ -54,14 +54,14 @@ class Declared:
 
 
 def declared(specs: Specs, trials: pa.Table, whole: Specs | None = None) -> Declared:
-    """What the specs of one study declare, given its trials; `whole` are the specs by the trials of all experiments."""
+    """What the specs of one study declare, given its trials; `whole` are the specs given those of all experiments."""
     counting, newest = specs.in_force, specs.newest
     target = counting.target if counting else None
-    found = _automatic(specs, trials) if target == "auto" else target
+    loss = _automatic(specs, trials) if target == "auto" else target
     margin = counting.margin if counting else None
     return Declared(
-        target=found,
-        target_source=None if found is None else "automatic" if target == "auto" else "declared",
+        target=loss,
+        target_source=None if loss is None else "automatic" if target == "auto" else "declared",
         target_late=newest.target != target,
         margin=margin,
         margin_late=newest.margin != margin,
@@ -89,9 +89,9 @@ def begun(studies: pa.Table, trials: pa.Table) -> Begun | None:
 
 
 def as_begun(study: Study, specs: pa.Table, trials: pa.Table) -> Study:
-    """The study with what it began with: the seeds of its screen, and the target of its confirmations.
+    """The study with the seeds that its screen used and the target with which its confirmations began.
 
-    `specs` and `trials` are the rows of its name in the summary.
+    `specs` and `trials` are the summary's rows for the study's name.
     """
     stops = study.spec.protocol is not None and study.spec.protocol.stop_at_target
     specs = query.with_spec(specs)
@@ -104,7 +104,7 @@ def as_begun(study: Study, specs: pa.Table, trials: pa.Table) -> Study:
 
 
 def _automatic(specs: Specs, trials: pa.Table) -> float | None:
-    """The automatic target of the spec in force: from the screen as it was when the confirmations began."""
+    """The automatic target of the spec in force, from the screen as it was when the confirmations began."""
     assert specs.in_force is not None
     return automatic(_screened(specs, trials), specs.in_force.margin)
 
@@ -112,16 +112,16 @@ def _automatic(specs: Specs, trials: pa.Table) -> float | None:
 def _screened(specs: Specs, trials: pa.Table) -> Sequence[float]:
     """The lowest mean loss over seeds of each cell; cells where no rate has a loss for every seed are left out.
 
-    The sums are in the order of the seeds, as in `cluster.study.protocol`.
+    Losses are summed in the order of the seeds, as in `cluster.study.protocol`.
     """
     screen = query.finished(trials.filter(pc.field("phase") == SCREEN))
     if specs.began is not None:
         screen = screen.filter(pc.field("started_at") <= pa.scalar(specs.began, TIME))
-    known = losses_of(screen)
+    loss_of = losses_of(screen)
     keys = ("optimizer", "dtype", "global_batch", "learning_rate", "seed")
     ordered = screen.sort_by([(key, "ascending") for key in keys]).to_pylist()
     cells: dict[tuple[Any, ...], list[float]] = {}
     for point, rows in groupby(ordered, key=lambda row: tuple(row[key] for key in keys[:-1])):
-        losses = [known[row["trial_id"]] for row in rows]
+        losses = [loss_of[row["trial_id"]] for row in rows]
         cells.setdefault(point[:-1], []).append(sum(losses) / len(losses))
     return [lowest for means in cells.values() if math.isfinite(lowest := min(means))]

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from cluster.summary import query
 from cluster.summary.tables import FAILED, OUT_OF_MEMORY
 
-# Of two trials that failed alike the measured values differ, and the place is the same.
+# Two trials that failed alike have the same place in the code, but different measured values.
 _VALUE = re.compile(r"[-+]?\b\d[\w.+-]*")
 
 
@@ -24,7 +24,7 @@ class Cause:
 
 @dataclass(frozen=True, kw_only=True)
 class Failures:
-    """How many of a study's `trials` failed, those that were asked for and have not ended included; why, most first."""
+    """How many of a study's `trials`, ended or not, failed, and the causes, most frequent first."""
 
     failed: int
     trials: int

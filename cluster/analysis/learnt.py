@@ -1,15 +1,15 @@
-"""Whether anything was learnt: whether some batch size beats a guess that looks at no input. Pure.
+"""Whether anything was learnt: whether some batch size beats a guess that ignores the input. Pure.
 
-The rule. A point is a batch size at a rate, with the best validation losses of its completed runs. It has learnt if its
-mean is below the guess's loss by more than noise: by a one-sided t test at 5 % for all points together (Bonferroni),
-with the deviation over seeds pooled over those points whose mean is below the guess, so that a rate at which losses run
-wild hides nothing. Where no point has two runs no noise is known, and a mean below the guess is enough. Nothing was
-learnt if points there are, and none of them has.
+The rule: a point is a batch size at a rate, with the best validation losses of its completed runs. A point has learnt
+if its mean is below the guess's loss by more than noise, by a one-sided t test at 5 % for all points together
+(Bonferroni). The deviation over seeds is pooled over the points whose mean is below the guess, so that a rate at which
+losses run wild hides nothing. If no point has two runs, the noise is not known, and a mean below the guess is enough.
+Nothing was learnt if there are points and none of them has learnt.
 
-The guess is the best single answer for all rows, chosen with the validation labels at hand. One by the frequencies of
-the training labels is a little worse than that by chance, and the best of many evaluations finds the difference: in
-simulated studies of labels that are noise (500 rows, two batch sizes, three rates, 3 to 30 evaluations) that bar took
-12 to 55 % for learning, this one 2 to 20 %.
+The guess is the best single answer for all rows, chosen with the validation labels at hand. A guess from the
+frequencies of the training labels is a little worse than that by chance, and the best of many evaluations finds the
+difference: in simulated studies with noise for labels (500 rows, two batch sizes, three rates, 3 to 30 evaluations),
+12 to 55 % passed that bar as learning, and 2 to 20 % pass this one.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ _REMEDIES = {
 
 
 def nothing_learnt(points: Sequence[Sequence[float]], guess: float) -> bool:
-    """Whether none of the points, the losses of the runs of each, beats a guess of this loss."""
+    """Whether no point beats a guess with this loss; a point is given as the losses of its runs."""
     below = [np.asarray(losses, np.float64) for losses in points if np.mean(losses) < guess]
     freedom = sum(losses.size - 1 for losses in below)
     if not below or not freedom:
@@ -45,7 +45,7 @@ def nothing_learnt(points: Sequence[Sequence[float]], guess: float) -> bool:
 def points_of(trials: pa.Table) -> dict[Group, list[list[float]]]:
     """The points of each optimizer and dtype, from a study's rows of `trials`.
 
-    They are the confirmations of a study with a protocol, none while it is in its screen, and all points of a grid.
+    They are the confirmations of a study with a protocol (none during its screen), or all points of a grid.
     """
     phases = set(trials["phase"].to_pylist())
     if CONFIRM in phases:
@@ -61,25 +61,25 @@ def points_of(trials: pa.Table) -> dict[Group, list[list[float]]]:
 
 
 def groups_without_learning(trials: pa.Table, guess: float | None) -> set[Group]:
-    """The optimizers and dtypes with which nothing was learnt; none where no guess is known."""
+    """The pairs of optimizer and dtype that learnt nothing; empty where no guess is known."""
     if guess is None:
         return set()
     return {group for group, points in points_of(trials).items() if nothing_learnt(points, guess)}
 
 
 def guess_of(baseline_loss: float | None, best_constant_loss: float | None) -> float | None:
-    """The loss that has to be beaten; None where no guess is known. Studies of earlier versions have only the first."""
+    """The loss to beat; None where no guess is known. Studies of earlier versions have only `baseline_loss`."""
     if baseline_loss is None or best_constant_loss is None:
         return baseline_loss
     return min(baseline_loss, best_constant_loss)
 
 
 def said(task: str, baseline: float) -> str:
-    """That nothing was learnt, as a sentence without its full stop."""
+    """The sentence that nothing was learnt, without its full stop."""
     guess = "predicting the mean label" if task == "regression" else "a guess by label frequencies"
     return f"no batch size beats {guess} ({baseline:.3g}): nothing was learnt, so nothing is shown about batch sizes"
 
 
 def remedy(task: str) -> str:
-    """What may help."""
+    """What may help when nothing was learnt."""
     return _REMEDIES.get(task, _REMEDIES["classification"])

@@ -1,12 +1,12 @@
 """Differences between two batch sizes, paired by seed: intervals, equivalence, superiority and ratios. Pure.
 
-Seed k gives the same initial weights, split and order streams at every batch size, so what is compared is the
-difference within each seed. All intervals are Student's t on those differences: at 3 to 20 seeds they cover what they
-say, where the percentile bootstrap covers 74 % (3 seeds) or 83 % (5) for a nominal 95 %.
+Seed k gives the same initial weights, split and order streams at every batch size, so differences are taken within
+each seed. All intervals are Student's t on those differences: with 3 to 20 seeds their coverage is as stated, whereas
+the percentile bootstrap covers 74 % (3 seeds) or 83 % (5) for a nominal 95 %.
 
 "Equivalent" is a claim that has to be proven (two one-sided tests, Schuirmann 1987): a p-value above 0.05 for a
-difference proves nothing. `pairs_needed` and `pairs_to_detect` say how many pairs that takes. Differences must be
-finite; what a run that diverged counts is for the caller to say.
+difference proves nothing. `pairs_needed` and `pairs_to_detect` give the number of pairs that such a proof takes.
+Differences must be finite; the caller decides how a run that diverged counts.
 """
 
 import math
@@ -24,7 +24,7 @@ from cluster.analysis.power import pairs_to_detect as pairs_to_detect
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and its t interval; `low` and `high` are None for fewer than two pairs, as is the `deviation`."""
+    """A mean and its t interval; `low`, `high` and `deviation` are None for fewer than two pairs."""
 
     mean: float
     low: float | None
@@ -37,7 +37,7 @@ class Interval:
 class Equivalence:
     """Two one-sided tests: equivalent if the 90 % interval (`low`, `high`) lies inside the margin on both sides.
 
-    Fewer than two pairs: never equivalent, a `p_value` of 1 and no interval.
+    Fewer than two pairs are never equivalent: their `p_value` is 1 and they have no interval.
     """
 
     p_value: float
@@ -64,28 +64,28 @@ def interval(differences: ArrayLike, confidence: float = 0.95) -> Interval:
 def equivalence(differences: ArrayLike, margin: float) -> Equivalence:
     """Whether the true difference is shown, at 5 %, to lie inside (-margin, margin).
 
-    Without any deviation the mean itself decides.
+    If all differences are equal, the mean itself decides.
 
     Raises:
         ValueError: A margin that is not positive, no difference, or one that is not finite.
     """
     if not margin > 0:
         raise ValueError(f"a margin of {margin}: must be positive")
-    found = interval(differences, 1 - 2 * ALPHA)
-    if found.low is None or found.high is None:
+    interval90 = interval(differences, 1 - 2 * ALPHA)
+    if interval90.low is None or interval90.high is None:
         return Equivalence(1.0, None, None, False)
-    p_value = _upper_tail(margin - abs(found.mean), found)
-    return Equivalence(p_value, found.low, found.high, -margin < found.low and found.high < margin)
+    p_value = _upper_tail(margin - abs(interval90.mean), interval90)
+    return Equivalence(p_value, interval90.low, interval90.high, -margin < interval90.low and interval90.high < margin)
 
 
 def superiority_p(differences: ArrayLike) -> float:
     """The two-sided p-value of the paired t test for no difference; 1 for fewer than two pairs."""
-    found = interval(differences)
-    return min(1.0, 2 * _upper_tail(abs(found.mean), found)) if found.pairs > 1 else 1.0
+    measured = interval(differences)
+    return min(1.0, 2 * _upper_tail(abs(measured.mean), measured)) if measured.pairs > 1 else 1.0
 
 
 def holm(p_values: ArrayLike) -> tuple[float, ...]:
-    """Holm's adjusted p-values, in the order given: below alpha is significant among all of them (Holm 1979)."""
+    """Holm's adjusted p-values, in the order given; one below alpha is significant among all of them (Holm 1979)."""
     values = np.asarray(p_values, np.float64)
     order = np.argsort(values, kind="stable")
     adjusted = np.empty_like(values)
@@ -94,12 +94,12 @@ def holm(p_values: ArrayLike) -> tuple[float, ...]:
 
 
 def log_ratio(numerators: ArrayLike, denominators: ArrayLike, confidence: float = 0.95) -> Interval:
-    """The geometric mean of the paired ratios and its interval, by a t interval of their logs.
+    """The geometric mean of the paired ratios and its interval, from a t interval of their logs.
 
-    `deviation` is that of the logs, so about the relative deviation of one ratio.
+    `deviation` is that of the logs, so it is about the relative deviation of one ratio.
 
     Raises:
-        ValueError: A value that is not positive and finite, or other numbers of them above and below.
+        ValueError: A value is not positive and finite, or numerators and denominators differ in number.
     """
     above, below = _finite(numerators), _finite(denominators)
     if above.shape != below.shape or (above <= 0).any() or (below <= 0).any():
@@ -110,14 +110,14 @@ def log_ratio(numerators: ArrayLike, denominators: ArrayLike, confidence: float 
 
 
 def _upper_tail(distance: float, found: Interval) -> float:
-    """The one-sided p-value of a mean `distance` away from the hypothesis, on the other side if negative."""
+    """The one-sided p-value of a mean this `distance` from the hypothesis; a negative one is on the wrong side."""
     if not found.deviation:
         return 0.0 if distance > 0 else 1.0
     return float(stats.t.sf(distance / found.deviation * math.sqrt(found.pairs), found.pairs - 1))
 
 
 def _deviation(values: NDArray[np.float64]) -> float:
-    # The mean of equal values may be off by a rounding; their deviation is none.
+    # The mean of equal values may be off by a rounding error, although their deviation is 0.
     return float(values.std(ddof=1)) if np.ptp(values) > 0 else 0.0
 
 

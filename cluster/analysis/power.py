@@ -16,15 +16,15 @@ def equivalence_power(
 ) -> float:
     """The chance that two one-sided tests conclude, for normal differences of this true mean and `deviation`.
 
-    Exact (as Owen's Q): given the deviation found, s, the mean has to fall within margin - t s / sqrt(pairs), a normal
-    probability, which is integrated over the chi distribution of s.
+    This is exact (as Owen's Q): given the measured deviation s, the mean has to fall within margin - t s / sqrt(pairs).
+    That normal probability is integrated over the chi distribution of s.
     """
     if not deviation:
         return float(abs(true_difference) < margin)
     freedom, error = pairs - 1, deviation / math.sqrt(pairs)
     critical = float(stats.t.ppf(1 - alpha, freedom))
     chi = stats.chi(freedom)
-    # Deviations found above `widest` leave no room inside the margin.
+    # Measured deviations above `widest` leave no room inside the margin.
     widest = margin / (critical * error) * math.sqrt(freedom)
     start, end = (min(widest, float(chi.ppf(share))) for share in (1e-12, 1 - 1e-12))
     found = start + (end - start) * (_NODES + 1) / 2
@@ -41,7 +41,7 @@ def pairs_needed(
     alpha: float = ALPHA,
     most: int = 1000,
 ) -> int | None:
-    """The fewest pairs that conclude equivalence with this `power`; None if that takes more than `most`.
+    """The fewest pairs that show equivalence with this `power`; None if that takes more than `most`.
 
     `deviation` is that of the paired differences, in the unit of `margin`.
     """
@@ -51,7 +51,7 @@ def pairs_needed(
 def pairs_to_detect(
     deviation: float, difference: float, power: float = 0.8, alpha: float = ALPHA, most: int = 1000
 ) -> int | None:
-    """The fewest pairs at which a two-sided paired t test sees a true `difference`; None if more than `most`."""
+    """The fewest pairs at which a two-sided paired t test detects a true `difference`; None if more than `most`."""
     if not deviation:
         return 2 if difference else None
 
@@ -64,6 +64,6 @@ def pairs_to_detect(
 
 
 def _fewest(power_of: Callable[[int], float], power: float, most: int) -> int | None:
-    """The fewest pairs, from two on, that have this power; it grows with them."""
+    """The fewest pairs, at least two, that have this power; power grows with the number of pairs."""
     pairs = 2 + bisect.bisect_left(range(2, most + 1), power, key=power_of)
     return pairs if pairs <= most else None

@@ -1,12 +1,12 @@
-"""Quality: the losses of a cell against those of the reference, paired by seed, with four answers. Pure.
+"""Quality: the losses of a cell against those of the reference, paired by seed, with five outcomes. Pure.
 
-    equivalent   shown, at 5 %, to differ by less than the margin (two one-sided tests)
-    worse, better  differs at 5 % among all cells compared (Holm), and by at least the margin as measured
-    undecided    neither: with that many more seeds it would be decided
-    unreliable   not worse, but a planned run diverged: those that are left are survivors, which look better than it is
+    equivalent     shown, at 5 %, to differ by less than the margin (two one-sided tests)
+    worse, better  differs at 5 % among all cells compared (Holm), and the measured difference is at least the margin
+    undecided      neither; `more_seeds` estimates how many more seeds would decide
+    unreliable     not worse, but a planned run diverged, so that the survivors make the cell look better than it is
 
-A difference that is real but smaller than the margin is none that matters, by what the user declared; one whose
-interval crosses the margin is undecided, so that two runs of a study cannot contradict one another easily.
+A difference that is real but smaller than the margin does not matter, as the user declared. One whose interval crosses
+the margin is undecided, so that two runs of a study cannot easily contradict each other.
 """
 
 import math
@@ -23,9 +23,9 @@ Outcome = Literal["equivalent", "worse", "better", "undecided", "unreliable"]
 
 @dataclass(frozen=True, kw_only=True)
 class Quality:
-    """A cell's losses minus the reference's: the mean and its 95 % and 90 % intervals, and what follows.
+    """A cell's losses minus the reference's: the mean, its 95 % and 90 % intervals, and the outcome.
 
-    `pairs` are the seeds of both that completed, `deviation` that of the differences.
+    `pairs` is the number of seeds that completed in both cells; `deviation` is that of the differences.
     """
 
     global_batch: int
@@ -48,9 +48,9 @@ def compare(
     clock: str = "updates",
     most: float = math.inf,
 ) -> tuple[Quality, ...]:
-    """Each cell but the reference that has at least two seeds in common with it, while `clock` was at most `most`.
+    """The quality of each cell that shares at least two seeds with the reference, while `clock` was at most `most`.
 
-    Without a margin nothing is equivalent.
+    The reference itself is left out. Without a margin, nothing is equivalent.
     """
     theirs = {run.seed: run.best_loss(clock, most) for run in reference.runs}
     found = []
@@ -97,10 +97,10 @@ def _outcome(
 
 
 def more_seeds(quality: Quality, margin: float) -> int | None:
-    """How many further pairs would probably (80 %) decide what is undecided; None if no number up to a thousand would.
+    """How many more pairs would probably (80 %) decide an undecided outcome; None if a thousand would not.
 
-    If the difference measured is the true one: beyond the margin they would show it, within it that it is none that
-    matters. One that is measured near the margin would take thousands: then for none at all.
+    This takes the measured difference as the true one: beyond the margin, the pairs would detect it; within the margin,
+    they would show equivalence. A measured difference above half the margin could take thousands, so 0 is assumed then.
     """
     if not quality.deviation:
         return None

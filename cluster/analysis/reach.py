@@ -1,9 +1,9 @@
-"""Reaching the target: what each cell's runs took to it, in updates, examples, seconds and dollars. Pure.
+"""Reaching the target: what it took each cell's runs, in updates, examples, seconds and dollars. Pure.
 
-Every planned seed counts in the success rate. A run that missed the target is censored at its own end; one that
-diverged, at the most that any run of the cell was watched for, however early it ended. A run that failed, was lost or
-ran out of memory says nothing of the batch size: it counts as a miss and is paid, and the others decide.
-The mean of the successes is not made: it rewards a cell for losing its slow runs.
+Every planned seed counts in the success rate. A run that missed the target is censored at its own end; a diverged run,
+however early it ended, at the cell's longest. A run that failed, was lost or ran out of memory shows nothing about the
+batch size: it counts as a miss and its cost is included, but the other runs decide. The mean over the successes is not
+offered, because it rewards a cell for losing its slow runs.
 """
 
 import math
@@ -22,10 +22,10 @@ MEASURES = (*CLOCKS, "usd")
 
 @dataclass(frozen=True, kw_only=True)
 class Reached:
-    """One run on its way to the target: what it took, or, if it did not reach it, what it was watched for.
+    """One run on its way to the target: what that took or, if the run missed it, how long the run was observed.
 
-    `conclusive` says that it completed or diverged. `usd` is None where the price is not known. `evaluations` are those
-    before the crossing.
+    `conclusive` is true if the run completed or diverged. `usd` is None where the price is not known. `evaluations` is
+    the number of evaluations before the crossing.
     """
 
     trial_id: str
@@ -41,10 +41,10 @@ class Reached:
 
 @dataclass(frozen=True, kw_only=True)
 class Reach:
-    """What a cell's runs took to the target in one measure.
+    """What it took a cell's runs to reach the target, in one measure.
 
-    `median` is Kaplan-Meier's (None: fewer than half came there), `restricted_mean` the mean within the cap `tau`,
-    `expected` the expected running time with restarts (None: no run came there).
+    `median` is Kaplan-Meier's (None: fewer than half of them reached it), `restricted_mean` is the mean within the cap
+    `tau`, and `expected` is the expected running time with restarts (None: no run reached it).
     """
 
     median: float | None
@@ -55,9 +55,9 @@ class Reach:
 
 @dataclass(frozen=True, kw_only=True)
 class CellReach:
-    """A cell and the target: each run that ended, the success rate of all planned seeds, and one Reach a measure.
+    """A cell and the target: each ended run, the success rate of all planned seeds, and one Reach for each measure.
 
-    A Reach is None where a price is not known.
+    The Reach in dollars is None where a price is not known.
     """
 
     runs: tuple[Reached, ...]
@@ -66,17 +66,17 @@ class CellReach:
 
     @property
     def deciding(self) -> tuple[Reached, ...]:
-        """The runs that say something of the batch size."""
+        """The runs that show something about the batch size."""
         return tuple(run for run in self.runs if run.conclusive)
 
     @property
     def every_run(self) -> bool:
-        """Whether every run that says something reached the target, so that nothing is censored."""
+        """Whether every deciding run reached the target, so that nothing is censored."""
         return bool(self.deciding) and all(run.reached for run in self.deciding)
 
 
 def reach(cell: Cell, target: float) -> CellReach | None:
-    """How the planned runs of a cell reached the target; None for a cell of which none has ended."""
+    """How the planned runs of a cell reached the target; None if no run of the cell has ended."""
     ended = sorted((*cell.runs, *cell.unanswered), key=lambda run: run.seed)
     if not ended:
         return None
@@ -87,7 +87,7 @@ def reach(cell: Cell, target: float) -> CellReach | None:
 
 
 def ratio(cell: CellReach, other: CellReach, measure: str) -> Interval | None:
-    """The geometric mean of this cell over the other, paired by seed; None where a run that decides is censored."""
+    """The geometric mean ratio of this cell to the other, paired by seed; None where a deciding run is censored."""
     if not (cell.every_run and other.every_run):
         return None
     theirs = {run.seed: getattr(run, measure) for run in other.deciding}
@@ -102,13 +102,13 @@ def _reached(run: Run, target: float) -> Reached:
     if not run.curve.updates.size:
         return _never_evaluated(run)
     updates, all_seconds = run.curve.updates.tolist(), run.curve.seconds.tolist()
-    # A trial that ended by reaching its target did so with two evaluations: its crossing is confirmed as any other.
+    # A trial that ended by reaching its target did so with two evaluations: its crossing is confirmed like any other.
     crossing = first_confirmed(updates, run.curve.losses.tolist(), target) if run.completed else None
     at = updates[-1] if crossing is None else crossing
     examples = at_crossing(updates, run.curve.examples.tolist(), at)
     seconds = at_crossing(updates, all_seconds, at)
     whole = all_seconds[-1]
-    # Starting, evaluating and saving are paid too: in proportion to the training that they served.
+    # Starting, evaluating and saving cost money too; they are charged in proportion to the training that they served.
     usd = run.cost_usd * seconds / whole if run.cost_usd is not None and whole > 0 else None
     return Reached(
         trial_id=run.trial_id,
@@ -124,7 +124,7 @@ def _reached(run: Run, target: float) -> Reached:
 
 
 def _never_evaluated(run: Run) -> Reached:
-    """A run that ended before its first evaluation: it spent what its row says, and missed the target."""
+    """A run that ended before its first evaluation: it missed the target, and its row has what it spent."""
     return Reached(
         trial_id=run.trial_id,
         seed=run.seed,
@@ -144,7 +144,7 @@ def _measure(ended: Sequence[Run], runs: Sequence[Reached], measure: str) -> Rea
         return None
     came = [run.reached for run in runs]
     tau = max(spent)
-    # What diverged would never have come there, however early it ended.
+    # A diverged run would never have reached the target, however early it ended.
     charged = [tau if run.diverged else value for value, run in zip(spent, ended, strict=True)]
     expected = survival.expected_running_time(spent, came)
     return Reach(

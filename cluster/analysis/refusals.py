@@ -1,4 +1,4 @@
-"""What a study cannot show, and why: said in its verdict instead of a number. Pure."""
+"""What a study cannot show, and why: what its verdict states instead of a number. Pure."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ from cluster.analysis.reach import CellReach
 
 @dataclass(frozen=True, kw_only=True)
 class Cannot:
-    """Something that cannot be concluded: a stable `code`, what, why with the remedy, and the trials behind it."""
+    """Something that cannot be concluded: a stable `code`, what, why with the remedy, and the trials that caused it."""
 
     code: str
     text: str
@@ -26,7 +26,7 @@ _TARGETS = {"declared": "a target", "automatic": "an automatic target", None: ""
 
 
 def usable(cell: Cell) -> bool:
-    """Whether conclusions may be drawn from a cell: tuned on other seeds, not at an edge, confirmed on two or more."""
+    """Whether a cell supports conclusions: tuned on other seeds, not at an edge, and confirmed on two seeds or more."""
     return cell.tuned and not cell.at_edge and len(cell.rates) > 1 and _completed(cell) > 1
 
 
@@ -40,7 +40,7 @@ def refusals(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> tuple[
 
 
 def nothing_shown(known: Declared) -> Cannot:
-    """The refusal of everything where nothing was learnt."""
+    """The refusal to conclude anything where nothing was learnt."""
     assert known.baseline_loss is not None
     task = known.spec.get("task", "")
     return Cannot(code="nothing_learnt", text=f"{learnt.said(task, known.baseline_loss)}; {learnt.remedy(task)}")
@@ -56,7 +56,7 @@ def _batches(cells: Iterable[Cell]) -> str:
 
 def _one_batch(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> Iterable[Cannot]:
     if len(cells) == 1:
-        text = f"one batch size, {cells[0].global_batch}, compares with nothing: list more in axes.global_batch"
+        text = f"which batch size is better: there is only one, {cells[0].global_batch}; list more in axes.global_batch"
         yield Cannot(code="one_batch", text=text)
 
 
@@ -64,33 +64,35 @@ def _not_tuned(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> Iter
     if not any(cell.tuned for cell in cells):
         several = any(len(cell.rates) > 1 for cell in cells)
         why = (
-            "the learning rates were chosen by the runs that are to be judged"
+            "the learning rates were chosen by the same runs that would be judged"
             if several
-            else "each batch size had one learning rate, which may suit one and not another"
+            else "each batch size had one learning rate, which may suit one batch size and not another"
         )
-        text = f"no batch size can be called better or equivalent: {why}; add `protocol: {{}}` to the study"
+        text = f"whether any batch size is better or equivalent: {why}; add `protocol: {{}}` to the study"
         yield Cannot(code="not_tuned", text=text)
 
 
 def _edges(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> Iterable[Cannot]:
-    found = [cell for cell in cells if cell.tuned and cell.at_edge]
-    if found:
+    at_edge = [cell for cell in cells if cell.tuned and cell.at_edge]
+    if at_edge:
         text = (
-            f"nothing of B = {_batches(found)}: a better learning rate may lie beyond those tried; widen "
+            f"anything about B = {_batches(at_edge)}: a better learning rate may lie beyond those tried; widen "
             "axes.learning_rate or raise protocol.extensions"
         )
-        yield Cannot(code="rate_at_edge", text=text, trials=_ids(found))
+        yield Cannot(code="rate_at_edge", text=text, trials=_ids(at_edge))
 
 
 def _seeds(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> Iterable[Cannot]:
-    found = [cell for cell in cells if cell.tuned and not cell.at_edge and cell.reliable and _completed(cell) < 2]
-    if found:
-        gone = "; ".join(f"B = {cell.global_batch}: {missing_text(cell.missing)}" for cell in found if cell.missing)
-        text = (
-            f"nothing of B = {_batches(found)}: it is confirmed on fewer than two seeds{f' ({gone})' if gone else ''}, "
-            "so its noise is not known; let the study end, or give axes.seeds 5"
+    unconfirmed = [cell for cell in cells if cell.tuned and not cell.at_edge and cell.reliable and _completed(cell) < 2]
+    if unconfirmed:
+        gone = "; ".join(
+            f"B = {cell.global_batch}: {missing_text(cell.missing)}" for cell in unconfirmed if cell.missing
         )
-        yield Cannot(code="single_seed", text=text, trials=_ids(found))
+        text = (
+            f"anything about B = {_batches(unconfirmed)}: it is confirmed on fewer than two seeds"
+            f"{f' ({gone})' if gone else ''}, so its noise is not known; let the study finish, or set axes.seeds to 5"
+        )
+        yield Cannot(code="single_seed", text=text, trials=_ids(unconfirmed))
 
 
 def _unreliable(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> Iterable[Cannot]:
@@ -99,8 +101,8 @@ def _unreliable(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> Ite
         if cell.tuned and lost:
             text = (
                 f"whether B = {cell.global_batch} is equivalent, better or soonest: {len(lost)} of {len(cell.planned)} "
-                "planned confirmations diverged, and survivors look better than it is; lower axes.learning_rate, or "
-                "set clip_norm"
+                "planned confirmations diverged, and the survivors make it look better than it is; lower "
+                "axes.learning_rate, or set clip_norm"
             )
             yield Cannot(code="unreliable", text=text, trials=tuple(run.trial_id for run in lost))
 
@@ -108,31 +110,37 @@ def _unreliable(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> Ite
 def _diverged(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> Iterable[Cannot]:
     runs = [run for cell in cells for run in (*cell.searched, *cell.runs)]
     if runs and all(run.diverged for run in runs):
-        text = "every trial diverged: no loss can be compared; lower axes.learning_rate, or set clip_norm"
+        text = "anything about losses: every trial diverged; lower axes.learning_rate, or set clip_norm"
         yield Cannot(code="all_diverged", text=text, trials=_ids(cells))
 
 
 def _margin(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> Iterable[Cannot]:
     if known.margin_late and known.margin is not None:
         newest = (known.spec.get("margin") or {}).get("validation_loss")
-        named = "that the newest spec has no margin" if newest is None else f"the margin of {newest:g}"
+        late = "that the newest spec has no margin" if newest is None else f"the margin of {newest:g}"
         text = (
-            f"anything by another margin: {named} counts for nothing, since the confirmations began under the margin "
+            f"anything by another margin: {late} does not count, because the confirmations began under the margin "
             f"of {known.margin:g}, which is used; {_ANOTHER_STUDY}"
         )
         yield Cannot(code="late_margin", text=text)
     elif known.margin_late:
-        text = f"nothing is equivalent: the margin was declared after the confirmations began; {_ANOTHER_STUDY}"
+        text = (
+            "whether batch sizes are equivalent: the margin was declared after the confirmations began; "
+            f"{_ANOTHER_STUDY}"
+        )
         yield Cannot(code="late_margin", text=text)
     elif known.margin is None:
-        text = "nothing is equivalent: no margin says which differences matter; declare `margin` before the run"
+        text = (
+            "whether batch sizes are equivalent: no margin defines which differences matter; declare `margin` before "
+            "the run"
+        )
         yield Cannot(code="no_margin", text=text)
 
 
 def _late_target(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> Iterable[Cannot]:
     if known.target_late and known.target is not None:
         text = (
-            "which batch size reaches another target soonest: the newest spec's counts for nothing, since the "
+            "which batch size reaches another target soonest: the newest spec's target does not count, because the "
             f"confirmations began under {_TARGETS[known.target_source]} of {known.target:.4g}, which is used; "
             f"{_ANOTHER_STUDY}"
         )
@@ -150,12 +158,12 @@ def _target(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> Iterabl
         return
     if known.target is None:
         auto = known.spec.get("target") == "auto"
-        why = "an automatic target needs a screen that ended; add `protocol: {}`" if auto else "set target: auto"
+        why = "an automatic target needs a finished screen; add `protocol: {}`" if auto else "set target: auto"
         yield Cannot(code="no_target", text=f"which batch size is soonest: there is no target; {why}")
     elif reaches and not any(run.reached for one in reaches.values() for run in one.runs):
         text = (
-            f"which batch size is soonest: no run reached the target of {known.target:.4g}; train longer, or set an "
-            "easier one before another study"
+            f"which batch size is soonest: no run reached the target of {known.target:.4g}; train longer, or declare "
+            "an easier target in another study"
         )
         trials = tuple(run.trial_id for one in reaches.values() for run in one.runs)
         yield Cannot(code="nobody_reached", text=text, trials=trials)
@@ -165,7 +173,7 @@ def _target(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> Iterabl
 
 def _stopped(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> Iterable[Cannot]:
     if known.stops_at_target:
-        text = "which loss a batch size attains: runs stopped at the target; remove protocol.stop_at_target"
+        text = "which loss a batch size can attain: runs stopped at the target; remove protocol.stop_at_target"
         yield Cannot(code="stopped_at_target", text=text)
 
 

@@ -1,9 +1,9 @@
-"""Times to a target of which some are censored: runs that missed the target within their cap count too. Pure.
+"""Times to a target, some of them censored: runs that missed the target within their cap count too. Pure.
 
-The mean over the runs that made it is not here: it rewards a batch size for losing its slow runs. Every function takes
-the `times` of all runs, in one unit, and for each whether it `reached` the target; the time of one that did not is
-how long it was watched. A run that diverged would never have come there: give it the common cap as its time, except in
-`expected_running_time`, which wants what it really spent.
+The mean over the successful runs is not offered, because it rewards a batch size for losing its slow runs. Every
+function takes the `times` of all runs, in one unit, and whether each run `reached` the target. The time of a run that
+missed it is how long that run was observed. A diverged run would never have reached the target: give it the common cap
+as its time, except in `expected_running_time`, which needs what the run really spent.
 """
 
 import math
@@ -19,7 +19,7 @@ from scipy import stats
 class KaplanMeier:
     """The share of runs still short of the target after each time at which a run reached it.
 
-    `median` is the first time at which that share is a half or less; None when fewer than half of the runs came there.
+    `median` is the first time at which that share is a half or less; None if fewer than half of the runs reached it.
     """
 
     times: tuple[float, ...]
@@ -51,7 +51,7 @@ def kaplan_meier(times: Sequence[float], reached: Sequence[bool]) -> KaplanMeier
     curve = stats.ecdf(sample).sf
     events = np.unique(spent[came])
     survival = curve.evaluate(events)
-    # The estimate is a product of fractions: a half comes out as 0.5000000000000001.
+    # The estimate is a product of fractions, so a half comes out as 0.5000000000000001.
     half = np.flatnonzero(survival <= 0.5 + 1e-12)
     median = float(events[half[0]]) if half.size else None
     return KaplanMeier(tuple(events.tolist()), tuple(survival.tolist()), median)
@@ -60,7 +60,7 @@ def kaplan_meier(times: Sequence[float], reached: Sequence[bool]) -> KaplanMeier
 def restricted_mean(times: Sequence[float], reached: Sequence[bool], tau: float) -> float:
     """The mean time within the first `tau` (RMST): the area under the Kaplan-Meier curve up to there.
 
-    Behind the last time known the curve is taken as flat, which never makes the mean look better than it is.
+    Beyond the last known time the curve is taken as flat, which never makes the mean look better than it is.
     """
     curve = kaplan_meier(times, reached)
     inside = [time for time in curve.times if time < tau]
@@ -85,7 +85,7 @@ def success(reached: Sequence[bool], confidence: float = 0.95) -> Success:
     """
     came, runs = sum(map(bool, reached)), len(reached)
     if not runs:
-        raise ValueError("no run: no success rate")
+        raise ValueError("there are no runs, so there is no success rate")
     interval = stats.binomtest(came, runs).proportion_ci(confidence, method="wilson")
     return Success(came, runs, came / runs, float(interval.low), float(interval.high))
 
@@ -93,5 +93,5 @@ def success(reached: Sequence[bool], confidence: float = 0.95) -> Success:
 def _arrays(times: Sequence[float], reached: Sequence[bool]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     spent, came = np.asarray(times, np.float64), np.asarray(reached, np.bool_)
     if not spent.size or spent.shape != came.shape or not np.isfinite(spent).all():
-        raise ValueError(f"{spent.size} times, all finite, with {came.size} flags: one of each for every run")
+        raise ValueError(f"{spent.size} times with {came.size} flags: every run needs one flag and one finite time")
     return spent, came

@@ -1,9 +1,9 @@
-"""The verdict on a study, as data: what its runs show of its batch sizes, and what they cannot show and why. Pure.
+"""The verdict on a study, as data: what its runs show about its batch sizes, what they cannot show, and why. Pure.
 
-Conclusions come only from cells whose rate was tuned on other seeds, lies inside those tried, and was
-confirmed on two seeds or more. The reference of all comparisons is chosen before the confirmations: the batch size
-with the lowest loss in the screen, of those none of whose confirmations diverged. One of which a planned confirmation
-diverged may be worse, and is nothing else: its survivors look better than it is.
+Conclusions come only from cells whose rate was tuned on other seeds, lies inside those tried, and was confirmed on two
+seeds or more. The reference of all comparisons is chosen before the confirmations: it is the batch size with the lowest
+loss in the screen among those without a diverged confirmation. A batch size with a diverged confirmation can only be
+found worse, because its survivors make it look better than it is.
 """
 
 import math
@@ -33,12 +33,12 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class CellVerdict:
-    """A cell in figures: means over the runs that completed (None: none did), its reach, and if it is `usable`.
+    """A cell in figures: means over the completed runs (None: none completed), its reach, and whether it is `usable`.
 
-    Nothing is concluded from a cell that is not, except that one of which a run diverged may be worse all the same.
-    `seeds` are planned, of which `completed` did and `missing` did not, by what became of them (see `Cell.missing`).
-    `seconds` and `usd` are of one whole run, everything included. `peak_memory_bytes` is the least that a process with
-    a run of this cell held, an upper bound: a lane's process keeps what trials before it took.
+    Nothing is concluded from an unusable cell, except that one with a diverged run may still be worse. `seeds` counts
+    the planned seeds and `completed` those with a completed run; `missing` counts the others by state (see
+    `Cell.missing`). `seconds` and `usd` are for one whole run, everything included. `peak_memory_bytes` is the lowest
+    peak of the processes that ran this cell. It is an upper bound: a lane's process keeps what earlier trials took.
     """
 
     global_batch: int
@@ -66,9 +66,9 @@ class CellVerdict:
 
 @dataclass(frozen=True, kw_only=True)
 class First:
-    """The batch size that needs least of a measure to the target, and its ratio to each other cell's need.
+    """The batch size that reaches the target with the least of a measure, and its ratio to each other cell.
 
-    A ratio is None where a run is censored. Cells in `not_told_apart` have one whose interval holds 1, or none.
+    A ratio is None where a run is censored. Cells in `not_told_apart` have no ratio, or one whose interval includes 1.
     """
 
     measure: str
@@ -80,7 +80,7 @@ class First:
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """All cells compared at an equal budget: no more than `most` of `clock`; None for each run's whole budget."""
+    """All cells compared at an equal budget of at most `most` of `clock`; both are None for each run's whole budget."""
 
     clock: str | None
     most: float | None
@@ -92,9 +92,9 @@ class Arm:
 class GroupVerdict:
     """The verdict on the batch sizes of one optimizer and dtype.
 
-    `seeds_needed` is, for each batch size that is undecided, how many more seeds would probably decide (None: more than
-    a thousand); empty without a margin. `slopes` are those of log(updates) from each batch size to the next.
-    Where `nothing_learnt` (see `cluster.analysis.learnt`), nothing is compared.
+    `seeds_needed` maps each undecided batch size to how many more seeds would probably decide it (None: more than a
+    thousand); it is empty without a margin. `slopes` are those of log(updates) from each batch size to the next. If
+    `nothing_learnt` (see `cluster.analysis.learnt`), nothing is compared.
     """
 
     optimizer: str
@@ -114,7 +114,7 @@ class GroupVerdict:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """The verdict on a study; `declared` is what its conclusions are judged by."""
+    """The verdict on a study; `declared` holds the target and margin that it is judged by."""
 
     schema_version: int
     study: str
@@ -124,9 +124,9 @@ class Verdict:
 
 
 def judge(studies: pa.Table, trials: pa.Table, evaluations: pa.Table) -> Verdict:
-    """The verdict on one study, from its rows in the three tables; it may still run, and need not have ended well.
+    """The verdict on one study, from its rows in the three tables; the study may still be running or have failed.
 
-    It is on the trials that the newest spec asks for: those of an earlier budget, say, are another experiment's.
+    It covers the trials that the newest spec asks for: those of an earlier budget, say, belong to another experiment.
     """
     whole = specs_of(studies, trials)
     trials = query.newest(trials, studies)
@@ -213,7 +213,7 @@ def _figures(cell: Cell, reached: CellReach | None, *, learnt: bool) -> CellVerd
 
 
 def _arms(cells: Sequence[Cell], reference: Cell, margin: float | None) -> tuple[Arm, ...]:
-    """The whole budgets, then no more of each clock than the run that had least of it."""
+    """One arm of the whole budgets, then one for each clock, limited to the run that had the least of it."""
     limits: list[tuple[str | None, float]] = [(None, math.inf)]
     for clock in CLOCKS:
         ends = [getattr(run.curve, clock)[-1] for cell in cells for run in cell.runs if run.completed]

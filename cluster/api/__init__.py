@@ -7,17 +7,17 @@
 >>> study.run(on_event=print)
 >>> batchscope.Summary("summary").verdict("my-study").sentences
 
-It does what the command `batchscope` does, and prints nothing. This package is installed as `batchscope`; TensorFlow
-and Ray are imported when something needs them.
+It does what the command `batchscope` does, but prints nothing. This package is installed as `batchscope`; TensorFlow
+and Ray are imported only when something needs them.
 """
 
 import cluster
 
 if getattr(cluster, "DISTRIBUTION", None) != "batchscope":
     raise ImportError(
-        f"{getattr(cluster, '__file__', None) or list(cluster.__path__)} stands where batchscope's own package "
-        f"`cluster` should, which {__file__} needs: rename it, start Python in another folder, or install batchscope "
-        "into an environment of its own"
+        f"{getattr(cluster, '__file__', None) or list(cluster.__path__)} takes the place of batchscope's own package "
+        f"`cluster`, which {__file__} needs: rename it, start Python in another folder, or install batchscope into an "
+        "environment of its own"
     )
 
 from cluster.process.ray_environment import set_environment
@@ -29,7 +29,7 @@ from .summary import Summary
 from .table import Table
 from .verdict import Verdict
 
-# A program that imports Ray afterwards has one that batchscope can use.
+# A program that imports Ray after this gets one that batchscope can use.
 set_environment()
 
 __all__ = [

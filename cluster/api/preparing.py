@@ -32,15 +32,15 @@ def prepare(
     >>> manifest.splits["train"].rows
 
     Args:
-        sources: Parquet, JSONL or CSV files, folders of them, or `s3://` addresses: one or several, of one format.
-        dest: nothing stands there yet.
+        sources: one or several Parquet, JSONL or CSV files, folders of them, or `s3://` addresses, all of one format.
+        dest: a folder or address where nothing exists yet.
         text: the column with the text.
-        label: the column with the label; None for the task `language_model` alone.
-        features: instead of `text`, the column with numbers: a list in each row, or a list of such lists.
-        group_by: keep rows that share a value of this column in one split. Duplicates of a text always are.
+        label: the column with the label; None only for the task `language_model`.
+        features: the column with numbers, instead of `text`: a list in each row, or a list of such lists.
+        group_by: keep rows that share a value of this column in one split. Duplicate texts always stay together.
         max_tokens: longer rows are cut on the right.
         vocabulary: the number of words to keep, counted in the train split only.
-        task: `classification`, `regression` or `language_model`; by default floats are regression, else classification.
+        task: `classification`, `regression` or `language_model`; by default regression for floats, else classification.
         skip_empty: leave out empty texts instead of refusing them.
         split_seed: another seed gives other splits.
         address: read and tokenise on Ray: `auto` or `host:port` of a cluster that sees the sources, or `local`.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Study:
-    """A study as its YAML file describes it. `cluster/study/README.md` lists the keys.
+    """A study as described by its YAML file. `cluster/study/README.md` lists the keys.
 
     >>> study = batchscope.Study.load("study.yaml")
     >>> study.plan().expected.seconds
@@ -33,10 +33,10 @@ class Study:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Study":
-        """The study in a YAML file. Its relative folders are relative to the current folder, not to the file.
+        """The study in a YAML file. Relative paths in it are relative to the current folder, not to the file.
 
         Raises:
-            InputError: there is no such file, or it is not a study: one line for each problem, with its remedy.
+            InputError: there is no such file, or it is not a study; one line for each problem, with its remedy.
         """
         from cluster.study.spec import load
 
@@ -44,16 +44,16 @@ class Study:
 
     @property
     def name(self) -> str:
-        """The name under which its results are kept."""
+        """The name under which the study's results are kept."""
         return self.spec.study
 
     @property
     def summary(self) -> Summary:
-        """Where its results are."""
+        """The summary that holds the study's results."""
         return Summary(self.spec.summary)
 
     def plan(self, *, address: str | None = None, calibrate: bool = True) -> "Plan":
-        """What it takes, before anything is trained: `expected`, `low` and `high` seconds, and memory by batch size.
+        """What the study will take, before any training: `expected`, `low`, `high` seconds, and memory by batch size.
 
         >>> plan = study.plan()
         >>> plan.expected.seconds, plan.usd(plan.expected)
@@ -61,12 +61,12 @@ class Study:
 
         Args:
             address: plan for this Ray cluster (`auto`, or `host:port`) instead of this machine.
-            calibrate: measure the study's own layout for half a minute, unless it was probed before; otherwise a guess
-                must do.
+            calibrate: measure the study's own layout for half a minute, unless the study was probed before; if false,
+                an unprobed study gets a guess.
 
         Raises:
-            InputError: it cannot work or cannot fit, in the words in which `run` refuses it.
-            NotReadyError: its data or the cluster cannot be reached.
+            InputError: the study cannot work or does not fit, with the same message as `run`.
+            NotReadyError: the study's data or the cluster cannot be reached.
         """
         from cluster.plan.planned import planned
 
@@ -76,13 +76,13 @@ class Study:
             return planned(self._examined(address), calibrated=calibrate, tell=lambda share: None)
 
     def check(self) -> "tuple[Proof, ...]":
-        """Compare every layout on one real batch, once for each dtype: is it the same update?
+        """Check on one real batch, once for each dtype, that every layout computes the same update.
 
         >>> assert all(proof.passed for proof in study.check())
 
         Raises:
-            InputError: it cannot work, or cannot fit.
-            NotReadyError: its data cannot be reached, or Ray does not start.
+            InputError: the study cannot work or does not fit.
+            NotReadyError: the study's data cannot be reached, or Ray does not start.
         """
         from cluster.process import ray_session
         from cluster.study.checked import checked
@@ -102,19 +102,19 @@ class Study:
         address: str | None = None,
         budget: str | None = None,
     ) -> "RunResult":
-        """Run it to its end, or go on where it stopped: what is finished is not repeated.
+        """Run the study to its end, or resume it where it stopped: finished trials are not repeated.
 
-        Ctrl-C saves, and then raises KeyboardInterrupt; a second one stops at once. In another thread than the main
-        one, Python hears no Ctrl-C.
+        Ctrl-C saves and then raises KeyboardInterrupt; a second Ctrl-C stops at once. Python delivers Ctrl-C only to
+        the main thread.
 
         Args:
             on_event: called with each event of the run (`cluster.drive.events`), in the thread of this call.
             address: join this Ray cluster (`auto`, or `host:port`) instead of starting Ray here.
-            budget: end in order when this run has spent it: `50usd`, `3h` or `90min`.
+            budget: save and end when this run has spent it: `50usd`, `3h` or `90min`.
 
         Raises:
-            InputError: it cannot work, or its results cannot be written.
-            NotReadyError: the surroundings are not ready, or fail under it; what is written is kept.
+            InputError: the study cannot work, or its results cannot be written.
+            NotReadyError: Ray, the cluster or a store is not ready, or fails during the run; what is written is kept.
         """
         _refuse_own_ray()
         from cluster.drive.run import run
@@ -133,9 +133,9 @@ class Study:
 
 @contextlib.contextmanager
 def _calm() -> "Iterator[Callable[[Callable[[Event], object] | None], Callable[[Event], None]]]":
-    """Work inside somebody's program: signals are heeded meanwhile, and its own addresses are asked directly.
+    """Work inside another program: signals are handled meanwhile, and the machine's own addresses bypass proxies.
 
-    Gives what makes a listener print where the program does: beside Ray, stdout leads nowhere.
+    Yields a function that makes a listener print where the program does, because Ray's stdout leads nowhere.
     """
     from cluster.process import proxies, signals
 
@@ -156,7 +156,7 @@ def _calm() -> "Iterator[Callable[[Callable[[Event], object] | None], Callable[[
 
 @contextlib.contextmanager
 def _main_not_repeated() -> Iterator[None]:
-    """Processes that are spawned inside do not run the program's own file again, as `multiprocessing` would."""
+    """Keep processes spawned inside from running the program's own file again, as `multiprocessing` would."""
     program = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:
@@ -166,12 +166,12 @@ def _main_not_repeated() -> Iterator[None]:
 
 
 def _refuse_own_ray() -> None:
-    """A Ray that the program has begun would be ended with ours."""
+    """Refuse if the program has started Ray itself, because ending our Ray would end that one too."""
     from trainer.errors import NotReadyError
 
     ray = sys.modules.get("ray")
     if ray is not None and ray.is_initialized():
         raise NotReadyError(
-            "this program is connected to a Ray already, and can be to one only: call ray.shutdown() first, and name "
-            "the cluster by address"
+            "this program is already connected to Ray, and can be connected only once: call ray.shutdown() first, and "
+            "name the cluster with address"
         )

@@ -1,4 +1,4 @@
-"""`batchscope.Summary`: questions to the results of all studies."""
+"""`batchscope.Summary`: the results of all studies, and queries on them."""
 
 import os
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Summary:
-    """The results at `uri`, a folder or `s3://bucket/prefix`. Reading never writes, also while studies run.
+    """The results at `uri`, a folder or `s3://bucket/prefix`. Reading never writes, and works while studies run.
 
     >>> summary = batchscope.Summary("summary")
     >>> summary.studies()
@@ -28,14 +28,14 @@ class Summary:
     uri: str | os.PathLike[str] = "./summary"
 
     def studies(self) -> Table:
-        """One row for each study: what it asks for, what became of its trials, and its lowest mean validation loss."""
+        """One row for each study: what it asks for, how its trials ended, and its lowest mean validation loss."""
         from cluster.report.points import STUDIES
         from cluster.summary import query
 
         return Table(query.overview(self._stored), "studies", tuple(STUDIES))
 
     def trials(self, study: str | None = None) -> Table:
-        """One row for each attempt at a trial that ended, of one study or of all.
+        """One row for each attempt at a trial that has ended, for one study or for all.
 
         Raises:
             InputError: there is no such study.
@@ -46,7 +46,7 @@ class Summary:
         return Table(query.trials(self._stored, study), "trials")
 
     def evaluations(self, study: str | None = None) -> Table:
-        """Every evaluation, of one study or of all: loss and accuracy on the validation split at one moment.
+        """Every evaluation, for one study or for all: loss and accuracy on the validation split at one moment.
 
         Raises:
             InputError: there is no such study.
@@ -75,7 +75,7 @@ class Summary:
         return Table(points, "points", tuple(POINTS if study is not None else [STUDIES[0], *POINTS]))
 
     def verdict(self, study: str) -> Verdict:
-        """What the study shows of its batch sizes, and what it cannot show.
+        """What the study shows about its batch sizes, and what it cannot show.
 
         Raises:
             InputError: there is no such study, or its spec cannot be read.
@@ -90,10 +90,10 @@ class Summary:
     def sql(self, text: str) -> Table:
         """The answer to one SELECT on the tables `studies`, `trials`, `evaluations`, `probes` and `points`.
 
-        DuckDB answers it in a process of its own, with bounded memory and time, which can only read these tables.
+        DuckDB answers it in a separate process, which has bounded memory and time and can only read these tables.
 
         Raises:
-            InputError: it is not one SELECT, is wrong, or takes too much memory or time.
+            InputError: the text is not one SELECT, is wrong, or takes too much memory or time.
         """
         from cluster.summary import query
 
@@ -106,7 +106,7 @@ class Summary:
         return Stored(os.fspath(self.uri))
 
     def _known(self, study: str | None) -> None:
-        """Refuse a study that is not there, with the nearest name that is."""
+        """Refuse a study that does not exist, and suggest the nearest name that does."""
         from cluster.summary import query
 
         if study is not None:

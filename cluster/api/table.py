@@ -1,4 +1,4 @@
-"""`batchscope.Table`: a pyarrow table that a notebook shows and that pandas, polars and DuckDB read as it is."""
+"""`batchscope.Table`: a pyarrow table that a notebook displays and that pandas, polars and DuckDB read directly."""
 
 import shutil
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ ROWS_SHOWN = 20
 
 @dataclass(frozen=True, repr=False)
 class Table:
-    """Rows of a summary. `table` is the pyarrow table with all columns; what is printed is a selection of them.
+    """Rows of a summary. `table` is the pyarrow table with all columns; only some of them are printed.
 
     >>> points = batchscope.Summary("summary").points("wiki")
     >>> points.to_pandas()                       # if pandas is installed
     >>> polars.from_arrow(points)                # no copy: Arrow's C stream interface
     >>> points["best_validation_loss_mean"].to_pylist()
 
-    `shown` are the columns that people see, None for all.
+    `shown` are the columns that are printed, None for all.
     """
 
     table: "pa.Table"
@@ -58,7 +58,7 @@ class Table:
         return self.table[column]
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """What polars, DuckDB, pandas and pyarrow itself read a table by."""
+        """The Arrow stream through which polars, DuckDB, pandas and pyarrow itself read a table."""
         return self.table.__arrow_c_stream__(requested_schema)
 
     def __repr__(self) -> str:
@@ -70,7 +70,7 @@ class Table:
         return to_text(first, columns, width=width) + self._size()
 
     def _repr_html_(self) -> str:
-        """The first rows as an HTML table, for a notebook; whatever people named is escaped."""
+        """The first rows as an HTML table, for a notebook; names that users chose are escaped."""
         from cluster.report.page.tables import columned, html_table
 
         first, caption = self.table.slice(0, ROWS_SHOWN), f"{self.title}: {self._size()}"

@@ -1,4 +1,4 @@
-"""`batchscope.Verdict`: what a study shows of its batch sizes, in sentences, as a table and as data."""
+"""`batchscope.Verdict`: what a study shows about its batch sizes, in sentences, as a table and as data."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Verdict:
-    """The verdict on a study; `judged` holds all of it as frozen dataclasses.
+    """The verdict on a study; `judged` holds all its contents as frozen dataclasses.
 
     >>> verdict = batchscope.Summary("summary").verdict("wiki")
     >>> print(verdict)                           # its sentences, then its warnings
@@ -37,7 +37,7 @@ class Verdict:
 
     @property
     def table(self) -> Table:
-        """A row for each batch size: its loss, its difference from the reference, and what it took to the target."""
+        """A row for each batch size: its loss, its difference from the reference, and what reaching the target took."""
         from cluster.report import verdict_table
 
         return Table(verdict_table.table(self.judged), "verdict", tuple(verdict_table.COLUMNS))
@@ -57,7 +57,7 @@ class Verdict:
         return f"{self.table!r}\n\n{self}"
 
     def _repr_html_(self) -> str:
-        """The sentences above the table, for a notebook; whatever people named is escaped."""
+        """The sentences above the table, for a notebook; names that users chose are escaped."""
         from cluster.report.page.markup import Markup, join, tag
 
         lines = [tag("p", line) for line in self.sentences]

@@ -25,15 +25,15 @@ COMMANDS = {
     "plan": "what fits, how long it takes and what it costs, before anything is trained",
     "check": "prove on one real batch that every layout gives the same update",
     "probe": "measure what fits and how fast, batch by batch",
-    "run": "run a study here, with progress; Ctrl-C stops cleanly; run again = resume",
+    "run": "run a study here, with progress; Ctrl-C stops cleanly; run again to resume",
     "submit": "hand a study to a cluster, which runs it without this machine",
-    "status": "how far the studies on a cluster are",
-    "logs": "what a study on a cluster says, so far or to its end",
+    "status": "how far the studies on a cluster have come",
+    "logs": "the log of a study on a cluster, so far or to its end",
     "stop": "save and stop a study on a cluster",
-    "resume": "let a stopped study on a cluster go on",
+    "resume": "continue a stopped study on a cluster",
     "list": "all jobs of studies on a cluster",
     "results": "a table of a study's results",
-    "compact": "finished studies into few files, which are quick to read",
+    "compact": "pack finished studies into few files, which are quick to read",
     "report": "one self-contained page on a study",
     "serve": "all studies and their pages, live and read-only, in a browser",
     "export": "models, tables, plots; runs for MLflow and TensorBoard",
@@ -62,7 +62,7 @@ class Commands(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list of commands, from the table above: no command's module is imported."""
+        """List the commands from the table above, without importing their modules."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
@@ -74,10 +74,10 @@ def batchscope() -> None:
 
 
 def main() -> None:
-    """Run the command and exit: 0 done, 2 and 3 for a person's errors, 70 with a report file for our own."""
+    """Run the command and exit: 0 done, 2 and 3 for a user's errors, 70 with a report file for internal errors."""
     status: object = 0
     _say_problems()
-    # A first signal may still come while the end of the command is said.
+    # A first signal may still arrive while the command prints how it ended.
     with contextlib.suppress(signals.StoppedError):
         try:
             signals.install()
@@ -90,7 +90,7 @@ def main() -> None:
 
 
 def _ended() -> object:
-    """What the command returned, or the exit code of how else it ended, which is said."""
+    """Run the command; what it returned or, after printing why it failed, the exit code for that."""
     try:
         return batchscope(standalone_mode=False)
     except click.exceptions.Abort:
@@ -106,27 +106,27 @@ def _ended() -> object:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # `| head` has read enough; what is still buffered has nobody to go to.
+        # `| head` has read enough, so nobody will read what is still buffered.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return signals.EXIT_SIGNAL + signal.SIGPIPE
     except Exception as problem:  # noqa: BLE001 - the last line of defence: a report instead of a traceback
         if signals.count():
-            # What is interrupted fails in many ways: none of them is a fault.
+            # Interrupted work fails in many ways, none of which is a fault.
             click.echo(f"batchscope: while stopping: {type(problem).__name__}: {problem}".split("\n", 1)[0], err=True)
             return EXIT_BUG
         return report_bug(problem)
 
 
 def _say_problems() -> None:
-    """Print what is wrong with objects of a summary as lines for a person, each once; other warnings as Python does."""
-    said: set[str] = set()
+    """Print warnings about a summary's objects as plain lines, each once; leave other warnings to Python."""
+    printed: set[str] = set()
     as_before = warnings.showwarning
 
     def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
         if not issubclass(category, SummaryWarning):
             as_before(message, category, *rest, **more)
-        elif str(message) not in said:
-            said.add(str(message))
+        elif str(message) not in printed:
+            printed.add(str(message))
             click.echo(f"batchscope: {message}", err=True)
 
     warnings.showwarning = show
@@ -134,11 +134,11 @@ def _say_problems() -> None:
 
 
 def report_bug(problem: Exception) -> int:
-    """Write a report of an error of our own, say where it is, and give the exit code."""
+    """Write a report of an internal error, print where the report is, and return the exit code."""
     handle, path = tempfile.mkstemp(prefix="batchscope-bug-", suffix=".txt")
     with os.fdopen(handle, "w") as report:
         report.write(f"python {platform.python_version()} on {platform.platform()}\n")
         report.write("".join(traceback.format_exception(problem)))
     what = f"{type(problem).__name__}: {plain(str(problem))}"
-    click.echo(f"batchscope: internal error ({what}), please report it with {path}", err=True)
+    click.echo(f"batchscope: internal error ({what}); please report it and attach {path}", err=True)
     return EXIT_BUG

@@ -1,4 +1,4 @@
-"""`python -m cluster.cli`: the command where it was shipped and not installed."""
+"""`python -m cluster.cli`: the command where the code was shipped but not installed."""
 
 from cluster.cli import main
 

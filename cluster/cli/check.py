@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 def command(study_file: str) -> int:
     """Prove on one real batch that every layout of the study gives the same update.
 
-    The batch goes whole through one worker, in small micro-batches, and over two workers; some validation rows are
-    evaluated whole and in pieces. Exit code 1: they differ. Every run proves the same on its own lanes.
+    The batch goes through one worker whole, then in small micro-batches, then over two workers; some validation rows
+    are evaluated whole and in pieces. The exit code is 1 if the results differ. Every run repeats this check on its own
+    lanes.
     """
     from cluster.process import ray_session
     from cluster.study.capacity import this_machine
@@ -34,7 +35,7 @@ def command(study_file: str) -> int:
 
 
 def check_study(study: "Study") -> "list[Proof]":
-    """Check one trial of the study for each dtype, on the Ray that is connected."""
+    """Check one trial of the study for each dtype, on the connected Ray."""
     from cluster.lanes.check import check
     from cluster.study.checked import checked
 
@@ -43,7 +44,7 @@ def check_study(study: "Study") -> "list[Proof]":
 
 
 def line(proof: "Proof") -> str:
-    """What was found, in one line."""
+    """The result of a check, in one line."""
     verdict = "the same update" if proof.passed else "NOT the same update: do not trust this study"
     return (
         f"check: {proof.rows} rows in {proof.dtype}, whole on one worker, in micro-batches of 5 "

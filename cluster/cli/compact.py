@@ -1,4 +1,4 @@
-"""`batchscope compact`: the many small files of studies that ended, or were stopped, become one for each table."""
+"""`batchscope compact`: packs the many small files of studies that ended or were stopped into one for each table."""
 
 import click
 
@@ -7,9 +7,9 @@ import click
 @click.argument("study", required=False)
 @click.option("--summary", "uri", default="./summary", show_default=True, help="Folder or s3://bucket/prefix.")
 def command(study: str | None, uri: str) -> None:
-    """Make the results of STUDY, or of all studies, quick to read: no row changes, and readers notice nothing.
+    """Make the results of STUDY, or of all studies, quick to read. No row changes, and readers are not disturbed.
 
-    `batchscope run` does so when a study ends. A study that runs is left alone.
+    `batchscope run` does this when a study ends. A running study is left alone.
     """
     from cluster.summary import query
     from cluster.summary.compact import compact
@@ -25,7 +25,7 @@ def command(study: str | None, uri: str) -> None:
             with only_driver(summary, name, lambda line: click.echo(line, err=True)):
                 deleted = compact(summary, name)
         except ConflictError as problem:
-            raise InputError(f"{problem}; ask again") from None
+            raise InputError(f"{problem}; try again") from None
         except InputError as problem:
             if study is not None:
                 raise

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 STUDY = """\
 # batchscope run {folder}/study.yaml
-# Time: about 3 minutes on two cores. Cost: nothing. Result: a table of 8 global batches; run again = resume.
+# Time: about 3 minutes on two cores. Cost: nothing. Result: a table of 8 global batches. Run it again to resume.
 # 9,033 lead paragraphs of English Wikipedia articles in 11 topics. At equal epochs a small batch makes more updates
 # than a large one: the table shows what that does here, with the rate scaled by the square root of the batch.
 study: demo
@@ -32,7 +32,7 @@ budget: {{epochs: 4}}
 @click.command()
 @click.option("--folder", default="batchscope-demo", show_default=True, type=click.Path(file_okay=False))
 @click.option(
-    "--table", is_flag=True, help="Instead: 15 epochs of 16, 15 of all rows and 150 of all rows, in a minute."
+    "--table", is_flag=True, help="Compare 15 epochs of 16, 15 of all rows and 150 of all rows instead, in a minute."
 )
 def command(folder: str, table: bool) -> int:
     """Study the bundled Wikipedia articles on this machine: global batches of 8 to 512, two seeds."""
@@ -54,13 +54,13 @@ def command(folder: str, table: bool) -> int:
     points = query.points(trials, by=["global_batch"])
     for line in two_lines(points, spec.model_dump(mode="json")["budget"]):
         click.echo(line)
-    click.echo(f"results lie in {folder}/summary: batchscope results demo --summary {folder}/summary")
-    click.echo(f"the study is {study_file}: change it, and batchscope run {study_file}")
+    click.echo(f"the results are in {folder}/summary: batchscope results demo --summary {folder}/summary")
+    click.echo(f"the study is {study_file}: change it, then batchscope run {study_file}")
     return status
 
 
 def _made_ready(folder: Path) -> Path:
-    """Prepare the bundled articles and write the study file, unless a demo before this one did."""
+    """Prepare the bundled articles and write the study file, unless an earlier demo did."""
     from cluster.articles import path
     from cluster.prepare import prepare
 

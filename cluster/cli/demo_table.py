@@ -1,7 +1,8 @@
-"""`batchscope demo --table`: a published three-row comparison, its seeds and its reading added.
+"""`batchscope demo --table`: a published comparison of three trainings, repeated with seeds and an interpretation.
 
-15 epochs of global batch 16 were said to give loss 0.56, 15 of 160 1.27 and 150 of 160 0.55 (1.46, 0.30 and 1.74 s).
-Those numbers fit 150 rows of 4 numbers in 3 classes and a small dense network with SGD: 150, 15 and 150 updates.
+The published losses are 0.56 for 15 epochs of global batch 16, 1.27 for 15 epochs of 160, and 0.55 for 150 epochs of
+160 (in 1.46, 0.30 and 1.74 s). They fit 150 rows of 4 numbers in 3 classes and a small dense network with SGD, which
+makes 150, 15 and 150 updates.
 """
 
 from collections.abc import Mapping
@@ -28,29 +29,29 @@ budget: {budget}
 evaluate_every: {{updates: 15}}
 resources: {{micro_batch: 150}}
 """
-# Two studies, since one has one budget for a global batch.
+# Two studies, because a study has only one budget for each global batch.
 STUDIES = {
     "table-equal-epochs": {"batches": "[16, full]", "budget": "{16: {updates: 150}, full: {updates: 15}}"},
     "table-equal-updates": {"batches": "[full]", "budget": "{updates: 150}"},
 }
 PUBLISHED = {(16, 150): ("15 epochs of 16", 0.56), (150, 15): ("15 of all", 1.27), (150, 150): ("150 of all", 0.55)}
 NOTE = (
-    "Keras makes 10 updates an epoch of 150 rows in batches of 16, the last of 6 rows; here every batch is exact, so "
-    "the budgets are those numbers of updates. The rows are drawn, not Fisher's; `loss` is over all 150 training rows "
-    "with the final weights."
+    "Keras makes 10 updates in an epoch of 150 rows in batches of 16, the last one of 6 rows. Here every batch is "
+    "exact, so the budgets are given as numbers of updates. The rows are drawn at random, not Fisher's; `loss` is over "
+    "all 150 training rows with the final weights."
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class TableRow:
-    """One row of the table: losses over the train split at the end, and seconds of training, by seed."""
+    """One row of the table: final losses over the train split and seconds of training, by seed."""
 
     losses: Mapping[int, float]
     seconds: Mapping[int, float]
 
 
 def run_table(folder: Path) -> int:
-    """Run both studies, then print the three rows and how to read them; the exit code."""
+    """Run both studies, print the three rows and how to read them, and return the exit code."""
     from cluster.cli.run import run_and_watch
     from cluster.study.spec import load
 
@@ -64,12 +65,12 @@ def run_table(folder: Path) -> int:
         arms |= _arms(spec)
     for line in lines(arms):
         click.echo(line)
-    click.echo(f"results lie in {folder}/summary: batchscope results {study} --summary {folder}/summary")
+    click.echo(f"the results are in {folder}/summary: batchscope results {study} --summary {folder}/summary")
     return 0
 
 
 def lines(arms: Mapping[tuple[int, int], TableRow]) -> list[str]:
-    """The table and its reading; `arms` by (global batch, updates), as PUBLISHED has them."""
+    """The table and how to read it; `arms` are by (global batch, updates), like PUBLISHED."""
     from statistics import mean, stdev
 
     head = f"{'arm':<18}{'global batch':>13}{'updates':>9}{'loss':>8}{'sd':>8}{'published':>11}{'seconds':>9}"
@@ -85,23 +86,23 @@ def lines(arms: Mapping[tuple[int, int], TableRow]) -> list[str]:
 
 
 def _reading(small: Mapping[int, float], few: Mapping[int, float], many: Mapping[int, float]) -> str:
-    """What the three arms say, from ratios of losses of the same seed, which begin with the same weights."""
+    """What the three arms show, from ratios of losses of the same seed, which begin with the same weights."""
     from statistics import mean, stdev
 
     same = [many[seed] / small[seed] for seed in small]
     fewer = [few[seed] / small[seed] for seed in small]
     facts = (
-        f"All rows at once against 16, same seed: {mean(same):.3f} times the loss after as many updates (deviation "
-        f"{stdev(same):.3f} over {len(same)} seeds), {mean(fewer):.2f} times after a tenth of them"
+        f"All rows at once against batches of 16, same seed: {mean(same):.3f} times the loss after as many updates "
+        f"(deviation {stdev(same):.3f} over {len(same)} seeds), {mean(fewer):.2f} times after a tenth as many"
     )
-    # In every pair of seeds, and by far: what remains is not worth a word.
+    # This must hold by far and in every pair of seeds, so that what remains is negligible.
     if 4 * max(abs(ratio - 1) for ratio in same) < min(abs(ratio - 1) for ratio in fewer):
         return f"{facts}: updates, not batch size, made the difference."
     return f"{facts}: here updates alone do not explain the difference."
 
 
 def _made_ready(folder: Path) -> None:
-    """Prepare the rows and write the study files, unless a demo before this one did."""
+    """Prepare the rows and write the study files, unless an earlier demo did."""
     from cluster.articles import iris
     from cluster.prepare import prepare
 
@@ -116,7 +117,7 @@ def _made_ready(folder: Path) -> None:
 
 
 def _arms(spec: "StudySpec") -> dict[tuple[int, int], TableRow]:
-    """The arms of a study that has run, by (global batch, updates)."""
+    """The arms of a finished study, by (global batch, updates)."""
     from cluster.process.quiet import import_tensorflow
     from cluster.stores import store_of
     from cluster.study import axes

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from cluster.exports.model import ModelFiles
     from cluster.summary.store import Summary
 
-# The options that ask for a kind of export, and the kinds that the others go with.
+# The options that choose a kind of export, and the kinds with which each other option may be used.
 ASKING = {"--trial": "model", "-o": "model", "--tables": "tables", "--plots": "plots", "--to": "runs"}
 GOING_WITH = {
     "--at": ("model",),
@@ -22,24 +22,24 @@ FORMATS = {"tables": ("parquet", "csv"), "plots": ("svg", "png")}
 
 @click.command("export")
 @click.argument("study", required=False)
-@click.option("--trial", "prefix", metavar="ID", help="The trial, by its id or enough of its first digits.")
+@click.option("--trial", "prefix", metavar="ID", help="The trial: its id, or enough of its first digits.")
 @click.option("-o", "--output", metavar="FILE.keras", type=click.Path(dir_okay=False), help="Write the model here.")
 @click.option(
     "--at",
     type=click.Choice(["initial", "best", "last"]),
     default="best",
     show_default=True,
-    help="Before training, at the lowest validation loss, or at the end.",
+    help="The weights before training, at the lowest validation loss, or at the end.",
 )
-@click.option("--data", metavar="FOLDER", help="Where the prepared data lie now, if the study says otherwise.")
-@click.option("--factory", metavar="MODULE:FUNCTION", help="Run this, if the summary says that it builds the model.")
+@click.option("--data", metavar="FOLDER", help="Where the prepared data are now, if they were moved.")
+@click.option("--factory", metavar="MODULE:FUNCTION", help="Agree to run this function, if it builds the model.")
 @click.option("--tables", metavar="FOLDER", type=click.Path(file_okay=False), help="All tables.")
 @click.option("--plots", metavar="FOLDER", type=click.Path(file_okay=False), help="The plots.")
 @click.option(
     "--format",
     "form",
     type=click.Choice(["parquet", "csv", "svg", "png"]),
-    help="Of tables: parquet (default) or csv. Of plots: svg (default) or png, 1950 pixels wide.",
+    help="Tables: parquet (default) or csv. Plots: svg (default) or png, 1950 pixels wide.",
 )
 @click.option(
     "--to",
@@ -48,7 +48,7 @@ FORMATS = {"tables": ("parquet", "csv"), "plots": ("svg", "png")}
     help="mlflow:URI (a folder or a server's http:// address) or tensorboard:FOLDER.",
 )
 @click.option("--summary", "uri", default="./summary", show_default=True, help="Folder or s3://bucket/prefix.")
-@click.option("--force", is_flag=True, help="Replace files that are there already.")
+@click.option("--force", is_flag=True, help="Replace files that exist already.")
 @click.pass_context
 def command(
     context: click.Context,
@@ -65,10 +65,10 @@ def command(
     target: str | None,
     force: bool,
 ) -> None:
-    """Take a trained model, the tables, the plots or the runs of STUDY elsewhere; one kind a call.
+    """Export a trained model, the tables, the plots or the runs of STUDY; one kind at a time.
 
     \b
-    export STUDY                           the trials that have ended
+    export STUDY                           list the trials that have ended
     export STUDY --trial ID -o m.keras     a model, its tokenizer and labels
     export [STUDY] --tables FOLDER         studies, trials, evaluations,
                                            probes, points; verdict as JSON
@@ -76,16 +76,16 @@ def command(
     export STUDY --to mlflow:URI           a run for each trial
     export STUDY --to tensorboard:FOLDER   a run for each trial
 
-    Keras loads a model without batchscope. --tables without STUDY takes all studies. --to again, also while the study
-    runs, adds what is new and doubles nothing. MLflow needs `pip install 'batchscope[mlflow]'`, png
-    `pip install 'batchscope[images]'`.
+    Keras loads a model without batchscope. --tables without STUDY takes all studies. Repeating --to, even while the
+    study runs, adds what is new and duplicates nothing. MLflow needs `pip install 'batchscope[mlflow]'`, and png
+    needs `pip install 'batchscope[images]'`.
     """  # noqa: D301 - \b is click's: do not fill these lines
     from cluster.summary.store import Summary
     from trainer.errors import InputError
 
     kind = _kind(context)
     if study is None and kind != "tables":
-        raise InputError("name a STUDY: `batchscope results` lists them (--tables alone can do without)")
+        raise InputError("name a STUDY: `batchscope results` lists them (only --tables works without one)")
     form = _format(kind, form)
     summary = Summary(uri)
     if tables is not None:
@@ -108,7 +108,7 @@ def command(
 
 
 def _kind(context: click.Context) -> str | None:
-    """The one kind of export that is asked for; None for none."""
+    """The requested kind of export; None if none is requested."""
     from trainer.errors import InputError
 
     given = [
@@ -118,22 +118,22 @@ def _kind(context: click.Context) -> str | None:
     ]
     kinds = {ASKING[flag]: flag for flag in given if flag in ASKING}
     if len(kinds) > 1:
-        raise InputError(f"{' and '.join(kinds.values())} are different exports: one a call")
+        raise InputError(f"{' and '.join(kinds.values())} are different exports: give only one of them")
     for flag in given:
         wanted = GOING_WITH.get(flag)
         if wanted and not kinds.keys() & set(wanted):
             asking = " or ".join(asks for asks, kind in ASKING.items() if kind in wanted)
-            raise InputError(f"{flag} goes with {asking} only")
+            raise InputError(f"{flag} works only with {asking}")
     return next(iter(kinds), None)
 
 
 def _format(kind: str | None, form: str | None) -> str:
     from trainer.errors import InputError
 
-    known = FORMATS.get(kind or "", ("",))
-    if form is not None and form not in known:
-        raise InputError(f"--format {form} is not for --{kind}: {' or '.join(known)}")
-    return form or known[0]
+    formats = FORMATS.get(kind or "", ("",))
+    if form is not None and form not in formats:
+        raise InputError(f"--format {form} does not work with --{kind}: give {' or '.join(formats)}")
+    return form or formats[0]
 
 
 def _list(summary: "Summary", study: str) -> None:
@@ -210,7 +210,7 @@ def _runs(summary: "Summary", study: str, target: str) -> None:
     click.echo(f"{len(found)} runs of {study} in {kind}: " + ", ".join(f"{n} {what}" for what, n in counts.items()))
     if kind == "mlflow" and mlflow.is_folder(place):
         click.echo(
-            f"note: MLflow 3.13 and later opens a folder only so: MLFLOW_ALLOW_FILE_STORE=true mlflow ui "
+            f"note: MLflow 3.13 and later opens a folder only with: MLFLOW_ALLOW_FILE_STORE=true mlflow ui "
             f"--backend-store-uri {place}",
             err=True,
         )

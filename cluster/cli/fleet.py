@@ -9,12 +9,12 @@ def _say(line: str) -> None:
 
 @click.group("fleet")
 def command() -> None:
-    """The EC2 machines of a fleet, which FLEET.yaml describes (see deploy/fleet.yaml and deploy/RUNBOOK.md)."""
+    """Manage the EC2 machines that FLEET.yaml describes (see deploy/fleet.yaml and deploy/RUNBOOK.md)."""
 
 
 @command.command("render")
 @click.argument("file", metavar="FLEET.yaml", type=click.Path(dir_okay=False))
-@click.option("--without-aws", is_flag=True, help="With placeholders instead of what the fleet's stack says.")
+@click.option("--without-aws", is_flag=True, help="Use placeholders instead of asking the fleet's stack.")
 def _render(file: str, without_aws: bool) -> None:
     """Print the configuration for `ray up`."""
     from cluster.fleet import render, spec, stack
@@ -32,16 +32,16 @@ def _up(file: str) -> None:
 
     fleet = spec.load(file)
     config = lifecycle.up(fleet, say=_say)
-    _say(f"{fleet.fleet} is up and wants its token; without a study it ends in {fleet.head_idle_minutes:g} minutes")
+    _say(f"{fleet.fleet} is up and needs its token; without a study it ends in {fleet.head_idle_minutes:g} minutes")
     click.echo(f"ray dashboard {config}    # a tunnel: leave it open")
     click.echo(f"batchscope submit STUDY.yaml --address http://127.0.0.1:8265 --token-file {fleet.folder / 'token'}")
 
 
 @command.command("down")
 @click.argument("file", metavar="FLEET.yaml", type=click.Path(dir_okay=False))
-@click.option("--delete-stack", is_flag=True, help="Delete network, roles, keys and the (empty) bucket too.")
+@click.option("--delete-stack", is_flag=True, help="Also delete the network, roles, keys and the (empty) bucket.")
 def _down(file: str, delete_stack: bool) -> None:
-    """End all machines of the fleet, and print what is left."""
+    """Terminate all machines of the fleet, and print what is left."""
     from cluster.fleet import lifecycle, spec
 
     left = lifecycle.down(spec.load(file), delete_stack=delete_stack, say=_say)
@@ -52,10 +52,10 @@ def _down(file: str, delete_stack: bool) -> None:
 
 @command.command("status")
 @click.argument("file", metavar="FLEET.yaml", type=click.Path(dir_okay=False))
-@click.option("--address", metavar="URL", help="The tunnel to its head: show what each machine is busy with.")
+@click.option("--address", metavar="URL", help="The tunnel to the head: also show what each machine is doing.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def _status(file: str, address: str | None, form: str) -> None:
-    """Print the machines of the fleet, and what they cost by the hour."""
+    """Print the machines of the fleet and what they cost an hour."""
     from cluster.fleet import machines, spec, status
 
     fleet = spec.load(file)

@@ -1,4 +1,4 @@
-"""A job handed over or at work on a cluster: what is said of it, and its log followed to the study's exit code."""
+"""Submits a study to a cluster, and follows a job's log there to the study's exit code."""
 
 from typing import TYPE_CHECKING
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 def hand_over(head: "Head", spec: "StudySpec", *, budget: str | None, wait: bool) -> int:
-    """Submit a study, say how to go on, and with `wait` follow it; the exit code."""
+    """Submit a study, print what to do next, follow it if `wait`, and return the exit code."""
     from cluster.jobs.submit import submit
     from trainer.trial import ModelSpec
 
     factory = spec.model.model_spec().factory
     if factory != ModelSpec.factory:
-        click.echo(f"the model's factory {factory} must be installed on the cluster: it is not shipped", err=True)
+        click.echo(f"the model's factory {factory} is not shipped: it must be installed on the cluster", err=True)
     submitted = submit(head, spec, budget=budget)
     job = submitted.job
     if submitted.before:
@@ -30,8 +30,8 @@ def hand_over(head: "Head", spec: "StudySpec", *, budget: str | None, wait: bool
     if wait:
         return follow_to_end(head, job)
     click.echo(
-        f"it goes on without this machine; `batchscope logs -f {job.study}` follows it, `batchscope stop {job.study}` "
-        "saves and stops it",
+        f"the study runs without this machine; `batchscope logs -f {job.study}` follows it, "
+        f"`batchscope stop {job.study}` saves and stops it",
         err=True,
     )
     click.echo(job.id)
@@ -39,7 +39,7 @@ def hand_over(head: "Head", spec: "StudySpec", *, budget: str | None, wait: bool
 
 
 def show_line(line: str) -> None:
-    """Print a line of a job's log as a person reads it."""
+    """Print a line of a job's log in readable form."""
     from cluster.report.progress_lines import readable
     from cluster.text.plain import plain
 
@@ -48,7 +48,7 @@ def show_line(line: str) -> None:
 
 
 def follow_to_end(head: "Head", job: "Job") -> int:
-    """Print a job's log until it ends; the exit code is the study's own, or 130 after Ctrl-C."""
+    """Print a job's log until the job ends; return the study's own exit code, or 130 after Ctrl-C."""
     from cluster.jobs.follow import exit_code, follow
 
     begun = ""
@@ -66,8 +66,8 @@ def follow_to_end(head: "Head", job: "Job") -> int:
         return exit_code(ended)
     except KeyboardInterrupt:
         click.echo(
-            f"\nno longer following: study {job.study} goes on; `batchscope logs -f {job.study}` follows it again, "
-            f"`batchscope stop {job.study}` saves and stops it",
+            f"\nno longer following study {job.study}, which goes on; `batchscope logs -f {job.study}` follows it "
+            f"again, `batchscope stop {job.study}` saves and stops it",
             err=True,
         )
         return EXIT_INTERRUPTED

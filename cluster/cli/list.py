@@ -14,5 +14,5 @@ def command(address: str, token_file: str | None, form: str) -> None:
 
     jobs = newest_first(reach(address, token_file).jobs())
     if not jobs:
-        click.echo("no study was submitted to this cluster yet: `batchscope submit STUDY.yaml` does", err=True)
+        click.echo("no study was submitted to this cluster yet: `batchscope submit STUDY.yaml` submits one", err=True)
     show_jobs(jobs, form, {})

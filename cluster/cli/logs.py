@@ -1,4 +1,4 @@
-"""`batchscope logs`: what a study on a cluster says, so far or to its end."""
+"""`batchscope logs`: the log of a study on a cluster, so far or to its end."""
 
 import click
 
@@ -8,9 +8,9 @@ from cluster.cli.reaching import cluster_options, reach
 @click.command()
 @click.argument("study")
 @cluster_options
-@click.option("-f", "--follow", is_flag=True, help="To its end; the exit code is then the study's own.")
+@click.option("-f", "--follow", is_flag=True, help="Follow it to its end; the exit code is then the study's own.")
 def command(study: str, address: str, token_file: str | None, follow: bool) -> int:
-    """Print the log of STUDY's newest job (or of the job of that id)."""
+    """Print the log of the newest job of STUDY, which may also be a job's id."""
     from cluster.cli.following import follow_to_end, show_line
     from cluster.jobs.job import find
 

@@ -13,14 +13,15 @@ from cluster.cli.reaching import format_option
 @click.option(
     "--no-calibration",
     is_flag=True,
-    help="Measure nothing: the last probe, or a guess, right to a factor of two or so.",
+    help="Measure nothing: use the last probe, or a guess that is right to a factor of two or so.",
 )
 @format_option
 def command(study_file: str, address: str | None, no_calibration: bool, form: str) -> int:
-    """Say of each trial how it is split, what it takes in memory, minutes and dollars, and the sum of all.
+    """Print how each trial is split, what it takes in memory, minutes and dollars, and the total.
 
-    Nothing is trained to an end and nothing written. The seconds are of the last `batchscope probe` of this study, or
-    of a calibration of half a minute on this machine. What cannot fit is refused as `batchscope run` refuses it.
+    No trial is trained to its end, and nothing is written. The seconds come from the last `batchscope probe` of this
+    study, or from half a minute of calibration on this machine. A study that does not fit is refused with the message
+    of `batchscope run`.
     """
     from cluster.plan import as_json, text
     from cluster.plan.planned import planned

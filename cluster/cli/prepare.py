@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @click.argument("dest")
 @click.option("--text", metavar="COLUMN", help="The column with the text.")
-@click.option("--features", metavar="COLUMN", help="Instead of --text: lists of numbers, or lists of such lists.")
-@click.option("--label", metavar="COLUMN", help="The column with the label; none for --task language_model.")
-@click.option("--group-by", metavar="COLUMN", help="Keep rows of one value of this column in one split.")
+@click.option("--features", metavar="COLUMN", help="A column of number lists, or lists of those, instead of --text.")
+@click.option("--label", metavar="COLUMN", help="The column with the label; omit it for --task language_model.")
+@click.option("--group-by", metavar="COLUMN", help="Keep rows that share a value of this column in one split.")
 @click.option("--max-tokens", default=200, show_default=True, help="Longer rows are cut on the right.")
 @click.option("--vocabulary", default=20_000, show_default=True, help="Words kept, from the train split only.")
 @click.option(
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     help="What the label is.  [default: floats are regression, anything else classification]",
 )
 @click.option("--skip-empty", is_flag=True, help="Leave out empty texts instead of refusing them.")
-@click.option("--split-seed", default=0, show_default=True, help="Another one gives other splits.")
+@click.option("--split-seed", default=0, show_default=True, help="Another seed gives other splits.")
 @click.option(
     "--address",
     metavar="A",
-    help="Read and tokenise many files on Ray: auto or host:port on a cluster whose machines all see "
+    help="Read and tokenise many files on Ray: auto or host:port of a cluster whose machines can all read "
     "SOURCE, or local. The data set is the same.",
 )
 def command(
@@ -50,8 +50,8 @@ def command(
     """Read articles and write a prepared data set to DEST.
 
     SOURCE is a Parquet, JSONL or CSV file, a folder of them, or an s3:// address; DEST is a new folder or s3://
-    address. 80 % of the rows are for training, 10 % for validation, 10 % for the test, by a hash of the words or the
-    numbers: duplicates, also in other case, spacing or form of characters, are always in one split.
+    address. A hash of the words or numbers puts 80 % of the rows into training, 10 % into validation and 10 % into the
+    test. Duplicates are always in one split, even if case, spacing or the form of characters differs.
     """
     from cluster.prepare import bar, prepare
 
@@ -77,7 +77,7 @@ def command(
 
 
 def summary(manifest: "Manifest", dest: str, *, seconds: float) -> list[str]:
-    """The aligned lines that say what was written, and what to type next."""
+    """The aligned lines that describe what was written and what to type next."""
     from trainer.data.inputs import TOKENS, VECTORS
 
     train, validation = manifest.splits["train"], manifest.splits["validation"]
@@ -90,14 +90,14 @@ def summary(manifest: "Manifest", dest: str, *, seconds: float) -> list[str]:
         "rows": ", ".join(f"{split.rows:,} {name}" for name, split in manifest.splits.items()),
         "labels": _labels(manifest),
         "features": "" if text else f"{manifest.kind} of {manifest.features_width:,} numbers",
-        "vocabulary": f"{manifest.vocabulary_size:,} tokens; {unknown:.1%} of the validation tokens are unknown to it"
+        "vocabulary": f"{manifest.vocabulary_size:,} tokens; {unknown:.1%} of the validation tokens are not in it"
         if text
         else "",
         "lengths": ""
         if manifest.kind == VECTORS
         else f"p50 {p50}, p90 {p90}, p99 {p99} {unit}; "
         f"{train.truncated_rows / train.rows:.1%} of the rows cut at {manifest.max_tokens}",
-        "repeated": f"{repeated:,} rows of validation and test differ from one in a split before theirs only in words "
+        "repeated": f"{repeated:,} rows of validation and test differ from a row of an earlier split only in words "
         "outside the vocabulary"
         if (repeated := sum(split.repeated_rows for split in manifest.splits.values()))
         else "",

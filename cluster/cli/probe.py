@@ -1,4 +1,4 @@
-"""`batchscope probe`: what fits and how fast, measured on this machine, batch by batch."""
+"""`batchscope probe`: what fits and how fast it runs, measured on this machine, batch by batch."""
 
 import contextlib
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def command(study_file: str, global_batches: str | None, micro_batches: str | None, form: str) -> int:
     """Measure the memory of micro-batches and the speed of global batches, in the study's own layout of workers.
 
-    Running out of memory is a result. The measurements go to the summary's table `probes`.
+    Running out of memory is a result, not a failure. The measurements go to the summary's table `probes`.
     """
     from cluster.measure.probe import probe
     from cluster.report import probe_text
@@ -48,7 +48,7 @@ def command(study_file: str, global_batches: str | None, micro_batches: str | No
 
 @contextlib.contextmanager
 def _talk(headline: str) -> "Iterator[Callable[[str], None]]":
-    """A function that puts a line on stderr; on a terminal something turns below the last one meanwhile."""
+    """A function that prints a line on stderr; on a terminal a spinner turns below the last line."""
     from rich.console import Console
 
     console = Console(stderr=True)
@@ -61,7 +61,7 @@ def _sizes(option: str, text: str | None, rows: int) -> list[int] | None:
     """The whole numbers in an option.
 
     Raises:
-        InputError: it has another thing, or more rows than there are.
+        InputError: the option has something else, or a size above the number of rows.
     """
     from trainer.errors import InputError
 
@@ -70,8 +70,8 @@ def _sizes(option: str, text: str | None, rows: int) -> list[int] | None:
     try:
         sizes = [int(part) for part in text.split(",")]
     except ValueError:
-        raise InputError(f"{option} {text}: give whole numbers with commas between, such as 16,17,32") from None
+        raise InputError(f"{option} {text}: give whole numbers separated by commas, such as 16,17,32") from None
     for size in sizes:
         if not 1 <= size <= rows:
-            raise InputError(f"{option} {size}: give from 1 to the {rows} rows of the train split")
+            raise InputError(f"{option} {size}: give 1 to {rows}, the number of rows of the train split")
     return sizes

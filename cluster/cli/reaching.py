@@ -28,7 +28,7 @@ def cluster_options(command: Command) -> Command:
     token = click.option(
         "--token-file",
         metavar="FILE",
-        help="Holds the cluster's token.  [default: RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token]",
+        help="The file with the cluster's token.  [default: RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token]",
     )
     return address(token(command))
 
@@ -41,7 +41,7 @@ def reach(address: str, token_file: str | None) -> "Head":
 
     Raises:
         InputError: the address or the token file is wrong.
-        NotReadyError: the head does not answer, or not to us.
+        NotReadyError: the head does not answer, or refuses us.
     """
     from cluster.jobs.address import find_token, parse_address
     from cluster.jobs.head import connect
@@ -50,7 +50,7 @@ def reach(address: str, token_file: str | None) -> "Head":
 
 
 def show_jobs(jobs: "Sequence[Job]", form: str, progress: "Mapping[str, StudyProgress | None]") -> None:
-    """Print one row for each job; `progress` has the trials done and asked by job id."""
+    """Print one row for each job; `progress` has the numbers of trials done and asked for, by job id."""
     import pyarrow as pa
 
     from cluster.text.formats import to_json

@@ -6,7 +6,7 @@ import click
 @click.command("report")
 @click.argument("study")
 @click.option("--summary", "uri", default="./summary", show_default=True, help="Folder or s3://bucket/prefix.")
-@click.option("-o", "--output", type=click.Path(dir_okay=False), help="Write to this file; default STUDY.html.")
+@click.option("-o", "--output", type=click.Path(dir_okay=False), help="Write to this file.  [default: STUDY.html]")
 def command(study: str, uri: str, output: str | None) -> None:
     """Write a page on STUDY: its verdict, plots, tables and every number, in one file that works offline."""
     from cluster.process.files import save

@@ -20,13 +20,13 @@ FORMATS = ("table", "json", "csv", "parquet")
 @click.command("results")
 @click.argument("study", required=False)
 @click.option("--summary", "uri", default="./summary", show_default=True, help="Folder or s3://bucket/prefix.")
-@click.option("--where", "condition", help="Only trials for which this is true: 'global_batch in (16, 64)'.")
+@click.option("--where", "condition", help="Only trials that match, such as 'global_batch in (16, 64)'.")
 @click.option("--verdict", "with_verdict", is_flag=True, help="What the study shows, and what it cannot.")
 @click.option("--by", metavar="AXIS[,AXIS]", help="One row for each point of these axes only.")
 @click.option("--sql", "text", metavar="Q", help="One SELECT on studies, trials, evaluations, points.")
-@click.option("--columns", metavar="A[,B]", help="These columns, in this order.")
-@click.option("--sort", metavar="COL[,-COL]", help="By these columns; '-' before one: the highest first.")
-@click.option("--limit", metavar="N", type=click.IntRange(min=1), help="The first N rows.")
+@click.option("--columns", metavar="A[,B]", help="Only these columns, in this order.")
+@click.option("--sort", metavar="COL[,-COL]", help="Sort by these columns; '-' before one puts the highest first.")
+@click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Only the first N rows.")
 @click.option("--diff", is_flag=True, help="Only the columns in which the rows differ.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
 @click.option("-o", "--output", type=click.Path(dir_okay=False), help="Write to this file.")
@@ -57,11 +57,13 @@ def command(
         raise InputError("--format parquet is binary: name a file with -o FILE")
     if with_verdict:
         if study is None or condition is not None or by is not None or text is not None or shape != TableShape():
-            raise InputError("--verdict is on one whole study: name it, without --where, --by and what chooses columns")
+            raise InputError(
+                "--verdict is for one whole study: name it, and leave out --where, --by and column options"
+            )
         show_verdict(Summary(uri), study, form, output)
     elif text is not None:
         if condition is not None or by is not None:
-            raise InputError("--sql says by itself what --where and --by do: give one of them")
+            raise InputError("--sql does the work of --where and --by: leave those out")
         _show_answer(Summary(uri), study, text, shape, form, output)
     elif study is not None or condition is not None or by is not None:
         axes = None if by is None else list(listed(by))
@@ -104,7 +106,7 @@ def show_points(
     *,
     shape: "TableShape | None" = None,
 ) -> None:
-    """Print or write the points of a study, or of all, and what they add up to."""
+    """Print or write the points of a study, or of all studies, and the lines that sum them up."""
     from cluster.analysis.failures import failures
     from cluster.report import learnt
     from cluster.report.failed import sentence
@@ -122,7 +124,7 @@ def show_points(
     if query.mixes_trials(points):
         click.echo(
             "note: some points hold several trials of one seed, which differ in an axis that is not shown or in the "
-            "study's model or data; their deviations are not over seeds alone",
+            "study's model or data, so their deviations are not over seeds alone",
             err=True,
         )
     columns, lines = POINTS, []
@@ -144,19 +146,19 @@ def show_points(
 
 
 def _say_attempts_without_row(summary: "Summary", study: str) -> None:
-    """Say which attempts began and left no row: nothing in a summary tells those that run from those that were lost."""
+    """Name the attempts that began and left no row: a summary cannot tell running attempts from lost ones."""
     names = [f"{row['trial_id']}-{row['attempt']}" for row in summary.lost_attempts(study)]
     if names:
         shown = ", ".join(names[:ATTEMPTS_NAMED]) + (" and others" if len(names) > ATTEMPTS_NAMED else "")
         click.echo(
-            f"note: {len(names)} attempts of {study} began and have no row ({shown}): they run now, or were killed, or "
-            "their rows are lost, as when compacted summaries of two machines are copied over each other",
+            f"note: {len(names)} attempts of {study} began and have no row ({shown}): they are running, or were "
+            "killed, or their rows were lost, as when compacted summaries of two machines are copied over each other",
             err=True,
         )
 
 
 def show_verdict(summary: "Summary", study: str, form: str = "table", output: str | None = None) -> None:
-    """Print or write the verdict on a study: its cells, its sentences, and what cannot be said."""
+    """Print or write the verdict on a study: its cells, its sentences, and what cannot be concluded."""
     from cluster.analysis.verdict import judge
     from cluster.report import verdict as words
     from cluster.report import verdict_table
@@ -165,9 +167,9 @@ def show_verdict(summary: "Summary", study: str, form: str = "table", output: st
     query.asked(summary, study)
     _say_attempts_without_row(summary, study)
     verdict = judge(query.specs(summary, study), query.trials(summary, study), query.evaluations(summary, study))
-    said = words.sentences(verdict)
-    as_json = verdict_table.to_json(verdict, said)
-    lines = ["", *said, *words.warnings(verdict)]
+    sentences = words.sentences(verdict)
+    as_json = verdict_table.to_json(verdict, sentences)
+    lines = ["", *sentences, *words.warnings(verdict)]
     _put(verdict_table.table(verdict), "verdict", verdict_table.COLUMNS, lines, form, output, as_json=as_json)
 
 
@@ -189,7 +191,7 @@ def _put(
 
     shape = shape or TableShape()
     if shape.limit is not None and shape.limit < found.num_rows:
-        click.echo(f"the first {shape.limit} of {found.num_rows} rows", err=True)
+        click.echo(f"showing the first {shape.limit} of {found.num_rows} rows", err=True)
     found = shaped(found, shape)
     if shape.columns:
         columns = asked_for(found.column_names, columns)

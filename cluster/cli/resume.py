@@ -1,4 +1,4 @@
-"""`batchscope resume`: a study that ended on a cluster, handed to it again as it was."""
+"""`batchscope resume`: a study that ended on a cluster, submitted again unchanged."""
 
 import click
 
@@ -8,10 +8,10 @@ from cluster.cli.reaching import cluster_options, reach
 @click.command()
 @click.argument("study")
 @cluster_options
-@click.option("--wait", is_flag=True, help="Follow it to its end; the exit code is then the study's own.")
-@click.option("--budget", metavar="B", help="End it when this is spent: 50usd, 3h.")
+@click.option("--wait", is_flag=True, help="Follow the study to its end; the exit code is then the study's own.")
+@click.option("--budget", metavar="B", help="Save and end when this is spent: 50usd, 3h.")
 def command(study: str, address: str, token_file: str | None, wait: bool, budget: str | None) -> int:
-    """Submit STUDY's newest job again, with the spec that the cluster keeps: what is finished is not repeated."""
+    """Submit STUDY's newest job again, with the spec that the cluster keeps. Finished trials are not repeated."""
     from cluster.cli.following import hand_over
     from cluster.jobs.job import find
     from cluster.prices.budget import parse_budget
@@ -24,6 +24,6 @@ def command(study: str, address: str, token_file: str | None, wait: bool, budget
     job = find(head.jobs(), study)
     if job.spec_json is None:
         raise InputError(
-            f"the spec of job {job.id} was too long to be kept with it: give the file to `batchscope submit STUDY.yaml`"
+            f"the spec of job {job.id} was too long to be kept with it: use `batchscope submit STUDY.yaml` instead"
         )
     return hand_over(head, parse(job.spec_json, where=f"the spec of job {job.id}"), budget=budget, wait=wait)

@@ -1,4 +1,4 @@
-"""`batchscope run`: a study on this machine or a cluster, watched; Ctrl-C once saves and stops, twice stops now."""
+"""`batchscope run`: a study on this machine or a cluster, with progress; Ctrl-C saves and stops, twice stops now."""
 
 import contextlib
 from typing import TYPE_CHECKING
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("study_file", metavar="STUDY.yaml", type=click.Path())
 @click.option("--address", metavar="A", help="Join a Ray cluster (auto, or host:port) instead of starting Ray here.")
-@click.option("--budget", metavar="B", help="End in order when this run has spent it: 50usd, 3h, 90min.")
+@click.option("--budget", metavar="B", help="Save and end when this run has spent this: 50usd, 3h, 90min.")
 @click.option(
     "--progress",
     "form",
     type=click.Choice(["text", "json"]),
     default="text",
     show_default=True,
-    help="Lines of progress where there is no terminal: for a person, or for a program.",
+    help="Progress lines where there is no terminal: for a person, or for a program.",
 )
 def command(study_file: str, address: str | None, budget: str | None, form: str) -> int:
-    """Run the study here. Run the same command again to resume it: what is finished is not repeated."""
+    """Run the study here. Run the same command again to resume it: finished trials are not repeated."""
     from cluster.prices import parse_budget
     from cluster.report.progress_lines import sentence, to_line
     from cluster.study.spec import load
@@ -49,9 +49,9 @@ def run_and_watch(
     before: "Callable[[Study], None]" = lambda study: None,
     line_of: "Callable[[StudyProgress], str] | None" = None,
 ) -> int:
-    """Run a study to its end, with progress on stderr and its results on stdout; the exit code.
+    """Run a study to its end, with progress on stderr and results on stdout, and return the exit code.
 
-    `before` is called when Ray is connected and before anything is trained.
+    `before` is called when Ray is connected, before anything is trained.
 
     Raises:
         StoppedError: a signal stopped it.
@@ -68,7 +68,7 @@ def run_and_watch(
     with contextlib.ExitStack() as shown:
         hear = _shown(shown, before, line_of or sentence)
         result = run(study, hear, address=address, spending=spending)
-    status = _said(result)
+    status = _end_of(result)
     _show(result.study)
     return status
 
@@ -110,7 +110,7 @@ def _shown(
             case events.Stopping(reason=reason):
                 say(f"{reason}: saving and stopping")
             case events.NotCompacted(reason=reason):
-                say(f"the study's rows are not compacted: {reason}")
+                say(f"the study's rows were not compacted: {reason}")
             case _:
                 assert terminal is not None
                 terminal.note(event)
@@ -118,8 +118,8 @@ def _shown(
     return hear
 
 
-def _said(result: "RunResult") -> int:
-    """Say how a run ended, if it is not simply over; the exit code.
+def _end_of(result: "RunResult") -> int:
+    """Print how a run ended, unless it simply finished, and return the exit code.
 
     Raises:
         StoppedError: a signal stopped it.
@@ -133,18 +133,18 @@ def _said(result: "RunResult") -> int:
             click.echo("stopped; the same command goes on from here", err=True)
             raise StoppedError
         case End.OUT_OF_BUDGET:
-            click.echo("the budget is spent; the same command goes on from here with another", err=True)
+            click.echo("the budget is spent; the same command goes on from here with a new budget", err=True)
             return EXIT_BUDGET
         case End.REFUSED:
             click.echo(
                 "the check failed: the layout changes the update, so nothing was trained; the trials' `error` says by "
-                "how much: run `batchscope check` and report it",
+                "how much. Run `batchscope check` and report its output",
                 err=True,
             )
             return EXIT_NO
         case End.BROKEN:
             click.echo(
-                f"{IDENTICAL_AT_MOST} trials in a row failed alike before any update, so no further one was begun: "
+                f"{IDENTICAL_AT_MOST} trials in a row failed alike before any update, so no further trial was started: "
                 f"{result.reason}",
                 err=True,
             )

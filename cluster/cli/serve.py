@@ -15,20 +15,20 @@ SECONDS_UNTIL_AGAIN = 600.0
 @click.command("serve")
 @click.option("--summary", "uri", default="./summary", show_default=True, help="Folder or s3://bucket/prefix.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; others need the token.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8700, show_default=True, help="0: any that is free.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8700, show_default=True, help="0 takes any free port.")
 @click.option(
     "--token",
     envvar="BATCHSCOPE_TOKEN",
     show_envvar=True,
-    help="What readers must bring.  [default: none on this machine only, else one is made]",
+    help="The token that readers must give.  [default: none for this machine only, otherwise a new one]",
 )
 def command(uri: str, host: str, port: int, token: str | None) -> None:
-    """Show all studies of a summary, each on its page, while they run; Ctrl-C ends it.
+    """Show all studies of a summary, each on its own page, even while they run; Ctrl-C ends it.
 
-    The same as JSON is under /api, described by /api/openapi.json. Nothing is written.
+    The same content is under /api as JSON, described by /api/openapi.json. Nothing is written.
     """
-    # Everything else on this machine goes first: a study that is being watched must not feel its readers. Not 19, with
-    # which a page would wait for a minute beside busy cores. Before any thread is there: each keeps what it began with.
+    # Everything else on this machine goes first, so that readers do not slow down a study that is being watched. With
+    # 19, a page would wait a minute next to busy cores. This precedes any thread, since each keeps its first priority.
     os.nice(10)
 
     from cluster.report.page.page import page
@@ -38,13 +38,13 @@ def command(uri: str, host: str, port: int, token: str | None) -> None:
     summary = Summary(uri)
     listening = listen(host, port, token)
     click.echo(f"{summary.uri} is shown at {listening.url} until Ctrl-C", err=True)
-    # A signal is how it is meant to end: nothing is to be said, and `main` ends with that signal's exit code.
+    # A signal is the intended end, so nothing is printed, and `main` exits with that signal's code.
     with contextlib.suppress(signals.StoppedError):
         serve(listening, summary, page=page, report=_reporter())
 
 
 def _reporter() -> Callable[[Exception], None]:
-    """Says what went wrong on stderr; the same again only after a while, since many readers meet it."""
+    """A function that prints problems on stderr; it repeats one only after a while, since many readers meet it."""
     said: dict[str, float] = {}
 
     def report(problem: Exception) -> None:

@@ -1,4 +1,4 @@
-"""`batchscope status`: the newest job of each study of a cluster, and how far it is."""
+"""`batchscope status`: the newest job of each study of a cluster, and how far it has come."""
 
 import click
 
@@ -10,7 +10,7 @@ from cluster.cli.reaching import cluster_options, format_option, reach, show_job
 @cluster_options
 @format_option
 def command(study: str | None, address: str, token_file: str | None, form: str) -> None:
-    """Show the newest job of STUDY, or of each study: its state, and the trials done of those asked."""
+    """Show the newest job of STUDY, or of each study: its state, and how many of its trials are done."""
     from cluster.jobs.head import UnreachableError
     from cluster.jobs.job import find, newest
     from cluster.report import progress_lines
@@ -23,8 +23,8 @@ def command(study: str | None, address: str, token_file: str | None, form: str) 
         try:
             done[job.id] = progress_lines.last(head.log(job.id).splitlines())
         except UnreachableError:
-            # The machine that held its driver and log is gone; the cluster still knows its state.
+            # The machine that held the job's driver and log is gone; the cluster still knows its state.
             done[job.id] = None
     if not shown:
-        click.echo("no study was submitted to this cluster yet: `batchscope submit STUDY.yaml` does", err=True)
+        click.echo("no study was submitted to this cluster yet: `batchscope submit STUDY.yaml` submits one", err=True)
     show_jobs(shown, form, done)

@@ -1,4 +1,4 @@
-"""`batchscope stop`: a study on a cluster saved and stopped."""
+"""`batchscope stop`: saves and stops a study on a cluster."""
 
 import click
 
@@ -9,7 +9,7 @@ from cluster.cli.reaching import cluster_options, reach
 @click.argument("study")
 @cluster_options
 def command(study: str, address: str, token_file: str | None) -> None:
-    """Save and stop STUDY, and wait until it has ended; `resume` goes on from there."""
+    """Save and stop STUDY, and wait until it has ended; `resume` continues from there."""
     from cluster.jobs.follow import stop
     from cluster.jobs.head import STOP_SECONDS
     from cluster.jobs.job import find
@@ -18,10 +18,10 @@ def command(study: str, address: str, token_file: str | None) -> None:
     head = reach(address, token_file)
     job = find(head.jobs(), study)
     if not job.active:
-        click.echo(f"study {job.study} does not run: its job {job.id} is {job.state}", err=True)
+        click.echo(f"study {job.study} is not running: its job {job.id} is {job.state}", err=True)
         return
     click.echo(f"saving and stopping job {job.id}; it has {STOP_SECONDS} s to save its checkpoints", err=True)
     ended = stop(head, job)
     done = progress_lines.last(head.log(job.id).splitlines())
     count = f"; {done.done} of {done.asked} trials done" if done else ""
-    click.echo(f"job {job.id} is {ended.state}{count}; `batchscope resume {job.study}` goes on", err=True)
+    click.echo(f"job {job.id} is {ended.state}{count}; `batchscope resume {job.study}` continues it", err=True)

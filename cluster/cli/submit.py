@@ -1,4 +1,4 @@
-"""`batchscope submit`: a study handed to a cluster, which runs it without this machine."""
+"""`batchscope submit`: hands a study to a cluster, which runs it without this machine."""
 
 import click
 
@@ -8,13 +8,13 @@ from cluster.cli.reaching import cluster_options, reach
 @click.command()
 @click.argument("study_file", metavar="STUDY.yaml", type=click.Path())
 @cluster_options
-@click.option("--wait", is_flag=True, help="Follow it to its end; the exit code is then the study's own.")
-@click.option("--budget", metavar="B", help="End it when this is spent: 50usd, 3h.")
+@click.option("--wait", is_flag=True, help="Follow the study to its end; the exit code is then the study's own.")
+@click.option("--budget", metavar="B", help="Save and end when this is spent: 50usd, 3h.")
 def command(study_file: str, address: str, token_file: str | None, wait: bool, budget: str | None) -> int:
     """Hand the study to a cluster. stdout is the job's id, or with --wait its log.
 
-    A study that is at work there is not started twice. One that ended goes on where it was: what is finished is not
-    repeated.
+    A study that is running there is not started twice. A study that ended continues where it was; finished trials are
+    not repeated.
     """
     from cluster.cli.following import hand_over
     from cluster.jobs.address import parse_address

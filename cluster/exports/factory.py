@@ -1,7 +1,7 @@
-"""Whose code builds a model: a summary names a function, and whoever exports from it has not always written it.
+"""Whose code builds a model: a summary names a function, which whoever exports from it may not have written.
 
-Importing a module runs it. One in the current folder is the person's own, and batchscope's are its own; any other that
-happens to be installed here is imported only if the person names it too.
+Importing a module runs it. A module in the current folder is the user's own, and batchscope's modules are trusted too;
+any other module that happens to be installed here is imported only if the user also names it.
 """
 
 import importlib.util
@@ -19,11 +19,11 @@ def file_of(factory: str, *, agreed: str | None) -> str:
     """The file or folder that `factory`, a "module:function" of a summary, would be imported from; imports nothing.
 
     Args:
-        factory: The function's name as the summary has it.
-        agreed: The name that the person gave.
+        factory: The function's name in the summary.
+        agreed: The name that the user gave.
 
     Raises:
-        InputError: it is not there, or lies elsewhere and was not agreed to.
+        InputError: the module does not exist, or lies elsewhere and was not agreed to.
     """
     module = factory.partition(":")[0]
     top = module.partition(".")[0]
@@ -32,8 +32,8 @@ def file_of(factory: str, *, agreed: str | None) -> str:
     place = _place(top)
     if place is None:
         raise InputError(
-            f"the model is built by {factory}, and no module {top!r} is found from {os.getcwd()}: start batchscope "
-            "where Python finds it"
+            f"the model is built by {factory}, but no module {top!r} is found from {os.getcwd()}: start batchscope "
+            "where Python finds the module"
         )
     if factory != agreed and Path(place).parent != Path.cwd().resolve():
         raise InputError(
@@ -44,7 +44,7 @@ def file_of(factory: str, *, agreed: str | None) -> str:
 
 
 def _place(top: str) -> str | None:
-    """Where the top-level module lies, as for `python -m`: the current folder comes first."""
+    """Where the top-level module lies; as for `python -m`, the current folder comes first."""
     sys.path.insert(0, os.getcwd())
     try:
         spec = importlib.util.find_spec(top)

@@ -1,4 +1,4 @@
-"""Files into a folder: none is written if one is there already, and each is written whole or not at all."""
+"""Writes files into a folder: none if one of them exists already, and each whole or not at all."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -12,10 +12,10 @@ LONGEST_NAME = 255
 
 
 def part_of_path(name: str) -> str:
-    """`name`, which a summary says, as one part of a path: whoever wrote the summary does not choose the folder.
+    """`name` from a summary as one part of a path, so that whoever wrote the summary cannot choose the folder.
 
     Raises:
-        InputError: it leads elsewhere, or no file can have it.
+        InputError: the name leads elsewhere, or cannot be the name of a file.
     """
     if name in ("", ".", "..") or "/" in name or "\\" in name or not name.isprintable():
         raise InputError(
@@ -29,15 +29,15 @@ def part_of_path(name: str) -> str:
 def write(
     folder: str, names: Sequence[str], contents: Iterable[bytes], *, force: bool, progress: Progress = silent
 ) -> list[str]:
-    """Write `contents` under `names` into `folder`, which is made if it is not there; the paths.
+    """Write `contents` under `names` into `folder`, which is made if necessary, and return the paths.
 
     Raises:
-        InputError: a name is none, a file is there already and `force` is false, or one cannot be written.
+        InputError: a name is not valid, a file exists already and `force` is false, or a file cannot be written.
     """
     paths = [str(Path(folder, part_of_path(name))) for name in names]
     for path in paths:
         if os.path.lexists(path) and not force:
-            raise InputError(f"{path} is there already: choose another folder, or --force to replace it")
+            raise InputError(f"{path} exists already: choose another folder, or --force to replace it")
     try:
         os.makedirs(folder, exist_ok=True)
     except OSError as problem:

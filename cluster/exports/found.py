@@ -1,4 +1,4 @@
-"""The trial that an export is of: found by the beginning of its id, with its data set and where its weights may lie."""
+"""The trial to export: found by the beginning of its id, with its data set and the places where its weights may be."""
 
 import itertools
 import os
@@ -24,7 +24,7 @@ from trainer.trial import TrialSpec
 
 @dataclass(frozen=True, kw_only=True)
 class FoundTrial:
-    """A trial of a study, with what is known of it. `state` is None when no attempt has ended yet."""
+    """A trial of a study, with what is known about it. `state` is None if no attempt has ended yet."""
 
     study: str
     trial: TrialSpec
@@ -38,10 +38,10 @@ class FoundTrial:
 def find(summary: Summary, study: str, prefix: str, *, data: str | None = None) -> FoundTrial:
     """The trial of `study` whose `trial_id` begins with `prefix`.
 
-    `data` is where the prepared data set lies now, if that is not where the study says.
+    `data` is where the prepared data set is now, if it was moved.
 
     Raises:
-        InputError: no or several such trials, or the data set is not there any more.
+        InputError: there is no such trial or more than one, or the data set is no longer there.
         NotReadyError: a store cannot be read.
     """
     query.asked(summary, study)
@@ -49,7 +49,7 @@ def find(summary: Summary, study: str, prefix: str, *, data: str | None = None) 
     folder, manifest = _data_set(specs.to_pylist()[::-1], data)
     ended = query.trials(summary, study)
     trials = trials_of(specs, manifest, ended)
-    # An attempt that is an answer counts, even if another that was begun by mistake has ended since.
+    # An attempt with an answer counts, even if another one that was begun by mistake has ended since.
     rows = {row["trial_id"]: row for some in (query.latest, query.finished) for row in some(ended).to_pylist()}
     trial_id = _only(prefix, sorted({*trials, *rows}), f"`batchscope export {study} --summary {summary.uri}`", study)
     if trial_id not in trials:
@@ -58,7 +58,7 @@ def find(summary: Summary, study: str, prefix: str, *, data: str | None = None) 
             "use the version of batchscope that trained it, or run the study again"
         )
     row = rows.get(trial_id, {})
-    # Beside the summary too: it may have been moved, or copied from S3.
+    # The checkpoints may also be next to the summary, which may have been moved or copied from S3.
     places = (row.get("checkpoint_uri"), f"{summary.uri}/checkpoints/study={study}/{trial_id}")
     return FoundTrial(
         study=study,
@@ -72,10 +72,12 @@ def find(summary: Summary, study: str, prefix: str, *, data: str | None = None) 
 
 
 def _data_set(specs: Sequence[Mapping[str, Any]], data: str | None) -> tuple[str, Manifest]:
-    """The prepared data set of the study: in `data`, or else where its specs say."""
+    """The prepared data set of the study: in `data`, or otherwise at the places in its specs."""
     data_hash = specs[0]["data_hash"]
     if data_hash is None:
-        raise InputError("the data set of the study is not known: its newest spec has no data_hash for --data to have")
+        raise InputError(
+            "the data set of the study is not known: its newest spec has no data_hash to compare --data with"
+        )
     folders = dict.fromkeys([data] if data else [spec["data"] for spec in specs if spec["data"]])
     problems = [] if folders else ["its specs name none"]
     for folder in folders:
@@ -88,15 +90,15 @@ def _data_set(specs: Sequence[Mapping[str, Any]], data: str | None) -> tuple[str
                 return folder, manifest
             problems.append(f"{folder} holds other data (data_hash {manifest.data_hash[:8]}, not {data_hash[:8]})")
     raise InputError(
-        f"the data set of the study is not where it was looked for, from {os.getcwd()}: {'; '.join(problems)}. "
-        "Name the folder or s3:// address where it is now with --data"
+        f"the data set of the study was not found from {os.getcwd()}: {'; '.join(problems)}. Name the folder or s3:// "
+        "address where it is now with --data"
     )
 
 
 def trials_of(specs: pa.Table, manifest: Manifest, ended: pa.Table) -> dict[str, TrialSpec]:
-    """The trials that all specs wanted that ran under the study's name, by `trial_id`.
+    """The trials that any spec run under the study's name wanted, by `trial_id`.
 
-    Confirmations stop at their spec's target, or at the one that those before them began with.
+    Confirmations stop at their spec's target, or at the target with which earlier confirmations began.
     """
     found, known = dict[str, TrialSpec](), losses(ended)
     for row in reversed(specs.to_pylist()):
@@ -121,10 +123,10 @@ def _only(prefix: str, known: list[str], lister: str, study: str) -> str:
     if matching:
         named = ", ".join(matching[:3]) + (", ..." if len(matching) > 3 else "")
         raise InputError(
-            f"--trial {prefix!r} begins {len(matching)} trials of study {study!r} ({named}): give more of its digits"
+            f"--trial {prefix!r} matches {len(matching)} trials of study {study!r} ({named}): give more of its digits"
         )
     nearest = ", ".join(get_close_matches(prefix, known, n=3, cutoff=0.0))
     raise InputError(
-        f"study {study!r} has no trial that begins with {prefix!r} (nearest: {nearest}): {lister} lists those that "
+        f"study {study!r} has no trial whose id begins with {prefix!r} (nearest: {nearest}): {lister} lists those that "
         "have ended"
     )

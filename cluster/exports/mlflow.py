@@ -1,10 +1,10 @@
-"""A study in MLflow: an experiment, a run for each trial, its evaluations as metrics whose step is the update.
+"""A study in MLflow: an experiment with a run for each trial, whose evaluations are metrics by update.
 
-Exported again, MLflow gets what is new. A run is found by its tags `trial_id` and `attempt`, and of a metric only the
-steps that are missing are logged (a folder of MLflow keeps doubles). The tag `exported` is set last, to `whole`, when
-nothing new can come: such a run costs nothing from then on. The run of an earlier attempt is deleted, as MLflow does
-it: `mlflow runs restore` brings it back. It cannot go on, since MLflow's params never change and the layout may have;
-and two runs of one trial would count twice in every chart.
+A repeated export adds only what is new. A run is found by its tags `trial_id` and `attempt`, and only the missing steps
+of a metric are logged (an MLflow folder would keep duplicates). The tag `exported` is set last, to `whole` once nothing
+new can come; such a run costs nothing from then on. The run of an earlier attempt is deleted in MLflow's sense:
+`mlflow runs restore` brings it back. It cannot be continued, because MLflow's params never change but the layout may
+have, and two runs of one trial would count twice in every chart.
 """
 
 import importlib.util
@@ -26,32 +26,32 @@ STATUS = {COMPLETED: "FINISHED", STOPPED: "FINISHED", CANCELLED: "KILLED", LOST:
 OTHER_STATUS = "FAILED"
 TAGS = ("phase", "spec_hash", "data_hash", "code_version", "tensorflow_version", "kernel_path", "checkpoint_uri")
 WHOLE = "whole"
-# MLflow's `log_batch` takes 1000 metrics, params and tags together.
+# MLflow's `log_batch` takes at most 1000 metrics, params and tags together.
 METRICS_PER_BATCH = 950
 TAG_CHARACTERS = 5000
 RUNS_PER_PAGE = 1000
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 SETTINGS = {
-    # Since 3.13 MLflow refuses folders without it.
+    # Since 3.13, MLflow refuses folders without this.
     "MLFLOW_ALLOW_FILE_STORE": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    # MLflow's own would wait minutes for a server that is not there.
+    # With its own settings, MLflow would wait minutes for a server that does not exist.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
 
 
 def export(runs: Runs, uri: str, *, progress: Progress = silent) -> Counter[str]:
-    """Bring `runs` to the MLflow at `uri`: a folder, a server's http:// address, or what else MLflow takes.
+    """Bring `runs` to the MLflow at `uri`: a folder, a server's http:// address, or anything else that MLflow accepts.
 
-    How many runs were `new`, `changed` or `unchanged`. Settings of MLflow in the environment that are not set are set
-    as SETTINGS say.
+    Returns how many runs were `new`, `changed` or `unchanged`. Environment settings of MLflow that are not set are
+    taken from SETTINGS.
 
     Raises:
-        InputError: MLflow is not installed, takes no such `uri`, or has deleted the experiment.
-        NotReadyError: its server does not answer, or refuses.
+        InputError: MLflow is not installed, does not accept the `uri`, or has deleted the experiment.
+        NotReadyError: the server does not answer, or refuses.
     """
     _check(uri)
     for name, value in SETTINGS.items():
@@ -71,19 +71,19 @@ def export(runs: Runs, uri: str, *, progress: Progress = silent) -> Counter[str]
 
 
 def is_folder(uri: str) -> bool:
-    """Whether MLflow takes `uri` for a folder of its own."""
+    """Whether MLflow treats `uri` as one of its folders."""
     return urlsplit(uri).scheme in ("", "file")
 
 
 def _check(uri: str) -> None:
     if not uri:
-        raise InputError("--to mlflow: is without an address: for example --to mlflow:http://127.0.0.1:5000")
+        raise InputError("--to mlflow: needs an address, for example --to mlflow:http://127.0.0.1:5000")
     if importlib.util.find_spec("mlflow") is None:
         raise InputError("--to mlflow needs MLflow: pip install 'batchscope[mlflow]'")
     scheme = urlsplit(uri).scheme.partition("+")[0]
     if scheme in DATABASES and importlib.util.find_spec("sqlalchemy") is None:
         raise InputError(
-            f"--to mlflow:{scheme}: a database needs the whole of MLflow: pip install mlflow, or give a folder or a "
+            f"--to mlflow:{scheme}: a database needs the full MLflow: pip install mlflow, or give a folder or a "
             "server's http:// address"
         )
 
@@ -95,13 +95,13 @@ def _experiment(client: Any, study: str) -> str:
     if experiment.lifecycle_stage != "active":
         raise InputError(
             f"MLflow's experiment {study!r} was deleted: `mlflow experiments restore -x {experiment.experiment_id}` "
-            "brings it back, `mlflow gc` makes room for a new one"
+            "brings it back, and `mlflow gc` makes room for a new one"
         )
     return str(experiment.experiment_id)
 
 
 def _there(client: Any, experiment_id: str) -> dict[str, list[Any]]:
-    """The runs of an experiment that were exported, by trial_id."""
+    """The exported runs of an experiment, by trial_id."""
     found: dict[str, list[Any]] = {}
     token = None
     while True:
@@ -115,10 +115,10 @@ def _there(client: Any, experiment_id: str) -> dict[str, list[Any]]:
 
 
 def _bring(client: Any, experiment_id: str, run: ExportedRun, there: list[Any]) -> str:
-    """Bring one run up to date; `new`, `changed` or `unchanged`."""
+    """Bring one run up to date; returns `new`, `changed` or `unchanged`."""
     attempts = {int(one.data.tags["attempt"]): one for one in there}
     same = attempts.pop(run.attempt, None)
-    # What is exported may be an older copy of the summary.
+    # The exported summary may be an older copy.
     if max(attempts, default=0) > run.attempt or (same is not None and same.data.tags.get("exported") == WHOLE):
         return "unchanged"
     for earlier in attempts.values():
@@ -134,7 +134,7 @@ def _bring(client: Any, experiment_id: str, run: ExportedRun, there: list[Any]) 
 
 
 def _log(client: Any, run_id: str, run: ExportedRun, logged: dict[str, set[int]]) -> bool:
-    """Log what of a run is not `logged`, metric by steps; whether there was any. Few requests: servers are slow."""
+    """Log the steps of a run's metrics that are not in `logged`, in few requests; returns whether there were any."""
     from mlflow.entities import Metric, Param, RunTag
 
     params = [Param(name, str(value)) for name, value in run.of((*CHOSEN, *LAYOUT)).items()]
@@ -150,13 +150,13 @@ def _log(client: Any, run_id: str, run: ExportedRun, logged: dict[str, set[int]]
     while len(missing) > METRICS_PER_BATCH:
         client.log_batch(run_id, metrics=missing[:METRICS_PER_BATCH])
         missing = missing[METRICS_PER_BATCH:]
-    # Of a batch, MLflow writes the tags last.
+    # MLflow writes the tags of a batch last.
     client.log_batch(run_id, metrics=missing, params=params, tags=[RunTag(*tag) for tag in tags.items()])
     return bool(missing)
 
 
 def _metrics(run: ExportedRun) -> Iterator[tuple[str, float, int, int]]:
-    """Name, value, time and step of all metrics: the evaluations, and at the end the trial's figures."""
+    """Name, value, time and step of all metrics: the evaluations and, at the end, the trial's figures."""
     for moment in run.curve:
         for name, value in moment.values.items():
             yield name, value, _ms(moment.at), moment.update
@@ -167,7 +167,7 @@ def _metrics(run: ExportedRun) -> Iterator[tuple[str, float, int, int]]:
 
 def _tags(run: ExportedRun) -> dict[str, str]:
     known = {"trial_id": run.trial_id, "attempt": run.attempt, **run.of((*TAGS, "error"))}
-    # What `query` calls the state of an attempt without a row is in no column: it waits, runs or was lost.
+    # The state of an attempt without a row is in no column: it is waiting, running or lost.
     return {name: str(value)[:TAG_CHARACTERS] for name, value in {**known, "state": run.state or "RUNNING"}.items()}
 
 
@@ -177,7 +177,7 @@ def _ms(at: datetime) -> int:
 
 @contextmanager
 def _one_line(uri: str) -> Iterator[None]:
-    """MLflow's errors, which are of many lines and kinds, in one of ours."""
+    """Turn MLflow's errors, which have many lines and kinds, into one of ours."""
     shown = f"--to mlflow:{masked(uri)}"
     try:
         yield

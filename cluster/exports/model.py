@@ -1,7 +1,7 @@
-"""A trained model as files for plain Keras: `model.keras`, its tokenizer beside it, and JSON that says what it is.
+"""A trained model as files for plain Keras: `model.keras`, its tokenizer, and JSON that describes the model.
 
-Nothing of batchscope is needed to load them. What a trial keeps are bare weights, so the model is built again from
-the trial's spec, as a worker builds it, and given those weights.
+Loading them needs nothing of batchscope. A trial keeps only weights, so the model is built again from the trial's spec,
+as a worker builds it, and is given those weights.
 """
 
 import json
@@ -29,7 +29,7 @@ from trainer.data.inputs import TOKENS
 from trainer.errors import DataError, InputError
 
 INITIAL, BEST, LAST = MOMENTS = ("initial", "best", "last")
-# Trials that have come to their own end; only these leave weights that will not change any more.
+# Trials that have reached their own end; only these leave weights that will not change any more.
 KEPT = (COMPLETED, STOPPED, DIVERGED)
 COLUMNS = [
     Column("trial_id", ("", "trial")),
@@ -45,7 +45,7 @@ COLUMNS = [
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFiles:
-    """Where an exported model lies. A model of numbers has no tokenizer."""
+    """The files of an exported model. A model of numbers has no tokenizer."""
 
     model: str
     tokenizer: str
@@ -53,7 +53,7 @@ class ModelFiles:
 
 
 def listing(summary: Summary, study: str) -> pa.Table:
-    """One row for each trial that has ended, the lowest `best_validation_loss` first.
+    """One row for each trial that has ended, with the lowest `best_validation_loss` first.
 
     Raises:
         InputError: there is no such study.
@@ -67,7 +67,7 @@ def files_of(output: str, *, force: bool) -> ModelFiles:
     """The files that an export to `output` writes.
 
     Raises:
-        InputError: `output` is no `.keras` name, or a file is there already and `force` is false.
+        InputError: `output` does not end in `.keras`, or a file exists already and `force` is false.
     """
     if Path(output).suffix != ".keras":
         raise InputError(f"-o {output} must end in .keras, by which Keras knows the format: for example -o model.keras")
@@ -75,17 +75,17 @@ def files_of(output: str, *, force: bool) -> ModelFiles:
     files = ModelFiles(model=output, tokenizer=f"{stem}.tokenizer.json", about=f"{stem}.json")
     for file in (files.model, files.tokenizer, files.about):
         if os.path.lexists(file) and not force:
-            raise InputError(f"{file} is there already: choose another name with -o, or --force to replace it")
+            raise InputError(f"{file} exists already: choose another name with -o, or --force to replace it")
     return files
 
 
 def export(found: FoundTrial, files: ModelFiles, *, at: str, factory: str | None = None) -> list[str]:
-    """Write the model of a trial as it was `at` one of MOMENTS, each file whole or not at all, the model last.
+    """Write a trial's model as it was `at` one of MOMENTS; each file is written whole or not at all, the model last.
 
-    `factory` is the one that the person agrees to run.
+    `factory` is the one that the user agrees to run.
 
     Returns:
-        What could not be verified, in words.
+        Sentences on what could not be verified.
 
     Raises:
         InputError: the trial kept no such weights, they do not fit the model, its factory is not agreed to, or a file
@@ -109,42 +109,42 @@ def export(found: FoundTrial, files: ModelFiles, *, at: str, factory: str | None
 
 
 def _weights(found: FoundTrial, at: str, note: Callable[[str], None]) -> Arrays:
-    """The weights that a trial kept at its end; `note` hears what is damaged or unverified."""
+    """The weights that a trial kept at its end; `note` is called with what is damaged or unverified."""
     trial_id, state = found.trial.trial_id, found.state
     instead = "another trial, or --at initial for the untrained model"
     if state is None:
         raise InputError(
-            f"trial {trial_id} has no result yet, it waits or runs: wait until `batchscope run` has ended it, or "
+            f"trial {trial_id} has no result yet (it is waiting or running): wait until `batchscope run` has ended, or "
             f"export {instead}"
         )
     if state not in KEPT:
         why = f" ({found.error})" if found.error else ""
-        again = "run the study again, which goes on with it, or " if state in (CANCELLED, LOST, FAILED) else ""
-        raise InputError(f"trial {trial_id} is {state}{why} and kept no weights: {again}export {instead}")
+        again = "run the study again, which resumes it, or " if state in (CANCELLED, LOST, FAILED) else ""
+        raise InputError(f"trial {trial_id} ended {state}{why} and kept no weights: {again}export {instead}")
     for place in found.checkpoints:
         weights = Checkpoints(store_of(place), trial_id).weights(at, note)
         if weights is not None:
             return weights
     raise InputError(
-        f"the weights of trial {trial_id} are missing or damaged: there is no whole {at}.npz in "
+        f"the weights of trial {trial_id} are missing or damaged: there is no complete {at}.npz in "
         f"{' or '.join(found.checkpoints)}; copy them there again, or export {instead}"
     )
 
 
 def _tokenizer(found: FoundTrial) -> bytes | None:
-    """The tokenizer of the data set, proven to be the one that the manifest speaks of; numbers have none."""
+    """The tokenizer of the data set, verified against the manifest; numbers have none."""
     if found.manifest.kind != TOKENS:
         return None
     if not found.manifest.tokenizer_sha256:
-        raise InputError(f"{found.data}/manifest.json names no tokenizer: name a whole copy of the data with --data")
+        raise InputError(f"{found.data}/manifest.json names no tokenizer: give a complete copy of the data with --data")
     try:
         return read_tokenizer(store_of(found.data), found.manifest)
     except DataError as problem:
-        raise DataError(f"{problem}; or name a whole copy of the data set with --data") from None
+        raise DataError(f"{problem}; or give a complete copy of the data set with --data") from None
 
 
 def _model_file(found: FoundTrial, weights: Arrays | None) -> bytes:
-    """The bytes of the `.keras` file: the model with `weights`, or with its initial ones."""
+    """The bytes of the `.keras` file: the model with `weights`, or with its initial weights."""
     plain = plain_model(found.trial, found.manifest)
     if weights is not None:
         _check_fit([weight.shape for weight in plain.get_weights()], [weight.shape for weight in weights], found)

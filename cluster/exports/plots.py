@@ -1,4 +1,4 @@
-"""The plots of a study's page as files for a paper: SVG as they are, or PNG at the width of a printed page."""
+"""The plots of a study's page as files for a paper: unchanged as SVG, or as PNG at the width of a printed page."""
 
 import importlib.util
 from collections.abc import Iterator, Mapping
@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from trainer.errors import InputError, NotReadyError
 
 SVG, PNG = FORMATS = ("svg", "png")
-# A text width of 6.5 inches at 300 dots an inch.
+# A text width of 6.5 inches at 300 dots per inch.
 WIDTH_PIXELS = 1950
-# What `sans-serif` may be on Linux, macOS and Windows, narrow ones first; resvg asks no system which it is.
+# Possible `sans-serif` fonts on Linux, macOS and Windows, narrow ones first; resvg does not ask the system for its own.
 FONTS = (
     "Helvetica Neue",
     "Helvetica",
@@ -29,7 +29,7 @@ def names(charts: Mapping[str, str], *, form: str) -> list[str]:
     """The files' names, one for each chart.
 
     Raises:
-        InputError: there is no chart to be drawn yet, or `form` is PNG and its library is not installed.
+        InputError: there is no chart to draw yet, or `form` is PNG and its library is not installed.
         NotReadyError: `form` is PNG and this machine has no font for it.
     """
     if not charts:
@@ -42,14 +42,14 @@ def names(charts: Mapping[str, str], *, form: str) -> list[str]:
 
 
 def contents(charts: Mapping[str, str], *, form: str) -> Iterator[bytes]:
-    """What each of the files of `names` holds."""
+    """The contents of the files of `names`."""
     font = _font() if form == PNG else ""
     for svg in charts.values():
         yield svg.encode() if form == SVG else _png(svg, font, width=WIDTH_PIXELS)
 
 
 def _font() -> str:
-    """The first of FONTS that this machine has. Text in one that is not there is left out without a word."""
+    """The first of FONTS that this machine has. Text in a missing font would silently be left out."""
     empty = _png(_PROBE.format(""), "")
     for font in FONTS:
         if _png(_PROBE.format('<text y="24" font-family="sans-serif">B</text>'), font) != empty:

@@ -1,4 +1,4 @@
-"""A study's trials as programs for experiments know them: runs, each with a name, a curve in time, and figures."""
+"""A study's trials as experiment trackers know them: runs, each with a name, a curve over time, and figures."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ CHOSEN = (*AXES, *experiment.COLUMNS)
 LAYOUT = ("workers", "micro_batch", "device", "node_type", "market")
 CURVE = tuple(name for name in EVALUATIONS.names if name not in KEYS["evaluations"])
 QUALITY = tuple(name for name in TRIALS.names if name.startswith(("final_", "best_", "test_")))
-# The numbers that only a trial's row has.
+# The numbers that are only in a trial's row.
 FIGURES = tuple(
     column.name
     for column in TRIALS
@@ -30,7 +30,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Moment:
-    """An evaluation: after which update, when, and those of CURVE that it has."""
+    """An evaluation: its update, its time, and the values of CURVE that it has."""
 
     update: int
     at: datetime
@@ -39,9 +39,9 @@ class Moment:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportedRun:
-    """A trial in its latest attempt. `row` is its row of `trials`; before it has one, what its start was marked with.
+    """A trial in its latest attempt. `row` is its row of `trials` or, before it has one, the mark of its start.
 
-    `state` is None before it has one.
+    `state` is None before the trial has a row.
     """
 
     trial_id: str
@@ -52,7 +52,7 @@ class ExportedRun:
 
     @property
     def name(self) -> str:
-        """What a person calls it; trials share it whose study varied more than its axes."""
+        """A readable name; trials share it if their study varied more than its axes."""
         row = self.row
         dtype = "" if row.get("dtype") in (None, "float32") else f" {row['dtype']}"
         rate = "" if row.get("learning_rate") is None else f"{row['learning_rate']:.6g}"
@@ -65,17 +65,17 @@ class ExportedRun:
 
     @property
     def ended_at(self) -> datetime:
-        """When the attempt ended; before that, its last evaluation."""
+        """When the attempt ended or, before that, the time of its last evaluation."""
         return self.row.get("ended_at") or (self.curve[-1].at if self.curve else self.started_at)
 
     def of(self, columns: tuple[str, ...]) -> dict[str, Any]:
-        """Those of the columns of `row` that have a value."""
+        """The columns of `row` that have a value."""
         return {name: self.row[name] for name in columns if self.row.get(name) is not None}
 
 
 @dataclass(frozen=True)
 class Runs:
-    """The runs of a study, by trial_id. A million evaluations are a table; they become Python one trial at a time."""
+    """The runs of a study, by trial_id. Evaluations stay in a table and become Python objects one trial at a time."""
 
     study: str
     attempts: Mapping[str, Mapping[int, Row]]
@@ -111,7 +111,7 @@ def read(summary: Summary, study: str) -> Runs:
         NotReadyError: the summary cannot be read.
     """
     query.asked(summary, study)
-    # Asked first: an attempt that ends meanwhile is in both, and its row counts.
+    # Read first, so that an attempt that ends meanwhile is in both, and its row counts.
     begun = [{**row, "state": None} for row in summary.lost_attempts(study)]
     attempts: dict[str, dict[int, Row]] = {}
     rows = [*begun, *query.trials(summary, study).to_pylist()]
@@ -122,10 +122,10 @@ def read(summary: Summary, study: str) -> Runs:
 
 
 def _curve(rows: list[dict[str, Any]], attempt: int, attempts: Mapping[int, Row]) -> list[dict[str, Any]]:
-    """One evaluation for each update, that of the highest attempt; `rows` are sorted by update and attempt.
+    """One evaluation for each update, from the highest attempt; `rows` are sorted by update and attempt.
 
-    While the latest attempt goes on, it will evaluate again what those before it did after its first evaluation: that
-    is left out, as it would have to be taken back.
+    A running attempt will repeat the evaluations of earlier attempts that come after its first one. They are left out,
+    because they would have to be taken back.
     """
     if attempts[attempt]["state"] is None:
         first = next((row["update"] for row in rows if row["attempt"] == attempt), 0)
@@ -134,9 +134,9 @@ def _curve(rows: list[dict[str, Any]], attempt: int, attempts: Mapping[int, Row]
 
 
 def _moment(row: Row, attempts: Mapping[int, Row]) -> Moment:
-    """An evaluation with its time: that of the first update, and the training since; what is not counted is saving.
+    """An evaluation with its time: that of the first update, plus the training since then; saving is not counted.
 
-    `seconds` are of all attempts, `seconds_resumed` those of the attempts before.
+    `seconds` are those of all attempts, `seconds_resumed` those of earlier attempts.
     """
     of = attempts.get(row["attempt"], {})
     seconds = [of.get("seconds_waiting"), of.get("seconds_starting"), row["seconds"], -(of.get("seconds_resumed") or 0)]

@@ -1,7 +1,7 @@
 """All tables of a study or of a whole summary, as Parquet or CSV files, and its verdicts as JSON.
 
-Texts in CSV are as they are, so that it reads back exactly; `batchscope results --format csv` is for spreadsheets,
-which would run some of them as formulas.
+Texts in CSV are unchanged, so that it reads back exactly. `batchscope results --format csv` is for spreadsheets, which
+would run some texts as formulas.
 """
 
 from collections.abc import Iterator, Mapping
@@ -50,7 +50,7 @@ def names(tables: Mapping[str, pa.Table], *, form: str) -> list[str]:
 
 
 def contents(tables: Mapping[str, pa.Table], *, form: str) -> Iterator[bytes]:
-    """What each of the files of `names` holds."""
+    """The contents of the files of `names`."""
     for rows in tables.values():
         yield to_parquet(rows) if form == PARQUET else to_csv(rows)
     for study in _judged(tables):
@@ -60,7 +60,7 @@ def contents(tables: Mapping[str, pa.Table], *, form: str) -> Iterator[bytes]:
 
 
 def to_csv(rows: pa.Table) -> bytes:
-    """Numbers in full, times in UTC, every text in quotes, and null as nothing, without quotes."""
+    """CSV with numbers in full, times in UTC, every text in quotes, and null as an empty field without quotes."""
     sink = pa.BufferOutputStream()
     pacsv.write_csv(rows, sink)
     content: bytes = sink.getvalue().to_pybytes()

@@ -1,8 +1,8 @@
-"""A study for TensorBoard: a folder of events for each trial, named so that a person finds it.
+"""A study for TensorBoard: a folder of events for each trial, with a readable name.
 
-Exported again, a folder whose trial has nothing new is left as it is; otherwise one file with all of it takes the
-place of the file before, under the next number. It begins with a start of the session at update 0, at which a
-TensorBoard that is looking on forgets what it had read. Other files in the folder are left alone.
+A repeated export leaves the folder of a trial with nothing new unchanged. Otherwise one file with all events replaces
+the previous file, under the next number. It begins with a session start at update 0, at which a watching TensorBoard
+forgets what it had read. Other files in the folder are left alone.
 """
 
 import os
@@ -20,23 +20,23 @@ from cluster.summary.tables import COMPLETED, STOPPED, TEXT, TRIALS
 from cluster.text.masked import masked
 from trainer.errors import InputError
 
-# TensorBoard takes a file with `tfevents` in its name; which trial's it is stands in ours.
+# TensorBoard reads files with `tfevents` in their names; our names also identify the trial.
 OURS = re.compile(r"events\.out\.tfevents\.(\d{10})\.(\w+)\.batchscope")
 HPARAMS = (*CHOSEN, *LAYOUT)
 
 
 def export(runs: Runs, folder: str, *, progress: Progress = silent) -> Counter[str]:
-    """Write `runs` under `folder`/STUDY; how many were `new`, `changed` or `unchanged`.
+    """Write `runs` under `folder`/STUDY; returns how many were `new`, `changed` or `unchanged`.
 
     Raises:
-        InputError: the folder cannot be written, or the summary has names that lead out of it.
+        InputError: the folder cannot be written, or a name in the summary leads out of it.
     """
     if not folder or "://" in folder:
         raise InputError(
-            f"--to tensorboard:{masked(folder)} must name a folder on this machine: for example tensorboard:logs"
+            f"--to tensorboard:{masked(folder)} must name a folder on this machine, for example tensorboard:logs"
         )
     counts: Counter[str] = Counter(new=0, changed=0, unchanged=0)
-    # Absolute: tensorboardX would take `s3:` at the beginning of a path for a bucket.
+    # Absolute, because tensorboardX would take `s3:` at the beginning of a path for a bucket.
     root = Path(folder, part_of_path(runs.study)).absolute()
     try:
         there = {match[2]: file for file in root.glob("*/*") if (match := OURS.fullmatch(file.name))}
@@ -55,7 +55,7 @@ def export(runs: Runs, folder: str, *, progress: Progress = silent) -> Counter[s
 
 
 def _free(run: ExportedRun, taken: set[str]) -> str:
-    """A folder's name for a run; with its trial_id where another trial has the name."""
+    """A folder name for a run, with its trial_id if another trial has the same name."""
     return f"{run.name} {run.trial_id[:8]}" if run.name in taken else run.name
 
 
@@ -83,7 +83,7 @@ def _write(run: ExportedRun, folder: Path, before: Path | None) -> str:
 
 
 def _events(run: ExportedRun) -> Iterator[Any]:
-    """The run as events: how it began, with its axes; its evaluations; and at its end its figures."""
+    """The run as events: its start with its axes, its evaluations and, at its end, its figures."""
     from tensorboardX.proto.event_pb2 import Event, SessionLog
     from tensorboardX.proto.plugin_hparams_pb2 import SessionEndInfo, SessionStartInfo
 
@@ -113,7 +113,7 @@ def _scalars(at: float, update: int, values: Mapping[str, float]) -> Any:
 
 
 def _columns() -> Any:
-    """The columns of TensorBoard's table of runs, the same in every run: it takes those of any."""
+    """The columns of TensorBoard's table of runs, the same in every run because TensorBoard takes those of any run."""
     from tensorboardX.proto.api_pb2 import Experiment, HParamInfo, MetricInfo, MetricName
 
     kinds = {name: "DATA_TYPE_STRING" if TRIALS.field(name).type == TEXT else "DATA_TYPE_FLOAT64" for name in HPARAMS}

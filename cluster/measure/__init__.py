@@ -1,1 +1,1 @@
-"""Measurements on throwaway processes: `probe`, which is kept in the summary, and the calibration of `plan`."""
+"""Measurements in throwaway processes: `probe`, whose rows the summary keeps, and the calibration of `plan`."""

@@ -1,6 +1,6 @@
-"""What runs in a throwaway worker process: it makes its worker, and answers one question after the other.
+"""The body of a throwaway worker process: it makes its worker and answers one question after another.
 
-A question is the name of a method of the worker. A method that is a generator yields how far it is, from 0 to 1, and
+A question is the name of a method of the worker. A method that is a generator yields its progress, from 0 to 1, and
 returns its answer.
 """
 
@@ -23,7 +23,7 @@ LONGEST_ERROR = 500
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a worker stands: its lane (from 0), its rank in it, and a folder of the lane's own."""
+    """A worker's place: its lane (from 0), its rank in the lane, and the lane's own folder."""
 
     lane: int
     rank: int
@@ -31,11 +31,11 @@ class Place:
 
 
 class WorkerLayout(Protocol):
-    """The workers of a lane: how many, and how each is made in its process."""
+    """The workers of a lane: their number, and how each is made in its process."""
 
     @property
     def workers(self) -> int:
-        """How many there are."""
+        """The number of workers."""
 
     def worker(self, place: Place) -> Any:
         """The worker at this place."""
@@ -43,32 +43,32 @@ class WorkerLayout(Protocol):
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer to a question; that a worker is ready is its first one, None."""
+    """The answer to a question; a worker's first answer is None, which means that it is ready."""
 
     value: Any
 
 
 @dataclass(frozen=True)
 class WorkerFailure:
-    """What took an answer's place: OUT_OF_MEMORY or FAILED, in one line."""
+    """The failure sent instead of an answer: OUT_OF_MEMORY or FAILED, with one line on why."""
 
     state: State
     error: str
 
 
-# How far a question is, from 0 to 1, or what ends it. An InputError is raised where the question was asked.
+# The progress of a question, from 0 to 1, or what ends it. An InputError is raised where the question was asked.
 Message = float | Answer | WorkerFailure | InputError
 
 
 def serve(layout: WorkerLayout, place: Place, addresses: Sequence[str], pipe: Connection, said: str) -> None:
-    """The whole of the process: an answer for each question, until its parent is gone or one of them failed.
+    """Run the process: answer each question until the parent is gone or a question fails.
 
-    What it writes on stdout and stderr goes into the file `said`.
+    Whatever the process writes to stdout and stderr goes into the file `said`.
     """
     output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    # Ctrl-C reaches the whole terminal: the parent ends this process.
+    # Ctrl-C reaches every process of the terminal; this one ignores it, because the parent ends it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
@@ -88,17 +88,17 @@ def serve(layout: WorkerLayout, place: Place, addresses: Sequence[str], pipe: Co
 
 
 def answered(pipe: Connection, question: Callable[..., Any], *arguments: Any) -> bool:
-    """Send the answer, and before it how far it is; or the failure that took its place."""
+    """Send the answer, preceded by its progress, or the failure instead; returns whether there was an answer."""
     try:
         answer = question(*arguments)
         if isinstance(answer, Generator):
-            answer = _told(pipe, answer)
+            answer = _sent_progress(pipe, answer)
     except InputError as problem:
-        # No other measurement would fare better.
+        # Every other measurement would fail in the same way.
         pipe.send(problem)
         return False
-    except BaseException as problem:  # noqa: BLE001 - whatever it is, it is this measurement's result
-        # To say so takes memory too.
+    except BaseException as problem:  # noqa: BLE001 - any problem is the result of this measurement
+        # Reporting the problem takes memory too.
         memory.lift_limit()
         state = State.OUT_OF_MEMORY if memory.is_exhausted(problem) else State.FAILED
         sign = memory.sign_of_exhaustion(str(problem))
@@ -110,7 +110,7 @@ def answered(pipe: Connection, question: Callable[..., Any], *arguments: Any) ->
 
 
 def ended(exit_code: int, said: str) -> WorkerFailure:
-    """What it means that a process ended without an answer; `said` is what it wrote."""
+    """The failure of a process that ended without an answer; `said` is what it wrote."""
     how = f"ended by {signal.Signals(-exit_code).name}" if exit_code < 0 else f"ended with exit code {exit_code}"
     exhausted = memory.ended_exhausted(exit_code, said)
     state = State.OUT_OF_MEMORY if exhausted else State.FAILED
@@ -118,7 +118,7 @@ def ended(exit_code: int, said: str) -> WorkerFailure:
     return WorkerFailure(state, f"a worker {how}" + (f": {last}" if last else "")[:LONGEST_ERROR])
 
 
-def _told(pipe: Connection, steps: Generator[float, None, Any]) -> Any:
+def _sent_progress(pipe: Connection, steps: Generator[float, None, Any]) -> Any:
     while True:
         try:
             pipe.send(float(next(steps)))
@@ -127,7 +127,7 @@ def _told(pipe: Connection, steps: Generator[float, None, Any]) -> Any:
 
 
 def _end_with_parent() -> None:
-    """End when the parent has, however it went."""
+    """End this process when its parent has ended, however that happened."""
     parent = parent_process()
     assert parent is not None
     parent.join()

@@ -1,7 +1,8 @@
-"""The calibration: workers as many as a study's lanes have here, side by side for some seconds, and what they saw.
+"""The calibration: runs as many workers as the study's lanes have here for some seconds, and collects what they saw.
 
-Side by side, because lanes share a machine's memory and cores: on two virtual cores two lanes at once are each slower
-than one alone. The workers of a lane sum over each other as they will. On a cluster, what is measured is this machine.
+They run side by side because lanes share a machine's memory and cores: on two virtual cores, each of two lanes is
+slower than one alone. The workers of a lane sum over each other as in the study. For a cluster, this machine is
+measured.
 """
 
 import os
@@ -26,11 +27,11 @@ SHARE_OF_STARTING = 0.2
 
 
 def calibrate(study: "Study", *, workers: int, tell: Callable[[float], None]) -> list[Seen]:
-    """What each worker of the study's lanes of `workers` saw, with progress from 0 to 1.
+    """What each worker of the study's lanes of `workers` saw; `tell` is called with the progress from 0 to 1.
 
     Raises:
-        FailedError: one of them failed, or ended without an answer, as it does out of memory.
-        InputError: the model cannot be built, or the data are not those of the study any more.
+        FailedError: a worker failed, or ended without an answer, as when it runs out of memory.
+        InputError: the model cannot be built, or the data are no longer those of the study.
     """
     with lanes(_task(study, workers), lanes_here(study, workers)) as started:
         for lane in started:
@@ -38,19 +39,19 @@ def calibrate(study: "Study", *, workers: int, tell: Callable[[float], None]) ->
         tell(SHARE_OF_STARTING)
         for lane in started:
             lane.ask("see")
-        # The others are about as far.
+        # The other lanes are about as far.
         seen = started[0].answers(lambda share: tell(SHARE_OF_STARTING + (1 - SHARE_OF_STARTING) * share))
         return [*seen, *(one for lane in started[1:] for one in lane.answers())]
 
 
 def lanes_here(study: "Study", workers: int) -> int:
-    """How many of the study's lanes of so many workers this machine holds at once, at least one."""
+    """How many of the study's lanes of `workers` this machine holds at once; at least one."""
     cores = len(os.sched_getaffinity(0))
     return max(1, min(study.placed.lanes, int(cores / study.spec.resources.cpus_per_worker) // workers))
 
 
 def kinds(trials: Sequence[TrialSpec]) -> dict[tuple[str, str], TrialSpec]:
-    """A trial of each optimizer and dtype: one of the middle global batch."""
+    """A trial of each optimizer and dtype, with the middle global batch."""
     found: dict[tuple[str, str], list[TrialSpec]] = {}
     for trial in trials:
         found.setdefault((trial.optimizer, trial.dtype), []).append(trial)
@@ -74,6 +75,6 @@ def _task(study: "Study", workers: int) -> Task:
 
 
 def _spread_out(batches: Sequence[int]) -> tuple[int, ...]:
-    """At most BATCHES_AT_MOST of them, the smallest and the largest among them."""
+    """At most BATCHES_AT_MOST of the batches, including the smallest and the largest."""
     picked = np.linspace(0, len(batches) - 1, min(len(batches), BATCHES_AT_MOST)).round().astype(int)
     return tuple(batches[number] for number in picked.tolist())

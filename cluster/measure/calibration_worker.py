@@ -1,6 +1,6 @@
-"""A worker of a calibration: the learner of the real layout, timed on real rows in a process that is thrown away.
+"""A worker of a calibration: the learner of the real layout, timed on real rows in a throwaway process.
 
-Reading, computing and summing over workers go as in `trainer.loop`, with the same functions. Nothing is written.
+Reading, computing and summing over workers use the same functions as `trainer.loop`. Nothing is written.
 """
 
 import time
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
     from trainer.data.splits import Data
     from trainer.update.update import Learner
 
-# Rows of a split that are looked at, at most: some shards of a large data set, not all of it.
+# The most rows of a split that are looked at: some shards of a large data set, not all of it.
 SAMPLE_ROWS = 100_000
-# An update of more rows is cut: its cost is a sum over its micro-batches.
+# An update of more rows is cut short, because its cost is a sum over its micro-batches.
 ROWS_AT_MOST = 1024
 SECONDS_EVALUATING = 3.0
 MANY, LARGE = 4, 128
-# The noise of the hundredth would be measured.
+# The hundredth update would also measure the gradient noise.
 UPDATES_AT_MOST = measuring.EVERY - 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What the workers of a lane are to measure. `trials` are one of each kind, `batches` the global batches to time.
+    """What the workers of a lane measure. `trials` has one of each kind, `batches` are the global batches to time.
 
     `micro_batches` are those of all global batches of the study; `started` is the Unix time at which the processes were
     started.
@@ -57,7 +57,7 @@ class Task:
 
 
 class CalibrationWorker:
-    """A worker process' TensorFlow and the first rows of the data."""
+    """A worker process's TensorFlow and the first rows of the data."""
 
     def __init__(self, task: Task, rank: int) -> None:
         from trainer.data.splits import open_data
@@ -72,10 +72,10 @@ class CalibrationWorker:
         self._lengths = {name: rows.lengths(np.arange(len(rows))) for name, rows in vars(self._data).items()}
 
     def see(self) -> Generator[float, None, Seen]:
-        """What was seen of all kinds of trials; yields the part of the work that is done."""
+        """Measure all kinds of trials; yields the part of the work that is done, and returns what was seen."""
         task = self._task
         began, cores = time.monotonic(), time.process_time()
-        # What one kind has compiled is compiled for all of its dtype.
+        # A shape that one kind has compiled is compiled for all kinds of that dtype.
         met = {trial.dtype: _Met() for trial in task.trials}
         kinds: list[Kind] = []
         parts, done = len(task.trials) * (3 + len(task.batches)), 0
@@ -97,13 +97,13 @@ class CalibrationWorker:
 
 @dataclass
 class _Met:
-    """The shapes that a process has compiled for a dtype: to train in and, apart from those, to evaluate in."""
+    """The shapes that a process has compiled for a dtype, separately for training and for evaluating."""
 
     training: set[CompiledShape] = field(default_factory=set)
     evaluation: set[CompiledShape] = field(default_factory=set)
 
     def first(self, seconds: float, training: cuts.Cuts, evaluation: cuts.Cuts) -> TimedOnce:
-        """What was done once, and how many of its shapes were new; they are met now."""
+        """Something done once, with the number of its new shapes, which count as met from now on."""
         new, forward = training.shapes - self.training, evaluation.shapes - self.evaluation
         self.training |= new
         self.evaluation |= forward
@@ -119,8 +119,8 @@ def _kind(
     collective: Any,
     met: _Met,
 ) -> Iterator[Kind | None]:
-    """Measures a kind of trials, step by step; the last step gives what was seen."""
-    # What Ray's modules hold is a part of a lane's worker.
+    """Measures a kind of trials step by step; the last step yields what was seen."""
+    # The memory of Ray's modules is a part of a lane's worker.
     import cluster.lanes.worker  # noqa: F401
     from trainer.check import prove
     from trainer.machine.memory import peak_bytes
@@ -129,7 +129,7 @@ def _kind(
 
     started, most = time.monotonic(), max(task.micro_batches.values())
     learner = Learner(Shape.of(trial, manifest), collective)
-    # Of a large micro-batch a fourth is compared with it: four times as much may be more than there is.
+    # A large micro-batch is compared with a fourth of it, because four times as much may not fit into memory.
     rows, many_rows = (most, most * MANY) if most <= LARGE else (most // MANY, most)
     longest = _longest(trial, data, lengths["train"], rows)
     _trace(learner, trial, longest)
@@ -173,7 +173,7 @@ def _kind(
 
 
 def _longest(trial: TrialSpec, data: "Data", lengths: Ints, rows: int) -> "MicroBatch":
-    """A micro-batch of so many of the longest rows, again and again if there are not as many."""
+    """A micro-batch of the `rows` longest rows, which repeat if there are fewer."""
     import tensorflow as tf
 
     from trainer.data.share import MicroBatch, read_arrays
@@ -184,7 +184,7 @@ def _longest(trial: TrialSpec, data: "Data", lengths: Ints, rows: int) -> "Micro
 
 
 def _trace(learner: "Learner", trial: TrialSpec, longest: "MicroBatch") -> None:
-    """Everything that a lane traces before its first trial of a kind."""
+    """Trace everything that a lane traces before its first trial of a kind."""
     learner.start(trial)
     learner.add(longest)
     learner.add_measured(longest)
@@ -195,7 +195,7 @@ def _trace(learner: "Learner", trial: TrialSpec, longest: "MicroBatch") -> None:
 def _updates(
     task: Task, learner: "Learner", trial: TrialSpec, data: "Data", micro_batch: int, met: set[CompiledShape]
 ) -> list[Timed]:
-    """Updates for about `seconds_a_batch` of those that meet no new shape; all workers stop after the same one."""
+    """Updates until those without new shapes took about `seconds_a_batch`; all workers stop after the same one."""
     from trainer.data.rows import read_ahead
     from trainer.data.share import shares_of
 
@@ -213,7 +213,7 @@ def _updates(
         now = time.monotonic()
         found.append(_timed(task, [_lengths(one) for one in share.micro_batches], met, now - before))
         steady += 0 if found[-1].new_shapes else now - before
-        # What is worked out of it here is not part of the next one.
+        # Work on its result here must not count as part of the next update.
         before = time.monotonic()
         if updated.extras[0] or not updated.finite:
             break
@@ -221,7 +221,7 @@ def _updates(
 
 
 def _evaluations(task: Task, learner: "Learner", data: "Data", met: set[CompiledShape]) -> list[Timed]:
-    """Chunks of the validation split, the longest first, each twice: the first time may compile."""
+    """Chunks of the validation split, the longest first, each timed twice because the first time may compile."""
     from trainer.data.share import read_arrays
 
     kind, rows = learner.shape.task, data.validation
@@ -242,7 +242,7 @@ def _evaluations(task: Task, learner: "Learner", data: "Data", met: set[Compiled
 
 
 def _lengths(micro_batch: "MicroBatch") -> Ints:
-    """The tokens of each row, or the padded length where rows are numbers."""
+    """The tokens of each row, or the padded length if rows are numbers."""
     tokens = micro_batch.tokens.numpy()
     if tokens.ndim == 2 and tokens.dtype.kind == "i":
         lengths: Ints = np.count_nonzero(tokens, axis=1)
@@ -251,7 +251,7 @@ def _lengths(micro_batch: "MicroBatch") -> Ints:
 
 
 def _timed(task: Task, chunks: Sequence[Ints], met: set[CompiledShape], seconds: float) -> Timed:
-    """What was timed; the shapes that were not `met` before are now."""
+    """A timed update or chunk; its shapes that were not in `met` are added."""
     cut = cuts.of_chunks(chunks, strands=task.threads)
     new = cut.shapes - met
     met |= new

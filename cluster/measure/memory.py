@@ -1,4 +1,4 @@
-"""The memory part of a probe: one micro-batch after another, each in processes of its own, until one does not fit."""
+"""The memory part of a probe: one micro-batch after another, each in fresh processes, until one does not fit."""
 
 import contextlib
 from collections.abc import Callable, Generator, Sequence
@@ -12,15 +12,15 @@ from cluster.study.memory import MemoryModel
 from trainer.report import State
 from trainer.trial import TrialSpec
 
-# A micro-batch that would take an update longer than this is not measured, unless it was asked for.
+# A micro-batch whose update would take longer than this is not measured, unless it was asked for.
 SECONDS_AT_MOST = 5.0
-# The most checks of the line after it (`_checks`).
+# The most checks of the line once it is fitted (`_checks`).
 CHECKS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """One measurement: what the worker that held most held, or how it failed (then `held` is None)."""
+    """One measurement: the memory of the worker that held most, or how it failed (then `held` is None)."""
 
     micro_batch: int
     held: Held | None
@@ -30,7 +30,7 @@ class Measured:
 
     @property
     def peak(self) -> Peak | None:
-        """The measured peak, None when there is none."""
+        """The measured peak; None if there is none."""
         if self.held is None:
             return None
         return Peak(
@@ -43,14 +43,14 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
-    """All measurements of one dtype and optimizer, and the line through them; `evaluating` is of one evaluation."""
+    """All measurements of one dtype and optimizer, and the line through them; `evaluating` is that of an evaluation."""
 
     measured: tuple[Measured, ...]
     evaluating: Held | None
     model: MemoryModel | None
 
     def most_rows(self, limit_bytes: int | None) -> int | None:
-        """The most of the longest rows that fit a worker at once; None where there is no limit, or no line."""
+        """How many of the longest rows fit a worker at once; None if there is no limit or no line."""
         lengths = [one.held.length for one in self.measured if one.held]
         if limit_bytes is None or self.model is None or not self.model.bytes_per_place:
             return None
@@ -66,7 +66,7 @@ def measure(
     rows: int,
     say: Callable[[str], None],
 ) -> Memory:
-    """Measure the micro-batches `sizes`, or as many as it takes, with trials like `trial`; `say` hears of each."""
+    """Measure the micro-batches `sizes`, or as many as it takes, with trials like `trial`; `say` reports each."""
     rising = sorted(set(sizes)) if sizes else points.micro_batches(largest_share, rows)
     found: list[Measured] = []
     evaluating: Held | None = None
@@ -90,7 +90,7 @@ def measure(
 
 
 def _fresh(layout: LaneLayout, count: int) -> Generator[ThrowawayLane, None, None]:
-    """At most `count` lanes, each in processes of its own; the next starts while one works."""
+    """At most `count` lanes, each in fresh processes; the next one starts while one works."""
     with contextlib.ExitStack() as ended:
 
         def start() -> tuple[contextlib.ExitStack, ThrowawayLane]:
@@ -107,7 +107,7 @@ def _fresh(layout: LaneLayout, count: int) -> Generator[ThrowawayLane, None, Non
 
 
 def _hold(lane: ThrowawayLane, trial: TrialSpec, size: int, workers: int) -> Measured:
-    # The rate changes no memory, and so small a one diverges nowhere.
+    # The rate does not affect memory, and such a small one never diverges.
     mine = replace(trial, global_batch=2 * size * workers, learning_rate=1e-6)
     try:
         lane.answers()
@@ -128,20 +128,20 @@ def _evaluated(lane: ThrowawayLane, trial: TrialSpec) -> Held | None:
 
 
 def _takes_too_long(found: list[Measured], size: int) -> bool:
-    """Whether an update of `size` rows would take too long, by the last one."""
+    """Whether an update of `size` rows would take too long, judged by the last measurement."""
     if not found or not found[-1].held:
         return False
     return found[-1].held.seconds * size / found[-1].micro_batch > SECONDS_AT_MOST
 
 
 def _held_out(found: list[Measured]) -> list[Measured]:
-    """The same, the second one held out of the fit if three others are left."""
+    """The same measurements, with the second one held out of the fit if three others are left."""
     fitted = [one for one in found if one.held]
     return [replace(one, held_out=len(fitted) > 3 and one is fitted[1]) for one in found]
 
 
 def _checks(found: list[Measured], model: MemoryModel | None, limit_bytes: int | None) -> list[int]:
-    """What the line is checked at: between the two largest, and where something did not fit, at what should."""
+    """The sizes that check the line: one between the two largest and, if something did not fit, one that should."""
     fitting = [one for one in found if one.held]
     if model is None:
         return []

@@ -1,4 +1,4 @@
-"""A line through measured peaks of memory: bytes = base + slope x places, and how far other points are from it."""
+"""A line through measured peaks of memory: bytes = base + slope x places; and the distance of points from it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from cluster.study.memory import MemoryModel
 
 @dataclass(frozen=True, kw_only=True)
 class Peak:
-    """The most bytes that one worker held with micro-batches of so many rows of `length` tokens."""
+    """The most bytes that one worker held with micro-batches of `rows` rows of `length` tokens."""
 
     micro_batch: int
     length: int
@@ -21,7 +21,7 @@ class Peak:
 def fit(peaks: Sequence[Peak]) -> MemoryModel | None:
     """The least-squares line through the points that are not held out; None with fewer than two different sizes.
 
-    More rows never take less: where the measurements' noise says so, the slope is 0 and the base is the largest peak.
+    More rows never take less memory: if noise makes the slope negative, it is set to 0, with the largest peak as base.
     """
     points = [peak for peak in peaks if not peak.held_out]
     places = np.array([peak.micro_batch * peak.length for peak in points], float)
@@ -35,5 +35,5 @@ def fit(peaks: Sequence[Peak]) -> MemoryModel | None:
 
 
 def error(model: MemoryModel, peak: Peak) -> float:
-    """How far a measurement is from the line: measured / fitted - 1."""
+    """The relative distance of a measurement from the line: measured / fitted - 1."""
     return peak.peak_bytes / model.bytes_at(micro_batch=peak.micro_batch, length=peak.length) - 1

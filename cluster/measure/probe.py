@@ -25,9 +25,9 @@ def probe(
     micro_batches: Sequence[int] | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> list[Row]:
-    """Measure the study here: its own batches, or those given. `say` hears of each measurement.
+    """Measure the study's own batches, or those given, on this machine; `say` reports each measurement.
 
-    For each dtype and optimizer of the study.
+    This is done for each dtype and optimizer of the study.
     """
     common = _common(study)
     rows: list[Row] = []
@@ -48,7 +48,7 @@ def probe(
 
 
 def _memory(study: Study, trial: TrialSpec, sizes: Sequence[int] | None, say: Callable[[str], None]) -> Memory:
-    # The most workers: their sum holds a copy of the gradient, which a worker alone does not.
+    # The largest number of workers, whose sum holds a copy of the gradient, which a single worker does not need.
     workers = max(study.workers.values())
     share = max(-(-batch // study.workers[batch]) for batch in study.workers)
     rows = study.manifest.splits["train"].rows
@@ -56,7 +56,7 @@ def _memory(study: Study, trial: TrialSpec, sizes: Sequence[int] | None, say: Ca
 
 
 def _common(study: Study) -> Row:
-    """What all rows of a probe have in common."""
+    """The columns that all rows of a probe have in common."""
     return {
         "study": study.spec.study,
         "probed_at": datetime.now(UTC),
@@ -106,7 +106,7 @@ def _machine_columns(machine: MeasuredMachine | None) -> Row:
 
 
 def _speed_rows(study: Study, speed: Speed) -> list[Row]:
-    """With reading, without, and for the last cell of a probe how fast it evaluates."""
+    """A row with reading, one without and, for the last cell of a probe, one with the speed of evaluating."""
     common = {
         "state": str(speed.state),
         "error": speed.error,
@@ -173,11 +173,11 @@ def _shapes(study: Study) -> list[TrialSpec]:
 def _cells(
     study: Study, trial: TrialSpec, memory: Memory, global_batches: Sequence[int] | None
 ) -> dict[MeasuredBatch, int]:
-    """What speed is measured of, with trials like this one: each global batch; and its workers."""
+    """The global batches whose speed is measured with trials like this one, each with its number of workers."""
     resources = study.spec.resources
     most = memory.most_rows(study.memory_bytes) if resources.micro_batch == "auto" else None
     return {
-        # The rate changes no speed, and so small a one diverges nowhere.
+        # The rate does not affect speed, and such a small one never diverges.
         MeasuredBatch(
             trial=replace(trial, global_batch=batch, learning_rate=1e-6),
             micro_batch=min(micro_batch_rows(resources, batch), most or batch),

@@ -1,6 +1,6 @@
-"""What a probe's worker process measures: the memory of a micro-batch, and the speed of updates and of evaluating.
+"""A probe's worker process: it measures the memory of a micro-batch, and the speed of updates and of evaluating.
 
-It is a lane's worker without Ray Train around it: the same imports, threads, collective, learner and journey.
+It is a lane's worker without Ray Train: the same imports, threads, collective, learner and journey.
 """
 
 import os
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from trainer.trial import TrialSpec
 
 UPDATES_FOR_MEMORY = 3
-# Rows among which the longest are looked for: the shards that hold them are fetched and opened.
+# The longest rows are searched among this many; the shards that hold them are fetched and opened.
 ROWS_LOOKED_AT = 200_000
 EVALUATION_CHUNKS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class LaneLayout:
-    """How the workers of a lane are laid out here, and on what data, which must have the hash `data_hash`.
+    """The layout of a lane's workers here, and their data, which must have the hash `data_hash`.
 
     `limit_bytes` bounds each worker's memory.
     """
@@ -67,7 +67,7 @@ class MeasuredMachine:
 
 @dataclass(frozen=True, kw_only=True)
 class Held:
-    """The most bytes held so far, with rows of `length` tokens, padded; what `seconds` the last pass over them took."""
+    """The most bytes held so far, with rows padded to `length` tokens, and the `seconds` of the last pass over them."""
 
     length: int
     peak_bytes: int
@@ -77,7 +77,7 @@ class Held:
 
 @dataclass(frozen=True, kw_only=True)
 class Warm:
-    """A cell that is ready: `seconds` of building, tracing and warming up, and what an update took at the end."""
+    """A cell that is ready: the `seconds` of building, tracing and warming up, and of an update at the end."""
 
     seconds: float
     seconds_per_update: float
@@ -88,7 +88,7 @@ class Warm:
 class Block:
     """The seconds of some updates (or of some evaluated rows), and this worker's tokens in them.
 
-    `processor_seconds` are those of all its threads.
+    `processor_seconds` counts all threads of the worker.
     """
 
     seconds: float
@@ -99,13 +99,13 @@ class Block:
 
 
 class ProbeWorker:
-    """A worker process' TensorFlow, data and learners. Every worker of a lane is asked the same in the same order."""
+    """A worker process's TensorFlow, data and learners. All workers of a lane get the same questions in one order."""
 
     def __init__(self, layout: LaneLayout, place: Place) -> None:
         _choose_gpus(layout.gpus_per_worker, place.lane * layout.workers + place.rank)
         import tensorflow as tf
 
-        # Ray and all that a lane's worker holds besides.
+        # Ray and everything else that a lane's worker holds.
         import cluster.lanes.worker  # noqa: F401
         from cluster.stores import store_of
         from trainer.data.splits import open_data
@@ -123,24 +123,24 @@ class ProbeWorker:
             memory.limit_memory(layout.limit_bytes)
 
     def hold(self, trial: "TrialSpec", micro_batch: int) -> Held:
-        """Update a few times with the longest rows, each worker with one micro-batch of them; and save once."""
+        """Update a few times with the longest rows, one micro-batch of them for each worker, and save once."""
         from trainer.data.share import MicroBatch, Share, read_arrays
 
         journey = self._journey(MeasuredBatch(trial=trial, micro_batch=micro_batch))
         tokens, labels = read_arrays(trial.task, self._data.train, _longest(self._data.train, micro_batch))
-        # What a trial holds while it goes on.
+        # A running trial holds these too.
         journey.best_weights = journey.learner.weights()
         rows = MicroBatch(tokens=tokens, labels=labels, positions=np.arange(micro_batch, dtype=np.int64))
         for _ in range(UPDATES_FOR_MEMORY):
             started = time.perf_counter()
-            # Two, as of a share: what the first left is there while the second goes through.
+            # Two, as in a share: what the first one leaves behind is held while the second one goes through.
             journey.update(Share([rows, rows], tokens.size, tokens.size), None)
         seconds = time.perf_counter() - started
         journey.save()
         return self._held(journey.learner, int(tokens.shape[1]), seconds)
 
     def hold_evaluating(self, trial: "TrialSpec") -> Held:
-        """Evaluate as many of the longest rows as go through the model at once."""
+        """Evaluate as many of the longest rows as may go through the model at once."""
         from trainer.data.share import read_arrays
 
         learner = self._learner(trial)
@@ -153,9 +153,9 @@ class ProbeWorker:
         return self._held(learner, int(tokens.shape[1]), time.perf_counter() - started)
 
     def warm(self, cell: MeasuredBatch, updates: int, warm_up: int) -> Warm:
-        """Compute the cell's first `updates` updates once without changing anything, then make so many for warming up.
+        """Compute the cell's first `updates` updates once without changing anything, then make `warm_up` updates.
 
-        What is compiled depends on the rows' lengths: so every micro-batch that a block has goes through before it.
+        What is compiled depends on the lengths of the rows, so every micro-batch of a block goes through beforehand.
         """
         started = time.perf_counter()
         journey = self._journey(cell)
@@ -171,7 +171,7 @@ class ProbeWorker:
         return Warm(seconds=ended - started, seconds_per_update=ended - last_started, machine=machine)
 
     def block(self, cell: MeasuredBatch, updates: int, with_reading: bool) -> Block:
-        """The cell's first `updates` updates again; with or without reading their rows meanwhile."""
+        """Make the cell's first `updates` updates again, with or without reading their rows meanwhile."""
         from trainer.data.rows import read_ahead
 
         journey = self._journey(cell)
@@ -191,7 +191,7 @@ class ProbeWorker:
         )
 
     def evaluation(self, trial: "TrialSpec") -> Block:
-        """Some of the validation rows evaluated, as `trainer.evaluate` does, after all of them once."""
+        """Evaluate some validation rows as `trainer.evaluate` does, after evaluating all of them once."""
         from trainer.data.share import read_arrays
 
         learner, rows = self._learner(trial), self._data.validation
@@ -216,7 +216,7 @@ class ProbeWorker:
         from trainer.data.share import shares_of
 
         shares = shares_of(cell.trial, self._data.train, self._collective.world, cell.micro_batch, 0)
-        # Those whose noise is measured are few, and cut otherwise.
+        # Updates whose noise is measured are few, and are cut differently.
         return islice((share for share in shares if not share.measured), updates)
 
     def _journey(self, cell: MeasuredBatch) -> "Journey":
@@ -265,13 +265,13 @@ class ProbeWorker:
 
 
 def _longest(rows: "Rows", count: int) -> Any:
-    """The numbers of the `count` longest of the first ROWS_LOOKED_AT rows; some of them twice if there are fewer."""
+    """The indices of the `count` longest of the first ROWS_LOOKED_AT rows, which repeat if there are fewer."""
     lengths = rows.lengths(np.arange(min(len(rows), ROWS_LOOKED_AT)))
     return points.longest(lengths, count)
 
 
 def _choose_gpus(each: float, place: int) -> None:
-    """Let the worker in this place among all lanes' see only its GPUs, `each` so many or a part of one, as Ray does."""
+    """Let the worker at this place among those of all lanes see only its `each` GPUs, or part of one, as Ray does."""
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     first, count = (int(place * each), int(each)) if each >= 1 or not each else (place // int(1 / each), 1)
     known = given.split(",") if given else [str(number) for number in range(first + count)]

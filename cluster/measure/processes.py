@@ -1,7 +1,7 @@
 """Throwaway worker processes of a lane: started, asked together, and ended whatever happens.
 
-A process that runs out of memory may say so, abort or be killed: each is a `FailedError` with its state. The lane is
-over then, as its collective has lost a worker.
+A process that runs out of memory may report it, abort or be killed. Each of these is a `FailedError` with its state,
+and ends the lane, whose collective has lost a worker.
 """
 
 import contextlib
@@ -20,13 +20,13 @@ from cluster.process.ports import free_ports
 from trainer.errors import InputError
 from trainer.report import State
 
-# For an answer, or word of how far it is; and for the other workers' words, once one has failed.
+# The wait for an answer or for progress, and for the other workers' failures once one has failed.
 SECONDS_OF_SILENCE = 900.0
 SECONDS_FOR_THE_OTHERS = 2.0
 
 
 class FailedError(Exception):
-    """A worker failed: OUT_OF_MEMORY or FAILED, in one line."""
+    """A worker failed, with the state OUT_OF_MEMORY or FAILED and one line on why."""
 
     def __init__(self, state: State, error: str) -> None:
         super().__init__(error)
@@ -34,7 +34,7 @@ class FailedError(Exception):
 
 
 class ThrowawayLane:
-    """The processes of one lane: `ask` them all a question, take their answers with `answers`."""
+    """The processes of one lane: `ask` puts a question to all of them, `answers` returns their answers."""
 
     def __init__(self, layout: WorkerLayout, number: int, folder: Path) -> None:
         self._workers: list[tuple[BaseProcess, Connection, Path]] = []
@@ -51,19 +51,19 @@ class ThrowawayLane:
             self._workers.append((process, ours, said))
 
     def ask(self, question: str, *arguments: Any) -> None:
-        """Ask every worker: the name of a method of it and its arguments."""
+        """Ask every worker a question: the name of one of its methods, with arguments."""
         for _, pipe, _ in self._workers:
             with contextlib.suppress(OSError):
                 pipe.send((question, arguments))
 
     def answers(self, tell: Callable[[float], None] = lambda share: None) -> list[Any]:
-        """The answers, by rank, to the question asked last; the first is that all are ready.
+        """The answers, by rank, to the last question; the first answers only mean that all workers are ready.
 
-        `tell` hears how far the slowest is, from 0 to 1, where the question says so.
+        `tell` is called with the progress of the slowest worker, from 0 to 1, if the question reports progress.
 
         Raises:
             FailedError: a worker failed.
-            InputError: one found other data than were asked for, damaged ones, or a model that cannot be used.
+            InputError: a worker found data other than those asked for, damaged data, or a model that cannot be used.
         """
         pipes = {pipe: rank for rank, (_, pipe, _) in enumerate(self._workers)}
         found: dict[int, Answer | WorkerFailure] = {}
@@ -83,7 +83,7 @@ class ThrowawayLane:
                     self.end()
                     raise message
                 if isinstance(message, WorkerFailure):
-                    # The first to fail may only have lost a peer.
+                    # The first worker to fail may only have lost a peer.
                     deadline = min(deadline, time.monotonic() + SECONDS_FOR_THE_OTHERS)
                 if isinstance(message, float):
                     shares[rank] = message
@@ -93,7 +93,7 @@ class ThrowawayLane:
         return self._values([found.get(rank) for rank in range(len(pipes))])
 
     def end(self) -> None:
-        """End the processes, at once; what they hold goes with them."""
+        """End the processes at once, which frees everything that they hold."""
         for process, pipe, _ in self._workers:
             process.kill()
             pipe.close()
@@ -111,7 +111,7 @@ class ThrowawayLane:
             return ended(process.exitcode or 0, said.read_text(errors="replace") if said.exists() else "")
 
     def _values(self, found: Sequence[Answer | WorkerFailure | None]) -> list[Any]:
-        """The values of the answers; of several failures, one of memory counts first."""
+        """The values of the answers; among several failures, one of memory takes precedence."""
         answers = [one for one in found if isinstance(one, Answer)]
         if len(answers) == len(found):
             return [one.value for one in answers]
@@ -125,7 +125,7 @@ class ThrowawayLane:
 
 @contextlib.contextmanager
 def lanes(layout: WorkerLayout, count: int = 1) -> Iterator[list[ThrowawayLane]]:
-    """So many lanes of processes, started and perhaps not yet ready; gone when the context ends."""
+    """`count` lanes of processes, started and perhaps not yet ready, which end with the context."""
     with scratch.folder("batchscope-measure-", tempfile.gettempdir()) as folder:
         started: list[ThrowawayLane] = []
         try:
@@ -140,7 +140,7 @@ def lanes(layout: WorkerLayout, count: int = 1) -> Iterator[list[ThrowawayLane]]
 
 
 def ask_all(started: Sequence[ThrowawayLane], question: str, *arguments: Any) -> list[list[Any]]:
-    """The answers of all lanes, which work on the question at the same time, by lane and rank.
+    """The answers by lane and rank; all lanes work on the question at the same time.
 
     Raises:
         FailedError: a worker failed.

@@ -1,4 +1,4 @@
-"""What a calibration saw: updates, evaluations and bytes as they were timed, sent from the workers to the plan."""
+"""What a calibration saw: timed updates and evaluations, and bytes, sent from the workers to the plan."""
 
 from dataclasses import dataclass, field
 
@@ -9,7 +9,7 @@ from trainer.trial import TrialSpec
 
 @dataclass(frozen=True, kw_only=True)
 class Timed:
-    """One update or one chunk of an evaluation: its micro-batches, and how many shapes were new among them."""
+    """One update or one chunk of an evaluation: its micro-batches, and the number of new shapes among them."""
 
     cuts: Cuts
     new_shapes: int
@@ -18,7 +18,7 @@ class Timed:
 
 @dataclass(frozen=True, kw_only=True)
 class TimedOnce:
-    """Something done once in a process, and how many shapes were new in it, to train in and to evaluate in."""
+    """Something done once in a process, and the numbers of its new shapes for training and for evaluating."""
 
     seconds: float
     new_shapes: int
@@ -27,11 +27,11 @@ class TimedOnce:
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """What was seen of one kind of trial, in the order of its fields; `..._bytes` are the process's peak so far.
+    """What was seen of one kind of trial, in the order of the fields; `..._bytes` are the process's peak so far.
 
-    It was `traced` on a micro-batch of the `rows` longest rows, padded to `length` tokens. Then, after evaluations and
-    updates, came a micro-batch of the `many_rows` longest rows without an update, and last the proof (`trainer.check`),
-    of the cuts `proof_training` and `proof_evaluation`.
+    The kind was `traced` on a micro-batch of the `rows` longest rows, padded to `length` tokens. After evaluations and
+    updates came a micro-batch of the `many_rows` longest rows without an update, and finally the proof
+    (`trainer.check`), with the cuts `proof_training` and `proof_evaluation`.
     """
 
     trial: TrialSpec
@@ -52,10 +52,10 @@ class Kind:
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """What one worker saw: `lengths` are the tokens of each row of (some of) each split.
+    """What one worker saw; `lengths` are the tokens of each row of (some of) each split.
 
-    The kinds took `seconds`, in which cores worked for it for `seconds_of_cores`: fewer, where other work had them or
-    where it waited for other workers of its lane.
+    The kinds took `seconds`, during which cores worked for this worker for `seconds_of_cores`. This is less if other
+    work had the cores, or if the worker waited for others of its lane.
     """
 
     seconds_importing: float

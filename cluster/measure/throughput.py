@@ -1,8 +1,8 @@
 """The speed part of a probe: seconds per update of each global batch, in interleaved blocks, in the study's layout.
 
-Tracing and warming up come first and are told apart; then all cells once in each block, in random order, with their
-rows read meanwhile and without; all lanes of the study work at once, as they will. A cell's updates are the first of
-its trial and the same in each block, so that blocks differ by what else the machine did.
+Tracing and warming up come first and are counted separately. Then each block has every cell once, in random order, with
+its rows read meanwhile and without. All lanes of the study work at once, as in a run. A cell's updates are the first of
+its trial and the same in each block, so blocks differ only by what else the machine did.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ UPDATES_TO_WARM_UP = 5
 
 @dataclass(kw_only=True)
 class Speed:
-    """What was measured of a cell. `timings` by whether rows were read meanwhile; `blocks` of the reading ones."""
+    """The measurements of a cell: samples by whether rows were read meanwhile, and figures derived from them."""
 
     cell: MeasuredBatch
     workers: int
@@ -46,19 +46,19 @@ class Speed:
         return timing([seconds_of(blocks) / self.updates for blocks in self.samples[with_reading]])
 
     def processors_used(self, with_reading: bool) -> float:
-        """The processor seconds of a worker in a second."""
+        """The processor seconds that a worker uses in a second."""
         blocks = [block for together in self.samples[with_reading] for block in together]
         return sum(block.processor_seconds for block in blocks) / sum(block.seconds for block in blocks)
 
     @property
     def tokens(self) -> tuple[int, int]:
-        """The real and the padded tokens of one block, of all workers of a lane."""
+        """The real and the padded tokens of all workers of a lane in one block."""
         blocks = self.samples[True][0][: self.workers]
         return sum(one.real_tokens for one in blocks), sum(one.padded_tokens for one in blocks)
 
 
 class _FailedError(Exception):
-    """What made some cells fail."""
+    """The failure of some cells, and its cause."""
 
     def __init__(self, speeds: list[Speed], failed: FailedError) -> None:
         super().__init__(failed.error)
@@ -66,7 +66,7 @@ class _FailedError(Exception):
 
 
 def seconds_of(blocks: Sequence[Block]) -> float:
-    """What a block took, of all lanes and workers that worked on it at once: their mean."""
+    """The seconds of a block: the mean over all lanes and workers that worked on it at once."""
     return statistics.fmean(block.seconds for block in blocks)
 
 
@@ -78,10 +78,10 @@ def measure(
     shrinks: bool,
     say: Callable[[str], None],
 ) -> list[Speed]:
-    """Measure the cells, each with its number of workers, for which `layouts` has the layout.
+    """Measure the cells, each with its number of workers, whose layout is in `layouts`.
 
     A cell that fails is a result; the others go on in new processes. If `shrinks`, a cell that ran out of memory is
-    tried again with half the micro-batch, as the lanes do.
+    tried again with half the micro-batch, as lanes do.
     """
     speeds = [Speed(cell=cell, workers=cells[cell]) for cell in sorted(cells, key=_size)]
     while left := [speed for speed in speeds if speed.state is State.COMPLETED]:
@@ -139,7 +139,7 @@ def _await(group: list[ThrowawayLane], speeds: list[Speed]) -> None:
 
 
 def _warm(group: list[ThrowawayLane], speed: Speed) -> None:
-    """Trace all that the cell's updates need and warm up; tell how many updates make a block."""
+    """Trace everything that the cell's updates need, warm up, and set how many updates make a block."""
     first = _warmed(group, speed, 1, 2)
     speed.updates, speed.machine = points.updates_in_block(first.seconds_per_update), first.machine
     speed.seconds_tracing, speed.seconds_per_update = first.seconds, first.seconds_per_update
@@ -161,7 +161,7 @@ def _asked(group: list[ThrowawayLane], speed: Speed, question: str, *arguments: 
 
 
 def _together(blocks: list[Block], lanes_at_once: int) -> Block:
-    """The rows of one lane's workers, in the time that the workers of all lanes took."""
+    """The rows of one lane's workers, in the mean time that the workers of all lanes took."""
     return Block(
         seconds=seconds_of(blocks),
         processor_seconds=statistics.fmean(block.processor_seconds for block in blocks),

@@ -8,7 +8,7 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """Seconds per update: the median over blocks and the quartiles; `variation` is their standard deviation / mean."""
+    """Seconds per update: median and quartiles over blocks; `variation` is their standard deviation over their mean."""
 
     median: float
     low: float

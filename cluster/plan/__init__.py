@@ -1,1 +1,1 @@
-"""What a study will take before it is run: its work by arithmetic, its seconds and bytes by a short calibration."""
+"""What a study will take, before it is run: its work by arithmetic, its seconds and bytes by a short calibration."""

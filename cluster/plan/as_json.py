@@ -1,4 +1,4 @@
-"""A plan as JSON for a program: `schema_version` counts changes of meaning, keys are only added."""
+"""A plan as JSON for programs: `schema_version` counts changes of meaning; keys are only ever added."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The machines that a study has at once, and what they cost by the hour: this one, or those of a growing cluster."""
+"""The machines that a study uses at once, and what they cost an hour: this one, or those of a growing cluster."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from cluster.study.spec import Resources
 
 @dataclass(frozen=True)
 class Machines:
-    """So many machines of one kind, with the price of one."""
+    """A number of machines of one kind, with the price of one."""
 
     instance: prices.Instance
     count: int
@@ -20,9 +20,9 @@ class Machines:
 
 
 def machines(capacity: Capacity, placed: Placement, resources: Resources) -> list[Machines]:
-    """The machines at work at once; none where they are not known.
+    """The machines at work at once; none if they are not known.
 
-    Of a growing cluster, the head and as many of its largest workers as the lanes need.
+    For a growing cluster these are the head and as many of its largest workers as the lanes need.
     """
     if capacity.fleet is None:
         return [_priced(prices.this_instance(), 1)] if capacity.where == "this machine" else []
@@ -40,7 +40,7 @@ def machines(capacity: Capacity, placed: Placement, resources: Resources) -> lis
 
 
 def usd(found: Sequence[Machines], *, seconds: float) -> float | None:
-    """What they cost for so long; None where a price is not known."""
+    """What the machines cost for this time; None if a price is not known."""
     costs = [prices.cost_usd(one.price, seconds=seconds, share=one.count) for one in found]
     known = [cost for cost in costs if cost is not None]
     return sum(known) if known and len(known) == len(costs) else None

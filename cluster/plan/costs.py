@@ -1,8 +1,8 @@
 """What a worker's work costs: seconds as sums over micro-batches, bytes as a line; measured, or guessed by arithmetic.
 
-An update costs a fixed part, and each of its micro-batches a fixed part, a part for each token of its longest row (the
-loop of the recurrence, whatever the rows), one for each of its places (what is computed of padding too) and one for
-each that is packed (the recurrence). `low` and `high` are factors of the expected seconds.
+An update has a fixed cost. Each of its micro-batches has a fixed cost, and further costs for each token of its longest
+row (the loop of the recurrence, whatever the number of rows), for each place (what is also computed for padding) and
+for each packed place (the recurrence). `low` and `high` are factors of the expected seconds.
 """
 
 from dataclasses import dataclass, replace
@@ -11,22 +11,22 @@ from cluster.study.memory import MemoryModel
 from trainer.order.cuts import Cuts
 from trainer.trial import TrialSpec
 
-# The guess: a core at an eighth of what a matrix product reaches on it (157 GFLOP/s), as lanes share cores; the cost
-# of TensorFlow's and XLA's operations on one core of a Xeon with AVX-512 (2026-11).
+# The guess takes a core at an eighth of what a matrix product reaches on it (157 GFLOP/s), because lanes share cores,
+# and the cost of TensorFlow's and XLA's operations on one core of a Xeon with AVX-512 (2026-11).
 GUESSED_FLOPS = 2e10
 GUESSED_TOKEN_SECONDS, GUESSED_MICRO_BATCH_SECONDS, GUESSED_UPDATE_SECONDS = 6e-5, 3e-3, 4e-3
 GUESSED_WEIGHT_SECONDS = 2e-8
 GUESSED_TRACING_SECONDS, GUESSED_COMPILE_SECONDS, GUESSED_IMPORT_SECONDS = 6.0, 1.5, 5.0
 GUESSED_SHAPE_BYTES = 5 * 2**20
 GUESS_LOW, GUESS_HIGH = 0.4, 2.5
-# Of a core, what Ray's own processes take while lanes train, and what they take more for each lane (two lanes on two
-# virtual cores, 2026-11).
+# The part of a core that Ray's own processes take while lanes train, and what they take in addition for each lane (two
+# lanes on two virtual cores, 2026-11).
 RAY_CORES, RAY_CORES_A_LANE = 0.09, 0.04
 
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """Seconds of some micro-batches: for each, for each token of its longest row, for each place and packed place."""
+    """Seconds of micro-batches: for each one, for each token of its longest row, for each place and packed place."""
 
     each: float
     token: float
@@ -34,12 +34,12 @@ class Line:
     packed: float
 
     def seconds(self, cuts: Cuts) -> float:
-        """The sum over all of them."""
+        """The sum over all micro-batches."""
         several = self.each * cuts.count + self.token * cuts.tokens
         return several + self.place * cuts.places + self.packed * cuts.packed
 
     def times(self, factor: float) -> "Line":
-        """As many times as long."""
+        """The same line with all seconds multiplied."""
         return Line(**{name: value * factor for name, value in vars(self).items()})
 
 
@@ -47,10 +47,10 @@ class Line:
 class Costs:
     """The costs of one kind of trial (workers, optimizer, dtype) on one kind of worker.
 
-    `seconds_tracing` is for building, tracing and proving it once in a process, without what is compiled meanwhile:
-    `seconds_compiling` for each shape it trains in, `seconds_compiling_forward` for each it evaluates in.
-    `memory` is with one shape compiled, `bytes_per_shape` what each further one keeps. `idle`
-    is the part of the measured seconds in which the machine worked for it and not for others.
+    `seconds_tracing` is for building, tracing and proving the trial once in a process, without compiling, which takes
+    `seconds_compiling` for each shape to train in and `seconds_compiling_forward` for each shape to evaluate in.
+    `memory` is with one shape compiled, and each further shape keeps `bytes_per_shape`. `idle` is the part of the
+    measured seconds in which the machine worked for the trial and not for other work.
     """
 
     seconds_per_update: float
@@ -68,11 +68,11 @@ class Costs:
     measured: bool
 
     def update(self, cuts: Cuts) -> float:
-        """Seconds of an update of these micro-batches."""
+        """Seconds of an update with these micro-batches."""
         return self.seconds_per_update + self.training.seconds(cuts)
 
     def times(self, factor: float) -> "Costs":
-        """Everything that a lane does takes as many times as long."""
+        """The same costs with the seconds of everything that a lane does multiplied."""
         return replace(
             self,
             seconds_per_update=self.seconds_per_update * factor,
@@ -85,13 +85,13 @@ class Costs:
 
 
 def slowdown(*, lanes: int, cores_a_lane: float, cores: float) -> float:
-    """How many times as long lanes take beside Ray's processes: more than 1 where lanes leave these no cores."""
+    """How many times as long lanes take with Ray's processes: more than 1 if lanes leave these too few cores."""
     wanted = RAY_CORES + RAY_CORES_A_LANE * lanes
     return max(1.0, (lanes * cores_a_lane + wanted) / cores)
 
 
 def guess(trial: TrialSpec, *, vocabulary_size: int, outputs: int, memory: MemoryModel, features_width: int) -> Costs:
-    """Costs by arithmetic alone: right to a factor of two or so on a CPU, and for nothing else."""
+    """Costs by arithmetic alone, right to a factor of two or so on a CPU and unreliable elsewhere."""
     model = trial.model
     directions = 2 if model.bidirectional else 1
     inputs = [features_width or model.embedding_units, *[directions * model.lstm_units] * (model.layers - 1)]

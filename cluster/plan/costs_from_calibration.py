@@ -1,7 +1,7 @@
-"""From what a calibration saw to costs: sums of non-negative parts, fitted to relative differences. Pure.
+"""Costs from what a calibration saw: sums of non-negative parts, fitted to relative differences. Pure.
 
-All workers of a calibration ran side by side, as a study's do; what each of them saw counts alike. Non-negative least
-squares (scipy.optimize.nnls), because a part that is below zero would make some other study's trial free.
+All workers of a calibration ran side by side, as a study's workers do, and what each of them saw counts equally. The
+fit uses non-negative least squares (scipy.optimize.nnls), because a negative part would make some trial cost nothing.
 """
 
 from collections.abc import Sequence
@@ -15,22 +15,23 @@ from cluster.measure.seen import Kind, Seen, Timed
 from cluster.plan.costs import GUESSED_COMPILE_SECONDS, Costs, Line
 from cluster.study.memory import MemoryModel
 
-# The range of a measured figure is at least this: what machines of one kind, or one machine at two times, differ by.
+# The range of a measured figure is at least this: machines of one kind, or one machine at two times, differ by as
+# much.
 LEAST_SPREAD = 0.1
-# The most that a process keeps of a shape that it compiled; what the first updates take beside it comes once (on a CPU
-# with tensorflow 2.21: 43 MiB with one new shape, 37 to 60 with three).
+# The most that a process keeps of a shape that it compiled; what the first updates take besides comes only once (on a
+# CPU with tensorflow 2.21: 43 MiB with one new shape, 37 to 60 MiB with three).
 SHAPE_BYTES = 10 * 2**20
-# How much a guess weighs beside a shape that was compiled.
+# The weight of a guess relative to one compiled shape.
 HINT = 0.1
 
 
 def costs(seen: Sequence[Seen], kind: int, guesses: Sequence[MemoryModel], *, together: bool) -> Costs:
-    """The costs of kind number `kind`, of which every worker saw the same; `guesses` are of each kind's memory.
+    """The costs of kind number `kind`, which is the same for every worker; `guesses` are those of each kind's memory.
 
-    `together` says that workers waited for each other, so that what cores did for them says nothing of other work.
+    If `together`, workers waited for each other, so what cores did for them shows nothing about other work.
     """
     kinds = [worker.kinds[kind] for worker in seen]
-    # A process' peak is that of all its kinds so far: of the others it says nothing.
+    # A process's peak is that of all its kinds so far, so it shows nothing about the other kinds.
     first = [worker.kinds[0] for worker in seen]
     updates = list(chain.from_iterable(one.updates for one in kinds))
     chunks = list(chain.from_iterable(one.evaluations for one in kinds))
@@ -64,15 +65,15 @@ def costs(seen: Sequence[Seen], kind: int, guesses: Sequence[MemoryModel], *, to
 
 
 def idle(seen: Sequence[Seen]) -> float:
-    """The part of its time in which cores worked for a worker: what is missing to 1 went to other work."""
+    """The part of the time in which cores worked for a worker; the rest went to other work."""
     return min(1.0, sum(one.seconds_of_cores for one in seen) / sum(one.seconds for one in seen))
 
 
 def memory(kinds: Sequence[Kind], guessed: MemoryModel) -> MemoryModel:
-    """The line through the peaks of the worker that took most, with one shape compiled."""
+    """The line through the peaks of the worker that took the most memory, with one shape compiled."""
     most = max(kinds, key=lambda kind: kind.many_bytes)
-    # What stays under an earlier peak leaves no trace: the many rows took no less than they added to the last one, and
-    # no more than to that of the few. The guess is between, or the nearer of the two.
+    # Memory below an earlier peak leaves no trace: the many rows took at least what they added to the last peak, and at
+    # most what they added to that of the few rows. The guess is taken between these, or else the nearer of the two.
     places = (most.many_rows - most.rows) * most.length
     least_slope, most_slope = (
         (most.many_bytes - before) / places for before in (most.trained_bytes, most.traced_bytes)
@@ -90,7 +91,7 @@ def memory(kinds: Sequence[Kind], guessed: MemoryModel) -> MemoryModel:
 
 
 def _carried(found: MemoryModel, its_guess: MemoryModel, guess: MemoryModel) -> MemoryModel:
-    """What was found of one kind, carried over to another by the difference of their guesses."""
+    """The memory measured for one kind, carried over to another kind by the difference of their guesses."""
     more = guess.base_bytes - its_guess.base_bytes
     rate = guess.bytes_per_place / its_guess.bytes_per_place
     evaluated = max(0.0, found.least_bytes - found.base_bytes) * rate
@@ -103,12 +104,12 @@ def _carried(found: MemoryModel, its_guess: MemoryModel, guess: MemoryModel) -> 
 
 
 def bytes_per_shape(kinds: Sequence[Kind]) -> float:
-    """What a process keeps of each shape that it compiled, the mean over all workers."""
+    """What a process keeps of each compiled shape: the mean over all workers."""
     return min(SHAPE_BYTES, sum(map(_grown, kinds)) / max(1, sum(_new_shapes(kind.updates) for kind in kinds)))
 
 
 def _grown(kind: Kind) -> int:
-    """The bytes that updates added to the peak of all before."""
+    """The bytes that updates added to the peak of everything before."""
     return kind.trained_bytes - kind.evaluated_bytes
 
 
@@ -117,11 +118,11 @@ def _new_shapes(timed: Sequence[Timed]) -> int:
 
 
 def _fitted(timed: Sequence[Timed], *, with_fixed: bool) -> tuple[float, Line]:
-    """The fixed seconds (0 without) and the line of micro-batches, from what met no new shape if there is enough."""
+    """The fixed seconds (0 if not fitted) and the line of micro-batches; without first uses of shapes, if possible."""
     steady = [one for one in timed if not one.new_shapes] or list(timed)
     rows = np.array([_features(one, with_fixed) for one in steady], np.float64)
     seconds = np.array([one.seconds for one in steady])
-    # Relative differences: an update of 5 ms counts as much as one of 5 s.
+    # Differences are relative, so an update of 5 ms counts as much as one of 5 s.
     rows /= seconds[:, None]
     scale = np.where((size := rows.max(axis=0)) > 0, size, 1)
     found = nnls(rows / scale, np.ones(len(rows)))[0] / scale
@@ -134,11 +135,12 @@ def _features(one: Timed, with_fixed: bool) -> tuple[float, ...]:
 
 
 def _compiling(seen: Sequence[Seen], dtype: str) -> tuple[float, float]:
-    """Seconds for each new shape of a dtype, to train in and to evaluate in, from what took longer for being the first.
+    """Seconds for each new shape of a dtype, for training and for evaluating, from how much longer first uses took.
 
-    Sums over each kind and worker, not single shapes: of two workers that compile at once each waits for the other.
+    It takes sums over each kind and worker, not single shapes, because two workers that compile at once wait for each
+    other.
     """
-    # Where no new shape was met, nothing was seen: there and back takes about twice as long to compile as there.
+    # Without new shapes nothing was measured; forward and back takes about twice as long to compile as forward alone.
     rows = [(HINT, 0.0, HINT * GUESSED_COMPILE_SECONDS), (HINT, -2 * HINT, 0.0)]
     for kind in (kind for worker in seen for kind in worker.kinds if kind.trial.dtype == dtype):
         per_update, training = _fitted(kind.updates, with_fixed=True)
@@ -154,12 +156,12 @@ def _compiling(seen: Sequence[Seen], dtype: str) -> tuple[float, float]:
 
 
 def _over(timed: Sequence[Timed], fixed: float, line: Line) -> float:
-    """The seconds by which those that met new shapes took longer than the fit says."""
+    """The seconds by which updates or chunks with new shapes took longer than the fit predicts."""
     return max(0.0, sum(one.seconds - (fixed + line.seconds(one.cuts)) for one in timed if one.new_shapes))
 
 
 def _spread(timed: Sequence[Timed], fixed: float, line: Line) -> float:
-    """How far one worker's steady updates are from the fit, all in all."""
+    """How far one worker's steady updates are from the fit in total."""
     steady = [one for one in timed if not one.new_shapes]
     if not steady:
         return 0.0

@@ -1,7 +1,7 @@
 """Costs from the last probe of a study: `batchscope probe` of this spec, in the layout in which it would run now.
 
-A probe measures each global batch for itself, which needs no fit: an update's seconds are the median of its blocks and
-their range the quartiles. What it spent on tracing, of all global batches, is spread over the shapes of all of them.
+A probe measures each global batch separately, which needs no fit: an update's seconds are the median of its blocks, and
+their range is the quartiles. The time spent on tracing for all global batches is spread over all their shapes.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ Kind = tuple[int, str, str]
 
 
 def rows_of(study: "Study") -> list[Row]:
-    """The rows of the last probe that measured this study as it would run now; none if there is none."""
+    """The rows of the last probe that measured this study as it would run now; empty if there is no such probe."""
     summary, spec_hash = Summary(study.spec.summary), study.spec_hash
     every = [row for row in query.probes(summary, study.spec.study).to_pylist() if row["spec_hash"] == spec_hash]
     last = max((row["probed_at"] for row in every), default=None)
@@ -37,16 +37,16 @@ def rows_of(study: "Study") -> list[Row]:
 
 
 def kind_of(trial: TrialSpec) -> Kind:
-    """What a probe measures for itself."""
+    """The kind of trial that a probe measures separately."""
     return trial.global_batch, trial.optimizer, trial.dtype
 
 
 def costs_of(
     rows: list[Row], study: "Study", guessed: Callable[[TrialSpec], Costs], shapes: int
 ) -> Callable[[TrialSpec], Costs]:
-    """The costs of each trial by these rows; `guessed` stands in for what was not measured.
+    """The costs of each trial from these rows; `guessed` supplies what was not measured.
 
-    `shapes` is how many all global batches of a kind have together.
+    `shapes` is the number of shapes of all global batches of a kind together.
     """
     speeds = _speeds(rows, study.placed.lanes)
     traced = sum(row["seconds_tracing"] or 0.0 for row in speeds.values())

@@ -1,7 +1,7 @@
-"""A study's trials on its lanes, on paper: each trial's work and seconds, and when the last lane is done. Pure.
+"""A study's trials on its lanes, simulated: each trial's work and seconds, and when the last lane is done. Pure.
 
-Lanes take the next trial when they are free, as they do under Tune, and each traces and compiles for itself what it
-meets first. The three outlooks differ in the costs (`Costs.low`, `.high`) and in what a protocol may leave out or add.
+A free lane takes the next trial, as under Tune, and each lane traces and compiles for itself whatever it meets first.
+The three outlooks differ in the costs (`Costs.low`, `.high`) and in what a protocol may leave out or add.
 """
 
 import heapq
@@ -18,27 +18,27 @@ from trainer.order.layouts import ROWS_AT_MOST
 from trainer.order.shapes import CompiledShape, Ints, padded
 from trainer.trial import TrialSpec
 
-# Beside the trials, as multiples of what TensorFlow's import takes a worker, since both are processes that start and
-# Python that is imported: from the command's start until the workers of the lanes begin to import TensorFlow, and from
-# the last trial's end to the command's (two lanes on two virtual cores: 11 s and 3.8 s where the import took 2.9 s, on
-# another day 15 s and 4.3 s where it took 2.7 s).
+# The time besides the trials: from the command's start until the workers of the lanes begin to import TensorFlow, and
+# from the last trial's end to the command's. Both are multiples of a worker's TensorFlow import, since they too consist
+# of starting processes and importing Python (two lanes on two virtual cores: 11 s and 3.8 s where the import took
+# 2.9 s, on another day 15 s and 4.3 s where it took 2.7 s).
 IMPORTS_BEFORE, IMPORTS_AFTER = 4.8, 1.5
-# A lane whose next trial has another number of workers ends its processes, starts others, and imports.
+# A lane whose next trial has another number of workers ends its processes, starts new ones, and imports again.
 IMPORTS_REGROUP = 2.5
-# From one trial's end to the next one's beside its work: 0.18 s with one worker, 0.24 s with two
+# A lane's time between two trials, besides their work: 0.18 s with one worker, 0.24 s with two
 # (tests/benchmarks/lane_turnaround.py).
 SECONDS_BETWEEN_TRIALS = 0.2
-# Ray's part of a worker's memory, beside its Python modules: what a running Train session holds.
+# Ray's part of a worker's memory, besides its Python modules: what a running Train session holds.
 RAY_BYTES = 25 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """Trials that differ in rate and seed only, which no cost depends on: one trial's work, seconds and bytes.
+    """Trials that differ only in rate and seed, on which no cost depends: one trial's work, seconds and bytes.
 
-    `seconds_training` and `seconds_evaluating` are of one trial without what is traced and compiled once in a lane.
-    `proof_shapes` are those of the proof that come before the first trial of a kind, trained in and evaluated in.
-    `timed` says that the budget is in seconds, which no slower machine lengthens.
+    `seconds_training` and `seconds_evaluating` are those of one trial, without tracing and compiling once in a lane.
+    `proof_shapes` are the shapes of the proof before the first trial of a kind, for training and for evaluating. If
+    `timed`, the budget is in seconds, which a slower machine does not lengthen.
     """
 
     trial: TrialSpec
@@ -58,7 +58,7 @@ class Point:
 
     @property
     def seconds(self) -> float:
-        """A trial's seconds on a lane that has traced and compiled all of it before."""
+        """A trial's seconds on a lane that has already traced and compiled everything in it."""
         return self.seconds_training + self.seconds_evaluating + SECONDS_BETWEEN_TRIALS
 
     @property
@@ -74,10 +74,10 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class Outlook:
-    """A study from the command's start to its end: `seconds` in all.
+    """A study from the command's start to its end, which takes `seconds`.
 
-    Of it `seconds_starting` pass before any trial, and `seconds_ending` after the last. `lane_seconds` are those of all
-    lanes' trials together, of which `seconds_compiling` went into tracing and compiling; `trials` are how many.
+    These include `seconds_starting` before any trial and `seconds_ending` after the last. `lane_seconds` is the total
+    of all `trials` on all lanes, including `seconds_compiling` for tracing and compiling.
     """
 
     seconds: float
@@ -90,7 +90,7 @@ class Outlook:
 
 @dataclass(frozen=True, kw_only=True)
 class Lengths:
-    """The tokens of each row of (some of) each split, and how many rows the splits have in all."""
+    """The tokens of each row of (some of) each split, and the full number of rows of the splits."""
 
     train: Ints
     validation: Ints
@@ -99,7 +99,7 @@ class Lengths:
 
     @property
     def longest(self) -> int:
-        """The longest row's padded length."""
+        """The padded length of the longest row."""
         return padded(int(self.train.max()))
 
 
@@ -145,14 +145,14 @@ def point(
 
 
 def _memory(trial: TrialSpec, costs: Costs, micro_batch: int, length: int, shapes: int) -> float:
-    """The peak of a worker: of the proof before the first trial, whose rows go through the model whole, or after it."""
+    """The peak of a worker: in the proof before the first trial, whose rows go through the model whole, or after it."""
     rows = max(micro_batch, min(trial.global_batch, ROWS_AT_MOST))
     return costs.memory.bytes_at(micro_batch=rows, length=length) + costs.bytes_per_shape * max(0, shapes - 1)
 
 
 @dataclass
 class _Lane:
-    """A lane on paper: what its workers have traced and compiled."""
+    """A simulated lane: what its workers have traced and compiled."""
 
     workers: int = 0
     kinds: set[tuple[str, str]] = field(default_factory=set)
@@ -160,11 +160,11 @@ class _Lane:
     forward: set[tuple[str, CompiledShape]] = field(default_factory=set)
 
     def first_time(self, point: Point) -> float:
-        """Seconds for what this lane meets first in such a trial, and remembers."""
+        """Seconds for what this lane meets for the first time in such a trial, and remembers."""
         trial, costs = point.trial, point.costs
         seconds = 0.0
         if self.workers not in (0, point.workers):
-            # Another number of workers is another group of processes.
+            # Another number of workers needs another group of processes.
             self.kinds, self.shapes, self.forward = set(), set(), set()
             seconds += IMPORTS_REGROUP * costs.seconds_importing
         self.workers = point.workers
@@ -190,7 +190,7 @@ def outlook(
     factor: Callable[[Costs], float] = lambda costs: 1.0,
     part: Callable[[Phase], float] = lambda phase: 1.0,
 ) -> Outlook:
-    """The study on `lanes`; `factor` scales the costs, `part` the trials of a phase (0: the phase does not come)."""
+    """The study on `lanes`; `factor` scales the costs, and `part` the trials of a phase (0: the phase is left out)."""
     free = [(0.0, number) for number in range(lanes)]
     state = [_Lane() for _ in range(lanes)]
     lane_seconds = compiling = 0.0
@@ -223,12 +223,12 @@ def outlook(
 
 
 def without_extensions(phase: Phase) -> float:
-    """The part of a phase that is expected: no best rate is at an edge."""
+    """The part of a phase that is expected if no best rate is at an edge."""
     return 0.0 if phase.name == EXTENSION else 1.0
 
 
 def spread_of(histogram: Sequence[int], *, rows: int, tokens: int, longest: int, at_most: int = 20_000) -> Ints:
-    """Lengths of at most so many rows by a manifest's histogram, in no order; all the mean where there is none."""
+    """Lengths of at most `at_most` rows from a manifest's histogram, in no order; without one, all are the mean."""
     if not any(histogram):
         return np.full(min(rows, at_most), max(1, round(tokens / rows)), np.int64)
     share = min(1.0, at_most / sum(histogram))

@@ -1,7 +1,7 @@
-"""The trials of a study in the order in which they can run: those of a phase side by side, one phase after the other.
+"""The trials of a study in the order in which they can run: those of a phase side by side, one phase after another.
 
-A plain grid is one phase. A protocol screens, adds a rate to every cell while a best one is at an edge, and confirms;
-which rates win is not known before, but a rate changes no cost.
+A plain grid is one phase. A protocol screens, adds a rate to every cell while a best rate is at an edge, and confirms.
+Which rates win is not known beforehand, but rates do not affect costs.
 """
 
 import math
@@ -18,14 +18,14 @@ EXTENSION = "extension"
 
 @dataclass(frozen=True)
 class Phase:
-    """Trials that wait for none of each other. An EXTENSION may not come."""
+    """Trials that do not wait for one another. An EXTENSION may not be needed."""
 
     name: str
     trials: tuple[TrialSpec, ...]
 
 
 def phases(grid: Sequence[TrialSpec], rules: Protocol | None) -> list[Phase]:
-    """Every phase that may come, in order."""
+    """Every phase that may be needed, in order."""
     if rules is None:
         return [Phase(GRID, tuple(grid))]
     seeds = {trial.seed for trial in grid}
@@ -37,9 +37,9 @@ def phases(grid: Sequence[TrialSpec], rules: Protocol | None) -> list[Phase]:
 
 
 def least_part(phase: Phase, rules: Protocol | None) -> float:
-    """The part of a phase's examples that is used at least, if early stopping ends all it can (`lanes.early`).
+    """The least part of a phase's examples that is used, if early stopping ends all that it can (`lanes.early`).
 
-    Of the rates of a cell half go on at a quarter of the budget, and half of those at half of it.
+    Half of a cell's rates go on at a quarter of the budget, and half of those at half the budget.
     """
     if rules is None or not rules.stop_early or phase.name not in (SCREEN, EXTENSION):
         return 1.0

@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from cluster.plan.costs import Costs
     from cluster.study.study import Study
 
-# Of trials that early stopping may end, this part is expected to be trained: halfway between all and what it needs.
+# The part of the trials that early stopping may end that is expected to be trained: halfway between all and the least.
 HALFWAY = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a study takes. `source` is `probe`, `calibration` or `guess`; `why_guessed` says why nothing was measured.
+    """What a study takes. `source` is `probe`, `calibration` or `guess`; `why_guessed` is why nothing was measured.
 
-    `machines` are those at work at once, none where they are not known.
+    `machines` are those at work at once; empty if they are not known.
     """
 
     study: "Study"
@@ -47,16 +47,16 @@ class Plan:
 
     @property
     def busy(self) -> float:
-        """The part of the workers' time that other work of the machine had during the calibration."""
+        """The part of the workers' time that other work on the machine took during the calibration."""
         return 1 - min(one.costs.idle for one in self.points)
 
     def trials(self, point: Point) -> int:
-        """The expected trials of a point."""
+        """The expected number of trials of a point."""
         expected = chain.from_iterable(phase.trials for phase in self.phases if without_extensions(phase))
         return sum(kind_of(trial) == kind_of(point.trial) for trial in expected)
 
     def bytes_held(self, point: Point) -> float:
-        """The bytes of a worker, which a limit keeps down."""
+        """The bytes of a worker, which a limit may reduce."""
         gib = self.study.spec.resources.memory_gib
         return point.memory_bytes if gib is None else min(point.memory_bytes, gib * GIB)
 
@@ -66,10 +66,10 @@ class Plan:
 
 
 def planned(study: "Study", *, calibrated: bool, tell: Callable[[float], None]) -> Plan:
-    """The plan of `study`; `tell` hears how far its calibration is, from 0 to 1.
+    """The plan of `study`; `tell` is called with the progress of its calibration, from 0 to 1.
 
     Raises:
-        InputError: the calibration shows that it cannot fit or work.
+        InputError: the calibration shows that the study cannot fit or work.
     """
     from cluster.measure.processes import FailedError
 
@@ -100,7 +100,7 @@ def planned(study: "Study", *, calibrated: bool, tell: Callable[[float], None]) 
 
 
 def _beside_ray(study: "Study", costs_of: "Callable[[TrialSpec], Costs]") -> "Callable[[TrialSpec], Costs]":
-    """What was measured without Ray, as it is beside Ray's processes."""
+    """Costs that were measured without Ray, as they are with Ray's processes."""
     from cluster.measure.calibration import lanes_here
 
     def found(trial: TrialSpec) -> "Costs":
@@ -116,9 +116,9 @@ def _beside_ray(study: "Study", costs_of: "Callable[[TrialSpec], Costs]") -> "Ca
 
 
 def _no_place_to_calibrate(study: "Study") -> str | None:
-    """Why nothing can be measured here of what the study runs on."""
+    """Why this machine cannot stand in for the study's machines in a calibration; None if it can."""
     if study.spec.resources.gpus_per_worker and not this_machine(with_gpus=True).gpus:
-        return "this machine has no GPU to calibrate on, and these are a CPU's figures: a GPU is much faster"
+        return "this machine has no GPU to calibrate on, so these are a CPU's figures, and a GPU is much faster"
     return None
 
 
@@ -150,7 +150,7 @@ def _with_outlooks(
         longest=longest,
         phases=wanted,
         expected=expected,
-        # Shorter trials can meet on lanes less well and end later (Graham 1969): not so in a range.
+        # Shorter trials can pack worse onto lanes and end later (Graham 1969); a range must not show that.
         low=min(low, expected, key=lambda one: one.seconds),
         high=max(high, expected, key=lambda one: one.seconds),
         source=source,
@@ -170,7 +170,7 @@ def _points(study: "Study", lengths: Lengths, costs_of: "Callable[[TrialSpec], C
 
 
 def _micro_batch(study: "Study", trial: TrialSpec, known: MemoryModel) -> int:
-    """The rows with which a worker begins: under a limit, `auto` goes by what is known of its memory."""
+    """The rows with which a worker begins; under a limit, `auto` uses what is known about its memory."""
     resources, rows = study.spec.resources, study.micro_batches[trial.global_batch]
     if resources.micro_batch != "auto" or resources.memory_gib is None:
         return rows
@@ -215,10 +215,10 @@ def _calibrated(study: "Study", tell: Callable[[float], None]) -> "tuple[Lengths
     seen: list[Seen] = []
     for workers in numbers:
 
-        def told(share: float, before: int = numbers.index(workers)) -> None:
+        def tell_all(share: float, before: int = numbers.index(workers)) -> None:
             tell((before + share) / len(numbers))
 
-        seen = calibrate(study, workers=workers, tell=told)
+        seen = calibrate(study, workers=workers, tell=tell_all)
         of_these = [trial for trial in study.trials if study.workers[trial.global_batch] == workers]
         each = kinds(of_these)
         guesses = [guessed_memory(study, trial) for trial in each.values()]

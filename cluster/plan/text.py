@@ -14,7 +14,7 @@ from cluster.text import table
 from cluster.text.table import Column
 
 GIB = 2**30
-# Below it, other work is not worth a word.
+# Below this part, other work is not worth mentioning.
 BUSY = 0.2
 _COLUMNS = [
     Column("global_batch", ("global batch", "rows")),
@@ -27,17 +27,17 @@ _COLUMNS = [
     Column("memory", ("worker", "GiB"), decimals=2),
     Column("time", ("a trial takes", "(from - to)")),
 ]
-# What gives way first in a narrow terminal.
+# The columns that are left out first in a narrow terminal.
 _FIRST_TO_GO = ("epochs", "updates")
 
 
 def terminal_width() -> int:
-    """The columns of the terminal; 80 where there is none."""
+    """The columns of the terminal; 80 if there is none."""
     return shutil.get_terminal_size().columns
 
 
 def to_text(plan: Plan, *, width: int) -> str:
-    """The plan for a terminal of so many columns."""
+    """The plan for a terminal of `width` columns."""
     rows = [_row(plan, point) for point in plan.points]
     head, totals = ([line for text in said for line in _wrapped(text, width)] for said in (_head(plan), _totals(plan)))
     return "\n".join([*head, "", *_table(rows, width), "", *totals]) + "\n"
@@ -77,7 +77,7 @@ def _row(plan: Plan, point: Point) -> dict[str, Any]:
 
 
 def _time(seconds: float) -> str:
-    """Seconds, minutes or hours, with two or three digits that count."""
+    """Seconds, minutes or hours, with two or three significant digits."""
     if seconds < 90:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     if seconds < 5400:
@@ -102,16 +102,16 @@ def _head(plan: Plan) -> list[str]:
         lines.append(f"ALL FIGURES OF TIME AND MEMORY ARE GUESSES: {why}{good}")
     elif plan.busy > BUSY:
         lines.append(
-            f"other work had {plan.busy:.0%} of this machine's time during the calibration: left "
-            "alone, it comes nearer to the lower ends"
+            f"other work took {plan.busy:.0%} of this machine's time during the calibration: without it, expect "
+            "figures nearer to the lower ends"
         )
     elif study.capacity.where != "this machine":
-        lines.append("measured on this machine: the cluster's may be faster or slower")
+        lines.append("measured on this machine: the cluster's machines may be faster or slower")
     return lines + ([placed.note] if placed.note else []) + _memory(plan)
 
 
 def _memory(plan: Plan) -> list[str]:
-    """Under a limit, what is the most that fits."""
+    """A line on the largest micro-batch that fits; empty without a limit."""
     gib = plan.study.spec.resources.memory_gib
     if gib is None:
         return []
@@ -135,8 +135,8 @@ def _totals(plan: Plan) -> list[str]:
     lines = [
         f"in all: {_time(one.seconds)}, from {_time(plan.low.seconds)} to {_time(plan.high.seconds)}{guess}; "
         f"{_money(plan)}",
-        f"of it {_time(one.seconds_starting)} until the first lane works; the lanes' trials take "
-        f"{_time(one.lane_seconds)} together, of which {_time(one.seconds_compiling)} trace and compile",
+        f"the first lane starts work after {_time(one.seconds_starting)}; the lanes' trials take "
+        f"{_time(one.lane_seconds)} together, including {_time(one.seconds_compiling)} to trace and compile",
     ]
     return lines + _protocol(plan) + _hints(plan)
 
@@ -165,13 +165,13 @@ def _protocol(plan: Plan) -> list[str]:
     extensions = [phase for phase in plan.phases if phase.name == EXTENSION]
     if extensions:
         parts.append(
-            f"the upper end has {sum(len(phase.trials) for phase in extensions)} more trials, should best rates be at "
-            f"an edge {len(extensions)} times"
+            f"the upper end has {sum(len(phase.trials) for phase in extensions)} more trials, in case best rates are "
+            f"at an edge {len(extensions)} times"
         )
     if rules.stop_early:
-        parts.append("early stopping is taken to save half of what it can, at the lower end all of it")
+        parts.append("early stopping is expected to save half of what it can, and all of it at the lower end")
     if rules.stop_at_target:
-        parts.append("confirmations that reach the target end earlier, which is not counted")
+        parts.append("confirmations that reach the target end earlier, which these figures leave out")
     return [f"protocol: {'; '.join(parts)}"] if parts else []
 
 

@@ -6,12 +6,12 @@ from trainer.order import plan
 from trainer.trial import TrialSpec
 
 WORKER_COUNTS = (2, 3, 4, 5, 6, 8)
-# A hint is for a global batch that at most so many of WORKER_COUNTS divide, and names one that at least so many do.
+# A hint is for a global batch that at most FEW of WORKER_COUNTS divide, and names one that at least MANY divide.
 FEW, MANY = 1, 4
 
 
 def evaluations(trial: TrialSpec, *, updates: int, rows: int, seconds_training: float) -> int:
-    """The evaluations of a trial of so many updates: one at each that falls due, and one after the last update."""
+    """The number of evaluations of a trial: one whenever one is due, and one after the last update."""
     every = trial.evaluate_every
     if every.unit == "seconds":
         return int(seconds_training // every.amount) + 1
@@ -28,7 +28,7 @@ def split(global_batch: int, *, workers: int, micro_batch: int) -> list[list[int
 def said(shares: list[list[int]]) -> str:
     """A split for people: `2 x (13+12)`, `(9) + (8)` for uneven shares, `16 x 32` on one worker.
 
-    Where more than three micro-batches differ by a row, as 52 of 32 rows and 24 of 31: `76 x 31-32`.
+    More than three micro-batches that differ by a row, such as 52 of 32 rows and 24 of 31, become `76 x 31-32`.
     """
     if len(shares) == 1:
         return _said_share(shares[0])
@@ -46,7 +46,7 @@ def _said_share(parts: list[int]) -> str:
 
 
 def easily_shared(global_batch: int, *, at_most: int) -> list[int]:
-    """The nearest sizes below and above that many worker counts divide, if few divide this one; up to `at_most`."""
+    """If few worker counts divide this size, the nearest sizes below and above, up to `at_most`, that many divide."""
     if _divisors(global_batch) > FEW or global_batch < WORKER_COUNTS[-1]:
         return []
     near = [size for size in range(global_batch // 2, global_batch * 2 + 1) if _divisors(size) >= MANY]
@@ -56,7 +56,7 @@ def easily_shared(global_batch: int, *, at_most: int) -> list[int]:
 
 
 def divides(global_batch: int) -> list[int]:
-    """The numbers of workers that share a global batch evenly."""
+    """The numbers of workers that divide a global batch evenly."""
     return [count for count in WORKER_COUNTS if global_batch % count == 0]
 
 

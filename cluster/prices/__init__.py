@@ -1,4 +1,4 @@
-"""What a machine costs by the hour, which machine this is, and budgets in words."""
+"""What a machine costs an hour, which machine this is, and budgets in words."""
 
 from cluster.prices.budget import Spending, parse_budget
 from cluster.prices.instance import Instance, this_instance

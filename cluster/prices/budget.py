@@ -12,17 +12,17 @@ _AMOUNT = r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
 
 @dataclass(frozen=True)
 class Spending:
-    """What a run may spend: money in USD or time in seconds; the other is None."""
+    """What a run may spend: money in USD or time in seconds, whichever is not None."""
 
     usd: float | None
     seconds: float | None
 
 
 def parse_budget(text: str) -> Spending:
-    """The budget that `text` says: `50usd`, `2.5 usd`, `$50`, `3h`, `90min` or `45s`.
+    """The budget in `text`: `50usd`, `2.5 usd`, `$50`, `3h`, `90min` or `45s`.
 
     Raises:
-        InputError: it is none of these, or not more than nothing.
+        InputError: the text has another form, or the budget is not positive.
     """
     dollars = re.fullmatch(rf"\$\s*{_AMOUNT}|{_AMOUNT}\s*usd", text.strip().lower())
     time = re.fullmatch(rf"{_AMOUNT}\s*({'|'.join(_SECONDS_IN)})", text.strip().lower())

@@ -17,7 +17,7 @@ _LONGEST_ANSWER_BYTES = 256
 
 @dataclass(frozen=True)
 class Instance:
-    """A machine: `g5.xlarge`, `spot` or `on-demand`, `eu-west-1`; not on EC2: `local`, `local` and no region."""
+    """A machine: `g5.xlarge`, `spot` or `on-demand`, `eu-west-1`; outside EC2, `local`, `local` and no region."""
 
     instance_type: str
     market: str
@@ -28,10 +28,10 @@ LOCAL = Instance("local", "local", "")
 
 
 def this_instance() -> Instance:
-    """The machine that runs this process; `LOCAL` when it is not on EC2 or may not be asked.
+    """The machine that runs this process; `LOCAL` if it is not on EC2 or must not be asked.
 
-    As for boto3, AWS_EC2_METADATA_DISABLED=true means not to ask, and AWS_EC2_METADATA_SERVICE_ENDPOINT is whom to
-    ask. Takes `DEADLINE_SECONDS` at most, once in a process. In a container with a network of its own the hop limit
+    As for boto3, AWS_EC2_METADATA_DISABLED=true means not to ask, and AWS_EC2_METADATA_SERVICE_ENDPOINT is the endpoint
+    to ask. This takes at most `DEADLINE_SECONDS`, once per process. In a container with its own network, the hop limit
     of 1 keeps the token away, and the machine counts as local.
     """
     if os.environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
@@ -48,15 +48,15 @@ def _instance_at(endpoint: str) -> Instance:
 
 
 def _asked(endpoint: str) -> Instance:
-    """What the service at `endpoint` says.
+    """The instance according to the service at `endpoint`.
 
     Raises:
-        OSError, http.client.HTTPException, ValueError: nobody is there, or not EC2's service.
+        OSError, http.client.HTTPException, ValueError: no service is there, or it is not EC2's.
     """
     parts = urlsplit(endpoint)
     if parts.scheme != "http" or not parts.hostname:
         raise ValueError(f"{endpoint} is not an http:// address")
-    # http.client knows neither proxies nor redirects: the question stays on this machine.
+    # http.client follows neither proxies nor redirects, so the request stays on this machine.
     connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=DEADLINE_SECONDS)
     try:
         root = parts.path.rstrip("/") + "/latest"
@@ -87,5 +87,5 @@ def _answer(connection: http.client.HTTPConnection, method: str, path: str, head
 
 def _expected(pattern: str, text: str) -> str:
     if not re.fullmatch(pattern, text):
-        raise ValueError(f"{text!r} is not what EC2 says")
+        raise ValueError(f"{text!r} is not what EC2 returns")
     return text

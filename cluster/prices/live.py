@@ -1,6 +1,6 @@
-"""Prices as AWS tells them now: the Pricing API for on-demand, EC2's spot price history for spot.
+"""Current prices from AWS: the Pricing API for on-demand, EC2's spot price history for spot.
 
-Each returns None when AWS has no such price, and lets everything through that boto3 raises.
+Each function returns None if AWS has no such price, and passes on everything that boto3 raises.
 """
 
 import json
@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-# The Pricing API is only in a few regions; each tells the prices of all.
+# The Pricing API is only in a few regions, each of which has the prices of all regions.
 _PRICING_REGION = "us-east-1"
-# One product is left of the hundreds of an instance type (operating systems, licences, reserved capacity): the
-# filters of Karpenter's price list (aws/karpenter-provider-aws, pkg/providers/pricing/pricing.go).
+# The filters of Karpenter's price list (aws/karpenter-provider-aws, pkg/providers/pricing/pricing.go), which leave one
+# of the hundreds of products of an instance type (operating systems, licences, reserved capacity).
 _PLAIN_LINUX = {
     "operatingSystem": "Linux",
     "tenancy": "Shared",
@@ -23,7 +23,7 @@ _PLAIN_LINUX = {
 
 
 def on_demand(instance_type: str, region: str) -> float | None:
-    """USD per hour by the Pricing API (permission `pricing:GetProducts`)."""
+    """USD per hour from the Pricing API (permission `pricing:GetProducts`)."""
     wanted = {"instanceType": instance_type, "regionCode": region, **_PLAIN_LINUX}
     filters = [{"Type": "TERM_MATCH", "Field": field, "Value": value} for field, value in wanted.items()]
     answer = _client("pricing", _PRICING_REGION).get_products(
@@ -35,7 +35,7 @@ def on_demand(instance_type: str, region: str) -> float | None:
 def spot(instance_type: str, region: str) -> float | None:
     """USD per hour, the mean over the region's zones (permission `ec2:DescribeSpotPriceHistory`)."""
     pages = _client("ec2", region).get_paginator("describe_spot_price_history")
-    # From now on: the prices that hold now, one for each zone.
+    # Starting now, the history has the prices in force now, one for each zone.
     history = pages.paginate(
         InstanceTypes=[instance_type], ProductDescriptions=["Linux/UNIX"], StartTime=datetime.now(UTC)
     )
@@ -43,10 +43,10 @@ def spot(instance_type: str, region: str) -> float | None:
 
 
 def on_demand_usd(products: Iterable[str]) -> float | None:
-    """USD per hour in a `PriceList`: documents in JSON. The highest, should there be several.
+    """USD per hour in a `PriceList` of JSON documents; the highest, if there are several.
 
     Raises:
-        LookupError, TypeError, ValueError, AttributeError: it is not in the form that AWS documents.
+        LookupError, TypeError, ValueError, AttributeError: the list is not in the form that AWS documents.
     """
     prices = [
         float(dimension["pricePerUnit"]["USD"])
@@ -55,17 +55,17 @@ def on_demand_usd(products: Iterable[str]) -> float | None:
         for dimension in term["priceDimensions"].values()
         if dimension["unit"] == "Hrs" and "USD" in dimension["pricePerUnit"]
     ]
-    # Zero stands for hours paid otherwise, such as those of a reservation.
+    # Zero means hours that are paid in another way, such as by a reservation.
     return max((usd for usd in prices if usd > 0), default=None)
 
 
 def spot_usd(history: Iterable[Mapping[str, Any]], region: str) -> float | None:
     """USD per hour, the mean over zones of each zone's newest price.
 
-    Local zones (`us-west-2-lax-1a`) do not count: nothing is started there, and their prices are others.
+    Local zones (`us-west-2-lax-1a`) do not count: nothing is started there, and their prices differ.
 
     Raises:
-        LookupError, TypeError, ValueError, AttributeError: it is not in the form that AWS documents.
+        LookupError, TypeError, ValueError, AttributeError: the history is not in the form that AWS documents.
     """
     newest: dict[str, tuple[datetime, float]] = {}
     for entry in history:

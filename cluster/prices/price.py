@@ -1,4 +1,4 @@
-"""What a machine costs by the hour: asked of AWS, or read from the pinned table, and marked which."""
+"""What a machine costs an hour, from AWS or from the pinned table, and which of the two."""
 
 import csv
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from cluster.process.deadline import within
 
 DEADLINE_SECONDS = 10.0
 _ASK = {"on-demand": (live.on_demand, "Pricing API"), "spot": (live.spot, "EC2 spot price history")}
-# In the head of the pinned table, `on_demand.csv`.
+# The line in the head of the pinned table, `on_demand.csv`, that has its date.
 _DATE = "# as_of: "
 _COLUMNS = {"on-demand": "on_demand_usd_per_hour", "spot": "spot_usd_per_hour"}
 
@@ -22,7 +22,7 @@ class Price:
     """USD for one hour of a Linux machine; None where it is not known.
 
     `source` is `Pricing API`, `EC2 spot price history`, `pinned table`, `unknown` or `not on EC2`; `as_of` is the
-    price's date (`2026-11-24`, or only the month), empty without a price.
+    price's date (`2026-11-24`, or only the month) and is empty without a price.
     """
 
     usd_per_hour: float | None
@@ -37,20 +37,20 @@ NOT_ON_EC2 = Price(None, "not on EC2", "")
 def hourly(instance_type: str, *, market: str, region: str) -> Price:
     """The price of an hour of `instance_type` in `region`; `market` is `on-demand` or `spot`.
 
-    AWS is asked first. If it cannot be (no credentials, no permission, no network, no answer within
-    `DEADLINE_SECONDS` for the whole call) or knows no price, the pinned table answers and `source` says so. A machine
-    that neither knows has no price, nor has `local`, which is not on EC2. Never raises for want of a price, and
-    answers the same for the rest of the process.
+    AWS is asked first. If AWS cannot be asked (no credentials, no permission, no network, no answer within
+    `DEADLINE_SECONDS` for the whole call) or has no price, the pinned table is used, which `source` shows. A machine in
+    neither has no price, and neither does `local`, which is not on EC2. This never raises for lack of a price, and
+    returns the same for the rest of the process.
     """
     if market == "local":
         return NOT_ON_EC2
     if market not in _ASK:
-        return UNKNOWN  # capacity blocks and scheduled instances are paid beforehand
+        return UNKNOWN  # capacity blocks and scheduled instances are paid in advance
     return _hourly(instance_type, market, region)
 
 
 def cost_usd(price: Price, *, seconds: float, share: float = 1.0) -> float | None:
-    """USD for `seconds` of a machine at `price`, of which the part `share` (0 to 1) was used; None without a price."""
+    """USD for `seconds` of the part `share` (0 to 1) of a machine at `price`; None without a price."""
     return None if price.usd_per_hour is None else price.usd_per_hour * seconds / 3600 * share
 
 
@@ -64,12 +64,12 @@ def _hourly(instance_type: str, market: str, region: str) -> Price:
 
 
 def _asked(ask: Callable[[], float | None]) -> float | None:
-    """USD per hour as AWS tells it; None when it cannot be asked, or answers what AWS does not document."""
+    """USD per hour from AWS; None if AWS cannot be asked, or answers in a form that it does not document."""
     from botocore.exceptions import BotoCoreError, ClientError
     from botocore.parsers import ResponseParserError
 
-    # OSError: also the TimeoutError of the deadline. Another form: another server behind AWS_ENDPOINT_URL, such as
-    # one for S3 alone.
+    # OSError includes the deadline's TimeoutError. Another form comes from another server behind AWS_ENDPOINT_URL, such
+    # as one that only serves S3.
     other_form = (LookupError, TypeError, ValueError, AttributeError)
     try:
         return within(DEADLINE_SECONDS, ask)
@@ -78,7 +78,7 @@ def _asked(ask: Callable[[], float | None]) -> float | None:
 
 
 def pinned(instance_type: str, *, market: str, region: str) -> Price:
-    """The price of the pinned table; `unknown` when it has none."""
+    """The price in the pinned table; `unknown` if the table has none."""
     as_of, rows = _table()
     usd_per_hour = rows.get((instance_type, region, market))
     return UNKNOWN if usd_per_hour is None else Price(usd_per_hour, "pinned table", as_of)

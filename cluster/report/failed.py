@@ -7,7 +7,7 @@ MOST_CAUSES, MOST_CHARACTERS = 3, 240
 
 
 def sentence(failures: Failures) -> str:
-    """How many trials failed, and with what; empty where none did."""
+    """A sentence on how many trials failed and with which errors; empty if none failed."""
     if not failures.failed:
         return ""
     if failures.failed == failures.trials:
@@ -23,7 +23,7 @@ def sentence(failures: Failures) -> str:
 
 
 def _short(cause: Cause) -> str:
-    """The first words of an error, and its place at the end."""
+    """The first words of an error, and at the end its place in the code."""
     text = plain(cause.text)
     if len(text) <= MOST_CHARACTERS:
         return text

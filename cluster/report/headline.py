@@ -1,11 +1,11 @@
-"""What a study is about to do, in the lines that are said before it starts: batches, layout, protocol."""
+"""What a study is about to do, in the lines printed before it starts: batches, layout, protocol."""
 
 from cluster.study.protocol import confirming_seeds
 from cluster.study.study import Study
 
 
 def headline(study: Study, finished: int, wanted: int) -> str:
-    """The batch arithmetic and layout of a study, said before it starts; `wanted` trials as far as is known by now."""
+    """The batch arithmetic and layout of a study, printed before it starts; it wants `wanted` trials as yet."""
     placed, rows = study.placed, study.manifest.splits["train"].rows
     batches = sorted({trial.global_batch for trial in study.trials})
     sizes = ", ".join(f"{batch} (micro-batches of {study.micro_batches[batch]})" for batch in batches)
@@ -22,13 +22,13 @@ def headline(study: Study, finished: int, wanted: int) -> str:
         )
         moved = {seed: other for seed, other in _confirming(study).items() if seed != other}
         lines += [
-            f"seed {seed} has screened learning rates in this study: seed {other} confirms in its place"
+            f"seed {seed} has already screened learning rates in this study: seed {other} confirms in its place"
             for seed, other in moved.items()
         ]
     if not study.manifest.verified:
         lines.append(
-            f"data {study.spec.data}: prepared by an older version, so that its names and splits are unverified; its "
-            "shards are verified"
+            f"data {study.spec.data}: prepared by an older version, so its names and splits are unverified; its shards "
+            "are verified"
         )
     return "\n".join(lines + ([placed.note] if placed.note else []))
 
@@ -38,6 +38,6 @@ def _confirming(study: Study) -> dict[int, int]:
 
 
 def _workers(study: Study) -> str:
-    """The workers of a lane: one number, or from which to which."""
+    """The workers of a lane: one number, or a range."""
     numbers = set(study.workers.values())
     return f"{min(numbers)} to {max(numbers)}" if len(numbers) > 1 else str(*numbers)

@@ -1,4 +1,4 @@
-"""That the trials of a study learnt nothing, in a sentence for each optimizer and dtype of which that is so."""
+"""A sentence for each optimizer and dtype with which the trials of a study learnt nothing."""
 
 import pyarrow as pa
 

@@ -18,7 +18,7 @@ RECENT = 8
 
 @dataclass(frozen=True)
 class Recent:
-    """A trial that ended lately, and how long it took from its first event."""
+    """A trial that ended recently, and how long it took from its first event."""
 
     event: TrialEnded
     seconds: float
@@ -35,9 +35,9 @@ class UnderWay:
 
 @dataclass
 class LiveView:
-    """What is known of the study so far: `examples` tells a trial's planned work; what is expected is of this run.
+    """What is known of the study so far. `examples` returns a trial's planned work; expected trials are of this run.
 
-    An event costs the same however many trials ended before it.
+    The cost of an event does not grow with the number of trials that ended before it.
     """
 
     examples: Callable[[TrialSpec], float]
@@ -54,7 +54,7 @@ class LiveView:
 
     @classmethod
     def of(cls, study: Study, *, asked: int, finished: int, finished_examples: int) -> "LiveView":
-        """The view of a study as a run of it begins, of whose `asked` trials some are `finished`."""
+        """The view of a study at the start of a run, when `finished` of its `asked` trials are done."""
         return cls(
             examples=study.examples,
             expected_trials=max(1, asked - finished),
@@ -64,7 +64,7 @@ class LiveView:
         )
 
     def note(self, event: TrialEvent) -> None:
-        """Take in what happened to a trial."""
+        """Record an event of a trial."""
         self.tally.note(event)
         now = time.monotonic()
         running = self.running.get(event.trial, UnderWay(Pace(now)))
@@ -77,7 +77,7 @@ class LiveView:
                     running.pace.reported(event.examples, now), event.examples, event.validation_loss
                 )
             case AttemptLost() | AttemptExhausted():
-                # The next attempt begins at another place and at another pace.
+                # The next attempt begins at another position and has another pace.
                 self.running[event.trial] = replace(running, pace=Pace(running.pace.began_at))
             case TrialEnded():
                 self._compare(event.validation_loss, event.trial)
@@ -94,19 +94,19 @@ class LiveView:
 
     @property
     def ended(self) -> int:
-        """Trials of this run that ended; what was saved goes on in the next run and is not among them."""
+        """The number of trials of this run that ended, without those saved to go on in the next run."""
         return self.tally.states.total() - self.tally.states[State.CANCELLED]
 
     def fraction(self) -> float:
-        """The part of the planned work of these trials that is done."""
+        """The part of the planned work of the expected trials that is done."""
         under_way = sum(min(one.examples, self.examples(trial)) for trial, one in self.running.items())
-        # A protocol may turn out to want more than was expected.
+        # A protocol may turn out to want more trials than expected.
         planned = self._ended_examples + sum(self.examples(trial) for trial in self.running)
         total = max(self.expected_examples, planned)
         return (self._ended_examples + under_way) / total if total else 1.0
 
     def seconds_left(self) -> float | None:
-        """An estimate from the speed since the first report, which hides the start-up; None before there is one."""
+        """An estimate from the speed since the first report, which leaves out the start-up; None before that report."""
         if self.first_progress is None:
             return None
         since, before = self.first_progress
@@ -114,7 +114,7 @@ class LiveView:
         return (time.monotonic() - since) * (1 - done) / (done - before) if done > before else None
 
     def progress(self) -> dict[str, Any]:
-        """How far the study is, as data: trials done and asked in all, and those that run."""
+        """The study's progress as data: all trials done and asked for, and those that are running."""
         asked = max(self.expected_trials, self.ended + len(self.running))
         done = self.finished_before + self.ended
         return {"done": done, "asked": self.finished_before + asked, "running": len(self.running)}
@@ -148,7 +148,7 @@ def point_of(trial: TrialSpec) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: 42 s, 3 min 20 s, 2 h 05 min."""
+    """Seconds in readable units: 42 s, 3 min 20 s, 2 h 05 min."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -1,4 +1,4 @@
-"""The live view as rich tables: the trials that run, and those that ended last."""
+"""The live view as rich tables: the running trials, and those that ended last."""
 
 from collections.abc import Sequence
 
@@ -12,12 +12,12 @@ from trainer.report import State
 from trainer.trial import TrialSpec
 
 BAR_WIDTH = 60
-# Lines that are not trials: two heads, blank lines, the bar, and a line that may take three.
+# Screen lines that are not trials: two heads, blank lines, the bar, and a line that may wrap to three.
 OTHER_LINES = 8
 
 
 def drawn(view: LiveView, *, now: float, height: int) -> Group:
-    """The view on a terminal of `height` lines; `now` is the second on the clock of the view's reports."""
+    """The view on a terminal of `height` lines; `now` is in seconds on the clock of the view's reports."""
     room = max(2, height - OTHER_LINES)
     ended = list(view.recent)[-max(1, room - len(view.running)) :]
     running = list(view.running)[: room - len(ended)]
@@ -28,7 +28,7 @@ def drawn(view: LiveView, *, now: float, height: int) -> Group:
         parts += [Text(), _ended(ended)]
     parts.append(Text())
     starting = "" if view.first_progress else f"starting {view.lanes} lanes; "
-    # The line has the best of all.
+    # The progress line has the best loss of all trials.
     below = Table.grid()
     below.add_row(ProgressBar(total=1.0, completed=view.fraction(), width=BAR_WIDTH))
     below.add_row(Text(starting + view.line()))

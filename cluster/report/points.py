@@ -1,4 +1,4 @@
-"""Points and studies as tables for a person: their columns, and the sentences that stand below them."""
+"""Points and studies as tables for a person: their columns, and the sentences below them."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -23,7 +23,7 @@ def _interval(name: str, first: str, second: str) -> list[Column]:
     ]
 
 
-# What tells apart points of one place on the axes.
+# What distinguishes points at the same place on the axes.
 _APART = [
     Column("phase", ("", "phase"), usual=GRID),
     Column("budget", ("", "budget"), tells_apart=True),
@@ -32,7 +32,7 @@ _APART = [
     Column("stop_at_loss", ("stopped", "at loss"), tells_apart=True),
 ]
 _COUNTS = [Column(state.lower(), ("", state.lower()), rare=state != COMPLETED) for state in STATES]
-# In the order of their importance: where a terminal is too narrow, the last ones give way.
+# In order of importance: where a terminal is too narrow, the last ones are left out.
 POINTS = [
     Column("global_batch", ("global batch", "rows")),
     Column("learning_rate", ("learning", "rate")),
@@ -70,9 +70,9 @@ STUDIES = [
 
 
 def progress_line(counts: Mapping[str, int], asked: int | None, *, earlier: int = 0) -> str:
-    """What became of a study's trials; `counts` by state, in lower case, and `trials`.
+    """How a study's trials ended; `counts` has the number of `trials` and the number in each lower-case state.
 
-    `earlier` trials under its name are of another experiment, such as one with another budget.
+    `earlier` trials under the study's name belong to another experiment, such as one with another budget.
     """
     saved = counts[CANCELLED.lower()]
     ended = counts["trials"] - saved
@@ -84,9 +84,10 @@ def progress_line(counts: Mapping[str, int], asked: int | None, *, earlier: int 
     if asked is not None and asked > ended:
         line += f"; {asked - ended} without a result yet (waiting, running or lost)"
     if saved:
-        line += f"; {saved} saved, to go on when the study is run again"
+        line += f"; {saved} saved, which go on when the study is run again"
     if earlier:
-        line += f"; {earlier} trial{'s' * (earlier != 1)} of another experiment under this name are apart"
+        are = "is" if earlier == 1 else "are"
+        line += f"; {earlier} trial{'s' * (earlier != 1)} of another experiment under this name {are} left out"
     return line
 
 
@@ -94,10 +95,10 @@ _IN = {SCREEN: " of the screen", CONFIRM: " of the confirmations"}
 
 
 def lowest_line(lowest: Mapping[str, Any], axes: Iterable[str]) -> str:
-    """Which point has the lowest mean, and what that does not say."""
+    """The point with the lowest mean, and what that does not show."""
     place = ", ".join(f"{axis.replace('_', ' ')} {cell_text(lowest[axis], None)}" for axis in axes)
     seeds = lowest["seeds"]
     return (
         f"lowest mean validation loss{_IN.get(lowest['phase'], '')}: {place} (n={seeds} seed{'s' * (seeds != 1)}); "
-        "differences smaller than the deviation over seeds say nothing"
+        "differences smaller than the deviation over seeds mean nothing"
     )

@@ -1,6 +1,6 @@
-"""What a probe found, for a person: the memory line, the curve of speed, and the answers in words with their ratios.
+"""The result of a probe for a person: the memory line, the curve of speed, and sentences with their ratios.
 
-From rows of the table `probes`, of one probe.
+It is made from one probe's rows of the table `probes`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,19 +11,19 @@ from cluster.analysis.counted import counted
 from cluster.summary.tables import COMPLETED, OUT_OF_MEMORY
 
 Row = Mapping[str, Any]
-# A held-out point further from the line than this is said.
+# A held-out point further from the line than this gets a note.
 ERROR_AT_MOST = 0.15
 # Above this coefficient of variation between blocks, the machine was too busy to trust a small difference.
 VARIATION_AT_MOST = 0.10
-# A lone worker that got less of a processor had to share it.
+# A lone worker that got less of a processor than this had to share it.
 USED_AT_LEAST = 0.9
 BAR = 24
-# Kept free under a limit: what else a worker may come to hold.
+# The part of a limit that is kept free for whatever else a worker may come to hold.
 MARGIN = 0.1
 
 
 def headline(lanes: int, workers: Mapping[int, int], threads: int) -> str:
-    """What is about to be measured, in one line."""
+    """One line on what is about to be measured."""
     most = max(workers.values())
     return (
         f"probing on this machine: memory in fresh processes of {counted(most, 'worker')}, then speed with "
@@ -67,13 +67,13 @@ def _memory_words(found: Sequence[Row]) -> list[str]:
     if held_out:
         lines[0] += f"; points held out of the fit (*) are within {max(held_out):.1%}"
         if max(held_out) > ERROR_AT_MOST:
-            lines.append(f"NOTE: that is more than {ERROR_AT_MOST:.0%}: do not plan by this line")
+            lines.append(f"NOTE: that is more than {ERROR_AT_MOST:.0%}: do not plan with this line")
     limit, fitting = found[0].get("memory_limit_bytes"), [row for row in found if row["state"] == COMPLETED]
     if limit and slope and fitting:
         length = max(row["length"] for row in fitting)
         most = int(max(0.0, limit * (1 - MARGIN) - base) // (slope * length))
         if failed := [row["micro_batch"] for row in found if row["state"] == OUT_OF_MEMORY]:
-            # What is asked for and not used counts against a limit too: then the line promises too much.
+            # Memory that is reserved but unused counts against a limit too, so the line would promise too much.
             most = max([row["micro_batch"] for row in fitting]) if most >= min(failed) else most
         lines.append(
             f"under the limit of {limit / 2**30:g} GiB, less a margin of {MARGIN:.0%}, at most {counted(most, 'row')} "
@@ -83,7 +83,7 @@ def _memory_words(found: Sequence[Row]) -> list[str]:
 
 
 def speed_lines(rows: Sequence[Row]) -> list[str]:
-    """The curve of speed over global batches, and what it says."""
+    """The curve of speed over global batches, and sentences on what it shows."""
     found = [row for row in rows if row["kind"] == "throughput"]
     timed = {row["global_batch"]: row for row in found if row["state"] == COMPLETED and row["with_reading"] == 1}
     unread = {row["global_batch"]: row for row in found if row["state"] == COMPLETED and row["with_reading"] == 0}
@@ -116,23 +116,23 @@ def _speed_words(timed: Mapping[int, Row], unread: Mapping[int, Row]) -> list[st
     best = max(batches, key=lambda batch: float(timed[batch]["examples_per_second"]))
     lines.append(f"most rows a second: global batch {best}, {timed[best]['examples_per_second']:,.0f}")
     reading = [timed[batch]["seconds_per_update"] / unread[batch]["seconds_per_update"] for batch in batches]
-    lines.append(f"with its rows read meanwhile, an update takes {_range(reading)} times as long as without")
+    lines.append(f"while its rows are read, an update takes {_range(reading)} times as long as without reading")
     tracing = [timed[batch]["seconds_tracing"] for batch in batches]
     lines.append(
         f"left out: {max(timed[batch]['seconds_starting'] for batch in batches):.1f} s to start, "
         f"{sum(tracing):.1f} s to trace, compile and warm up all of these"
     )
     busy = min(timed[batch]["processors_used"] for batch in batches)
-    # Workers that sum wait for each other, which is no sign of a busy machine.
+    # Workers that sum wait for each other, which does not mean that the machine is busy.
     if busy < USED_AT_LEAST and timed[batches[0]]["workers"] == 1 and timed[batches[0]]["device"] == "cpu":
         lines.append(
-            f"NOTE: others kept the machine busy: a worker got {busy:.0%} of a processor: all times are too long"
+            f"NOTE: other work kept the machine busy: a worker got {busy:.0%} of a processor, so all times are too long"
         )
     variations = {batch: timed[batch]["seconds_per_update_variation"] for batch in batches}
     if uneven := [f"{batch} by {part:.0%}" for batch, part in variations.items() if part > VARIATION_AT_MOST]:
         lines.append(
             f"NOTE: blocks of one global batch vary by more than {VARIATION_AT_MOST:.0%} ({', '.join(uneven)}): the "
-            "machine was busy with other things, measure again before small differences are believed"
+            "machine was busy with other work, so measure again before you believe small differences"
         )
     return lines
 
@@ -141,17 +141,17 @@ def neighbours(small: Row, large: Row) -> str:
     """Whether two global batches close to each other differ in time."""
     ratio, low, high = _times(small, large)
     a, b = small["global_batch"], large["global_batch"]
-    said = (
+    sentence = (
         f"{b} against {a}: an update takes {ratio:.2f} times as long ({low:.2f} to {high:.2f}) for {b / a:.2f} times "
     )
-    said += f"the rows, so {b / a / ratio:.2f} times the rows a second"
+    sentence += f"the rows, so {b / a / ratio:.2f} times the rows a second"
     if low <= b / a <= high:
-        said += ": no difference between the two by the row that can be measured here"
-    return said
+        sentence += ": no difference per row between the two can be measured here"
+    return sentence
 
 
 def doubling(pairs: Sequence[tuple[Row, Row]]) -> str:
-    """Whether twice the batch is twice the time."""
+    """The answer to whether twice the batch takes twice the time."""
     ratios = {f"{small['global_batch']} to {large['global_batch']}": _times(small, large) for small, large in pairs}
     each = ", ".join(f"{name} {ratio:.2f}" for name, (ratio, _, _) in ratios.items())
     less = [name for name, (_, _, high) in ratios.items() if high < 2]
@@ -160,8 +160,8 @@ def doubling(pairs: Sequence[tuple[Row, Row]]) -> str:
     elif len(less) == len(ratios):
         answer = "no, less"
     else:
-        answer = f"less for {', '.join(less)}; for the others yes, as far as can be measured here"
-    return f"is twice the batch twice the time? {answer}: {each} times"
+        answer = f"less for {', '.join(less)}; yes for the others, as far as can be measured here"
+    return f"does twice the batch take twice the time? {answer}: {each} times"
 
 
 def _evaluation_words(rows: Sequence[Row]) -> list[str]:
@@ -177,7 +177,7 @@ def _evaluation_words(rows: Sequence[Row]) -> list[str]:
 
 
 def _times(small: Row, large: Row) -> tuple[float, float, float]:
-    """How many times as long the larger one's update takes: by the medians, and at most apart by the quartiles."""
+    """How many times as long the larger batch's update takes: by the medians, then the least and most by quartiles."""
     return (
         large["seconds_per_update"] / small["seconds_per_update"],
         large["seconds_per_update_low"] / small["seconds_per_update_high"],

@@ -1,4 +1,4 @@
-"""How far a study is, as lines of JSON in the log of its job: a driver writes them, `status` and `logs` read them."""
+"""A study's progress as lines of JSON in the log of its job: a driver writes them, `status` and `logs` read them."""
 
 import json
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ _KEY = "batchscope_progress"
 
 @dataclass(frozen=True, kw_only=True)
 class StudyProgress:
-    """Trials done and asked in all runs of a study so far, those that run now, and the same in a sentence."""
+    """Trials done and asked for in all runs of a study so far, those running now, and the same in a sentence."""
 
     done: int
     asked: int
@@ -53,6 +53,6 @@ def last(lines: Iterable[str]) -> StudyProgress | None:
 
 
 def readable(line: str) -> str:
-    """A line of a log as a person reads it."""
+    """A line of a log in readable form."""
     progress = of_line(line)
     return line if progress is None else progress.text

@@ -1,4 +1,4 @@
-"""A study's points read in two lines, worded so that nothing is claimed that the points cannot show."""
+"""A study's points summed up in two lines, which claim nothing that the points cannot show."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -9,15 +9,15 @@ from cluster.analysis.counted import counted
 from trainer.trial import DURATION_UNITS
 
 LOSS = "best_validation_loss_mean"
-# What differs by less than this factor counts as equal: budgets end at whole updates.
+# Amounts that differ by less than this factor count as equal, because budgets end at whole updates.
 _EQUAL = 1.1
 Row = dict[str, Any]
 
 
 def two_lines(points: pa.Table, budget: Mapping[str, Any]) -> list[str]:
-    """What the global batches of one study did at its budget; empty when fewer than two were measured.
+    """What the global batches of one study achieved within its budget; empty if fewer than two were measured.
 
-    `points` is `cluster.summary.query.points(..., by=["global_batch"])`; `budget` that of the spec as plain values: one
+    `points` is `cluster.summary.query.points(..., by=["global_batch"])`; `budget` is the spec's, as plain values: one
     duration, or one for each global batch.
     """
     rows = [row for row in points.to_pylist() if row[LOSS] is not None]
@@ -34,7 +34,7 @@ def two_lines(points: pa.Table, budget: Mapping[str, Any]) -> list[str]:
 
 
 def _equal(budget: Mapping[str, Any], rows: Sequence[Row]) -> str | None:
-    """The unit in which all global batches had as much; None if there is none."""
+    """The unit in which all global batches had the same budget; None if there is no such unit."""
     [*units] = {unit for one in _durations(budget) for unit in one}
     if len({str(one) for one in _durations(budget)}) == 1:
         return units[0]
@@ -55,7 +55,7 @@ def _least(rows: Sequence[Row], work: str) -> float:
 
 
 def _reading(equal: str | None, rows: Sequence[Row]) -> str:
-    """What was held equal, and what is compared beside batch sizes because of it."""
+    """What was held equal, and what is therefore compared besides batch sizes."""
     if equal == "updates":
         most, least = _most(rows, "examples"), _least(rows, "examples")
         return (
@@ -63,9 +63,9 @@ def _reading(equal: str | None, rows: Sequence[Row]) -> str:
             "numbers of examples as much as batch sizes"
         )
     if equal == "seconds":
-        return "Equal seconds give more work to what is faster, so this compares speed as much as batch sizes"
+        return "Equal seconds let faster batch sizes do more work, so this compares speed as much as batch sizes"
     if equal is None:
-        return "Each batch size had a budget of its own, so this compares budgets as much as batch sizes"
+        return "Each batch size had its own budget, so this compares budgets as much as batch sizes"
     return f"Equal {equal} give small batches more updates, so this compares numbers of updates as much as batch sizes"
 
 

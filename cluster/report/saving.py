@@ -12,9 +12,9 @@ from trainer.trial import TrialSpec
 
 
 def line(trials: pa.Table, planned: Sequence[TrialSpec], *, train_rows: int) -> str:
-    """One line on a study's screen; empty where no trial of it was stopped.
+    """One line on a study's screen; empty if none of its trials was stopped.
 
-    `planned` has a trial of each global batch, whose budget is that of all trials there.
+    `planned` has a trial of each global batch; all trials of that batch have the same budget.
     """
     budgets = {
         trial.global_batch: trial.global_batch

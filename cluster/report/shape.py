@@ -1,4 +1,4 @@
-"""The rows and columns of a result that a person asked for: sorted, cut off, chosen, or only those that differ."""
+"""The rows and columns of a result that a person asked for: sorted, limited, chosen, or only those that differ."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from trainer.errors import InputError, nearest
 
 @dataclass(frozen=True, kw_only=True)
 class TableShape:
-    """What to show of a table. `sort` are column names, a descending one after a `-`; no `columns` are all of them."""
+    """What to show of a table. `sort` are column names, with `-` for descending; empty `columns` means all of them."""
 
     columns: tuple[str, ...] = ()
     sort: tuple[str, ...] = ()
@@ -24,19 +24,19 @@ def listed(text: str | None) -> tuple[str, ...]:
 
 
 def shaped(found: pa.Table, shape: TableShape) -> pa.Table:
-    """Sort, then cut off, then choose the columns, then leave out those that are the same in each row that is left.
+    """Sort, then limit the rows, then choose columns, then leave out columns that are equal in all remaining rows.
 
-    Rows without the value that is sorted by come last; rows that are equal in it keep their order. Of one row nothing
-    is left out, since nothing differs.
+    Rows without a value in the sort column come last; rows with equal values keep their order. A single row keeps all
+    its columns, since nothing differs.
 
     Raises:
-        InputError: a column that does not exist.
+        InputError: a column does not exist.
     """
     keys = [(name.removeprefix("-"), "descending" if name.startswith("-") else "ascending") for name in shape.sort]
     for name in (*shape.columns, *(name for name, _ in keys)):
         if name not in found.column_names:
             names = found.column_names
-            raise InputError(f"there is no column {name!r}{nearest(name, names)}: one of {', '.join(names)}")
+            raise InputError(f"there is no column {name!r}{nearest(name, names)}: use one of {', '.join(names)}")
     if keys:
         found = found.take(pc.sort_indices(found, sort_keys=keys))
     if shape.limit is not None:

@@ -1,6 +1,6 @@
-"""The live view on stderr: tables that stay in place on a terminal, a line now and then elsewhere.
+"""The live view on stderr: tables that stay in place on a terminal, or a line now and then elsewhere.
 
-Elsewhere is a pipe or a job's log. A line there is a sentence, or for the job of a cluster one of JSON
+Elsewhere means a pipe or a job's log. A line there is a sentence or, for a cluster's job, JSON
 (`cluster.report.progress_lines`).
 """
 
@@ -21,35 +21,35 @@ SECONDS_BETWEEN_LINES = 15.0
 
 
 class Terminal:
-    """Shows a view for as long as it is open, in a thread of its own; `line_of` makes a line of a progress."""
+    """Shows a view from its own thread for as long as it is open; `line_of` turns progress into a line."""
 
     def __init__(self, view: LiveView, line_of: Callable[[StudyProgress], str] = sentence) -> None:
         self._view, self._line_of = view, line_of
         self._console = Console(stderr=True, emoji=False)
-        # Ray prints on stdout, which leads nowhere while it runs: Live must not catch it.
+        # Ray prints on stdout, which leads nowhere while Ray runs, so Live must not capture it.
         self._live = Live(
             console=self._console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
         )
         self._lock, self._over = threading.Lock(), threading.Event()
-        self._said = (float("-inf"), "")
+        self._last_line = (float("-inf"), "")
         self._thread = threading.Thread(target=self._keep_fresh, daemon=True)
 
     def __enter__(self) -> "Terminal":
-        """Take over the lower end of the terminal."""
+        """Take over the bottom of the terminal."""
         if self._console.is_terminal:
             self._live.start()
         self._thread.start()
         return self
 
     def __exit__(self, *problem: object) -> None:
-        """Give the terminal back, with the last state in one line."""
+        """Give the terminal back, and print the last state in one line."""
         self._over.set()
         self._thread.join()
         self._live.stop()
         self.say(self._line())
 
     def note(self, event: TrialEvent) -> None:
-        """Take an event, from any thread."""
+        """Record an event, from any thread."""
         with self._lock:
             self._view.note(event)
 
@@ -68,8 +68,8 @@ class Terminal:
             self._live.update(tables, refresh=True)
             return
         now, line = time.monotonic(), self._line()
-        if now - self._said[0] >= SECONDS_BETWEEN_LINES and line != self._said[1]:
-            self._said = (now, line)
+        if now - self._last_line[0] >= SECONDS_BETWEEN_LINES and line != self._last_line[1]:
+            self._last_line = (now, line)
             self.say(line)
 
     def _line(self) -> str:

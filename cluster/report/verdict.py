@@ -1,7 +1,8 @@
 """The verdict in sentences, each no stronger than its evidence.
 
-The wordings are those that a careful statistician signs: a ratio has its interval and its runs, "equivalent" its
-test and margin, "undecided" what would decide it. Never "optimal" without saying for what, never "no effect".
+A careful statistician would sign these sentences: a ratio comes with its interval and its runs, "equivalent" with its
+test and margin, "undecided" with what would decide it. They never use "optimal" without a purpose, and never "no
+effect".
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,7 +19,7 @@ _NOUN = {"seconds": "time", "usd": "money", "updates": "updates", "examples": "e
 
 
 def sentences(verdict: Verdict) -> list[str]:
-    """The whole verdict, most important first; several optimizers or dtypes one after the other."""
+    """The whole verdict, most important first; several optimizers or dtypes follow one another."""
     lines = []
     for group in verdict.groups:
         if len(verdict.groups) > 1:
@@ -32,8 +33,8 @@ def sentences(verdict: Verdict) -> list[str]:
 
 def nothing_learnt(task: str, baseline: float) -> str:
     """The sentence of a study whose losses are no better than a guess."""
-    said = learnt.said(task, baseline)
-    return f"{said[0].upper()}{said[1:]}."
+    text = learnt.said(task, baseline)
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def warnings(verdict: Verdict) -> list[str]:
@@ -84,14 +85,14 @@ def _success(cell: CellVerdict) -> str:
 
 
 def _of_planned(cells: dict[int, CellVerdict], *batches: int) -> str:
-    """Which of these batch sizes are judged on fewer seeds than were planned, and why; nothing where none is."""
-    told = [
+    """Which of these batch sizes are judged on fewer seeds than planned, and why; empty if none are."""
+    incomplete = [
         f"on {cells[batch].completed} of {cells[batch].seeds} planned seeds at B = {batch} "
         f"({missing_text(cells[batch].missing)})"
         for batch in batches
         if cells[batch].missing
     ]
-    return f", {' and '.join(told)}" if told else ""
+    return f", {' and '.join(incomplete)}" if incomplete else ""
 
 
 def _unreliable(group: GroupVerdict) -> Iterator[str]:
@@ -125,7 +126,7 @@ def _quality(arm: Arm, group: GroupVerdict, cells: dict[int, CellVerdict], margi
 
 
 def _pairs(pairs: int) -> str:
-    """The pairs of seeds behind a conclusion, which below ENOUGH_SEEDS is a preliminary one."""
+    """The number of pairs of seeds behind a conclusion, which is preliminary below ENOUGH_SEEDS."""
     return f"{pairs}, preliminary" if pairs < ENOUGH_SEEDS else f"{pairs}"
 
 
@@ -136,7 +137,7 @@ def _undecided(one: Quality, cells: dict[int, CellVerdict], group: GroupVerdict,
     )
     text += _of_planned(cells, one.global_batch, group.reference or 0)
     if margin is None:
-        return f"{text}, and no margin says whether that matters."
+        return f"{text}, and no margin defines whether that matters."
     text += f" {'crosses' if abs(one.difference) < margin else 'reaches'} the margin of {margin:g}"
     seeds = group.seeds_needed[one.global_batch]
     if seeds is None:
@@ -149,16 +150,16 @@ def _undecided(one: Quality, cells: dict[int, CellVerdict], group: GroupVerdict,
 
 
 def _axes(arms: Sequence[Arm], reliable: set[int]) -> Iterator[str]:
-    """That the ranking changes with the axis, where it does; means only, no claim. Survivors lead no ranking."""
+    """Whether the ranking changes with what is held equal; means only, without a claim. Survivors lead no ranking."""
     equal = {arm.clock: arm for arm in arms if arm.clock and reliable & arm.losses.keys()}
     best = {
         clock: min(reliable & arm.losses.keys(), key=lambda batch: (arm.losses[batch], batch))
         for clock, arm in equal.items()
     }
     if len(best) > 1 and any(len(reliable & arm.losses.keys()) > 1 for arm in equal.values()):
-        told = [f"at equal {clock} ({equal[clock].most:,.0f}) B = {best[clock]}" for clock in best]
+        winners = [f"at equal {clock} ({equal[clock].most:,.0f}) B = {best[clock]}" for clock in best]
         end = ": the ranking depends on what is held equal." if len(set(best.values())) > 1 else "."
-        yield f"Lowest mean validation loss: {', '.join(told)}{end}"
+        yield f"Lowest mean validation loss: {', '.join(winners)}{end}"
 
 
 def _knee(group: GroupVerdict) -> Iterator[str]:
@@ -174,7 +175,7 @@ def _knee(group: GroupVerdict) -> Iterator[str]:
         yield f"Critical batch: {' and '.join(bounds) or 'not identified'}: {knee.reason}."
     if b20 is not None:
         bound = f"{b20.bound} " if b20.bound else ""
-        yield f"Up to B = {bound}{b20.batch:.3g} the target takes at most 1.2 times the fewest examples (B20)."
+        yield f"Up to {bound}B = {b20.batch:.3g}, the target takes at most 1.2 times the fewest examples (B20)."
 
 
 def _memory(group: GroupVerdict) -> Iterator[str]:
@@ -182,9 +183,9 @@ def _memory(group: GroupVerdict) -> Iterator[str]:
     if sizes:
         most = f"{counted(max(sizes), 'row')} {'was' if max(sizes) == 1 else 'were'}"
         yield (
-            f"Memory goes by the micro-batch, not by B: at most {most} in the model at once. If memory allows only b "
-            "rows, accumulate micro-batches of b: the same result, no faster; or train at B = b with the learning rate "
-            "tuned for it."
+            f"Memory depends on the micro-batch, not on B: at most {most} in the model at once. If memory allows only "
+            "b rows, accumulate micro-batches of b, which gives the same result but is no faster, or train at B = b "
+            "with the learning rate tuned for it."
         )
 
 

@@ -1,4 +1,4 @@
-"""The verdict's cells as a table: one row a batch size, with what it is compared by."""
+"""The verdict's cells as a table: one row for each batch size, with the figures behind its comparison."""
 
 import dataclasses
 import json
@@ -22,7 +22,7 @@ COLUMNS = [
     Column("loss_sd", ("", "sd"), decimals=4),
     Column("against_reference", ("against", "reference")),
     Column("difference", ("difference", "of loss"), decimals=4),
-    # Of 90 %: the one that decides equivalence.
+    # The 90 % interval, which decides equivalence.
     Column("low90", ("90 % CI", "from"), decimals=4),
     Column("high90", ("", "to"), decimals=4),
     Column("reached", ("reached", "target")),
@@ -42,9 +42,9 @@ _SILENT = (_EDGE, _NOT_CONFIRMED, _NOTHING_LEARNT)
 
 
 def table(verdict: Verdict) -> pa.Table:
-    """One row for each cell. `*_to_target` are expected running times, restarts of runs that missed it included.
+    """One row for each cell. `*_to_target` are expected running times, including restarts of runs that missed it.
 
-    Cells that may not speak have their reason in `against_reference`, and no difference.
+    Cells that support no conclusion have the reason in `against_reference`, and no difference.
     """
     several = len(verdict.groups) > 1
     rows = [row for group in verdict.groups for row in _rows(group, several=several)]
@@ -82,7 +82,7 @@ def _rows(group: GroupVerdict, *, several: bool) -> list[dict[str, Any]]:
 
 
 def standing(group: GroupVerdict, batch: int) -> str:
-    """What a cell is that was compared with nothing."""
+    """The word for a cell that was not compared with the reference."""
     [cell] = [cell for cell in group.cells if cell.global_batch == batch]
     if group.nothing_learnt:
         return _NOTHING_LEARNT
@@ -96,6 +96,6 @@ def standing(group: GroupVerdict, batch: int) -> str:
 
 
 def to_json(verdict: Verdict, sentences: list[str]) -> str:
-    """The whole verdict as JSON, its sentences beside it. JSON has no NaN and no infinity: they are null."""
+    """The whole verdict as JSON, with its sentences. JSON has no NaN and no infinity, so they become null."""
     fields = {**dataclasses.asdict(verdict), "sentences": sentences}
     return json.dumps(json_value(fields), indent=2) + "\n"

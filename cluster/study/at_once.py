@@ -1,7 +1,7 @@
 """How many rows a worker computes at once, and how many fewer after it ran out of memory. Pure.
 
-What goes through the model with its gradient is a micro-batch; what goes through it without is an evaluation's chunk.
-Both shrink together: which of them was too large is not always known.
+Rows that go through the model with their gradient are a micro-batch; rows that go through without are a chunk of an
+evaluation. Both shrink together, because it is not always known which of them was too large.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 class RowsAtOnce:
     """The most rows that a worker computes at once, with their gradient (`micro_batch`) and without (`evaluation`).
 
-    `shrinks` says whether half of them may be tried where memory runs out: not when a person gave the number.
+    If `shrinks`, half of them may be tried when memory runs out; a number that the user gave does not shrink.
     """
 
     micro_batch: int
@@ -19,11 +19,11 @@ class RowsAtOnce:
     shrinks: bool = True
 
     def half(self) -> int | None:
-        """The micro-batch to go on with after this one ran out of memory; None where nothing smaller may be tried."""
+        """The micro-batch to try after this one ran out of memory; None if nothing smaller may be tried."""
         return self.micro_batch // 2 if self.shrinks and self.micro_batch > 1 else None
 
     def within(self, micro_batch: int | None) -> "RowsAtOnce":
-        """At most `micro_batch` rows with their gradient (None: as many as before), and as small a part of the rest."""
+        """At most `micro_batch` rows with their gradient (None: as before), and proportionally fewer without it."""
         if micro_batch is None or micro_batch >= self.micro_batch:
             return self
         evaluation = max(1, self.evaluation * micro_batch // self.micro_batch)

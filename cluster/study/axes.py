@@ -1,9 +1,9 @@
-"""The trials of a study: the cross product of its axes, `full` and the learning-rate rule resolved.
+"""The trials of a study: the cross product of its axes, with `full` and the learning-rate rule resolved.
 
-The order: the first seed of every point, then the second of every point, and so on, so that after one n-th of the
-time the whole range of global batches has been seen once, and a study that is stopped early (money, patience) has
-compared all points equally often. Within one seed the dtype changes slowest and the learning rate fastest, because
-a change of dtype makes a worker trace its functions again and a change of rate costs nothing.
+The order is the first seed of every point, then the second seed of every point, and so on. With n seeds, the whole
+range of global batches has been covered after an n-th of the time, and a study stopped early (money, patience) has
+compared all points equally often. Within one seed the dtype changes slowest and the learning rate fastest, because a
+change of dtype makes a worker trace its functions again, and a change of rate costs nothing.
 """
 
 import math
@@ -17,7 +17,7 @@ from trainer.errors import InputError
 from trainer.trial import WITH_BETA2, TrialSpec
 
 _EXPONENTS = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}
-# Nearer to 1, the bias correction of Adam's first updates, 1 - beta2**n in float32, is off by over 3 %.
+# Closer to 1 than this, the bias correction of Adam's first updates, 1 - beta2**n in float32, is off by over 3 %.
 _LEAST_FORGOTTEN = 1e-6
 
 
@@ -26,7 +26,7 @@ def trials(spec: StudySpec, *, data_hash: str, train_rows: int) -> tuple[TrialSp
 
     Raises:
         InputError: a global batch is larger than the split, `full` is also listed as a number, or the learning-rate
-            rule or beta2 leaves what a number can hold.
+            rule or beta2 leaves the range of a float.
     """
     rows_of = _rows(spec.axes.global_batch, train_rows)
     beta2_at = {rows: beta2(spec.beta2, rows) for rows in rows_of.values()}
@@ -58,7 +58,7 @@ def trials(spec: StudySpec, *, data_hash: str, train_rows: int) -> tuple[TrialSp
 
 
 def rates(axis: tuple[float, ...] | RateRule, global_batch: int) -> tuple[float, ...]:
-    """The learning rates tried at `global_batch`, as listed or, for a rule, rising.
+    """The learning rates tried at `global_batch`: in the order listed or, for a rule, rising.
 
     Raises:
         InputError: the rule gives a rate that is zero, infinite or the same as another.
@@ -71,7 +71,7 @@ def rates(axis: tuple[float, ...] | RateRule, global_batch: int) -> tuple[float,
         grid = [axis.around * scale * axis.factor ** (point - middle) for point in range(axis.points)]
     except OverflowError:
         grid = [math.inf]
-    # A rate is part of the trial's identity: 12 digits hide the last bit, in which two machines' `pow` may differ.
+    # A rate is part of the trial's identity: 12 digits hide the last bit, in which `pow` may differ between machines.
     found = tuple(float(f"{rate:.12g}") for rate in grid)
     if not all(0 < rate < math.inf for rate in found) or len(set(found)) < len(found):
         raise InputError(
@@ -82,28 +82,28 @@ def rates(axis: tuple[float, ...] | RateRule, global_batch: int) -> tuple[float,
 
 
 def beta2(rule: HalfLife | Literal["fixed"], global_batch: int) -> float | None:
-    """Adam's beta2 at `global_batch`; None for the optimiser's own.
+    """Adam's beta2 at `global_batch`; None for the optimizer's own.
 
-    `value ** (global_batch / at)`: the squared gradients of as many examples are averaged at any global batch (Marek
-    et al. 2025, arXiv:2507.07101; there .95 at 512 is .9999 at 1).
+    It is `value ** (global_batch / at)`, so that the squared gradients of equally many examples are averaged at any
+    global batch (Marek et al. 2025, arXiv:2507.07101; there .95 at 512 is .9999 at 1).
 
     Raises:
-        InputError: it is too near to 1.
+        InputError: beta2 is too close to 1.
     """
     if rule == "fixed":
         return None
-    # As for rates, 12 digits: of what is forgotten in an update, which may be very little.
+    # 12 digits, as for rates, but of the part that is forgotten in an update, which may be very small.
     forgotten = float(f"{-math.expm1(math.log(rule.value) * global_batch / rule.at):.12g}")
     if forgotten < _LEAST_FORGOTTEN:
         raise InputError(
-            f"beta2: {rule.value:g} at global batch {rule.at} is 1 - {forgotten:.1g} at {global_batch}, too near to 1 "
-            f"for float32: give a lower value, or an `at` nearer to {global_batch}"
+            f"beta2: {rule.value:g} at global batch {rule.at} is 1 - {forgotten:.1g} at {global_batch}, too close to 1 "
+            f"for float32: give a lower value, or an `at` closer to {global_batch}"
         )
     return 1 - forgotten
 
 
 def _rows(batches: tuple[int | str, ...], train_rows: int) -> dict[int | str, int]:
-    """The rows of each global batch as it is written."""
+    """The number of rows of each global batch, by the form in which it is written."""
     for batch in batches:
         if isinstance(batch, int) and batch > train_rows:
             raise InputError(

@@ -1,4 +1,4 @@
-"""The Keras model of a trial, built in the process that asks for it."""
+"""The Keras model of a trial, built in the calling process."""
 
 import os
 import sys
@@ -12,8 +12,8 @@ from trainer.trial import TrialSpec
 def plain_model(trial: TrialSpec, manifest: Manifest) -> Any:
     """The trial's model with its initial weights, for the data set of `manifest`.
 
-    A factory's module is found in the folder in which the command is called, as for `python -m`. Ray gives its workers
-    the same path.
+    A factory's module is looked up in the folder where the command was called, as for `python -m`. Ray gives its
+    workers the same path.
 
     Raises:
         InputError: a factory's model cannot be used.
@@ -35,7 +35,7 @@ def plain_model(trial: TrialSpec, manifest: Manifest) -> Any:
 
 
 def training_twin_of(trial: TrialSpec, manifest: Manifest) -> Any:
-    """The twin of the trial's model that is trained.
+    """The twin of the trial's model on which training runs.
 
     Raises:
         InputError: a factory's model cannot be used.

@@ -1,4 +1,4 @@
-"""What the machines of a study hold at most: this one, or a cluster with all that its autoscaler may bring."""
+"""The largest capacity of a study's machines: this one, or a cluster with all nodes that its autoscaler may add."""
 
 import os
 from collections.abc import Mapping
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     pass
 
 SECONDS_TO_CONNECT = 5.0
-# Where `ray up` leaves the autoscaler's configuration on the head; Tune knows a growing cluster by it too
-# (ray.tune.execution.cluster_info). Ray's state has a call for what may come, `get_max_resources_from_cluster_config`,
-# but nothing in Ray 2.60 tells the GCS: it is None with either autoscaler.
+# `ray up` leaves the autoscaler's configuration here on the head; Tune also recognizes a growing cluster by it
+# (ray.tune.execution.cluster_info). Ray's state has a call for the maximum, `get_max_resources_from_cluster_config`,
+# but nothing in Ray 2.60 informs the GCS, so it is None with either autoscaler.
 AUTOSCALER_FILE = "~/ray_bootstrap_config.yaml"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Capacity:
-    """What there is at most, once all machines that may come have come; `grows` says that some may.
+    """The resources once all machines that may be added have been; `grows` is true if some may.
 
-    `memory_bytes` is one machine's main memory, `fleet` a growing cluster's configuration; None where not known.
+    `memory_bytes` is one machine's main memory, and `fleet` a growing cluster's configuration; None if not known.
     """
 
     cpus: float
@@ -37,17 +37,17 @@ class Capacity:
 
 
 def capacity_of(address: str | None, *, with_gpus: bool) -> Capacity:
-    """What the Ray cluster at `address` can hold, or this machine where there is none.
+    """The capacity of the Ray cluster at `address`, or of this machine if there is no address.
 
     Raises:
-        InputError: an address of another kind.
+        InputError: the address is of another kind.
         NotReadyError: no cluster answers there.
     """
     return this_machine(with_gpus=with_gpus) if address is None else of_cluster(address)
 
 
 def this_machine(*, with_gpus: bool) -> Capacity:
-    """What this process may use of this machine. Looking for GPUs costs Ray's import, so it is asked for."""
+    """What this process may use of this machine. GPUs are looked up only on request, because that imports Ray."""
     cpus, gpus = float(len(os.sched_getaffinity(0))), 0.0
     if with_gpus:
         set_environment()
@@ -58,10 +58,10 @@ def this_machine(*, with_gpus: bool) -> Capacity:
 
 
 def of_cluster(address: str) -> Capacity:
-    """What the Ray cluster at `address` (`auto`, or `host:port` of its head) can hold.
+    """The capacity of the Ray cluster at `address` (`auto`, or `host:port` of its head).
 
     Raises:
-        InputError: an address of another kind.
+        InputError: the address is of another kind.
         NotReadyError: no cluster answers there.
     """
     with ray_session.joined(address):
@@ -75,9 +75,9 @@ def of_cluster(address: str) -> Capacity:
 
 
 def at_most(config: Mapping[str, Any], resource: str) -> float:
-    """How much of a resource there is when an autoscaler of this configuration has brought all it may.
+    """How much of a resource there is once an autoscaler with this configuration has added all that it may.
 
-    The largest machines come first: with types of several sizes, not every mix holds as much.
+    The largest machines are counted first; with types of several sizes, other mixes hold less.
     """
     types, head = config["available_node_types"], config["head_node_type"]
     amount = {name: float(one.get("resources", {}).get(resource, 0)) for name, one in types.items()}

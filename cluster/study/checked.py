@@ -1,4 +1,4 @@
-"""Which trials of a study `check` compares the layouts of."""
+"""The trials of a study on which `check` compares the layouts."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from trainer.trial import TrialSpec
 
 
 def checked(trials: Sequence[TrialSpec]) -> list[TrialSpec]:
-    """One trial for each dtype, of the largest global batch that is checked whole."""
+    """One trial for each dtype, with the largest global batch that is checked whole."""
     batches = {trial.global_batch for trial in trials}
     batch = max((batch for batch in batches if batch <= ROWS_AT_MOST), default=min(batches))
     return list({trial.dtype: trial for trial in trials if trial.global_batch == batch}.values())

@@ -1,8 +1,8 @@
-"""YAML text -> plain values, by the core schema of YAML 1.2, which is what the text looks like.
+"""YAML text -> plain values, by the core schema of YAML 1.2, which reads a text as it looks.
 
-By YAML 1.1, which PyYAML follows, `016` is 14, `1:30` is 90 and `no` is false. Here `no` is a text and `1e-3` a number,
-and numbers that the two versions read in two ways are refused: either reading surprises somebody. So are tags, and
-aliases (`*name`), by which a short text could stand for an endless or a gigantic one.
+In YAML 1.1, which PyYAML follows, `016` is 14, `1:30` is 90 and `no` is false. Here `no` is a text and `1e-3` is a
+number. Numbers that the two versions read differently are refused, because either reading would surprise somebody. Tags
+are refused too, and so are aliases (`*name`), with which a short text could stand for an endless or gigantic one.
 """
 
 import re
@@ -18,11 +18,11 @@ _LONGEST_NUMBER = 1000
 _TAG = "tag:yaml.org,2002:"
 _TWO_READINGS = "two readings"
 _NUMBER = "-+.0123456789"
-# In this order: the first one that fits decides.
+# The first pattern that fits decides.
 _PLAIN = [
     ("null", r"~|null|Null|NULL|", ["", *"~nN"]),
     ("bool", r"true|True|TRUE|false|False|FALSE", [*"tTfF"]),
-    # Octal, to base 60, with underscores, binary: to YAML 1.1 other numbers than to YAML 1.2, or text.
+    # Octal, base 60, underscores and binary: other numbers in YAML 1.1 than in YAML 1.2, or text there.
     (_TWO_READINGS, r"[-+]?0[0-9_]+", [*_NUMBER]),
     (_TWO_READINGS, r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?", [*_NUMBER]),
     (_TWO_READINGS, r"[-+]?(?:[0-9][0-9_]*_[0-9_]*(?:\.[0-9_]*)?|0x[0-9a-fA-F]*_[0-9a-fA-F_]*|0b[01_]+)", [*_NUMBER]),
@@ -64,19 +64,19 @@ class _Loader(yaml.SafeLoader):
     def _check(self, node: yaml.ScalarNode) -> None:
         """Refuse a scalar that can be read in two ways or not at all."""
         if node.tag.endswith(_TWO_READINGS):
-            what = f"is {brief(node.value)}, which YAML 1.1 and 1.2 read as two things (an octal number, or base 60)"
+            what = f"is {brief(node.value)}, which YAML 1.1 and 1.2 read differently (an octal number, or base 60)"
             raise self._refusal(node, what, "write a number without leading zeros, underscores or colons, or quote it")
         if node.tag != f"{_TAG}str":
             if len(node.value) > _LONGEST_NUMBER:
                 raise self._refusal(node, f"is a number of {len(node.value):,} characters", "give a shorter one")
             return
         if _SURROGATE.search(node.value):
-            # JSON, in which a spec is stored, writes what is beyond 16 bits as two halves.
+            # JSON, in which a spec is stored, writes a character beyond 16 bits as two halves.
             node.value = node.value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
             if "\ufffd" in node.value:
                 raise self._refusal(node, "holds half a surrogate pair, which is no character", "correct the text")
         if "\0" in node.value:
-            raise self._refusal(node, "holds the character NUL", "correct the text")
+            raise self._refusal(node, "contains the character NUL", "correct the text")
 
     def _refusal(self, at: Any, what: str, remedy: str) -> yaml.MarkedYAMLError:
         key = brief("".join(self._path).removeprefix(".")) or "this"
@@ -92,7 +92,7 @@ class _Loader(yaml.SafeLoader):
                 )
             if key in seen:
                 raise yaml.MarkedYAMLError(
-                    problem=f"the key {brief(repr(key))} stands twice",
+                    problem=f"the key {brief(repr(key))} appears twice",
                     problem_mark=key_node.start_mark,
                     note="remove one",
                 )
@@ -116,10 +116,10 @@ for _name in ("int", "float"):
 
 
 def values(text: str, *, where: str) -> Any:
-    """What the YAML `text` says; `where` names it in errors.
+    """The values in the YAML `text`; `where` names the text in errors.
 
     Raises:
-        InputError: it is not YAML, or says something that can be read in two ways; one line.
+        InputError: the text is not YAML, or has a value that can be read in two ways; the message is one line.
     """
     try:
         return yaml.load(text, _Loader)

@@ -1,4 +1,4 @@
-"""The prepared data of a study: read, and checked against what the study asks of them before anything is started."""
+"""The prepared data of a study: read, and checked against the study's needs before anything is started."""
 
 from pathlib import Path
 
@@ -12,12 +12,12 @@ from trainer.errors import DataError, InputError
 
 
 def read_data(data: Store, spec: StudySpec) -> Manifest:
-    """The manifest of the data set, whose tokenizer is its own and which suits the study's task.
+    """The manifest of the data set, once its tokenizer is verified and it suits the study's task.
 
     Raises:
-        InputError: it was prepared for another task, or has nothing to predict.
-        DataError: it is damaged.
-        NotReadyError: it cannot be read.
+        InputError: the data set was prepared for another task, or has nothing to predict.
+        DataError: the data set is damaged.
+        NotReadyError: the data set cannot be read.
     """
     manifest = prepared.read(data)
     read_tokenizer(data, manifest)
@@ -26,9 +26,9 @@ def read_data(data: Store, spec: StudySpec) -> Manifest:
 
 
 def check_task(spec: StudySpec, manifest: Manifest) -> None:
-    """A language model needs text with something to predict, and no labels; any other task needs its own.
+    """Check that the data suit the task: a language model needs text to predict, any other task data prepared for it.
 
-    What stands after the end of a sequence of vectors is the least float32, which half precision does not hold.
+    Sequences of vectors are padded with the least float32, which half precision cannot represent.
     """
     half = [dtype for dtype in spec.axes.dtype if dtype.endswith("float16")]
     if half and manifest.kind == SEQUENCES:
@@ -38,7 +38,7 @@ def check_task(spec: StudySpec, manifest: Manifest) -> None:
         )
     if spec.task != LANGUAGE_MODEL:
         if manifest.task != spec.task:
-            raise InputError(f"{spec.data} was prepared for {manifest.task}, but the study says task: {spec.task}")
+            raise InputError(f"{spec.data} was prepared for {manifest.task}, but the study has task: {spec.task}")
         return
     if manifest.kind != TOKENS:
         raise InputError(
@@ -46,7 +46,7 @@ def check_task(spec: StudySpec, manifest: Manifest) -> None:
         )
     for name in SPLITS:
         split = manifest.splits[name]
-        # Prepared rows have at least one token, and a row of one has nothing to predict.
+        # Prepared rows have at least one token, and a row of one token has nothing to predict.
         if split.tokens <= split.rows:
             raise InputError(
                 f"the {name} split of {spec.data} has no row of two tokens, so there is no next token to predict: "
@@ -55,10 +55,10 @@ def check_task(spec: StudySpec, manifest: Manifest) -> None:
 
 
 def check_shards(data: Store, manifest: Manifest) -> None:
-    """Check that every shard is there and is the manifest's.
+    """Check that every shard exists and matches the manifest.
 
     Raises:
-        DataError: one is missing, damaged or another.
+        DataError: a shard is missing, damaged or a different file.
     """
     if isinstance(data, Folder):
         _check_files(data, manifest)
@@ -67,7 +67,7 @@ def check_shards(data: Store, manifest: Manifest) -> None:
 
 
 def _check_files(data: Folder, manifest: Manifest) -> None:
-    """Every shard is there, is the one the manifest speaks of, and has the columns that are read."""
+    """Check that every shard exists, is the manifest's, and has the columns that are read."""
     import pyarrow as pa
 
     from trainer.data.shards import schema_of, verify
@@ -92,7 +92,7 @@ def _check_files(data: Folder, manifest: Manifest) -> None:
 
 
 def _check_listed(data: Store, manifest: Manifest) -> None:
-    """Every shard is listed with the manifest's size. Its content is verified by the workers that fetch it."""
+    """Check that every shard is listed with the manifest's size. The workers that fetch a shard verify its content."""
     found = data.sizes()
     for split in SPLITS:
         for shard in manifest.splits[split].shards:

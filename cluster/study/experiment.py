@@ -1,7 +1,8 @@
-"""What makes two trials of one point and seed different experiments under one study's name: `COLUMNS`. Pure.
+"""`COLUMNS`: what makes two trials of one point and seed different experiments under one study's name. Pure.
 
-A name keeps its task, model and data (`cluster.study.identity`), but a study may be run again with another budget, or
-with `protocol.stop_at_target`. What such trials measured is never averaged: each of them has these values in its row.
+A name keeps its task, model and data (`cluster.study.identity`), but a study may be run again with another budget or
+with `protocol.stop_at_target`. Results of such trials are never averaged with others: every trial's row has these
+values.
 """
 
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ COLUMNS = ("budget", "evaluate_every", "clip_norm", "stop_at_loss")
 
 
 def of_trial(trial: TrialSpec) -> dict[str, Any]:
-    """The values of COLUMNS of a trial."""
+    """A trial's values of COLUMNS."""
     return {
         "budget": text(trial.budget),
         "evaluate_every": text(trial.evaluate_every),
@@ -24,9 +25,9 @@ def of_trial(trial: TrialSpec) -> dict[str, Any]:
 
 
 def of_spec(spec: Mapping[str, Any], global_batch: int, train_rows: int | None) -> dict[str, Any]:
-    """The values of COLUMNS but `stop_at_loss` that a spec gives its trials; `budget` None where it lists none.
+    """The values of COLUMNS except `stop_at_loss` that a spec gives its trials; `budget` is None if it lists none.
 
-    `spec` are the keys of a canonical JSON.
+    `spec` holds the keys of a canonical JSON.
     """
     return {
         "budget": _budget(spec, global_batch, train_rows),
@@ -41,7 +42,7 @@ def stops_at_target(spec: Mapping[str, Any]) -> bool:
 
 
 def text(duration: Duration) -> str:
-    """A duration as people write it, exactly: `10 epochs`."""
+    """A duration exactly, as people write it: `10 epochs`."""
     amount = repr(duration.amount).removesuffix(".0")
     return f"{amount} {duration.unit.removesuffix('s') if amount == '1' else duration.unit}"
 

@@ -1,6 +1,7 @@
-"""What cannot fit into a worker's memory, in one sentence with the nearest thing that can: for `run` and `plan` alike.
+"""Refuses what cannot fit into a worker's memory, in one sentence with the nearest thing that can. Pure.
 
-Pure. A guess is refused only where it is far over the limit: what is near it may well run, and is watched.
+`run` and `plan` both use it. A guess is refused only if it is far over the limit: what is near the limit may well run,
+and its memory is watched.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +23,7 @@ ModelOf = Callable[[TrialSpec], MemoryModel]
 
 @dataclass(frozen=True)
 class Limit:
-    """What a worker has, in bytes; what says so; and how it gets more, with `{gib}` for how much it needs."""
+    """A worker's memory in bytes, where that number comes from, and how to raise it to the `{gib}` that it needs."""
 
     bytes: float
     said: str
@@ -30,7 +31,7 @@ class Limit:
 
 
 def refuse_what_cannot_fit(study: Study, model_of: ModelOf) -> None:
-    """What a worker's memory cannot hold is refused, in the same words for whoever asks.
+    """Refuse a study of which a trial cannot fit into a worker's memory.
 
     Raises:
         InputError: a trial cannot fit.
@@ -40,7 +41,7 @@ def refuse_what_cannot_fit(study: Study, model_of: ModelOf) -> None:
         return
     batches = study.micro_batches
     if study.spec.resources.micro_batch == "auto":
-        # It shrinks as far as it must.
+        # An `auto` micro-batch shrinks as far as it must.
         batches = dict.fromkeys(batches, 1)
     check(study.trials, batches, model_of, limit, length=study.manifest.longest)
 
@@ -57,15 +58,15 @@ def check(
         model, rows = model_of(trial), micro_batches[trial.global_batch]
         surely = 1.0 if model.measured else 1 - GUESS_OFF
         if _line(model, rows, length) * surely > limit.bytes:
-            raise InputError(_said(trial, model_of, rows, limit, length))
+            raise InputError(_refusal(trial, model_of, rows, limit, length))
 
 
 def _line(model: MemoryModel, rows: int, length: int) -> float:
-    """Bytes of a micro-batch: evaluations take fewer rows where memory is short."""
+    """Bytes of a micro-batch; evaluations do not count, as they take fewer rows where memory is short."""
     return replace(model, least_bytes=0.0).bytes_at(micro_batch=rows, length=length)
 
 
-def _said(trial: TrialSpec, model_of: ModelOf, rows: int, limit: Limit, length: int) -> str:
+def _refusal(trial: TrialSpec, model_of: ModelOf, rows: int, limit: Limit, length: int) -> str:
     model = model_of(trial)
     needed = _line(model, rows, length)
     nearest = []
@@ -77,12 +78,12 @@ def _said(trial: TrialSpec, model_of: ModelOf, rows: int, limit: Limit, length: 
     return (
         f"global batch {trial.global_batch} ({trial.optimizer}, {trial.dtype}): a worker with a micro-batch of {rows} "
         f"row{'s' * (rows != 1)} of {length} tokens needs about {needed / GIB:.1f} GiB "
-        f"({'measured' if model.measured else 'a guess'}), {limit.said}: {', or '.join(nearest)}"
+        f"({'measured' if model.measured else 'a guess'}), but {limit.said}: {', or '.join(nearest)}"
     )
 
 
 def _fewer_units(trial: TrialSpec, model_of: ModelOf, rows: int, limit: Limit, length: int) -> int | None:
-    """The largest half, quarter, ... of the LSTM's units with which it fits."""
+    """The largest half, quarter, ... of the LSTM's units with which the trial fits."""
     units = trial.model.lstm_units // 2 if trial.model.factory is None else 0
     while units >= SMALLEST_UNITS:
         smaller = replace(trial, model=replace(trial.model, lstm_units=units))
@@ -93,7 +94,7 @@ def _fewer_units(trial: TrialSpec, model_of: ModelOf, rows: int, limit: Limit, l
 
 
 def _limit(study: Study) -> Limit | None:
-    """A worker's memory; None where it is not known, as that of a GPU or of a cluster's machines."""
+    """A worker's memory; None where it is not known, as for a GPU or a cluster's machines."""
     resources, placed = study.spec.resources, study.placed
     if resources.memory_gib is not None:
         said = f"resources.memory_gib is {resources.memory_gib:g}"

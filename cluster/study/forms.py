@@ -1,7 +1,7 @@
-"""The forms in which a study's values may be written, and the one form each is kept in.
+"""The forms in which a study's values may be written, and the one form in which each is kept.
 
-Every function here takes a value as YAML gives it and returns the kept form, or raises a ValueError whose
-message is the remedy. `cluster.study.spec` puts them on the fields.
+Every function here takes a value as read from YAML and returns the kept form, or raises a ValueError whose message is
+the remedy. `cluster.study.spec` attaches them to the fields.
 """
 
 import math
@@ -14,25 +14,25 @@ from trainer.trial import DURATION_UNITS, Duration
 
 FULL = "full"
 
-# `seeds: 2024` is nearly always one seed, 2024, written wrongly, and would cost 2024 times the money.
+# `seeds: 2024` is nearly always meant as the one seed 2024, and would cost 2024 times the money.
 MOST_SEEDS = 1000
 
-# The whole numbers up to here are floats too, exactly.
+# Floats represent the whole numbers up to here exactly.
 _LARGEST_AMOUNT = 2**53
 
 _DURATION = f"give one of {', '.join(DURATION_UNITS)} with its amount, such as {{epochs: 10}}"
 
 
 def listed(value: object) -> tuple[Any, ...]:
-    """A list, or a scalar where a list is meant."""
+    """The values of a list, or of a scalar where a list is meant."""
     return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
 def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The values, none of which may stand twice."""
+    """The values, none of which may appear twice."""
     for position, value in enumerate(values):
         if value in values[:position]:
-            raise ValueError(f"{value} stands twice, remove one")
+            raise ValueError(f"{value} appears twice, remove one")
     return values
 
 
@@ -64,13 +64,13 @@ def micro_batch(value: object) -> int | str:
 
 
 def workers(value: object) -> int | dict[int, int]:
-    """A number of workers, or numbers from some global batches on: `{1: 1, 512: 4}`."""
-    remedy = "give a whole number of at least 1, or such numbers from global batches on, 1 among them: {1: 1, 512: 4}"
+    """A number of workers, or a number for each lowest global batch: `{1: 1, 512: 4}` is 4 from 512 on."""
+    remedy = "give a whole number of at least 1, or one for each lowest global batch, from 1 on: {1: 1, 512: 4}"
     written: dict[Any, Any] = value if isinstance(value, dict) else {1: value}
     kept: dict[Any, Any] = {}
     for batch, count in ((_number(key), count) for key, count in written.items()):
         if batch in kept:
-            raise ValueError(f"{batch} stands twice, remove one")
+            raise ValueError(f"{batch} appears twice, remove one")
         kept[batch] = count
     if 1 not in kept or not all(type(number) is int and number >= 1 for pair in kept.items() for number in pair):
         raise ValueError(remedy)
@@ -85,7 +85,7 @@ def seeds(value: object) -> tuple[Any, ...]:
         raise ValueError("give the number of seeds, at least 1, or a list of seeds")
     if value > MOST_SEEDS:
         raise ValueError(
-            f"that asks for {value} seeds, and at most {MOST_SEEDS} can be: for the one seed {value} write [{value}]"
+            f"that asks for {value} seeds, more than the {MOST_SEEDS} allowed: for the one seed {value} write [{value}]"
         )
     return tuple(range(value))
 
@@ -103,7 +103,7 @@ def duration(value: object) -> Duration:
         raise ValueError(f"give {unit} a positive number, such as {{{unit}: 10}}")
     if unit in ("examples", "updates") and amount != int(amount):
         raise ValueError(f"give {unit} a whole number, such as {{{unit}: {math.ceil(amount)}}}")
-    # Always a float: 10 and 10.0 are one budget and must give one trial_id.
+    # Always a float, because 10 and 10.0 are the same budget and must give the same trial_id.
     return Duration(unit=unit, amount=float(amount))
 
 
@@ -117,7 +117,7 @@ def budget(value: object) -> Duration | dict[int | str, Duration]:
         try:
             batch = global_batch(batch)
             if batch in kept:
-                raise ValueError("it stands twice, remove one")
+                raise ValueError("it appears twice, remove one")
             kept[batch] = duration(inner)
         except ValueError as problem:
             raise ValueError(f"at global batch {written}: {problem}") from None
@@ -125,7 +125,7 @@ def budget(value: object) -> Duration | dict[int | str, Duration]:
 
 
 def _number(key: object) -> object:
-    """A key as it was written; JSON, in which a spec is stored, has only text as keys."""
+    """A key as it was written, because the JSON in which a spec is stored has only text keys."""
     return int(key) if isinstance(key, str) and re.fullmatch("[1-9][0-9]{0,99}", key) else key
 
 

@@ -1,4 +1,4 @@
-"""What identifies a study's spec: its canonical JSON, the hash of that, and what may not change under one name."""
+"""What identifies a study's spec: its canonical JSON, the hash of it, and what may not change under one name."""
 
 import hashlib
 import json
@@ -8,8 +8,8 @@ from typing import Any
 from cluster.study.spec import StudySpec
 from trainer.errors import InputError
 
-# Other axes, budgets or resources under the same name only add trials; another task, model, shuffle, schedule, warm-up
-# or beta2 makes another study: no column would tell its trials apart.
+# Other axes, budgets or resources under the same name only add trials. Another task, model, shuffle, schedule, warm-up
+# or beta2 makes another study, because no column would tell its trials apart.
 _FIXED = ("task", "model", "shuffle", "schedule", "warmup", "beta2")
 _ADDED = {"shuffle": None, "protocol": None, "schedule": "constant", "warmup": None, "beta2": "fixed"}
 
@@ -19,7 +19,7 @@ def canonical_json(spec: StudySpec) -> str:
     fields = spec.model_dump(mode="json")
     for key, default in _ADDED.items():
         if fields[key] == default:
-            # What does not use a key has the identity it had before there was one.
+            # A spec that does not use a newer key keeps the identity that it had before the key existed.
             del fields[key]
     if fields["resources"]["memory_gib"] is None:
         del fields["resources"]["memory_gib"]
@@ -32,10 +32,10 @@ def spec_hash(spec: StudySpec) -> str:
 
 
 def changed(old_json: str, new: StudySpec) -> list[str]:
-    """What differs, of that which may not under one study name, such as `model.lstm_units: 128 -> 256`.
+    """The differences that one study name does not allow, such as `model.lstm_units: 128 -> 256`.
 
-    `old_json` is the canonical JSON of the spec under which the study ran before. The data are for the caller to
-    compare, by their `data_hash`.
+    `old_json` is the canonical JSON of the spec under which the study ran before. The caller compares the data, by
+    their `data_hash`.
     """
     old, now = _fixed(json.loads(old_json)), _fixed(json.loads(canonical_json(new)))
     return [
@@ -46,10 +46,10 @@ def changed(old_json: str, new: StudySpec) -> list[str]:
 
 
 def refuse_other_study(spec: StudySpec, data_hash: str, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Refuse a name under which `rows` of a summary's `studies` say that another study was run.
+    """Refuse a name under which another study was run, according to `rows` of a summary's `studies`.
 
     Raises:
-        InputError: which part of the spec, or the data, is another.
+        InputError: the name has another study; the message names the part of the spec, or the data, that differs.
     """
     for row in rows:
         if row["spec_json"] is None:

@@ -1,7 +1,7 @@
 """A worker's memory as a line: bytes = base + slope x places, where places are the tokens of a micro-batch, padded.
 
-Pure. A model of memory is guessed from a study's numbers or fitted to a probe's measurements; both are used alike.
-An evaluation takes rows by numbers of its own (`trainer.evaluate`), so that its bytes are a floor under the line.
+Pure. A memory model is guessed from a study's numbers or fitted to a probe's measurements; both are used alike. An
+evaluation takes its own number of rows (`trainer.evaluate`), so its bytes are a floor under the line.
 """
 
 from dataclasses import dataclass, replace
@@ -10,19 +10,20 @@ from trainer.order.evaluation import rows_at_once
 from trainer.trial import TrialSpec
 
 MIB = 2**20
-# A worker before its first row on Linux x86-64 (tensorflow 2.21): Python with TensorFlow and Ray hold 680 MiB; what was
-# traced and compiled for an LSTM of 64 units, 160 to 200 more.
+# A worker before its first row on Linux x86-64 (tensorflow 2.21): Python with TensorFlow and Ray holds 680 MiB, and the
+# traced and compiled functions for an LSTM of 64 units hold 160 to 200 MiB more.
 PROCESS_BYTES, TRACED_BYTES = 680 * MIB, 160 * MIB
 BYTES_OF = {"float32": 4, "float64": 8, "mixed_bfloat16": 4, "mixed_float16": 4}
-# Copies of every weight: in the twin and the plain model, the sums, two generations of gradients, the best so far.
+# The copies of every weight: the twin, the plain model, the sums, two generations of gradients, and the best so far.
 COPIES = 6
 SLOTS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "adamw": 2, "rmsprop": 1, "adagrad": 1, "adadelta": 2}
-# Numbers kept for each place and unit, forward and back: gate inputs, padded, and gates (4 each), states and cells
-# (2), the gradients of the gates, padded and cut (8); forward alone the first 14.
+# Numbers kept for each place and unit, forward and back: gate inputs, padded gate inputs and gates (4 each), states and
+# cells (2), and the gradients of the gates, padded and cut (8). Forward alone keeps the first 14.
 TRAINING_UNITS, FORWARD_UNITS = 22, 14
-# Of a language model's outputs: logits, their softmax, and the gradients of both; forward alone the first two.
+# Numbers kept for each output of a language model: logits, their softmax, and the gradients of both. Forward alone
+# keeps the first two.
 TRAINING_OUTPUTS, FORWARD_OUTPUTS = 4, 2
-# TensorFlow's allocator asks for regions of memory of twice the size each time: under a limit about half is used.
+# TensorFlow's allocator doubles the region that it asks for each time, so under a limit about half is used.
 HELD_FOR_USED = 2
 
 
@@ -30,8 +31,8 @@ HELD_FOR_USED = 2
 class MemoryModel:
     """What one worker's process needs: `base_bytes` before any row, `bytes_per_place` for each place of a micro-batch.
 
-    A place is one token of one row, padding included. `least_bytes` is what evaluations take, whatever the micro-batch,
-    where nothing limits them; under a limit they take as few rows as micro-batches. `measured` is False for a guess.
+    A place is one token of one row, padding included. `least_bytes` is what evaluations take at any micro-batch where
+    nothing limits them; under a limit they take as few rows as micro-batches do. `measured` is False for a guess.
     """
 
     base_bytes: float
@@ -49,11 +50,11 @@ class MemoryModel:
         return max(0, int(room // (self.bytes_per_place * length)))
 
     def first_rows(self, *, limit_bytes: float, length: int) -> int:
-        """The rows with which a worker under a limit begins: `most_rows` of which all that is held is used."""
+        """The rows with which a worker under a limit begins: `most_rows` divided by the bytes held per byte used."""
         return self.most_rows(limit_bytes=limit_bytes, length=length) // HELD_FOR_USED
 
     def above(self, more_bytes: float) -> "MemoryModel":
-        """The same in a process that holds so many bytes besides."""
+        """The same model for a process that holds `more_bytes` besides."""
         least = self.least_bytes + more_bytes if self.least_bytes else 0.0
         return replace(self, base_bytes=self.base_bytes + more_bytes, least_bytes=least)
 
@@ -61,10 +62,10 @@ class MemoryModel:
 def guess(
     trial: TrialSpec, *, vocabulary_size: int, outputs: int, features_width: int = 0, length: int = 1
 ) -> MemoryModel:
-    """A worker's memory by the sizes of its model, before anything is measured: good to a third or so.
+    """A worker's memory from the sizes of its model, before anything is measured; right to a third or so.
 
-    `features_width` is that of rows of numbers, which have no embedding; `length` the longest row's, padded. What a
-    model of one's own holds is not known: it is taken for the built-in one with its default numbers.
+    `features_width` is that of rows of numbers, which have no embedding; `length` is the longest row's, padded. A
+    factory's model is unknown, so it is estimated as the built-in model with its default sizes.
     """
     model, item = trial.model, BYTES_OF[trial.dtype]
     directions = 2 if model.bidirectional else 1

@@ -1,4 +1,4 @@
-"""The model of a study, as its YAML file gives it: the built-in LSTM's keys, or a factory of the user's."""
+"""The model of a study, as given in its YAML file: the built-in LSTM's keys, or the user's factory."""
 
 from pydantic import Field
 
@@ -34,7 +34,7 @@ class FactoryModel(Strict):
 
 
 def chosen(value: object) -> object:
-    """The one of the two models that has the keys of `value`."""
+    """The model, of the two kinds, that has the keys of `value`."""
     if isinstance(value, BuiltInModel | FactoryModel):
         return value
     if not isinstance(value, dict):

@@ -1,6 +1,6 @@
 """What fits on the machine: how many lanes at once, and how many rows go through the model at once. Pure decisions.
 
-CPUs and GPUs are totals. A worker's part of a GPU is never spread over two GPUs, as Ray places it.
+CPUs and GPUs are totals. A worker's part of a GPU is never spread over two GPUs, because Ray does not do so.
 """
 
 import math
@@ -14,8 +14,8 @@ from trainer.errors import InputError
 from trainer.order.evaluation import EVALUATION_ROWS
 from trainer.trial import TrialSpec
 
-# What `micro_batch: auto` allows, until memory is measured: modest on a GPU; on a CPU, where a larger one is hardly
-# faster by the row, small enough that rows of like length meet.
+# What `micro_batch: auto` allows until memory is measured: a modest size on a GPU; on a CPU, where larger ones are
+# hardly faster per row, a size small enough for rows of similar length to meet.
 _AUTO_MICRO_BATCH_GPU = 64
 _AUTO_MICRO_BATCH_CPU = 32
 
@@ -24,8 +24,8 @@ _AUTO_MICRO_BATCH_CPU = 32
 class Placement:
     """How a study's trials are laid out.
 
-    `workers` are the most of any trial; `cpus` and `gpus` are what all lanes take together; `threads_per_worker` are
-    TensorFlow's. `note` says in one sentence why there are fewer lanes than asked for, None when there are not.
+    `workers` is the largest number of any trial; `cpus` and `gpus` are what all lanes take together;
+    `threads_per_worker` are TensorFlow's. `note` is a sentence on why there are fewer lanes than asked for, or None.
     """
 
     lanes: int
@@ -37,17 +37,17 @@ class Placement:
 
     @property
     def ray_resources(self) -> dict[str, int]:
-        """What a Ray of this machine alone needs, as arguments of `ray.init`: whole CPUs and GPUs."""
+        """What a Ray on this machine alone needs, as arguments of `ray.init`: whole CPUs and GPUs."""
         return {"num_cpus": math.ceil(self.cpus), "num_gpus": math.ceil(self.gpus)}
 
 
 def place(
     resources: Resources, trials: Sequence[TrialSpec], *, cpus: float, gpus: float, where: str = "this machine"
 ) -> Placement:
-    """The placement of `trials`, of which there is at least one, where there are `cpus` and `gpus`.
+    """The placement of one or more `trials` on a total of `cpus` and `gpus`.
 
     Raises:
-        InputError: not one lane fits, or the micro-batch is larger than the largest global batch's share.
+        InputError: no lane fits, or the micro-batch is larger than the largest global batch's share.
     """
     _check_micro_batch(resources, max(trial.global_batch for trial in trials))
     workers = max(resources.workers_at(trial.global_batch) for trial in trials)
@@ -70,9 +70,9 @@ def place(
 
 
 def rows_at_once(resources: Resources, fitting: int | None = None) -> RowsAtOnce:
-    """The most rows that a worker begins to compute at once, where `fitting` rows with their gradient fit it.
+    """The most rows that a worker computes at once in the beginning, if `fitting` rows with their gradient fit.
 
-    None: nothing limits it. A micro-batch that a person gave stays as it is.
+    `fitting` is None if nothing limits the worker. A micro-batch that the user gave is not changed.
     """
     given = resources.micro_batch if isinstance(resources.micro_batch, int) else None
     auto = _AUTO_MICRO_BATCH_GPU if resources.gpus_per_worker else _AUTO_MICRO_BATCH_CPU
@@ -89,7 +89,7 @@ def micro_batch_rows(resources: Resources, global_batch: int) -> int:
 
 
 def _check_micro_batch(resources: Resources, global_batch: int) -> None:
-    """Refuse a `micro_batch` that no trial can use: it is larger than the share of the largest global batch."""
+    """Refuse a `micro_batch` that no trial can use, because it exceeds the share of the largest global batch."""
     workers = resources.workers_at(global_batch)
     share = -(-global_batch // workers)
     if isinstance(resources.micro_batch, int) and resources.micro_batch > share:
@@ -100,7 +100,7 @@ def _check_micro_batch(resources: Resources, global_batch: int) -> None:
 
 
 def _exact(number: float) -> Fraction:
-    """The decimal number that was written: 0.3 holds 0.1 three times, which floats deny."""
+    """The decimal number as it was written: 0.3 contains 0.1 three times, but not as floats."""
     return Fraction(repr(number))
 
 
@@ -119,7 +119,7 @@ def _refusal(key: str, unit: str, workers: int, per_worker: float, machine: floa
     within = ", each worker's part within one GPU" if unit == "GPU" and per_worker < 1 and workers > 1 else ""
     return (
         f"a lane of {_count(workers, 'worker')} needs {_count(needed, unit)}{within}, "
-        f"{where} has {machine:g}: {_remedy(key, unit, workers, machine)}"
+        f"but {where} has {machine:g}: {_remedy(key, unit, workers, machine)}"
     )
 
 
@@ -132,7 +132,7 @@ def _remedy(key: str, unit: str, workers: int, machine: float) -> str:
         part = Fraction(1, -(-workers // int(machine)))
     else:
         return f"set resources.{key}: 0, or use a machine with a GPU"
-    # Ray counts to four decimals; rounded down, so that what is said does fit.
+    # Ray counts to four decimals; rounding down makes sure that the suggested number fits.
     return f"set resources.{key}: {int(part * 10_000) / 10_000:g}"
 
 
@@ -140,8 +140,8 @@ def _note(asked: int | None, fit: int, trials: int, where: str) -> str | None:
     if asked is None or asked <= min(fit, trials):
         return None
     if fit <= trials:
-        return f"{asked} lanes were asked for, {where} holds {fit}"
-    return f"{asked} lanes were asked for, the study has only {_count(trials, 'trial')}"
+        return f"{asked} lanes were asked for, but {where} holds {fit}"
+    return f"{asked} lanes were asked for, but the study has only {_count(trials, 'trial')}"
 
 
 def _count(number: float, thing: str) -> str:

@@ -1,4 +1,4 @@
-"""What can be known of a study before anything is started: its data, its trials, its layout, its model."""
+"""Examines a study before anything is started: its data, its trials, its layout and its model."""
 
 from cluster.stores import store_of
 from cluster.study import axes, fitting, memory, placement, protocol
@@ -14,10 +14,10 @@ def examine(spec: StudySpec, capacity: Capacity) -> Study:
     """The study of `spec` on machines of `capacity`.
 
     Raises:
-        InputError: it cannot work: data, labels, batches, layout or model.
-        NotReadyError: its data set cannot be read.
+        InputError: the study cannot work, because of its data, labels, batches, layout or model.
+        NotReadyError: the data set cannot be read.
     """
-    # Kept in the summary: whoever asks later stands in another folder.
+    # The address is absolute because the summary keeps it, and later readers may be in another folder.
     data = store_of(spec.data)
     spec = spec.model_copy(update={"data": data.uri, "summary": store_of(spec.summary).uri})
     manifest = read_data(data, spec)
@@ -28,6 +28,6 @@ def examine(spec: StudySpec, capacity: Capacity) -> Study:
     fitting.refuse_what_cannot_fit(study, lambda trial: memory.guess(trial, **sizes_of(trial, manifest)))
     check_shards(data, manifest)
     if trials[0].model.factory is not None or manifest.kind != TOKENS:
-        # A wrong model is found here and not in every lane.
+        # This finds a wrong model here instead of in every lane.
         training_twin_of(trials[0], manifest)
     return study

@@ -1,17 +1,17 @@
 """The protocol: which trials a study wants, given the answers so far. Pure.
 
 A plain grid wants all its trials at once. A study with `protocol:` in its spec tunes the learning rate inside each
-cell (global batch, optimizer, dtype) and says nothing about a rate that it happened to be given:
+cell (global batch, optimizer, dtype), so that no batch size is judged by an arbitrary rate:
 
-    screen    every rate of every cell, on seeds of its own. While the best rate of some cell is the lowest or the
-              highest tried, every cell gets one more rate, so that all cells are searched equally hard: beyond that
-              edge where there is one, else beyond the end that is nearer to the best.
-    confirm   the best rate of each cell on the seeds of `axes.seeds`, the same for all cells and none of them used in
-              the screen: the best of several rates looks better than it is on the seeds it was chosen by.
+    screen    Every rate of every cell, on separate seeds. While the best rate of some cell is the lowest or highest
+              tried, every cell gets one more rate, so that all cells are searched equally hard. The new rate lies
+              beyond the edge if the best rate is at one, and otherwise beyond the end that is nearer to the best.
+    confirm   The best rate of each cell on the seeds of `axes.seeds`. These are the same for all cells, and the screen
+              uses none of them: the best of several rates looks better than it is on the seeds that chose it.
 
-More seeds are only more confirmations: the screen is on SCREEN_SEEDS. Older versions screened on the seeds after the
-last of `axes.seeds`; a study that began so keeps that screen, and where `axes.seeds` has come to include one of its
-seeds, the next free seed confirms in its place.
+The screen is on SCREEN_SEEDS, so more seeds only add confirmations. Older versions screened on the seeds after the
+last of `axes.seeds`. A study that began like that keeps that screen, and if `axes.seeds` has grown to include one of
+its seeds, the next free seed confirms in its place.
 """
 
 import math
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 GRID, SCREEN, CONFIRM = PHASES = ("grid", "screen", "confirm")
 
-# A loss for a trial that ended without one: it diverged, ran out of memory, or was stopped early.
+# The loss of a trial that ended without one because it diverged, ran out of memory, or was stopped early.
 NO_LOSS = math.inf
 CellKey = tuple[int, str, str]
 TargetAfter = Callable[[Sequence[float]], float | None]
@@ -44,17 +44,17 @@ class Planned:
 
 @dataclass(frozen=True)
 class Wanted:
-    """The trials known to be wanted, in their order; `open` if answers that are missing may bring further ones."""
+    """The trials known to be wanted, in order; `open` if missing answers may lead to further ones."""
 
     trials: tuple[Planned, ...]
     open: bool
 
 
 class Unfolding:
-    """The plan of a study as its answers come, one by one.
+    """The plan of a study while its answers arrive one by one.
 
-    A plan changes only once every trial of an open one has an answer: so an answer costs the same however many trials
-    there are, and the plan is computed anew once a phase.
+    A plan changes only when it is open and every trial of it has an answer. So the plan is recomputed once per phase,
+    and the cost of an answer does not grow with the number of trials.
     """
 
     def __init__(self, plan_after: Callable[[Mapping[str, float]], Wanted], losses: Mapping[str, float]) -> None:
@@ -71,7 +71,7 @@ class Unfolding:
         return trial.trial_id in self._losses
 
     def answer(self, trial: TrialSpec, loss: float) -> bool:
-        """Note the loss of a trial, NO_LOSS if it ended without one; whether there is another plan now."""
+        """Record the loss of a trial, NO_LOSS if it ended without one; returns whether the plan has changed."""
         self._losses[trial.trial_id] = loss
         self._missing.discard(trial.trial_id)
         if self._missing or not self._plan.open:
@@ -92,11 +92,11 @@ def wanted(
     screened_on: Collection[int] = (),
     target_after: TargetAfter = lambda best_losses: None,
 ) -> Wanted:
-    """What a study wants whose axes span `grid`, with the best validation loss of each trial_id that has an answer.
+    """What a study with the axes of `grid` wants, given `losses`, the best validation loss by trial_id.
 
     A trial without an answer is missing in `losses`; one that ended without a loss has NO_LOSS there. `screened_on` are
-    the seeds of the screen that the study began with, if it did. `target_after` gives the target from the lowest screen
-    loss of each cell; confirmations end there if the protocol says so.
+    the seeds of the screen with which the study began, if it did begin. `target_after` returns the target for the
+    lowest screen losses of the cells; confirmations end there if the protocol has `stop_at_target`.
     """
     if protocol is None:
         return Wanted(tuple(Planned(trial, GRID) for trial in grid), open=False)
@@ -122,16 +122,16 @@ def may_have_wanted(
     screened_on: Collection[int],
     target_after: TargetAfter,
 ) -> Iterator[Wanted]:
-    """The plans by which the trials of a summary came about: what is wanted now, then what older versions wanted.
+    """The plans that may have led to the trials of a summary: the current one, then those of older versions.
 
-    With those the screen moved to other seeds when `axes.seeds` grew, so that any of `screened_on` may be its first.
+    Those versions moved the screen to other seeds when `axes.seeds` grew, so any of `screened_on` may be its first.
     """
     for seeds in (screened_on, *((seed,) for seed in screened_on)):
         yield wanted(grid, protocol, losses, screened_on=seeds, target_after=target_after)
 
 
 def expected(grid: Sequence[TrialSpec], protocol: "Protocol | None") -> tuple[TrialSpec, ...]:
-    """Trials as many and as long as a study wants if no edge is reached; the rates to be confirmed are not known."""
+    """As many and as long trials as a study wants if no edge is reached; which rates it will confirm is not known."""
     if protocol is None:
         return tuple(grid)
     any_rates = {cell_of(trial): trial.learning_rate for trial in grid}
@@ -141,7 +141,7 @@ def expected(grid: Sequence[TrialSpec], protocol: "Protocol | None") -> tuple[Tr
 
 
 def best_rates(trials: Sequence[TrialSpec], losses: Mapping[str, float]) -> dict[CellKey, float]:
-    """The rate of the lowest mean loss over the seeds, for each cell that has a rate with a loss for every seed."""
+    """The rate with the lowest mean loss over the seeds, for each cell that has a rate with a loss for every seed."""
     found = {cell: min(rates, key=lambda rate: rates[rate]) for cell, rates in _cells(trials, losses).items()}
     return {cell: rate for cell, rate in found.items() if _cells(trials, losses)[cell][rate] < NO_LOSS}
 
@@ -158,7 +158,7 @@ def cell_of(trial: TrialSpec) -> CellKey:
 
 
 def confirming_seeds(seeds: Iterable[int], taken: Collection[int]) -> dict[int, int]:
-    """The seed that confirms for each seed of the axis: itself, or for one that is `taken` the next that is free."""
+    """The seed that confirms for each seed of the axis: the seed itself or, if it is `taken`, the next free one."""
     seeds = dict.fromkeys(seeds)
     free = (seed for seed in count(max(seeds, default=0) + 1) if seed not in taken)
     return {seed: next(free) if seed in taken else seed for seed in seeds}
@@ -222,9 +222,9 @@ def _one_more_rate(screened: Sequence[TrialSpec], losses: Mapping[str, float]) -
 
 
 def _beyond(rates: Mapping[float, float]) -> float:
-    """The rate after the end that is nearer to the best, as far from it as its neighbour is.
+    """The next rate beyond the end that is nearer to the best, by the ratio between that end and its neighbour.
 
-    Where every rate diverged, the lowest is the best of equals: the next one is lower.
+    If every rate diverged, the lowest counts as the best, so the next rate is lower.
     """
     tried = list(rates)
     best = tried.index(min(tried, key=lambda rate: rates[rate]))

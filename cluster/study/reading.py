@@ -1,6 +1,6 @@
-"""The YAML text of a study or a fleet read into a pydantic model, every problem said in one line: place, value, remedy.
+"""Reads the YAML text of a study or a fleet into a pydantic model; every problem is one line: place, value, remedy.
 
-The remedy of a wrong value is its field's `description`, so each field of a model read here has one that
+The remedy for a wrong value is its field's `description`, so each field of a model read here has a description that
 completes the sentence "give ...".
 """
 
@@ -23,16 +23,16 @@ _REMEDY_CHARACTERS = 300
 
 
 class Strict(BaseModel):
-    """A part of what is read: unknown keys, values of another type and numbers that are none are refused."""
+    """A model that refuses unknown keys, values of another type, and infinite or NaN numbers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 def read(model: type[Model], text: str, *, where: str) -> Model:
-    """The `model` that the YAML `text` says; `where` names the text in errors.
+    """The `model` with the values of the YAML `text`; `where` names the text in errors.
 
     Raises:
-        InputError: it is not YAML, or not what the model asks for; one line for each problem.
+        InputError: the text is not YAML or does not fit the model; one line for each problem.
     """
     raw = _mapping(model, text, where)
     try:
@@ -49,7 +49,7 @@ def load(model: type[Model], path: str | os.PathLike[str], *, kind: str) -> Mode
     """The `model` in the YAML file at `path`; `kind` is what the file should be, such as `a study`.
 
     Raises:
-        InputError: there is no such file, or it is not what the model asks for.
+        InputError: there is no such file, or it does not fit the model.
     """
     where, remedy = os.fspath(path), f"give the path of {kind}'s YAML file"
     try:
@@ -63,7 +63,7 @@ def load(model: type[Model], path: str | os.PathLike[str], *, kind: str) -> Mode
     except OSError as problem:
         raise InputError(f"{where} cannot be read ({problem.strerror}): {remedy}") from None
     except ValueError:
-        raise InputError(f"{where!r} is no path (it holds the character NUL): {remedy}") from None
+        raise InputError(f"{where!r} is not a path (it contains the character NUL): {remedy}") from None
     if len(content) > _MOST_BYTES:
         raise InputError(f"{where} is longer than 1 MiB: {remedy}")
     return read(model, text, where=where)
@@ -99,7 +99,7 @@ def _line(model: type[BaseModel], raw: object, problem: Any) -> str:
 
 
 def _dotted(location: Sequence[str | int], raw: object) -> str:
-    """The place as the person wrote it: a scalar where a list is meant has no `[0]`."""
+    """The place as the user wrote it: a scalar where a list is meant has no `[0]`."""
     key = ""
     for part in location:
         if isinstance(raw, list) and isinstance(part, int):
@@ -127,7 +127,7 @@ def _declared(model: type[BaseModel], location: Sequence[str | int]) -> tuple[li
 
 
 def _shown(value: object) -> str:
-    """The value in YAML's own words (`true`, `null`), cut short."""
+    """The value in YAML's notation (`true`, `null`), cut short."""
     plain = value is None or isinstance(value, bool | str)
     text = json.dumps(value, ensure_ascii=False) if plain else str(list(value) if isinstance(value, tuple) else value)
     return brief(text)

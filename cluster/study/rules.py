@@ -1,4 +1,4 @@
-"""The keys of a study that are rules: rates and beta2 that follow the global batch, shuffle, warm-up, the protocol."""
+"""The keys of a study that are rules: rates and beta2 that follow the global batch, shuffle, warm-up and protocol."""
 
 from typing import Annotated, Literal, Self, TypeVar
 
@@ -21,7 +21,7 @@ Axis = Annotated[
 class RateRule(Strict):
     """Learning rates that follow the global batch: `around` at the batch `at`, scaled by `rule` elsewhere.
 
-    With `points` over 1, a geometric grid of ratio `factor` is centred there. The rule `none` scales nothing.
+    With `points` above 1, a geometric grid of ratio `factor` is centred there. The rule `none` scales nothing.
     """
 
     around: Rate = Field(description="a positive learning rate, such as 0.001")
@@ -43,7 +43,7 @@ _RATES: TypeAdapter[tuple[float, ...]] = TypeAdapter(Axis[Rate], config=ConfigDi
 
 
 class HalfLife(Strict):
-    """Adam's beta2 whose half-life is the same number of examples at every global batch, `value` at the batch `at`."""
+    """Adam's beta2 with a half-life of equally many examples at every global batch; it is `value` at the batch `at`."""
 
     value: float = Field(gt=0, lt=1, description="a number between 0 and 1, such as 0.999")
     at: int = Field(ge=1, description="the global batch at which beta2 is `value`, such as 32")

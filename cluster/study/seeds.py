@@ -1,5 +1,5 @@
-"""The seeds of the screen, apart from those that confirm."""
+"""The seeds of the screen, separate from those that confirm."""
 
-# The seeds on which learning rates are screened, as many as are needed: none that `axes.seeds` may come to, so that
-# more seeds are only more confirmations.
+# Learning rates are screened on the first of these seeds, as many as needed. They lie beyond any that `axes.seeds` may
+# grow to, so that more seeds only add confirmations.
 SCREEN_SEEDS = range(1_000_000, 1_000_010)

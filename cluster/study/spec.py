@@ -1,7 +1,7 @@
-"""What a study is: its YAML file as a `StudySpec`, every value checked before anything is started.
+"""What a study is: its YAML file as a `StudySpec`, with every value checked before anything is started.
 
-Relative `data` and `summary` folders are relative to the current directory, as on any command line, not to the
-file. A scalar may stand where a list is meant. A budget is one duration for all, or one for each global batch:
+Relative `data` and `summary` folders are relative to the current directory, as on any command line, not to the file. A
+scalar may be written where a list is meant. A budget is one duration for all global batches, or one for each:
 
     budget: {epochs: 10}
     budget:
@@ -28,9 +28,9 @@ from cluster.study.rules import Axis, HalfLife, Protocol, RateRule, Shuffle, War
 from cluster.study.seeds import SCREEN_SEEDS
 from trainer.trial import DTYPES, OPTIMIZERS, SCHEDULES, TASKS, WITH_BETA2, Duration
 
-# Keras takes seeds of 32 bits, signed in some places.
+# Keras takes 32-bit seeds, which are signed in some places.
 _LARGEST_SEED = 2**31 - 1
-# With fewer, every best rate is at an edge.
+# With fewer rates, every best rate is at an edge.
 _FEWEST_RATES = 3
 
 Task = Annotated[str, BeforeValidator(forms.one_of(TASKS))]
@@ -76,7 +76,7 @@ def _target(value: object) -> object:
 
 
 class Resources(Strict):
-    """What a study may use at once. No `lanes`: as many as fit."""
+    """What a study may use at once. Without `lanes`, as many run as fit."""
 
     workers: Annotated[int | dict[int, int], BeforeValidator(forms.workers)] = Field(
         default=1, description="a whole number of at least 1, or {1: 1, 512: 4}: 4 from global batch 512 on"
@@ -106,7 +106,7 @@ class Resources(Strict):
     def _no_gpu_and_a_half(self) -> Self:
         if self.gpus_per_worker > 1 and self.gpus_per_worker % 1:
             raise ValueError(
-                f"gpus_per_worker {self.gpus_per_worker} is over 1 and no whole number, which Ray cannot place: "
+                f"gpus_per_worker {self.gpus_per_worker} is over 1 and not a whole number, which Ray cannot place: "
                 f"give {int(self.gpus_per_worker)}"
             )
         return self
@@ -168,7 +168,7 @@ class StudySpec(Strict):
     def _optimizer_with_beta2(self) -> Self:
         if self.beta2 != "fixed" and not set(self.axes.optimizer) & set(WITH_BETA2):
             raise ValueError(
-                f"beta2 is of {' and '.join(WITH_BETA2)}, of which axes.optimizer lists none: list one, or remove beta2"
+                f"beta2 is for {' and '.join(WITH_BETA2)}, but axes.optimizer lists neither: list one, or remove beta2"
             )
         return self
 
@@ -177,19 +177,19 @@ class StudySpec(Strict):
         budgets = self.budget.values() if isinstance(self.budget, dict) else [self.budget]
         if self.schedule != "constant" and any(budget.unit == "seconds" for budget in budgets):
             raise ValueError(
-                f"schedule {self.schedule} decays towards the end of the budget, which a budget in seconds does not "
-                "plan: give the budget in epochs, or schedule: constant"
+                f"schedule {self.schedule} decays towards the end of the budget, which is not known for a budget in "
+                "seconds: give the budget in epochs, or schedule: constant"
             )
         return self
 
     @model_validator(mode="after")
     def _window_of_a_batch(self) -> Self:
-        # `full` is all rows in any order: no window changes it.
+        # `full` is all rows in any order, so no window changes it.
         largest = max((batch for batch in self.axes.global_batch if isinstance(batch, int)), default=0)
         if self.shuffle and self.shuffle.window_rows < largest:
             raise ValueError(
-                f"shuffle.window_rows is {self.shuffle.window_rows}, less than the global batch {largest}, which would "
-                f"be rows of few places: give at least {largest}, or remove shuffle"
+                f"shuffle.window_rows is {self.shuffle.window_rows}, less than the global batch {largest}, whose rows "
+                f"would then come from few places: give at least {largest}, or remove shuffle"
             )
         return self
 
@@ -211,12 +211,14 @@ class StudySpec(Strict):
                 f"least {_FEWEST_RATES}, such as {{around: 0.001, at: 32, rule: sqrt, points: 5}}, or remove protocol"
             )
         if self.protocol and isinstance(rates, tuple) and list(rates) != sorted(rates):
-            raise ValueError("protocol adds rates beyond the lowest and the highest: list axes.learning_rate rising")
+            raise ValueError(
+                "protocol adds rates beyond the lowest and the highest: list axes.learning_rate in rising order"
+            )
         budgets = self.budget.values() if isinstance(self.budget, dict) else [self.budget]
         if self.protocol and self.protocol.stop_early and any(budget.unit == "seconds" for budget in budgets):
             raise ValueError(
-                "protocol.stop_early compares rates at equal examples, which a budget in seconds does not plan: give "
-                "the budget in epochs, or remove stop_early"
+                "protocol.stop_early compares rates at equal examples, which are not known for a budget in seconds: "
+                "give the budget in epochs, or remove stop_early"
             )
         return self
 
@@ -246,7 +248,7 @@ def parse(text: str, *, where: str) -> StudySpec:
     """The study in the YAML `text`; `where` names it in errors.
 
     Raises:
-        InputError: it is not a study; one line for each problem, with its place, value and remedy.
+        InputError: the text is not a study; one line for each problem, with its place, value and remedy.
     """
     return reading.read(StudySpec, text, where=where)
 

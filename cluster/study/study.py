@@ -17,10 +17,10 @@ from trainer.trial import TrialSpec
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """A study that can run: its data are there, its lanes fit, and `trials`, the grid of its axes, is known.
+    """A study that can run: its data exist, its lanes fit, and `trials`, the grid of its axes, is known.
 
-    `begun` are its confirmations where they have begun: they keep the target they began with, whatever the spec says.
-    `screened_on` are the seeds of the screen that it began with, when it was run before.
+    `begun` holds the target with which its confirmations began, which they keep whatever the spec has now; None before.
+    `screened_on` are the seeds of the screen with which it began, if it was run before.
     """
 
     spec: StudySpec
@@ -32,7 +32,7 @@ class Study:
     screened_on: tuple[int, ...] = ()
 
     def plan(self, losses: Mapping[str, float]) -> protocol.Wanted:
-        """The trials it wants, given the losses so far, by trial_id."""
+        """The trials that the study wants, given the losses so far, by trial_id."""
         return protocol.wanted(
             self.trials,
             self.spec.protocol,
@@ -42,11 +42,11 @@ class Study:
         )
 
     def asked(self, plan: protocol.Wanted) -> int:
-        """How many trials it asks for in all, as far as `plan` tells by now."""
+        """How many trials the study asks for in all, as far as `plan` shows so far."""
         return max(len(plan.trials), len(self.expected())) if plan.open else len(plan.trials)
 
     def expected(self) -> tuple[TrialSpec, ...]:
-        """Trials as many and as long as it wants, as far as can be known before it runs."""
+        """As many and as long trials as the study wants, as far as can be known before it runs."""
         return protocol.expected(self.trials, self.spec.protocol)
 
     def examples(self, trial: TrialSpec) -> int:
@@ -56,12 +56,12 @@ class Study:
 
     @cached_property
     def spec_hash(self) -> str:
-        """What names the spec (`cluster.study.identity`)."""
+        """The hash that identifies the spec (`cluster.study.identity`)."""
         return identity.spec_hash(self.spec)
 
     @cached_property
     def row(self) -> dict[str, Any]:
-        """The columns of a summary's `studies` that the spec and its data fill."""
+        """The columns of a summary's `studies` that come from the spec and its data."""
         return {
             "study": self.spec.study,
             "spec_hash": self.spec_hash,
@@ -85,13 +85,13 @@ class Study:
 
     @property
     def memory_bytes(self) -> int | None:
-        """The memory of a worker; None for what the machine has."""
+        """The memory limit of a worker; None if only the machine limits it."""
         gib = self.spec.resources.memory_gib
         return None if gib is None else int(gib * 2**30)
 
 
 def sizes_of(trial: TrialSpec, manifest: Manifest) -> dict[str, int]:
-    """The sizes of a trial's model and rows that tell its memory (`cluster.study.memory.guess`)."""
+    """The sizes of a trial's model and rows from which its memory is guessed (`cluster.study.memory.guess`)."""
     text = manifest.kind == TOKENS
     return {
         "vocabulary_size": manifest.vocabulary_size if text else 0,

@@ -272,7 +272,7 @@ def test_files_are_replaced_only_on_request_and_whole(
     (tmp_path / "out").mkdir()
     for name in ("model.keras", "model.tokenizer.json", "model.json"):
         (tmp_path / "out" / name).write_text("mine")
-        with pytest.raises(InputError, match=f"{name} is there already.*--force"):
+        with pytest.raises(InputError, match=f"{name} exists already.*--force"):
             model.files_of(output, force=False)
         (tmp_path / "out" / name).unlink()
     (tmp_path / "out" / "model.keras").write_text("mine")
@@ -295,9 +295,11 @@ def test_a_trial_is_found_by_a_unique_beginning(place: Places) -> None:
     first, second = (trial.trial_id for trial in here.trials)
     for trial in here.trials:
         assert find(here.summary, "small", trial.trial_id[:10]).trial == trial
-    with pytest.raises(InputError, match=f"begins 2 trials.*{min(first, second)}.*more of its digits"):
+    with pytest.raises(InputError, match=f"matches 2 trials.*{min(first, second)}.*more of its digits"):
         find(here.summary, "small", "")
-    with pytest.raises(InputError, match=rf"no trial that begins with 'x{first[1:]}' \(nearest: {first}.*export small"):
+    with pytest.raises(
+        InputError, match=rf"no trial whose id begins with 'x{first[1:]}' \(nearest: {first}.*export small"
+    ):
         find(here.summary, "small", f"x{first[1:]}")
     with pytest.raises(InputError, match=r"no study 'smal'.*'small'"):
         find(here.summary, "smal", first)
@@ -322,10 +324,10 @@ def test_a_trial_of_an_earlier_spec_is_found(place: Places) -> None:
     ("state", "remedy"),
     [
         (None, "no result yet.*wait until"),
-        ("FAILED", r"is FAILED \(a fuse blew\).*run the study again"),
-        ("LOST", "is LOST.*run the study again"),
-        ("CANCELLED", "is CANCELLED.*run the study again"),
-        ("OUT_OF_MEMORY", "is OUT_OF_MEMORY.*no weights: export another"),
+        ("FAILED", r"ended FAILED \(a fuse blew\).*run the study again"),
+        ("LOST", "ended LOST.*run the study again"),
+        ("CANCELLED", "ended CANCELLED.*run the study again"),
+        ("OUT_OF_MEMORY", "ended OUT_OF_MEMORY.*no weights: export another"),
     ],
 )
 def test_a_trial_without_kept_weights_is_refused(place: Places, tmp_path: Path, state: str | None, remedy: str) -> None:
@@ -355,7 +357,7 @@ def test_a_data_set_that_is_gone_or_another_is_refused(place: Places, tmp_path: 
     here = place()
     here.kept()
     moved = here.data.rename(tmp_path / "moved")
-    with pytest.raises(InputError, match=f"looked for.*{here.data}.*--data"):
+    with pytest.raises(InputError, match=f"not found from.*{here.data}.*--data"):
         here.found()
     assert here.found(data=str(moved)).trial == here.trials[0]
     write_prepared(here.data, seed=5)
@@ -376,7 +378,7 @@ def test_weights_that_are_damaged_or_do_not_fit_are_refused(place: Places, tmp_p
     files = model.files_of(str(tmp_path / "model.keras"), force=False)
     archive = Path(here.checkpoints) / "best.npz"
     archive.write_bytes(archive.read_bytes()[:-1])
-    with pytest.raises(InputError, match=rf"no whole best\.npz in {here.checkpoints};"):
+    with pytest.raises(InputError, match=rf"no complete best\.npz in {here.checkpoints};"):
         model.export(here.found(), files, at="best")
     wrong = [*here.best[:-1], np.zeros(7, "float32")]
     Checkpoints(store_of(here.checkpoints), here.trials[0].trial_id).finish(best=wrong, last=here.best[:-1])
@@ -399,7 +401,7 @@ def test_what_was_exchanged_since_is_not_exported(place: Places, tmp_path: Path)
     manifest.write_text(text)
     for ending in ("json", "npz"):
         (folder / f"best.{ending}").write_bytes((folder / f"last.{ending}").read_bytes())
-    with pytest.raises(InputError, match=r"no whole best\.npz"):
+    with pytest.raises(InputError, match=r"no complete best\.npz"):
         model.export(here.found(), files, at="best")
     assert not os.path.exists(files.model)
 

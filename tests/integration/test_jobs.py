@@ -154,7 +154,7 @@ def test_a_study_is_submitted_followed_and_listed(batchscope: Any, tmp_path: Pat
     assert (job["state"], job["trials_done"], job["trials_asked"], job["exit_code"]) == ("SUCCEEDED", 1, 1, 0)
     assert batchscope("logs", "short").stdout == followed.stdout
     assert batchscope("logs", job["job"], "-f").stdout == followed.stdout
-    assert "does not run" in batchscope("stop", "short").stderr
+    assert "is not running" in batchscope("stop", "short").stderr
 
     again = batchscope("resume", "short", "--wait")
     assert "1 finished before" in again.stdout

@@ -1,4 +1,4 @@
-"""A chart: its drawing, what it shows in words, and its numbers as a table; and the frame that all charts share."""
+"""A chart: its drawing, a sentence on what it shows, and its numbers as a table; and the frame of all charts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from cluster.report.page import palette
 from cluster.report.page.markup import Markup, join, tag
 from cluster.report.page.scales import Scale, apart, tick_text
 
-# A card's width on a telephone and in a grid of three: drawn once at this size, legible in both.
+# A card's width on a phone and in a grid of three. Charts are drawn once, at this size, and are legible in both.
 WIDTH, HEIGHT = 360, 284
 LEFT, RIGHT, TOP, BOTTOM = 56, 28, 30, 44
 _TEXT_WIDTH = 6.6
@@ -17,7 +17,7 @@ _TEXT_WIDTH = 6.6
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """One plot. `note` says in a sentence how to read it, `says` what it shows; `table` has every number in it."""
+    """One plot. `note` is a sentence on how to read it, `says` one on what it shows; `table` has all its numbers."""
 
     name: str
     title: str
@@ -29,7 +29,7 @@ class Chart:
     height: int = HEIGHT
 
     def inline(self, class_: str = "") -> Markup:
-        """The drawing for the page, which gives it its style; a `title` would pop up over every mark."""
+        """The drawing for the page, which provides its style. It has no `title`, which would pop up over every mark."""
         return tag(
             "svg",
             self.drawing,
@@ -40,7 +40,7 @@ class Chart:
         )
 
     def standalone(self, colours: int) -> str:
-        """The drawing as a file of its own: light, titled, with `colours` of the batch sizes written out."""
+        """The drawing as a separate file: light, titled, with the `colours` of the batch sizes written out."""
         style = palette.literal(palette.chart_style(colours), colours)
         return '<?xml version="1.0" encoding="UTF-8"?>\n' + tag(
             "svg",
@@ -66,7 +66,7 @@ class Missing:
 
 
 def text_width(text: str, size: float = 12) -> float:
-    """About how wide a text is; never less than it is in the usual sans-serif faces."""
+    """The approximate width of a text; never less than its width in the usual sans-serif fonts."""
     return len(text) * _TEXT_WIDTH * size / 12
 
 
@@ -85,7 +85,7 @@ def frame(
     height: int = HEIGHT,
     at: Sequence[tuple[float, str]] | None = None,
 ) -> Markup:
-    """Grid, ticks and titles: horizontal lines only, the y title above them. `at`: ticks of x, else round ones."""
+    """Horizontal grid lines, with the y title above them, ticks and titles. `at`: ticks of x, otherwise round ones."""
     top, floor = min(y.start, y.end), max(y.start, y.end)
     parts = [
         label(y_title, 2, 13, class_="axis-title"),
@@ -106,12 +106,12 @@ def frame(
 
 
 def mark(tip: str, x: float, y: float, *drawing: Markup, batch: int | None = None) -> Markup:
-    """Something that has a value: what is drawn, with the value in words, which a reader's pointer or key finds."""
+    """A mark that has a value: its drawing, and the value in words, which the pointer or the keyboard reveals."""
     return tag("g", tag("title", tip), *drawing, class_="mark", data_at=f"{x:.1f} {y:.1f}", data_batch=batch)
 
 
 def interval(x: float, low: float, high: float, y: Scale, class_: str) -> Markup:
-    """A vertical interval at `x`, with short ends; without one where it goes on beyond the frame."""
+    """A vertical interval at `x` with short end lines; an end beyond the frame has no line."""
     ends = "".join(f"M{x - 4:.1f} {y(end):.1f}h8" for end in (low, high) if y.low <= end <= y.high)
     low, high = (y(min(max(end, y.low), y.high)) for end in (low, high))
     return tag("path", d=f"M{x:.1f} {low:.1f}V{high:.1f}{ends}", class_=f"interval {class_}")
@@ -123,5 +123,5 @@ def arrow(x: float, y: float, class_: str) -> Markup:
 
 
 def path(points: Sequence[tuple[float, float]]) -> str:
-    """A line's data through points."""
+    """The path data of a line through points."""
     return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)

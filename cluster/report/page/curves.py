@@ -16,7 +16,7 @@ from cluster.report.page.series import Clock, Series, thin
 TITLE = "Validation loss while training"
 SIZES = ("wide", "narrow")
 _TOP, _RIGHT = 36, 40
-# With more runs than these the faint ones are drawn more coarsely, so that the page stays small.
+# With more runs than this, the faint ones are drawn more coarsely, so that the page stays small.
 _FINE = 50
 _AXIS = {
     "updates": "updates (log)",
@@ -35,7 +35,7 @@ def chart(facts: Facts, group: Group, clock: Clock, size: str = "wide") -> Chart
     width, height = _size(size, len(group.cells))
     starts = [float(at[at > 0].min()) for _, (at, _) in known if (at > 0).any()]
     if not starts:
-        return Missing(title=TITLE, why=f"no evaluation has a place on the clock of {name}")
+        return Missing(title=TITLE, why=f"no evaluation has a position on the clock of {name}")
     ends = [float(at.max()) for one in found for at, _ in one.runs]
     target = facts.verdict.declared.target
     x = log([*starts, *ends], LEFT, width - _RIGHT, air=0.0)
@@ -65,14 +65,14 @@ def chart(facts: Facts, group: Group, clock: Clock, size: str = "wide") -> Chart
 
 
 def _size(size: str, batches: int) -> tuple[int, int]:
-    """Width and height: the wide one is as tall as the rankings beside it, within reason."""
+    """Width and height; the wide size is as tall as the rankings next to it, within limits."""
     return (360, 330) if size == "narrow" else (700, min(max(400, 240 + 54 * batches), 760))
 
 
 def _drawn(
     at: Floats, losses: Floats, x: Scale, y: Scale, width: float = 2.0
 ) -> tuple[list[tuple[float, float]], list[int]]:
-    """The points to draw, and which they are: thinned, and held inside the frame."""
+    """The points to draw, thinned and kept inside the frame, and their indices."""
     places = np.flatnonzero((at >= x.low) & np.isfinite(losses))
     if not places.size:
         return [], []
@@ -105,7 +105,7 @@ def _mean(one: Series, clock: str, x: Scale, y: Scale, facts: Facts) -> Markup:
 
 
 def _equal(most: float, x: Scale, y: Scale) -> Markup:
-    """Where all runs are compared: no further than the one that had least of the clock."""
+    """A line where all runs are compared: at the end of the run that had the least of the clock."""
     if not x.low <= most <= x.high:
         return Markup("")
     line = tag("line", x1=x(most), x2=x(most), y1=y.end, y2=y.start, class_="reference")
@@ -123,7 +123,7 @@ def _target(target: float | None, x: Scale, y: Scale) -> Markup:
 
 
 def _labels(found: Sequence[tuple[int, Floats, Floats]], x: Scale, y: Scale) -> Markup:
-    """Each batch size at the end of its line, moved up or down where it would lie on another."""
+    """A label for each batch size at the end of its line, moved up or down where it would cover another label."""
     taken: list[tuple[float, float, float]] = []
     parts = []
     for batch, at, losses in sorted(found, key=lambda one: float(one[2][-1])):
@@ -142,7 +142,7 @@ def _labels(found: Sequence[tuple[int, Floats, Floats]], x: Scale, y: Scale) -> 
         )
         shift = next(free, None)
         if shift is None:
-            # Far from its line it would name another: the pointer, the keys and the colours still tell.
+            # Far from its line it would seem to name another; pointer, keyboard and colours still identify the line.
             continue
         height = wished + shift
         taken.append((left, right, height))
@@ -151,11 +151,11 @@ def _labels(found: Sequence[tuple[int, Floats, Floats]], x: Scale, y: Scale) -> 
 
 
 def _says(known: Sequence[tuple[Series, tuple[Floats, Floats]]], clock: str) -> str:
-    told = ", ".join(
+    listed = ", ".join(
         f"{value_text(float(losses[-1]))} after {value_text(float(at[-1]))} {clock} at B = {one.batch}"
         for one, (at, losses) in known
     )
-    return f"Mean validation loss at the last evaluation: {told}."
+    return f"Mean validation loss at the last evaluation: {listed}."
 
 
 def _table(known: Sequence[tuple[Series, tuple[Floats, Floats]]], clock: str) -> pa.Table:

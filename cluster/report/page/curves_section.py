@@ -1,6 +1,6 @@
-"""The curves' part of the page: one clock at a time, the ranking at that clock beside it, batch sizes to choose from.
+"""The curves' part of the page: one clock at a time, with the ranking on that clock and a choice of batch sizes.
 
-All four clocks are in the page, and its style shows the one chosen: that works without a script.
+All four clocks are in the page, and its style shows the chosen one, which works without a script.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from cluster.report.page.tables import figure_table
 
 
 def curves(facts: Facts, group: Group, heading: str) -> Markup:
-    """The section; a line in its place where no curve is known."""
+    """The section, or a line in its place if no curve is known."""
     title = tag("h2", f"Loss over time{f': {heading}' if heading else ''}")
     found = clocks(group)
     drawn = {name: over_time.chart(facts, group, clock) for name, clock in found.items()}
@@ -87,7 +87,7 @@ def _figure(one: Chart, facts: Facts) -> Markup:
 
 
 def charts(facts: Facts, group: Group) -> list[Chart]:
-    """The curves and rankings of all clocks, for files of their own."""
+    """The curves and rankings of all clocks, for separate files."""
     known = clocks(group)
     found = [make(facts, group, clock) for clock in known.values() for make in (over_time.chart, ranks.chart)]
     if not ranks.stopped_at_target(facts):

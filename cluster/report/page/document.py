@@ -20,7 +20,7 @@ from cluster.summary import query
 
 
 def document(facts: Facts, plots: Sequence[tuple[str, Sequence[Chart | Missing]]], refresh_seconds: int | None) -> str:
-    """The whole page; `plots` are those of each group, with its heading (none where there is one group)."""
+    """The whole page; `plots` are those of each group with the group's heading, which is empty for a single group."""
     colours = len(facts.colours)
     style = palette.page_style(colours) + palette.chart_style(colours) + _file("page.css") + _choices(facts)
     script = _file("page.js")
@@ -48,7 +48,10 @@ def document(facts: Facts, plots: Sequence[tuple[str, Sequence[Chart | Missing]]
             _section("warnings", "Warnings", verdict_section.warnings(facts)),
             _section("measured", "How it was measured", provenance.section(facts)),
         ),
-        tag("footer", tag("p", "Made by batchscope. This file holds all it shows and asks the network for nothing.")),
+        tag(
+            "footer",
+            tag("p", "Made by batchscope. This file is complete and loads nothing from the network."),
+        ),
         tag("script", Markup(script)),
         data_study=facts.study,
         data_refresh=refresh_seconds,
@@ -71,12 +74,12 @@ def _file(name: str) -> str:
 
 
 def _refresh(seconds: int) -> Markup:
-    """With script the page reloads itself, and lets a reader stop that; this is for without."""
+    """The reload for browsers without scripts; with a script the page reloads itself and lets readers stop that."""
     return tag("noscript", tag("meta", http_equiv="refresh", content=f"{seconds}"))
 
 
 def _choices(facts: Facts) -> str:
-    """The rules by which a batch size that is not chosen disappears from the curves."""
+    """The rules that hide batch sizes that are not chosen from the curves."""
     return "".join(
         f'.curves:has(input[value="{batch}"]:not(:checked)) .over-time [data-batch="{batch}"]{{display:none}}'
         for batch in facts.colours

@@ -1,4 +1,4 @@
-"""What a page is made of: a study's tables, its verdict, and the cells behind each group of the verdict."""
+"""What a page is made from: a study's tables, its verdict, and the cells behind each group of the verdict."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from cluster.summary.store import Summary
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """One optimizer and dtype: its verdict, and its cells by global batch. `suffix` tells it from others in names."""
+    """One optimizer and dtype: its verdict, and its cells by global batch. `suffix` makes its names distinct."""
 
     verdict: GroupVerdict
     cells: tuple[Cell, ...]
@@ -25,10 +25,10 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """A study as it is now; `colours` is the place of each global batch in the palette.
+    """A study as it is now; `colours` maps each global batch to its place in the palette.
 
-    `trials` are of all experiments under the study's name, `newest` those of the one that it asks for now. `problems`
-    are of the objects of the summary that are left out of it.
+    `trials` are those of all experiments under the study's name, `newest` those of the experiment that the study asks
+    for now. `problems` describe the objects of the summary that are left out.
     """
 
     study: str
@@ -45,7 +45,7 @@ class Facts:
 
     @property
     def perplexity(self) -> bool:
-        """Whether a loss is that of a language model, whose perplexity says more to its readers."""
+        """Whether the losses are those of a language model, for which perplexity is more familiar to readers."""
         return self.task == "language_model"
 
 
@@ -53,7 +53,7 @@ def read(summary: Summary, study: str) -> Facts:
     """The facts of one study, which may be running.
 
     Raises:
-        InputError: there is no such study, or no spec of it.
+        InputError: there is no such study, or it has no spec.
     """
     problems: list[Problem] = []
     summary = summary.also(problems.append)

@@ -15,7 +15,7 @@ TITLE = "Best validation loss"
 
 
 def chart(facts: Facts, group: Group) -> Chart | Missing:
-    """The plot: it describes, and concludes nothing."""
+    """The plot, which describes and concludes nothing."""
     losses = {
         cell.global_batch: [(run.seed, run.best_loss()) for run in cell.runs if math.isfinite(run.best_loss())]
         for cell in group.cells
@@ -46,12 +46,12 @@ def chart(facts: Facts, group: Group) -> Chart | Missing:
         *(_seeds(batch, found, x, y, facts, room(batches)) for batch, found in losses.items()),
         middles(known, x, y, facts.colours),
     ]
-    told = ", ".join(f"{value_text(one.value)} at B = {one.batch}" for one in known)
+    listed = ", ".join(f"{value_text(one.value)} at B = {one.batch}" for one in known)
     return Chart(
         name=f"loss{group.suffix}",
         title=TITLE,
-        note="Large: the mean with its 95 % interval (hollow: nothing may be concluded); small: each run.",
-        says=f"Mean over the runs: {told}." if told else "No mean yet.",
+        note="Large: the mean with its 95 % interval (hollow: supports no conclusion); small: each run.",
+        says=f"Mean over the runs: {listed}." if listed else "No mean yet.",
         drawing=join(parts),
         table=_table(losses, facts),
     )
@@ -63,13 +63,13 @@ def _tip(batch: int, mean: float, low: float | None, high: float | None, runs: i
 
 
 def perplexity(loss: float, facts: Facts) -> str:
-    """The perplexity of a loss in brackets; nothing where the task has none."""
+    """The perplexity of a loss in brackets; empty if the task has none."""
     return f" (perplexity {value_text(math.exp(loss))})" if facts.perplexity else ""
 
 
 def _seeds(batch: int, found: list[tuple[int, float]], x: Scale, y: Scale, facts: Facts, width: float) -> Markup:
-    told = [(loss, f"B = {batch}, seed {seed}: {value_text(loss)}{perplexity(loss, facts)}") for seed, loss in found]
-    return seeds(batch, told, x, y, facts.colours[batch], width)
+    values = [(loss, f"B = {batch}, seed {seed}: {value_text(loss)}{perplexity(loss, facts)}") for seed, loss in found]
+    return seeds(batch, values, x, y, facts.colours[batch], width)
 
 
 def _target(target: float | None, x: Scale, y: Scale) -> Markup:
@@ -81,7 +81,7 @@ def _target(target: float | None, x: Scale, y: Scale) -> Markup:
 
 
 def _perplexities(x: Scale, y: Scale) -> Markup:
-    """The same ticks once more on the right, as perplexities."""
+    """The same ticks repeated on the right, as perplexities."""
     ticks = (label(tick_text(float(f"{math.exp(v):.3g}")), x.end + 4, y(v) + 4, class_="tick") for v in y.ticks(5))
     return join([*ticks, label("perplexity", WIDTH - 2, 13, anchor="end", class_="axis-title")])
 

@@ -24,7 +24,7 @@ def speed(facts: Facts, group: Group) -> Chart | Missing:
     }
     speeds = {batch: found for batch, found in speeds.items() if found}
     if not speeds:
-        return Missing(title=title, why="no trial has told its speed yet")
+        return Missing(title=title, why="no trial has reported its speed yet")
     means = {batch: float(np.mean([one for _, one in found])) for batch, found in speeds.items()}
     x = batch_scale(list(speeds))
     y = linear([one for found in speeds.values() for _, one in found], *span(), from_zero=True)
@@ -50,7 +50,7 @@ def speed(facts: Facts, group: Group) -> Chart | Missing:
         )
         for batch, found in speeds.items()
     )
-    told = ", ".join(f"{value_text(mean)} at B = {batch}" for batch, mean in means.items())
+    listed = ", ".join(f"{value_text(mean)} at B = {batch}" for batch, mean in means.items())
     rows = [
         {"global_batch": batch, "seed": seed, "examples_per_second": one}
         for batch, found in speeds.items()
@@ -60,7 +60,7 @@ def speed(facts: Facts, group: Group) -> Chart | Missing:
         name=f"speed{group.suffix}",
         title=title,
         note="Rows a second while training; large: the mean, small: each run.",
-        says=f"Rows a second: {told}.",
+        says=f"Rows a second: {listed}.",
         drawing=join([batch_frame(x, y, list(speeds), "rows/s"), *dots, middles(known, x, y, facts.colours)]),
         table=pa.Table.from_pylist(rows),
     )
@@ -71,7 +71,7 @@ def memory(facts: Facts, group: Group) -> Chart | Missing:
     title = "Memory"
     found = [cell for cell in group.verdict.cells if cell.peak_memory_bytes is not None]
     if not found:
-        return Missing(title=title, why="no trial has told its peak memory")
+        return Missing(title=title, why="no trial has reported its peak memory")
     known = [
         Middle(
             batch=cell.global_batch,
@@ -88,7 +88,7 @@ def memory(facts: Facts, group: Group) -> Chart | Missing:
     ]
     batches = [one.batch for one in known]
     x, y = batch_scale(batches), linear([one.value for one in known], *span(), from_zero=True)
-    told = ", ".join(f"{one.value:.2f} GiB at B = {one.batch}" for one in known)
+    listed = ", ".join(f"{one.value:.2f} GiB at B = {one.batch}" for one in known)
     rows = [
         {
             "global_batch": cell.global_batch,
@@ -100,8 +100,8 @@ def memory(facts: Facts, group: Group) -> Chart | Missing:
     return Chart(
         name=f"memory{group.suffix}",
         title=title,
-        note="Peak of a worker's process, an upper bound. It goes by the micro-batch, not by B.",
-        says=f"At most {told}.",
+        note="Peak of a worker's process, an upper bound. It depends on the micro-batch, not on B.",
+        says=f"At most {listed}.",
         drawing=join([batch_frame(x, y, batches, "peak memory, GiB"), middles(known, x, y, facts.colours)]),
         table=pa.Table.from_pylist(rows),
     )

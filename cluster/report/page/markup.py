@@ -1,7 +1,7 @@
 """Markup: HTML and SVG elements whose text and attributes are escaped by construction.
 
-A plain `str` among the children is text and is escaped; only what `tag` or `join` returned goes in as it is. So what a
-person named, or an error said, stays text wherever it lands.
+A plain `str` among the children is text and is escaped; only what `tag` or `join` returned is inserted unchanged. So
+names that users chose and messages of errors stay text wherever they end up.
 """
 
 import html
@@ -15,7 +15,7 @@ Attribute = str | float | bool | None
 
 
 class Markup(str):
-    """Text that is markup already."""
+    """Text that is already markup."""
 
     __slots__ = ()
 
@@ -29,12 +29,12 @@ def tag(name: str, /, *children: str, **attributes: Attribute) -> Markup:
 
 
 def join(parts: Iterable[str]) -> Markup:
-    """Parts one after the other, those that are no markup escaped."""
+    """The parts one after the other; those that are not markup are escaped."""
     return Markup("".join(part if isinstance(part, Markup) else _escape(part) for part in parts))
 
 
 def short(value: float) -> str:
-    """A coordinate: two decimals at most, no zeros at the end."""
+    """A coordinate with at most two decimals and no trailing zeros."""
     return f"{value:.2f}".rstrip("0").rstrip(".") if value % 1 else f"{value:.0f}"
 
 
@@ -49,5 +49,5 @@ def _attribute(key: str, value: Attribute) -> str:
 
 
 def _escape(text: str) -> str:
-    # A form feed or a NUL is no character of XML.
+    # A form feed or a NUL is not a character of XML.
     return re.sub(r"[\ud800-\udfff\ufffe\uffff]", "", html.escape("\n".join(map(plain, text.split("\n")))))

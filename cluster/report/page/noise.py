@@ -18,7 +18,7 @@ _RIGHT = 34
 
 
 def chart(facts: Facts, group: Group) -> Chart | Missing:
-    """The plot: means over a batch size's runs at each update that was measured."""
+    """The plot: means over a batch size's runs at each measured update."""
     means = _means(facts, group)
     if not means:
         return Missing(title=TITLE, why="no noise scale was measured")
@@ -39,12 +39,12 @@ def chart(facts: Facts, group: Group) -> Chart | Missing:
         )
         for batch, points in means.items()
     ]
-    told = ", ".join(f"{value_text(points[-1][1])} at B = {batch}" for batch, points in means.items())
+    listed = ", ".join(f"{value_text(points[-1][1])} at B = {batch}" for batch, points in means.items())
     return Chart(
         name=f"noise{group.suffix}",
         title=TITLE,
-        note="A diagnostic, an order of magnitude only. Dashed: each batch size; far above its line, noise rules.",
-        says=f"Noise scale at the last measurement: {told}.",
+        note="A diagnostic, an order of magnitude only. Dashed: each batch size; far above its line, noise dominates.",
+        says=f"Noise scale at the last measurement: {listed}.",
         drawing=join(
             [
                 frame(x, y, x_title="updates (log)", y_title="noise scale, rows (log)"),
@@ -63,7 +63,7 @@ def chart(facts: Facts, group: Group) -> Chart | Missing:
 
 
 def _means(facts: Facts, group: Group) -> dict[int, list[tuple[float, float]]]:
-    """By global batch: updates, rising, and the mean noise scale of the runs measured there."""
+    """By global batch, the rising updates with the mean noise scale of the runs measured there."""
     batches = {run.trial_id: cell.global_batch for cell in group.cells for run in cell.runs}
     wanted = facts.evaluations.filter(pc.is_finite(facts.evaluations["noise_scale"]))
     found: dict[int, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))

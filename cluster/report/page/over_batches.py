@@ -11,17 +11,17 @@ X_TITLE = "global batch, rows"
 
 
 def batch_scale(batches: Sequence[int]) -> Scale:
-    """The axis of the batch sizes, in logs."""
+    """The logarithmic axis of the batch sizes."""
     return log(batches, LEFT, WIDTH - RIGHT, air=0.07)
 
 
 def span() -> tuple[float, float]:
-    """From where to where the vertical axis goes, upwards."""
+    """The start and end of the vertical axis, upwards."""
     return HEIGHT - BOTTOM, TOP
 
 
 def batch_frame(x: Scale, y: Scale, batches: Sequence[int], y_title: str) -> Markup:
-    """The frame of a chart over batch sizes: a tick for each of them."""
+    """The frame of a chart over batch sizes, with a tick for each of them."""
     return frame(x, y, x_title=X_TITLE, y_title=y_title, at=[(batch, f"{batch}") for batch in batches])
 
 
@@ -38,7 +38,7 @@ class Middle:
 
 
 def middles(found: Sequence[Middle], x: Scale, y: Scale, colours: dict[int, int], *, line: bool = True) -> Markup:
-    """Middle values with their intervals, joined by a line; hollow where nothing may be concluded."""
+    """Middle values with their intervals, joined by a line; a value that supports no conclusion is hollow."""
     parts: list[str] = []
     if line and len(found) > 1:
         parts.append(tag("path", d=path([(x(one.batch), y(one.value)) for one in found]), class_="law"))
@@ -54,17 +54,17 @@ def middles(found: Sequence[Middle], x: Scale, y: Scale, colours: dict[int, int]
 
 
 def room(batches: Sequence[int]) -> float:
-    """How wide the runs of one batch size may spread, so that they stay apart from the next one's."""
+    """How wide the runs of one batch size may spread without touching those of the next."""
     return 0.6 * (WIDTH - LEFT - RIGHT) / len(batches)
 
 
 def beside(number: int, count: int, width: float, apart: float = 3.5) -> float:
-    """Where one of so many stands beside the middle: `apart` from the next, or as close as `width` asks for."""
+    """The offset of mark `number` of `count` from the middle: `apart` from the next, or closer if `width` requires."""
     return (number - (count - 1) / 2) * min(apart, width / max(1, count - 1))
 
 
 def seeds(batch: int, values: Sequence[tuple[float, str]], x: Scale, y: Scale, colour: int, room: float) -> Markup:
-    """A small dot for each run's value, with its words, beside one another in this `room`."""
+    """A small dot for each run's value, with its words, next to each other within `room`."""
     parts = []
     for number, (value, tip) in enumerate(values):
         at = x(batch) + beside(number, len(values), room)

@@ -1,4 +1,4 @@
-"""A study's page, and its plots as files: what `report` writes, `serve` shows and a paper prints."""
+"""A study's page, and its plots as files: what `report` writes, `serve` shows and papers print."""
 
 from cluster.report.page import losses, machine, noise, quality, rates, to_target, tradeoff
 from cluster.report.page.chart import Chart, Missing
@@ -9,10 +9,10 @@ from cluster.summary.store import Summary
 
 
 def page(summary: Summary, study: str, *, refresh_seconds: int | None = None) -> str:
-    """One self-contained HTML document on a study, which may be running: then give `refresh_seconds`.
+    """One self-contained HTML document on a study; for a running study, give `refresh_seconds`.
 
     Raises:
-        InputError: there is no such study, or no spec of it.
+        InputError: there is no such study, or it has no spec.
     """
     facts = read(summary, study)
     plots = [(group.suffix.strip("-").replace("-", ", "), _plots(facts, group)) for group in facts.groups]
@@ -20,10 +20,10 @@ def page(summary: Summary, study: str, *, refresh_seconds: int | None = None) ->
 
 
 def charts(summary: Summary, study: str) -> dict[str, str]:
-    """The study's plots by name, each a whole SVG file in light colours; those that its data support.
+    """The study's plots that its data support, by name, each as a whole SVG file in light colours.
 
     Raises:
-        InputError: there is no such study, or no spec of it.
+        InputError: there is no such study, or it has no spec.
     """
     facts = read(summary, study)
     found = [one for group in facts.groups for one in (*_plots(facts, group), *curve_charts(facts, group))]

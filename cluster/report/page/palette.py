@@ -1,8 +1,8 @@
-"""Colours: an ordered palette over the batch sizes, light and dark, and the stylesheets made of it.
+"""Colours: an ordered palette over the batch sizes, light and dark, and the stylesheets made from it.
 
-Batch sizes have an order, so they get a scale of falling lightness (small ones light, large ones dark) that stays one
-for colour-blind eyes and in greyscale, each at least 3:1 against its background. Colours never stand alone: every line
-and mark has its batch size beside it or on its axis.
+Batch sizes have an order, so they get a scale of falling lightness (small ones light, large ones dark), which remains a
+scale for colour-blind eyes and in greyscale. Each colour has a contrast of at least 3:1 against its background. Colours
+are never the only cue: every line and mark has its batch size next to it or on its axis.
 """
 
 import re
@@ -38,7 +38,7 @@ _DARK_STOPS = ("#ffd98a", "#ffae5e", "#fb7d7d", "#d468b5", "#8468e8")
 
 
 def batch_colours(count: int, *, dark: bool = False) -> list[str]:
-    """So many colours, from small batches to large ones, evenly along the palette."""
+    """`count` colours, from small batches to large ones, evenly along the palette."""
     stops = [_channels(stop) for stop in (_DARK_STOPS if dark else _LIGHT_STOPS)]
     colours = []
     for number in range(count):
@@ -61,7 +61,7 @@ def variables(count: int, *, dark: bool = False) -> dict[str, str]:
 
 
 def chart_style(count: int) -> str:
-    """The rules of the marks, with colours as variables: s3 and f3 stroke and fill in the colour of batch size 3."""
+    """The rules of the marks, with colours as variables: s3 and f3 are stroke and fill of batch size number 3."""
     rules = files("cluster.report.page").joinpath("chart.css").read_text(encoding="utf-8")
     return rules + "".join(
         f".s{number}{{stroke:var(--b{number})}}.f{number}{{fill:var(--b{number})}}" for number in range(count)
@@ -69,7 +69,7 @@ def chart_style(count: int) -> str:
 
 
 def page_style(count: int) -> str:
-    """The rules of the page's colours: light, and dark where the reader's machine asks for it and on a screen."""
+    """The rules of the page's colours: light, and dark on screens of readers whose system prefers it."""
     return (
         f":root{{color-scheme:light dark;{_declared(variables(count))}}}"
         f"@media screen and (prefers-color-scheme:dark){{:root{{{_declared(variables(count, dark=True))}}}}}"
@@ -77,7 +77,7 @@ def page_style(count: int) -> str:
 
 
 def literal(style: str, count: int) -> str:
-    """A stylesheet with the light colours written out: for programs that know no variables."""
+    """A stylesheet with the light colours written out, for programs without CSS variables."""
     colours = variables(count)
     return re.sub(r"var\(--(\w+)\)", lambda found: colours[found[1]], style)
 

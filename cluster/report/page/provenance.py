@@ -16,7 +16,7 @@ from cluster.report.page.tables import data_link
 
 
 def section(facts: Facts) -> Markup:
-    """A list of what the numbers depend on, and the spec as YAML."""
+    """A list of everything that the numbers depend on, and the spec as YAML."""
     pairs = [(name, value) for name, value in _pairs(facts) if value]
     listed = (tag("div", tag("dt", name), tag("dd", value)) for name, value in pairs)
     spec = spec_yaml(facts)
@@ -84,8 +84,8 @@ def _plain(value: Any) -> str:
 
 def _layout(trials: pa.Table) -> str:
     workers, sizes = _kinds(trials, "workers"), sorted({size for size in trials["micro_batch"].to_pylist() if size})
-    told = f"{', '.join(map(str, sizes))} rows" if sizes else ""
-    return f"workers: {workers}; micro-batches of {told}" if workers and told else ""
+    rows = f"{', '.join(map(str, sizes))} rows" if sizes else ""
+    return f"workers: {workers}; micro-batches of {rows}" if workers and rows else ""
 
 
 def _machines(trials: pa.Table) -> str:

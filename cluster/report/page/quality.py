@@ -10,13 +10,13 @@ from cluster.report.page.scales import Scale, linear, tick_text
 
 TITLE = "Loss against the reference"
 _NAMES, _OUTCOMES = 62, 76
-# As tall as the other charts, within reason.
+# As tall as the other charts, within limits.
 _LEAST_ROW, _MOST_ROW = 26, 56
 _CLASS = {"worse": "bad", "better": "good", "equivalent": "good"}
 
 
 def chart(facts: Facts, group: Group) -> Chart | Missing:
-    """The plot: a row for each batch size compared, the reference being zero."""
+    """The plot: a row for each compared batch size, with the reference at zero."""
     found = group.verdict.arms[0].qualities if group.verdict.arms else ()
     if not found:
         return Missing(title=TITLE, why=_why_not(facts, group))
@@ -31,13 +31,13 @@ def chart(facts: Facts, group: Group) -> Chart | Missing:
         _grid(x, y, height, group.verdict.reference),
         *(_row(one, number, x, y, facts.colours[one.global_batch]) for number, one in enumerate(found)),
     ]
-    told = "; ".join(f"B = {one.global_batch}: {one.difference:+.3g}, {one.outcome}" for one in found)
+    listed = "; ".join(f"B = {one.global_batch}: {one.difference:+.3g}, {one.outcome}" for one in found)
     band = f"; shaded: the margin of {margin:g}" if margin else "; no margin was declared in time"
     return Chart(
         name=f"quality{group.suffix}",
         title=TITLE,
         note=f"Paired by seed; intervals of 90 % (thick) and 95 %{band}.",
-        says=f"Difference of the best validation loss from that of B = {group.verdict.reference}: {told}.",
+        says=f"Difference of the best validation loss from that of B = {group.verdict.reference}: {listed}.",
         drawing=join(parts),
         table=_table(found),
         height=height,
@@ -46,11 +46,11 @@ def chart(facts: Facts, group: Group) -> Chart | Missing:
 
 def _why_not(facts: Facts, group: Group) -> str:
     if group.verdict.nothing_learnt:
-        return "no batch size beats a guess that looks at no input"
+        return "no batch size beats a guess that ignores the input"
     if facts.verdict.declared.spec.get("protocol") is None:
-        return "no learning rate was tuned on seeds of its own (add `protocol: {}` to the study)"
+        return "no learning rate was tuned on separate seeds (add `protocol: {}` to the study)"
     if group.verdict.reference is None:
-        return "no batch size has a tuned rate, inside those tried, that is confirmed on two seeds"
+        return "no batch size has a tuned rate that lies inside those tried and is confirmed on two seeds"
     return "fewer than two batch sizes can be compared over whole budgets"
 
 
@@ -61,7 +61,7 @@ def _margin(margin: float | None, x: Scale, y: Scale) -> Markup:
 
 
 def _grid(x: Scale, y: Scale, height: float, reference: int | None) -> Markup:
-    """Vertical lines here: values go sideways."""
+    """Vertical grid lines, because values run sideways here."""
     lines = [tag("line", x1=x(value), x2=x(value), y1=y.start, y2=y.end, class_="grid") for value in x.ticks(5)]
     zero = tag("line", x1=x(0), x2=x(0), y1=y.start, y2=y.end, class_="axis")
     ticks = _ticks(x, y, height)

@@ -1,4 +1,4 @@
-"""How the ranking of the batch sizes changes with the clock held equal: a column a clock, a line a batch size."""
+"""How the ranking of batch sizes changes with the clock held equal: a column for each clock, a line for each size."""
 
 import math
 from collections.abc import Mapping
@@ -12,13 +12,13 @@ from cluster.report.page.scales import value_text
 from cluster.report.page.series import Clock
 
 TITLE = "The ranking on each clock"
-# Epochs rank as examples do.
+# Epochs rank like examples.
 _CLOCKS = ("updates", "examples", "seconds")
 _ROW, _TOP, _LEFT, _RIGHT = 24, 44, 68, 46
 
 
 def chart(facts: Facts, group: Group, clocks: Mapping[str, Clock]) -> Chart | Missing:
-    """The plot: the best batch size on top of each column."""
+    """The plot, with the best batch size at the top of each column."""
     known = {name: clocks[name] for name in _CLOCKS if len(clocks[name].ranks) > 1 and math.isfinite(clocks[name].most)}
     if len(known) < 2:
         return Missing(title=TITLE, why="fewer than two batch sizes have completed runs")
@@ -29,14 +29,14 @@ def chart(facts: Facts, group: Group, clocks: Mapping[str, Clock]) -> Chart | Mi
         parts.append(label(value_text(known[name].most), at, 27, anchor="middle", class_="aside"))
     for batch in sorted({one.batch for clock in known.values() for one in clock.ranks}):
         parts.append(_line(batch, known, columns, facts.colours[batch]))
-    told = "; ".join(
+    listed = "; ".join(
         f"at equal {name} B = {', '.join(str(one.batch) for one in clock.ranks)}" for name, clock in known.items()
     )
     return Chart(
         name=f"rank-changes{group.suffix}",
         title=TITLE,
-        note="Best mean loss on top, each column at the equal budget above it; epochs rank as examples.",
-        says=f"Best first: {told}.",
+        note="Best mean loss on top, each column at the equal budget above it; epochs rank like examples.",
+        says=f"Best first: {listed}.",
         drawing=join(parts),
         table=_table(known),
         height=_TOP + _ROW * max(len(clock.ranks) for clock in known.values()) + 4,

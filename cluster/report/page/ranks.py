@@ -1,4 +1,4 @@
-"""The ranking beside the curves: the mean best loss of each batch size when one clock is held equal."""
+"""The ranking next to the curves: the mean best loss of each batch size when one clock is held equal."""
 
 import math
 
@@ -16,7 +16,7 @@ _ROW, _TOP, _NAMES, _VALUES = 28, 26, 102, 54
 
 
 def chart(facts: Facts, group: Group, clock: Clock) -> Chart | Missing:
-    """The ranking at equal `clock`, best first; hollow marks are of cells that nothing may be concluded from."""
+    """The ranking at equal `clock`, best first; cells that support no conclusion have hollow marks."""
     title = f"Ranked at equal {clock.name}"
     if stopped_at_target(facts):
         return Missing(title=title, why="the runs stopped at the target, so their losses cannot be ranked")
@@ -40,7 +40,7 @@ def chart(facts: Facts, group: Group, clock: Clock) -> Chart | Missing:
             mark(_tip(one, facts), x(one.loss.mean), height, *drawn, batch=one.batch),
             label(f"{one.loss.mean:.4f}", WIDTH - 2, height + 4, anchor="end"),
         ]
-    told = ", ".join(f"B = {one.batch} ({value_text(one.loss.mean)})" for one in ranks)
+    listed = ", ".join(f"B = {one.batch} ({value_text(one.loss.mean)})" for one in ranks)
     early = sorted({cell.global_batch for cell in group.cells} - {one.batch for one in ranks})
     unseen = f" No loss by then: B = {', '.join(map(str, early))}." if early else ""
     head = label(f"mean best loss with {value_text(most)} {clock.name} each", 2, 13, class_="axis-title")
@@ -48,7 +48,7 @@ def chart(facts: Facts, group: Group, clock: Clock) -> Chart | Missing:
         name=f"ranking-{clock.name}{group.suffix}",
         title=title,
         note=f"Mean of the runs' best losses with its 95 % interval: means only, no claim.{unseen}",
-        says=f"With {value_text(most)} {clock.name} each, best first: {told}.{unseen}",
+        says=f"With {value_text(most)} {clock.name} each, best first: {listed}.{unseen}",
         drawing=join([head, *rows]),
         table=_table(clock, facts),
         height=_TOP + _ROW * len(ranks) + 6,
@@ -56,7 +56,7 @@ def chart(facts: Facts, group: Group, clock: Clock) -> Chart | Missing:
 
 
 def stopped_at_target(facts: Facts) -> bool:
-    """Whether the study's runs end at the target, so that their best losses say how far they went, not how good."""
+    """Whether runs end at the target, so that their best losses show where they stopped, not how good they could be."""
     return facts.verdict.declared.stops_at_target
 
 

@@ -15,10 +15,10 @@ TITLE = "Best learning rate"
 
 
 def chart(facts: Facts, group: Group) -> Chart | Missing:
-    """The plot: a best rate on an edge is hollow, since a better one may lie beyond."""
+    """The plot; a best rate at an edge is hollow, because a better one may lie beyond."""
     cells = [cell for cell in group.cells if cell.rates]
     if not any(len(cell.rates) > 1 for cell in cells):
-        return Missing(title=TITLE, why="each batch size was trained at one learning rate only")
+        return Missing(title=TITLE, why="each batch size was trained at only one learning rate")
     x = batch_scale([cell.global_batch for cell in cells])
     y = log([rate for cell in cells for rate in cell.rates], *span())
     best = [
@@ -41,12 +41,14 @@ def chart(facts: Facts, group: Group) -> Chart | Missing:
         *(_tried(cell, x, y) for cell in cells),
         middles(best, x, y, facts.colours),
     ]
-    told = ", ".join(f"{cell.learning_rate:.3g} at B = {cell.global_batch}{' (edge)' * cell.at_edge}" for cell in cells)
+    listed = ", ".join(
+        f"{cell.learning_rate:.3g} at B = {cell.global_batch}{' (edge)' * cell.at_edge}" for cell in cells
+    )
     return Chart(
         name=f"rates{group.suffix}",
         title=TITLE,
         note="Grey: rates tried, between the grid's edges (dotted); large: the best, hollow if it is at an edge.",
-        says=f"Best rate: {told}.",
+        says=f"Best rate: {listed}.",
         drawing=join(parts),
         table=_table(cells),
     )
@@ -54,8 +56,8 @@ def chart(facts: Facts, group: Group) -> Chart | Missing:
 
 def _tip(cell: Cell, rate: float) -> str:
     loss = cell.rates.get(rate, math.inf)
-    told = f"mean loss {value_text(loss)}" if math.isfinite(loss) else "no loss (diverged or stopped)"
-    return f"B = {cell.global_batch}, rate {rate:.3g}: {told}"
+    outcome = f"mean loss {value_text(loss)}" if math.isfinite(loss) else "no loss (diverged or stopped)"
+    return f"B = {cell.global_batch}, rate {rate:.3g}: {outcome}"
 
 
 def _tried(cell: Cell, x: Scale, y: Scale) -> Markup:

@@ -61,7 +61,7 @@ def results(facts: Facts) -> Markup:
     trials = query.latest(facts.trials)
     said = words.sentences(facts.verdict)
     parts: list[str] = [
-        columned(verdict, columns, "Batch sizes: the runs that speak for each, and what they took"),
+        columned(verdict, columns, "Batch sizes: the runs that count for each, and what they took"),
         _folded(
             f"All {counted(trials.num_rows, 'trial')}",
             columned(trials, _TRIALS, "Each trial's latest attempt", most_rows=1000),
@@ -69,8 +69,8 @@ def results(facts: Facts) -> Markup:
     ]
     rows = facts.trials.filter(pc.not_equal(facts.trials["state"], COMPLETED))
     if rows.num_rows:
-        told = f"{counted(rows.num_rows, 'attempt')} that did not complete"
-        parts.append(_folded(told, columned(rows, _FAILED, told)))
+        caption = f"{counted(rows.num_rows, 'attempt')} that did not complete"
+        parts.append(_folded(caption, columned(rows, _FAILED, caption)))
     name = facts.study
     links = [
         csv_link(verdict, f"{name}-batch-sizes.csv", "batch sizes (CSV)"),
@@ -93,7 +93,7 @@ def _folded(summary: str, inner: Markup) -> Markup:
 
 
 def _evaluations(facts: Facts) -> Markup:
-    """All of them, or as many as a page can carry: of each trial the best, the last, and one in so many."""
+    """All evaluations, or as many as a page can carry: each trial's best and last, and one in `every` of the others."""
     name, rows = f"{facts.study}-evaluations.csv", facts.evaluations
     every = -(-rows.num_rows // _MOST_EVALUATIONS)
     if every < 2:

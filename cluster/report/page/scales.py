@@ -1,4 +1,4 @@
-"""Scales: from values to positions on the paper, with ticks at round numbers. Pure."""
+"""Scales: from values to positions in the drawing, with ticks at round numbers. Pure."""
 
 import itertools
 import math
@@ -13,7 +13,7 @@ _LOG_STEPS = ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 4.0, 5.0
 
 @dataclass(frozen=True)
 class Scale:
-    """Values from `low` to `high` on positions from `start` to `end` (which may be less), in logs where `log`."""
+    """Maps values from `low` to `high` to positions from `start` to `end` (which may be less), in logs if `log`."""
 
     low: float
     high: float
@@ -27,19 +27,19 @@ class Scale:
         return self.start + (self.end - self.start) * (at - low) / (high - low)
 
     def many(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The positions of many values, those beyond the ends at the ends."""
+        """The positions of many values; values beyond an end get the position of that end."""
         held = np.clip(values, self.low, self.high)
         share = np.log(held / self.low) / np.log(self.high / self.low) if self.log else held - self.low
         length = 1.0 if self.log else self.high - self.low
         return self.start + (self.end - self.start) * share / length
 
     def ticks(self, most: int = 6) -> list[float]:
-        """Round values inside the scale, at most so many, and two at least where there are two."""
+        """At most `most` round values inside the scale, and at least two if there are two."""
         return _log_ticks(self.low, self.high, most) if self.log else _linear_ticks(self.low, self.high, most)
 
 
 def linear(values: Iterable[float], start: float, end: float, *, from_zero: bool = False) -> Scale:
-    """A linear scale that holds the values with some air, or begins at zero."""
+    """A linear scale that contains the values with some margin, or begins at zero."""
     some = list(values)
     low, high = min(some), max(some)
     air = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
@@ -47,14 +47,14 @@ def linear(values: Iterable[float], start: float, end: float, *, from_zero: bool
 
 
 def log(values: Iterable[float], start: float, end: float, *, air: float = 0.06) -> Scale:
-    """A logarithmic scale that holds the values, all positive, with `air`, a part of its length, at both ends."""
+    """A logarithmic scale that contains the values, all positive, with `air`, a part of its length, at both ends."""
     logs = [math.log(value) for value in values]
     more = air * (max(logs) - min(logs)) or math.log(1.5)
     return Scale(math.exp(min(logs) - more), math.exp(max(logs) + more), start, end, log=True)
 
 
 def tick_text(value: float) -> str:
-    """A tick's label, seven characters at most: 1.2e-4, 0.001, 0.5, 250, 4,000, 20k, 1.5M."""
+    """A tick's label of at most seven characters: 1.2e-4, 0.001, 0.5, 250, 4,000, 20k, 1.5M."""
     if 0 < abs(value) < 1e-3:
         digits, exponent = f"{value:.2e}".split("e")
         return f"{float(digits):g}e{int(exponent)}"
@@ -65,14 +65,14 @@ def tick_text(value: float) -> str:
 
 
 def value_text(value: float | None) -> str:
-    """A value in words and tables: four figures, and thousands told apart."""
+    """A value in sentences and tables: four figures, with separators between thousands."""
     if value is None or not math.isfinite(value):
         return "-"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def apart(positions: Sequence[float], widths: Sequence[float], gap: float = 6.0) -> list[bool]:
-    """Which of the labels centred at rising positions are kept, so that none touches: the ends first."""
+    """Which of the labels centred at rising positions to keep so that none touch; the ends come first."""
     kept = [False] * len(positions)
     order = [0, len(positions) - 1, *range(1, len(positions) - 1)]
     for number in order[: len(positions)]:

@@ -1,4 +1,4 @@
-"""The curves of a group on each clock: every run, and the mean of each batch size; and what they rank at equal clocks.
+"""The curves of a group on each clock: every run, the mean of each batch size, and their ranking at equal clocks.
 
 Pure. The clocks are those of a Curve, and epochs.
 """
@@ -19,9 +19,9 @@ CLOCKS = ("updates", "examples", "epochs", "seconds")
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """A batch size on one clock: `mean` over its runs at the updates that all of them were evaluated at, and each run.
+    """A batch size on one clock: each run, and the `mean` of the runs at the updates where all of them were evaluated.
 
-    Both hold positions and losses, of one length.
+    Both hold positions and losses of the same length.
     """
 
     batch: int
@@ -40,7 +40,7 @@ class Rank:
 
 @dataclass(frozen=True, kw_only=True)
 class Clock:
-    """A group on one clock: the curves of its cells, and `ranks`, best first, when each run had `most` of it."""
+    """A group on one clock: the curves of its cells, and `ranks`, best first, with `most` of the clock for each run."""
 
     name: str
     series: tuple[Series, ...]
@@ -60,7 +60,7 @@ def _clock(group: Group, name: str) -> Clock:
 
 
 def positions(run: Run, clock: str) -> Floats:
-    """Where a run's evaluations stand on a clock."""
+    """The positions of a run's evaluations on a clock."""
     if clock == "epochs":
         return run.curve.examples * _epochs_an_example(run)
     found: Floats = getattr(run.curve, clock)
@@ -85,15 +85,15 @@ def _series(cell: Cell, clock: str) -> Series:
 def _mean(runs: list[Run], clock: str) -> tuple[Floats, Floats]:
     common = reduce(np.intersect1d, [run.curve.updates for run in runs])
     chosen = [np.isin(run.curve.updates, common) for run in runs]
-    places = [positions(run, clock)[some] for run, some in zip(runs, chosen, strict=True)]
-    losses = [run.curve.losses[some] for run, some in zip(runs, chosen, strict=True)]
+    places = [positions(run, clock)[shared] for run, shared in zip(runs, chosen, strict=True)]
+    losses = [run.curve.losses[shared] for run, shared in zip(runs, chosen, strict=True)]
     return np.mean(places, axis=0), np.mean(losses, axis=0)
 
 
 def _ranking(group: Group, clock: str) -> tuple[float, list[Rank]]:
-    """The cells by the best loss that their completed runs had by then, and `then`: the least that a run had of it.
+    """The least of the clock that a run had, and the cells ranked by their completed runs' mean best loss up to there.
 
-    Means, no claim: what they show of the batch sizes is the verdict's to say.
+    These are means without a claim; only the verdict draws conclusions about batch sizes.
     """
     known = "examples" if clock == "epochs" else clock
     runs = {cell.global_batch: [run for run in cell.runs if math.isfinite(run.best_loss())] for cell in group.cells}
@@ -114,7 +114,7 @@ def _ranking(group: Group, clock: str) -> tuple[float, list[Rank]]:
 
 
 def thin(at: Floats, values: Floats, width: float = 2.0) -> list[int]:
-    """The places to draw, `at` and `values` being positions on paper: of each `width` the lowest and the highest."""
+    """The indices to draw: the lowest and highest in each `width`. `at` and `values` are positions in the drawing."""
     columns = np.floor(at / width)
     cuts = [0, *(np.flatnonzero(np.diff(columns)) + 1).tolist(), len(at)]
     kept = {0, len(at) - 1}

@@ -1,4 +1,4 @@
-"""Tables of the page: the twin of every chart, sortable, and each whole as CSV in a link that needs no script."""
+"""Tables of the page: a sortable twin of every chart, and each whole table as CSV in a link that needs no script."""
 
 import base64
 import gzip
@@ -13,7 +13,7 @@ from cluster.report.page.scales import value_text
 from cluster.text.formats import to_csv
 from cluster.text.table import Column
 
-# Of a longer table one row in so many is shown: the file has them all.
+# Of a longer table only every n-th row is shown; the file has them all.
 _MOST_ROWS = 600
 _MOST_PLAIN_BYTES = 40_000
 
@@ -26,10 +26,10 @@ def html_table(
     decimals: Mapping[str, int | None] | None = None,
     most_rows: int = _MOST_ROWS,
 ) -> Markup:
-    """A table whose columns a reader can sort by; numbers carry their whole value beside what is shown of it."""
+    """A table that a reader can sort by its columns; numbers carry their full value besides the one shown."""
     every = -(-rows.num_rows // most_rows) or 1
     shown = rows.take(list(range(0, rows.num_rows, every))).to_pylist() if every > 1 else rows.to_pylist()
-    told = f" (one in {every} of {rows.num_rows:,} rows; the CSV has all)" if every > 1 else ""
+    sampled = f" (one in {every} of {rows.num_rows:,} rows; the CSV has all)" if every > 1 else ""
     numbers = {field.name: not pa.types.is_string(field.type) for field in rows.schema}
     head = tag("tr", *(_head(name, (heads or {}).get(name), number=numbers[name]) for name in rows.column_names))
     body = (
@@ -39,12 +39,12 @@ def html_table(
         )
         for row in shown
     )
-    table = tag("table", tag("caption", caption + told), tag("thead", head), tag("tbody", *body), class_="sortable")
+    table = tag("table", tag("caption", caption + sampled), tag("thead", head), tag("tbody", *body), class_="sortable")
     return tag("div", table, class_="scroll", tabindex="0", role="region", aria_label=caption)
 
 
 def columned(rows: pa.Table, columns: Sequence[Column], caption: str, **keywords: Any) -> Markup:
-    """A table under the heads of `columns`, without those that have no value."""
+    """A table with the heads of `columns`, without columns that have no value."""
     kept = [
         column
         for column in columns
@@ -62,7 +62,7 @@ def columned(rows: pa.Table, columns: Sequence[Column], caption: str, **keywords
 def csv_link(rows: pa.Table, file: str, text: str = "CSV") -> Markup:
     """A link that holds the table as CSV and saves it.
 
-    A long one is packed; the page's script unpacks it, and without script it is saved as it is.
+    A long table is packed. The page's script unpacks it; without the script it is saved packed.
     """
     content = to_csv(rows).encode()
     if len(content) < _MOST_PLAIN_BYTES:
@@ -71,7 +71,7 @@ def csv_link(rows: pa.Table, file: str, text: str = "CSV") -> Markup:
 
 
 def data_link(content: bytes, kind: str, file: str, text: str, *, unpacked: str | None = None) -> Markup:
-    """A link that holds a file's content and saves it; `unpacked` is the file's name where gzip is taken off first."""
+    """A link that holds a file's content and saves it; `unpacked` is the file's name if gzip is removed first."""
     address = f"data:{kind};base64,{base64.b64encode(content).decode()}"
     return tag("a", text, download=file, href=address, data_unpacked=unpacked, class_="save")
 
@@ -97,6 +97,6 @@ def _cell(value: Any, *, number: bool, decimals: int | None) -> Markup:
 
 
 def figure_table(rows: pa.Table, title: str, file: str) -> Markup:
-    """What stands behind a chart: its numbers, folded away, and their file."""
+    """The numbers behind a chart, folded away, and their file."""
     inner = join([tag("p", csv_link(rows, file, f"{title} as CSV")), html_table(rows, title)])
     return tag("details", tag("summary", "Table and CSV"), inner)

@@ -1,7 +1,7 @@
-"""Plots 1 to 3: the updates, examples, seconds and money that each batch size takes to the target.
+"""Plots 1 to 3: the updates, examples, seconds and money that each batch size takes to reach the target.
 
-Runs that missed it are drawn as arrows up from what they were watched for. A cell's middle is the geometric mean with
-its 95 % interval where every run came there, else Kaplan-Meier's median, which counts the missing ones too.
+Runs that missed the target are drawn as arrows up from where they ended. A cell's middle is the geometric mean with its
+95 % interval if every run reached the target, and otherwise Kaplan-Meier's median, which counts the misses too.
 """
 
 import math
@@ -26,7 +26,7 @@ TITLES = {
     "usd": "Money to the target",
 }
 UNITS = {"updates": "updates", "examples": "examples", "seconds": "seconds", "usd": "usd"}
-_ARROWS = "arrows up: runs that missed the target, from what they were watched for"
+_ARROWS = "arrows up: runs that missed the target, from where they ended"
 _NOTES = {
     "updates": f"Dashed: twice the batch, half the updates; {_ARROWS}.",
     "examples": f"Dashed: 1.2 and 2 times the fewest; {_ARROWS}.",
@@ -36,7 +36,7 @@ _NOTES = {
 
 
 def middle(reach: CellReach, measure: str) -> tuple[float, float | None, float | None] | None:
-    """A cell's middle value and its interval; None where fewer than half of its runs came there, or none is known."""
+    """A cell's middle value and its interval; None if fewer than half of its runs reached the target, or if unknown."""
     found = reach.measures[measure]
     if found is None or found.median is None:
         return None
@@ -85,7 +85,7 @@ def _why_not(facts: Facts, reaches: dict[int, CellReach], measure: str) -> str |
         return "the target was declared after the confirmations began"
     if declared.target is None:
         auto = declared.spec.get("target") == "auto"
-        return "the automatic target needs a screen that has ended" if auto else "no target was declared"
+        return "the automatic target needs a finished screen" if auto else "no target was declared"
     if not reaches:
         return "no run has ended yet"
     if measure == "usd" and all(reach.measures["usd"] is None for reach in reaches.values()):
@@ -102,13 +102,13 @@ def _middle(batch: int, reach: CellReach, measure: str, *, usable: bool) -> Midd
     if found is None:
         return None
     value, low, high = found
-    told = f"B = {batch}: {value_text(value)} {UNITS[measure]}, "
+    tip = f"B = {batch}: {value_text(value)} {UNITS[measure]}, "
     if low is not None:
-        told += f"geometric mean, 95 % CI {value_text(low)} to {value_text(high)}; "
+        tip += f"geometric mean, 95 % CI {value_text(low)} to {value_text(high)}; "
     elif not reach.every_run:
-        told += "median with the runs that missed it counted; "
-    told += f"{reach.success.reached} of {counted(reach.success.runs, 'run')} reached it"
-    return Middle(batch=batch, value=value, low=low, high=high, usable=usable, tip=told)
+        tip += "median with the runs that missed it counted; "
+    tip += f"{reach.success.reached} of {counted(reach.success.runs, 'run')} reached it"
+    return Middle(batch=batch, value=value, low=low, high=high, usable=usable, tip=tip)
 
 
 def _runs(batch: int, reach: CellReach, measure: str, x: Scale, y: Scale, colour: int, width: float) -> Markup:
@@ -142,7 +142,7 @@ def _references(measure: str, known: Sequence[Middle], x: Scale, y: Scale) -> Ma
 
 
 def _ideal(first: Middle, x: Scale, y: Scale) -> Markup:
-    """Perfect scaling from the smallest batch on, as far as the frame goes."""
+    """Perfect scaling from the smallest batch to the end of the frame."""
     work = first.batch * first.value
     last = min(x.high, work / y.low)
     ends = [(x(batch), y(work / batch)) for batch in (first.batch, last)]
@@ -150,10 +150,10 @@ def _ideal(first: Middle, x: Scale, y: Scale) -> Markup:
 
 
 def _says(known: Sequence[Middle], reaches: dict[int, CellReach], measure: str, target: float | None) -> str:
-    told = ", ".join(f"{value_text(one.value)} at B = {one.batch}" for one in known) or "no batch size in most runs"
+    listed = ", ".join(f"{value_text(one.value)} at B = {one.batch}" for one in known) or "no batch size in most runs"
     missed = [batch for batch, reach in reaches.items() if reach.success.reached < reach.success.runs]
-    end = f" Not every run came there at B = {', '.join(map(str, missed))}." if missed else ""
-    return f"{UNITS[measure]} to a validation loss of {value_text(target)}: {told}.{end}"
+    end = f" Not every run reached it at B = {', '.join(map(str, missed))}." if missed else ""
+    return f"{UNITS[measure]} to a validation loss of {value_text(target)}: {listed}.{end}"
 
 
 def _table(reaches: dict[int, CellReach], measure: str) -> pa.Table:

@@ -1,4 +1,4 @@
-"""Plot 5: updates against examples to the target: what a larger batch saves in one, it costs in the other."""
+"""Plot 5: updates against examples to the target: a larger batch saves updates and costs examples."""
 
 from collections.abc import Sequence
 
@@ -31,7 +31,7 @@ Place = tuple[int, float, float]
 
 
 def chart(facts: Facts, group: Group) -> Chart | Missing:
-    """The plot, with the law that was fitted where there is one."""
+    """The plot, with the fitted law if there is one."""
     places = [place for cell in group.verdict.cells if cell.reach and (place := _place(cell.global_batch, cell.reach))]
     if len(places) < 2:
         return Missing(title=TITLE, why="fewer than two batch sizes reached a target in most of their runs")
@@ -45,13 +45,13 @@ def chart(facts: Facts, group: Group) -> Chart | Missing:
         *(_mark(place, x, y, facts, usable=usable[place[0]]) for place in places),
         _labels(places, x, y),
     ]
-    told = "; ".join(f"B = {b}: {value_text(updates)} and {value_text(examples)}" for b, updates, examples in places)
-    note = "Down is less computing, left is fewer updates one after the other."
+    listed = "; ".join(f"B = {b}: {value_text(updates)} and {value_text(examples)}" for b, updates, examples in places)
+    note = "Lower is less computing; further left is fewer updates in sequence."
     return Chart(
         name=f"tradeoff{group.suffix}",
         title=TITLE,
         note=note + (" Line: the fitted law." if law else ""),
-        says=f"Updates and examples to the target: {told}.",
+        says=f"Updates and examples to the target: {listed}.",
         drawing=join(parts),
         table=pa.Table.from_pylist([{"global_batch": b, "updates": s, "examples": e} for b, s, e in places]),
     )
@@ -82,7 +82,7 @@ def _law(law: Fit, places: Sequence[Place], x: Scale, y: Scale) -> Markup:
 
 
 def _labels(places: Sequence[Place], x: Scale, y: Scale) -> Markup:
-    """Each batch size beside its point, right, left, above or below, where it touches nothing; else nowhere."""
+    """A label for each batch size right, left, above or below its point where it touches nothing; otherwise none."""
     taken = [(x(s) - 5, y(e) - 5, x(s) + 5, y(e) + 5) for _, s, e in places]
     parts = []
     for batch, updates, examples in places:

@@ -1,4 +1,4 @@
-"""The verdict's part of the page: in words, most important first; each batch size at a glance; what cannot be said."""
+"""The verdict's part of the page: sentences, most important first; batch sizes at a glance; what it cannot say."""
 
 import re
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ _CLASS = {"worse": "bad", "better": "good", "equivalent": "good"}
 
 
 def section(facts: Facts) -> Markup:
-    """The section; a heading over each group where there are several."""
+    """The section, with a heading over each group if there are several."""
     failed = sentence(facts.verdict.failures)
     parts = [tag("p", failed, class_="lead" if not facts.groups else "failed")] if failed else []
     parts += [_group(facts, group) for group in facts.groups]
@@ -30,7 +30,7 @@ def section(facts: Facts) -> Markup:
 
 
 def warnings(facts: Facts) -> Markup:
-    """What is left out, what cannot be concluded, and what weakens the rest; with how many trials caused it."""
+    """What is left out, what cannot be concluded, and what weakens the rest, with the number of trials behind it."""
     lines = [one.line for one in facts.problems]
     lines += filter(None, [sentence(facts.verdict.failures)])
     lines += [f"cannot say: {one.text}" for group in facts.verdict.groups for one in group.cannot]
@@ -43,7 +43,7 @@ def warnings(facts: Facts) -> Markup:
 
 
 def _group(facts: Facts, group: Group) -> Markup:
-    # What failed is said above all groups.
+    # Failures are listed above all groups.
     alone = replace(facts.verdict, groups=(group.verdict,), failures=NONE)
     lead, *others = [_whole(line) for line in (*_undecided(facts, group), *words.sentences(alone))]
     heading = [tag("h3", group.suffix.strip("-").replace("-", ", "))] if group.suffix else []
@@ -53,12 +53,12 @@ def _group(facts: Facts, group: Group) -> Markup:
 
 
 def _whole(line: str) -> str:
-    """A sentence in which no line breaks between a symbol and its value."""
+    """A sentence without line breaks between a symbol and its value."""
     return re.sub(r"\b([Bnp]) = (?=\S)", "\\1\u00a0=\u00a0", line)
 
 
 def _undecided(facts: Facts, group: Group) -> list[str]:
-    """What is said first of a group that compares nothing: that, and its means where each is at one rate."""
+    """The first lines of a group that compares nothing: that fact, and its means if each batch size has one rate."""
     if group.verdict.nothing_learnt or group.verdict.firsts or (group.verdict.arms and group.verdict.arms[0].qualities):
         return []
     if facts.asked is not None and query.states(facts.newest)["trials"] < facts.asked:
@@ -71,7 +71,7 @@ def _undecided(facts: Facts, group: Group) -> list[str]:
 
 
 def _glance(group: Group) -> Markup:
-    """A row for each batch size: its loss, what it is against the reference, and how many runs came to the target."""
+    """A row for each batch size: its loss, its outcome against the reference, and how many runs reached the target."""
     names = ["B", "best val. loss", "against reference", "reached target"]
     reached = any(cell.reach for cell in group.verdict.cells)
     head = tag("tr", *(tag("th", name, scope="col") for name in (names if reached else names[:3])))

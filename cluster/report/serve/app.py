@@ -1,4 +1,4 @@
-"""The application: what each address answers, from the studies of a summary; `guard` stands before it."""
+"""The application: what each address returns, from the studies of a summary; `guard` comes before it."""
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -23,7 +23,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def application(summary: Summary, rules: Rules, *, page: Page, report: Callable[[Exception], None]) -> ASGIApp:
-    """The studies of `summary` for those whom `rules` let in; `page` draws one, `report` hears what went wrong."""
+    """The studies of `summary` for readers whom `rules` admit; `page` draws a study, `report` receives problems."""
     studies = Studies(summary, page)
 
     @asynccontextmanager
@@ -34,7 +34,7 @@ def application(summary: Summary, rules: Rules, *, page: Page, report: Callable[
     app = Starlette(
         routes=_routes(studies, report), exception_handlers={HTTPException: _nothing_there}, lifespan=lifespan
     )
-    # Else `/studies/` would be answered with another address, made of what the request says of itself.
+    # Otherwise `/studies/` would be redirected to an address that is built from the request's own headers.
     app.router.redirect_slashes = False
     return Guard(app, rules)
 
@@ -78,7 +78,7 @@ def _routes(studies: Studies, report: Callable[[Exception], None]) -> list[Route
 
 
 def _one_line(endpoint: Endpoint, report: Callable[[Exception], None]) -> Endpoint:
-    """Answers what goes wrong in one line; the details are `report`'s, not the reader's."""
+    """Answers errors with one line; the details go to `report`, not to the reader."""
 
     async def answered(request: Request) -> Response:
         path = request.url.path
@@ -90,10 +90,10 @@ def _one_line(endpoint: Endpoint, report: Callable[[Exception], None]) -> Endpoi
             return refusal(path, 400, str(problem))
         except UserError as problem:
             report(problem)
-            return refusal(path, 503, "the summary cannot be read now: `batchscope serve` printed why")
-        except Exception as problem:  # noqa: BLE001 - a bug in one page is no end of the others
+            return refusal(path, 503, "the summary cannot be read now: see what `batchscope serve` printed")
+        except Exception as problem:  # noqa: BLE001 - a bug in one page must not end the others
             report(problem)
-            return refusal(path, 500, "internal error, please report: `batchscope serve` printed more")
+            return refusal(path, 500, "internal error, please report it with what `batchscope serve` printed")
 
     return answered
 
@@ -111,7 +111,7 @@ def _whole(request: Request, name: str) -> int:
     """The query parameter `name`, a whole number within its limits."""
     limits = openapi.QUERY[name]
     given = request.query_params.get(name, str(limits.default))
-    # Not int() alone: it would take " 1_0 ", and digits of other scripts, and work long on a million of them.
+    # int() alone would accept " 1_0 " and digits of other scripts, and take long for a million digits.
     if re.fullmatch("[0-9]{1,12}", given) and limits.least <= int(given) <= limits.most:
         return int(given)
     raise BadQueryError(f"{name} must be a whole number from {limits.least} to {limits.most}")

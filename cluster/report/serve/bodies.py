@@ -14,7 +14,7 @@ from cluster.text.formats import SCHEMA_VERSION, json_value
 
 
 def to_json(fields: Mapping[str, Any]) -> Body:
-    """An object as it is sent."""
+    """The body that is sent for an object."""
     return Body((json.dumps(fields, indent=2) + "\n").encode(), JSON)
 
 

@@ -1,7 +1,7 @@
-"""A shelf of what is made of a summary: made once for all readers, again only when the summary has changed.
+"""A shelf of values made from a summary: made once for all readers, and again only when the summary has changed.
 
-The study that is being watched must not feel it. So something is made at most every few seconds however many readers
-ask, one making at a time for each key, in a pool of few threads, and one that took long rests in proportion.
+Watching a study must not slow it down. So however many readers ask, a value is made at most every few seconds, once at
+a time for each key, in a pool of few threads; a value that took long to make is kept for proportionally longer.
 """
 
 import asyncio
@@ -15,11 +15,11 @@ from typing import Generic, TypeVar
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
-# What was looked at is not looked at again for so long; and for so many times as long as the looking took.
+# The summary is not looked at again for this long, nor for this many times as long as the last look took.
 SECONDS = 3.0
 RESTS = 20.0
 SECONDS_AT_MOST = 60.0
-# A reader waits so long for what is new before it gets what is there.
+# How long a reader waits for a new value before it gets the old one.
 PATIENCE_SECONDS = 2.0
 
 
@@ -32,9 +32,9 @@ class _Kept(Generic[Value]):
 
 
 class Shelf(Generic[Key, Value]):
-    """Values by key: `make(key)` and `version(key)` run in `pool`; at most `bytes_at_most`, the last used are kept.
+    """Values by key. `make(key)` and `version(key)` run in `pool`; the last used, up to `bytes_at_most`, are kept.
 
-    An error of theirs is raised to all who ask, and rests as a value does.
+    An error in either is raised for all readers, and is kept for as long as a value would be.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Shelf(Generic[Key, Value]):
         self._failed: dict[Key, tuple[Exception, float]] = {}
 
     async def get(self, key: Key) -> Value:
-        """The value of `key`, at most some seconds behind the summary."""
+        """The value of `key`, at most a few seconds behind the summary."""
         problem, due_at = self._failed.get(key, (None, 0.0))
         if problem is not None and self._clock() < due_at:
             raise problem.with_traceback(None)
@@ -71,14 +71,14 @@ class Shelf(Generic[Key, Value]):
             await asyncio.wait({making}, timeout=PATIENCE_SECONDS)
             if not making.done():
                 return kept.value
-        # Shielded: a reader that goes away does not end it for the others.
+        # Shielded, so that a reader who goes away does not cancel it for the others.
         return await asyncio.shield(making)
 
     async def _renew(self, key: Key, kept: _Kept[Value] | None) -> Value:
         loop = asyncio.get_running_loop()
         began = self._clock()
         try:
-            # First the version: what is written in between makes another one.
+            # The version comes first, because anything written in between changes it.
             version = await loop.run_in_executor(self._pool, self._version, key)
             if kept is None or version != kept.version:
                 value = await loop.run_in_executor(self._pool, self._make, key)
@@ -94,7 +94,7 @@ class Shelf(Generic[Key, Value]):
         return value
 
     def _due(self, began: float) -> float:
-        """When to look again at what was looked at from `began` until now."""
+        """When to look again, after a look that lasted from `began` until now."""
         now = self._clock()
         return now + min(SECONDS_AT_MOST, max(SECONDS, RESTS * (now - began)))
 
@@ -105,5 +105,5 @@ class Shelf(Generic[Key, Value]):
     def _over(self, key: Key, task: asyncio.Task[Value]) -> None:
         del self._making[key]
         if not task.cancelled():
-            # Looked at: a task whose readers all went away would be reported otherwise.
+            # Retrieved, because asyncio would otherwise report a task whose readers all went away.
             task.exception()

@@ -1,8 +1,8 @@
-"""What is answered at all: an ASGI wrapper that judges each request before any routing, and adds the safe headers.
+"""Decides which requests are answered: an ASGI wrapper that checks each before routing, and adds the safe headers.
 
-A page of another site that a reader has open can send requests to this machine too, with a name of its own that it
-points to 127.0.0.1 (DNS rebinding; so was Ray's dashboard attacked, CVE-2025-62593): so the Host header must be one of
-ours even on loopback, and what a browser says of the request's origin must be ourselves or the person.
+A page of another site that a reader has open can send requests to this machine too, under its own name, which it points
+to 127.0.0.1 (DNS rebinding; Ray's dashboard was attacked like this, CVE-2025-62593). So the Host header must be one of
+ours even on loopback, and the request's origin, according to the browser, must be our own page or the reader.
 """
 
 import hmac
@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from cluster.report.serve.responses import refusal
 
 METHODS = ("GET", "HEAD")
-# The reader typed the address or opened a bookmark; or our own page asks.
+# The reader typed the address or opened a bookmark, or our own page sends the request.
 FETCH_SITES = ("none", "same-origin")
 FRAMES = "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 HEADERS = {
@@ -34,9 +34,9 @@ STRICTEST = "default-src 'none'"
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """Whom to answer: `hosts` are the values of Host; with `own_addresses` also the address that was connected to.
+    """Who is answered: `hosts` are the accepted Host headers; `own_addresses` adds the address of the connection.
 
-    `token` is asked for unless it is None; `cookie` is the name under which a browser keeps it.
+    `token` is required unless it is None; `cookie` is the name under which a browser keeps it.
     """
 
     hosts: frozenset[str]
@@ -62,10 +62,12 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008})
 
     def _answer(self, scope: Scope) -> Response | None:
-        """The answer that needs no routing: a refusal, or what gives a browser its cookie."""
+        """An answer that needs no routing: a refusal, or the response that gives a browser its cookie."""
         headers, rules = Headers(scope=scope), self._rules
         if not _is_ours(headers.getlist("host"), _hosts(rules, scope)):
-            return refusal(scope["path"], 403, "this name of the machine is not answered: use the address it printed")
+            return refusal(
+                scope["path"], 403, "this host name is not accepted: use the address that `batchscope serve` printed"
+            )
         if scope["method"] not in METHODS:
             return refusal(scope["path"], 405, "results are only read here: GET and HEAD", allow=", ".join(METHODS))
         foreign = [site for site in headers.getlist("sec-fetch-site") if site not in FETCH_SITES]
@@ -94,7 +96,7 @@ def _hosts(rules: Rules, scope: Scope) -> frozenset[str]:
 
 
 def host_headers(names: Iterable[str], port: int) -> frozenset[str]:
-    """The values of Host that mean `port` at one of `names`, as browsers send them."""
+    """The Host headers that browsers send for `port` at one of `names`."""
     written = [f"[{name}]" if ":" in name else name.lower() for name in names]
     return frozenset(f"{name}:{port}" for name in written) | frozenset(written if port == 80 else ())
 
@@ -104,12 +106,12 @@ def _is_ours(given: list[str], hosts: frozenset[str]) -> bool:
 
 
 def _own_origin(headers: Headers) -> bool:
-    """Whether the Origin, where there is one, is the Host that is asked."""
+    """Whether the Origin, if there is one, is the requested Host."""
     return all(origin == f"http://{headers['host']}" for origin in headers.getlist("origin"))
 
 
 def _tokens(headers: Headers, cookie: str) -> Iterable[str]:
-    """The tokens that a request brings."""
+    """The tokens that a request carries."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         yield token.strip()
@@ -122,14 +124,14 @@ def _tokens(headers: Headers, cookie: str) -> Iterable[str]:
 
 
 def _same(given: str, token: str) -> bool:
-    # In constant time: how long it takes says nothing about where they differ.
+    # In constant time, so that the duration does not reveal where they differ.
     return hmac.compare_digest(given.encode(), token.encode())
 
 
 def _entrance(path: str, query: list[tuple[str, str]], rules: Rules) -> Response:
-    """Gives a browser the token as a cookie that no script reads and no other site sends, and hides it."""
+    """Gives a browser the token as a cookie that no script can read and no other site can send, and hides the token."""
     assert rules.token is not None
-    # One slash: `//name` would lead to another machine.
+    # Only one slash, because `//name` would lead to another machine.
     target = "/" + quote(path.lstrip("/")) + (f"?{urlencode(query)}" if query else "")
     answer = RedirectResponse(target, status_code=303)
     answer.set_cookie(rules.cookie, rules.token, httponly=True, samesite="strict")
@@ -137,14 +139,14 @@ def _entrance(path: str, query: list[tuple[str, str]], rules: Rules) -> Response
 
 
 def _with_headers(send: Send) -> Send:
-    """`send` that adds the safe headers to the start of an answer; a policy of its own is kept beside ours."""
+    """A `send` that adds the safe headers to the start of an answer, whose own policy is kept besides ours."""
 
     async def sent(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             for name, value in HEADERS.items():
                 headers[name] = value
-            # Of several policies a browser keeps all.
+            # A browser enforces all of several policies.
             headers["content-security-policy"] = f"{headers.get('content-security-policy', STRICTEST)}, {FRAMES}"
         await send(message)
 

@@ -1,4 +1,4 @@
-"""The HTML of `serve`: the list of studies, and the line above a study's page that says what runs."""
+"""The HTML of `serve`: the list of studies, and the line above a study's page about what is running."""
 
 import base64
 import hashlib
@@ -14,7 +14,7 @@ from cluster.report.serve.reading import Listing
 from cluster.summary.tables import COMPLETED, STATES
 
 LIST_REFRESH_SECONDS = 10
-# Of many lanes' trials, so many are named.
+# With many lanes, this many running trials are named.
 RUNNING_SHOWN = 4
 STYLE = """
 *{box-sizing:border-box}
@@ -36,7 +36,7 @@ p{color:var(--soft);font-size:14px}
 .failed{color:var(--ink);margin:4px 0 0;max-width:40ch;overflow-wrap:anywhere}
 :focus-visible{outline:3px solid var(--accent);outline-offset:2px}
 """
-# As a study's page: it reloads while it is seen, and only as long as its reader wants.
+# Like a study's page, it reloads while it is visible, and only as long as its reader wants.
 SCRIPT = f"""
 const box = document.querySelector("input");
 box.checked = sessionStorage.getItem("batchscope list") !== "still";
@@ -48,24 +48,24 @@ _BODY = re.compile(r"<body[^>]*>", re.IGNORECASE)
 
 
 def with_progress(page: str, progress: TrialCounts) -> str:
-    """A study's page with the way back to the list at its top, and what runs now."""
+    """A study's page with a link back to the list at the top, and what is running now."""
     lines = "".join(f'<p class="aside-note">{html.escape(line)}</p>' for line in under_way(progress))
     body = _BODY.search(page)
     assert body, "a page has a body"
-    # The classes are those of the page, whose policy allows no other style.
+    # These are classes of the page, because its policy allows no other style.
     top = f'<nav aria-label="batchscope"><p class="brand"><a href="/">All studies</a></p>{lines}</nav>'
     return page[: body.end()] + top + page[body.end() :]
 
 
 def under_way(progress: TrialCounts) -> list[str]:
-    """The trials that run now, how far each is, and what they have cost."""
+    """The trials running now, how far each has come, and what they have cost."""
     if not progress.running:
         return []
     shown = [_running(one) for one in progress.running[:RUNNING_SHOWN]]
     others = len(progress.running) - len(shown)
     parts = [f"under way: {'; '.join(shown)}{f'; and {others} more' if others else ''}"]
     if progress.running_usd is not None:
-        parts.append(f"about {progress.running_usd:.2f} usd so far for what is under way")
+        parts.append(f"about {progress.running_usd:.2f} usd so far for trials under way")
     return parts
 
 
@@ -79,7 +79,7 @@ def _running(one: Running) -> str:
 
 
 def counted(progress: TrialCounts) -> list[str]:
-    """The trials of a study, by what became of them."""
+    """The trials of a study, by how they ended."""
     of = f" of {progress.asked}" if progress.asked is not None else ""
     parts = [f"{progress.done - progress.failures.failed}{of} trials done"]
     if progress.running:
@@ -100,14 +100,14 @@ def money(progress: TrialCounts) -> list[str]:
         return ["cost not known: the machine has no price"] if progress.unpriced else []
     parts = [f"{progress.cost_usd:.2f} usd so far"]
     if progress.running_usd:
-        parts.append(f"about {progress.running_usd:.2f} usd more for what is under way")
+        parts.append(f"about {progress.running_usd:.2f} usd more for trials under way")
     if progress.unpriced:
         parts.append(f"{progress.unpriced} attempts without a known price")
     return parts
 
 
 def list_page(listing: Listing) -> str:
-    """All studies as one page that follows them."""
+    """All studies on one page that updates itself."""
     rows = listing.overview.to_pylist()
     body = _table(_row(row, listing.progress[row["study"]]) for row in rows) if rows else _NOTHING
     if listing.problems:
@@ -129,7 +129,7 @@ def list_page(listing: Listing) -> str:
 <main>
 <h1>Studies</h1>
 {body}
-<p><a href="/api/openapi.json">The same as JSON: how to ask</a>
+<p><a href="/api/openapi.json">The same as JSON: how to query it</a>
 <label hidden>&middot; <input type="checkbox"> reload every {LIST_REFRESH_SECONDS} s</label></p>
 </main>
 <script>{SCRIPT}</script>
@@ -152,7 +152,7 @@ _HEAD = (
 
 def _table(rows: Iterable[str]) -> str:
     head = "".join(f'<th scope="col"{kind}>{text}</th>' for text, kind in _HEAD)
-    # Focusable: what scrolls must do so from the keyboard too.
+    # Focusable, so that it can be scrolled from the keyboard too.
     return (
         f'<div class="wide" tabindex="0" role="region" aria-label="Studies"><table><thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{''.join(rows)}</tbody></table></div>"

@@ -1,4 +1,4 @@
-"""The server: a socket of its own, and uvicorn on it until Ctrl-C or SIGTERM."""
+"""The server: a listening socket, and uvicorn on it until Ctrl-C or SIGTERM."""
 
 import errno
 import ipaddress
@@ -17,7 +17,7 @@ from cluster.summary.store import Summary
 from trainer.errors import InputError, NotReadyError
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
-# Who guesses would need longer than anybody serves.
+# Guessing a token of this length would take longer than anybody serves.
 SHORTEST_TOKEN = 16
 CONNECTIONS_AT_MOST = 1000
 SECONDS_TO_END = 2
@@ -25,7 +25,7 @@ SECONDS_TO_END = 2
 
 @dataclass(frozen=True)
 class Listening:
-    """A socket that listens, whom it answers, and the address for a person to open."""
+    """A listening socket, who is answered on it, and the address for a person to open."""
 
     socket: socket.socket
     rules: Rules
@@ -33,14 +33,14 @@ class Listening:
 
 
 def listen(host: str, port: int, token: str | None) -> Listening:
-    """Listen on `port` of `host` (0: any free one); beyond loopback a token is made where none is given.
+    """Listen on `port` of `host` (0: any free port); beyond loopback a token is made if none is given.
 
     Raises:
-        InputError: there is no such host here, or the token is too short to be one.
-        NotReadyError: the port is taken, or not for us.
+        InputError: there is no such host here, or the token is too short.
+        NotReadyError: the port is taken, or may not be used.
     """
     if token is not None and (len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable()):
-        raise InputError(f"--token: at least {SHORTEST_TOKEN} printable ASCII characters, or none: one is made")
+        raise InputError(f"--token: give at least {SHORTEST_TOKEN} printable ASCII characters, or leave it out")
     listening = _bound(host, port)
     address, port = listening.getsockname()[:2]
     bound = ipaddress.ip_address(address)
@@ -51,7 +51,7 @@ def listen(host: str, port: int, token: str | None) -> Listening:
         hosts=host_headers(names, port),
         own_addresses=bound.is_unspecified,
         token=token,
-        # A browser sends the cookies of a machine to each of its ports.
+        # A browser sends a machine's cookies to every port of that machine.
         cookie=f"batchscope-{port}",
     )
     shown = socket.gethostname() if bound.is_unspecified else host
@@ -63,7 +63,7 @@ def _bound(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except (socket.gaierror, UnicodeError):
-        raise InputError(f"--host {host}: no such name or address is known here: 127.0.0.1 is this machine") from None
+        raise InputError(f"--host {host}: no such name or address is known: 127.0.0.1 is this machine") from None
     found = socket.socket(family, socket.SOCK_STREAM)
     try:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -72,20 +72,20 @@ def _bound(host: str, port: int) -> socket.socket:
     except OSError as problem:
         found.close()
         if problem.errno == errno.EADDRNOTAVAIL:
-            raise InputError(f"--host {host} is no address of this machine: 127.0.0.1 is") from None
+            raise InputError(f"--host {host} is not an address of this machine: 127.0.0.1 is") from None
         reason = "is in use" if problem.errno == errno.EADDRINUSE else f"is refused ({problem.strerror})"
         raise NotReadyError(f"port {port} of {host} {reason}: choose another with --port") from None
     return found
 
 
 def serve(listening: Listening, summary: Summary, *, page: Page, report: Callable[[Exception], None]) -> None:
-    """Answer until a signal ends it, which is raised again as it came."""
+    """Answer requests until a signal ends the server; the signal is then raised again."""
     config = uvicorn.Config(
         application(summary, listening.rules, page=page, report=report),
         log_config=None,
         access_log=False,
         server_header=False,
-        # It would believe a sender's word on who it is.
+        # uvicorn would believe what a sender claims to be.
         proxy_headers=False,
         ws="none",
         lifespan="on",

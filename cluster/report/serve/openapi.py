@@ -1,4 +1,4 @@
-"""The addresses of `serve`, and the OpenAPI 3.1 document of those under /api, made from the tables' own columns."""
+"""The addresses of `serve`, and the OpenAPI 3.1 document of those under /api, made from the tables' columns."""
 
 import importlib.metadata
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ TABLES = {name: f"{STUDY}/{name}" for name in ("points", "trials", "evaluations"
 
 @dataclass(frozen=True)
 class Bounds:
-    """What a whole number in a query may be."""
+    """The limits of a whole number in a query, and its default."""
 
     default: int
     least: int
@@ -39,8 +39,8 @@ _TIME = {"type": "string", "format": "date-time"}
 def document() -> dict[str, Any]:
     """The document, for OpenAPI 3.1."""
     operations = {
-        STUDIES: _operation("All studies, and how far each is", "Studies"),
-        STUDY: _operation("How far one study is, what runs, and the specs it ran under", "Study", of_study=True),
+        STUDIES: _operation("All studies, and how far each has come", "Studies"),
+        STUDY: _operation("One study's progress, its running trials, and its specs", "Study", of_study=True),
         VERDICT: _operation("What the study shows, and what it cannot", "Verdict", of_study=True),
         DOCUMENT: _operation("This document", "Document"),
     }
@@ -51,8 +51,8 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "batchscope serve",
             "version": importlib.metadata.version("batchscope"),
-            "description": "Results of studies, read-only: GET and HEAD, each answer with an ETag. A token, where one "
-            "is asked for, is sent as `Authorization: Bearer`. What is not known is null.",
+            "description": "Results of studies, read-only: GET and HEAD, each answer with an ETag. If a token is "
+            "required, send it as `Authorization: Bearer`. Unknown values are null.",
         },
         "security": [{}, {"token": []}],
         "paths": {path: {"get": operation} for path, operation in operations.items()},
@@ -60,8 +60,8 @@ def document() -> dict[str, Any]:
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
             "schemas": _schemas(),
             "responses": {
-                "Unchanged": {"description": "The reader has it already (If-None-Match)"},
-                "Refused": {"description": "One line says why", "content": _content("Error")},
+                "Unchanged": {"description": "The reader already has this content (If-None-Match)"},
+                "Refused": {"description": "One line with the reason", "content": _content("Error")},
             },
         },
     }

@@ -1,8 +1,8 @@
-"""How far a study is: trials done of those asked, what runs now, and what the machines have cost. Pure.
+"""A study's progress: trials done of those asked for, what is running, and what the machines have cost. Pure.
 
-What runs is what was begun and has no row yet; attempts that a killed driver left count too until the study is run
-again, which nothing in a summary can tell apart. A trial is done when it has an answer or failed; one that was lost or
-cancelled waits to go on.
+An attempt counts as running if it was begun and has no row yet. Attempts that a killed driver left behind look the same
+in a summary, so they count too until the study is run again. A trial is done when it has an answer or failed; a lost or
+cancelled trial waits to go on.
 """
 
 from collections import Counter
@@ -27,7 +27,7 @@ LEFT = (LOST, CANCELLED)
 
 @dataclass(frozen=True, kw_only=True)
 class Running:
-    """An attempt without a row: its point, and what its last evaluation said; `planned_updates` None if unknown."""
+    """An attempt without a row: its point and its last evaluation; `planned_updates` is None if unknown."""
 
     trial_id: str
     attempt: int
@@ -45,14 +45,14 @@ class Running:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialCounts:
-    """A study's trials: `asked` is None without a spec; `states` counts, by state, the trials that do not run.
+    """A study's trials: `asked` is None without a spec; `states` counts the trials that are not running, by state.
 
     They are those of the experiment that the newest spec asks for (`query.newest`).
 
-    `done` need no further attempt, or failed; `failures` says how many did, and why.
+    `done` trials need no further attempt, or failed; `failures` has the number of failed ones and the causes.
 
-    `cost_usd` is of all attempts that ended, `running_usd` an estimate for those that run, at what a worker's second
-    has cost so far; None where no attempt has a known price. `unpriced` attempts are in neither.
+    `cost_usd` is that of all ended attempts. `running_usd` is an estimate for the running ones, at the average cost of
+    a worker's second so far. Both are None if no attempt has a known price; `unpriced` attempts are in neither.
     """
 
     study: str
@@ -67,7 +67,7 @@ class TrialCounts:
 
     @property
     def waiting(self) -> int | None:
-        """Trials that were asked for and are neither done nor running."""
+        """The number of trials that were asked for and are neither done nor running."""
         return None if self.asked is None else max(0, self.asked - self.done - len(self.running))
 
     @property
@@ -89,7 +89,7 @@ def progress(
     `begun` are rows of `Summary.lost_attempts`.
     """
     newest = specs.to_pylist()[-1] if specs.num_rows else None
-    # Without these nobody could tell which trial it is.
+    # Without these values the trial could not be identified.
     begun = [row for row in begun if None not in [row.get(name) for name in (*AXES, "started_at")]]
     runs = {row["trial_id"] for row in begun}
     asked_now = query.newest(trials, specs)
@@ -103,7 +103,7 @@ def progress(
     return TrialCounts(
         study=study,
         asked=newest["trials"] if newest else None,
-        # One that ran out of memory goes on in smaller micro-batches, where there are any.
+        # A trial that ran out of memory goes on in smaller micro-batches, if there are any.
         done=sum(row["state"] not in LEFT and row["micro_batch_next"] is None for row in still),
         failures=failures(at_rest, newest["trials"] if newest else None),
         states={state: counts[state] for state in STATES},
@@ -128,7 +128,7 @@ def _running(row: Mapping[str, Any], last: Mapping[str, Any], planned: int | Non
 
 
 def _last_evaluations(evaluations: pa.Table, trial_ids: set[str]) -> dict[str, dict[str, Any]]:
-    """The last evaluation of each of the trials, of the newest attempt that has one."""
+    """Each trial's last evaluation, from its newest attempt that has one."""
     columns = evaluations.select(["trial_id", "update", "attempt", "validation_loss"])
     rows = columns.filter(pc.is_in(columns["trial_id"], pa.array(sorted(trial_ids), pa.string()))).to_pylist()
     return {row["trial_id"]: row for row in sorted(rows, key=lambda row: (row["attempt"], row["update"]))}
@@ -157,7 +157,7 @@ def _planned(spec: StudySpec | None, newest: Mapping[str, Any] | None, global_ba
 
 
 def _running_usd(known: Sequence[Mapping[str, Any]], begun: Sequence[Mapping[str, Any]], now: datetime) -> float | None:
-    """What the attempts under way have cost, if a worker's second costs what it has cost before."""
+    """What the attempts under way have cost, if a worker's second costs the same as before."""
 
     def worker_seconds(row: Mapping[str, Any], until: datetime) -> float:
         seconds: float = (until - row["started_at"]).total_seconds() - (row.get("seconds_waiting") or 0.0)

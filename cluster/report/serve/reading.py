@@ -1,4 +1,4 @@
-"""What readers are shown of a summary, read from it: the list of studies, one study's tables, its verdict."""
+"""Reads what readers are shown from a summary: the list of studies, one study's tables, its verdict."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -18,18 +18,18 @@ from cluster.summary.store import Summary
 from cluster.summary.tables import EVALUATIONS
 from trainer.errors import InputError
 
-# The folders of a summary from which a study is shown, and those from which the list is.
+# The folders of a summary from which a study is shown, and those from which the list is made.
 OF_STUDY = ("studies", "trials", "evaluations", "probes", "attempts")
 OF_LIST = ("studies", "trials", "attempts")
 
 
 class NoAnswerError(Exception):
-    """There is nothing to be told of what was asked; the message is for the reader."""
+    """There is no answer to a request; the message is for the reader."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """All studies at one time: a row of `query.overview` for each, how far it was, and which objects are left out."""
+    """All studies at one time: a row of `query.overview` and the progress of each, and the objects left out."""
 
     overview: pa.Table
     progress: Mapping[str, TrialCounts]
@@ -38,9 +38,9 @@ class Listing:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyTables:
-    """One study at one time: its specs (the newest last), how far it was, and the tables that are asked for by name.
+    """One study at one time: its specs (the newest last), its progress, and the tables that readers ask for by name.
 
-    `problems` are of the objects that are left out of them.
+    `problems` describe the objects that are left out of the tables.
     """
 
     specs: pa.Table
@@ -50,12 +50,12 @@ class StudyTables:
 
     @property
     def bytes(self) -> int:
-        """What they take of the memory."""
+        """The memory that the tables take."""
         return sum(int(table.nbytes) for table in (self.specs, *self.tables.values()))
 
 
 def version(summary: Summary, folders: Sequence[str], study: str | None) -> str:
-    """Another one means that something was written, of one study or of all; rows may then be missing, never half."""
+    """A version that changes when something is written for a study or for all; rows may be missing, never half."""
     digest = hashlib.sha256()
     for folder in folders:
         found = summary.store.versions(f"{folder}/" if study is None else f"{folder}/study={study}/")
@@ -99,7 +99,7 @@ def study_tables(summary: Summary, study: str) -> StudyTables:
 
 
 def study_progress(summary: Summary, study: str) -> TrialCounts:
-    """How far one study is.
+    """The progress of one study.
 
     Raises:
         NoAnswerError: the study has no spec.
@@ -133,6 +133,6 @@ def _of(study: str, specs: pa.Table, trials: pa.Table) -> tuple[pa.Table, pa.Tab
 def _progress(summary: Summary, study: str, specs: pa.Table, trials: pa.Table, evaluations: pa.Table) -> TrialCounts:
     now = datetime.now(UTC)
     without = progress(study, specs, trials, evaluations, [], now)
-    # Which attempts were begun is a listing more, and a finished study has none.
+    # Finding the begun attempts takes another listing, and a finished study has none.
     begun = summary.lost_attempts(study) if without.going_on else []
     return progress(study, specs, trials, evaluations, begun, now) if begun else without

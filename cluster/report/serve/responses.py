@@ -1,4 +1,4 @@
-"""Bodies and the answers that carry them: one ETag a body, 304 for who has it, and refusals of one line."""
+"""Bodies and the answers that carry them: an ETag for each body, 304 for readers who have it, and one-line refusals."""
 
 import hashlib
 import html
@@ -19,7 +19,7 @@ _CONTENT = re.compile(r"""\scontent=("[^"]*"|'[^']*')""", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Body:
-    """What is sent for a resource as it is now; a page brings its own content-security policy."""
+    """What is sent for a resource in its current state; a page brings its own content-security policy."""
 
     content: bytes
     media_type: str
@@ -27,17 +27,17 @@ class Body:
 
     @cached_property
     def etag(self) -> str:
-        """Another one means another content."""
+        """A tag that differs whenever the content does."""
         return f'"{hashlib.sha256(self.content).hexdigest()[:32]}"'
 
 
 def page_body(page: str) -> Body:
-    """A page, under the very policy that stands in its head."""
+    """A page, under the same policy that is in its head."""
     return Body(page.encode(), HTML, _policy(page))
 
 
 def answer(request: Request, body: Body) -> Response:
-    """A body, or 304 without one for who names its ETag."""
+    """A body, or 304 without a body for a request that names its ETag."""
     headers = {"etag": body.etag}
     if body.policy:
         headers["content-security-policy"] = body.policy
@@ -47,7 +47,7 @@ def answer(request: Request, body: Body) -> Response:
 
 
 def refusal(path: str, status: int, reason: str, **headers: str) -> Response:
-    """One line that says why, as JSON under /api and as text elsewhere."""
+    """One line with the reason, as JSON under /api and as text elsewhere."""
     if path.startswith("/api"):
         content = json.dumps({"schema_version": SCHEMA_VERSION, "error": reason}) + "\n"
         return Response(content, status_code=status, media_type=JSON, headers=headers)

@@ -1,4 +1,4 @@
-"""The studies of a summary for many readers at once: each thing is read or drawn once, in a thread, and kept."""
+"""The studies of a summary for many readers at once: everything is read or drawn once, in a thread, and kept."""
 
 import asyncio
 from collections.abc import Callable, Collection
@@ -12,10 +12,10 @@ from cluster.report.serve.reading import NoAnswerError
 from cluster.report.serve.responses import JSON, Body, page_body
 from cluster.summary.store import Summary
 
-# The tables of the largest study that was tried, 1,000,000 evaluations, take 100 MB.
+# The tables of the largest study tried, with 1,000,000 evaluations, take 100 MB.
 MEBIBYTE = 2**20
 TABLES_BYTES, PAGES_BYTES, VERDICTS_BYTES = 256 * MEBIBYTE, 64 * MEBIBYTE, 16 * MEBIBYTE
-# Two: a study whose tables are large keeps no other waiting.
+# Two threads, so that a study with large tables does not keep the others waiting.
 THREADS = 2
 SLICES_AT_MOST = 32
 REFRESH_SECONDS = 5
@@ -24,7 +24,7 @@ Value = TypeVar("Value")
 
 
 class Page(Protocol):
-    """Draws a study's page; `refresh_seconds` is how often it looks for a newer one, None for never."""
+    """Draws a study's page, which looks for a newer version every `refresh_seconds`; None for never."""
 
     def __call__(self, summary: Summary, study: str, *, refresh_seconds: int | None = None) -> str:
         """The page as HTML, with its content-security policy in its head."""
@@ -40,7 +40,7 @@ class Listed:
 
 
 class Kept:
-    """A study's tables, and the parts of them that readers asked for, each made once."""
+    """A study's tables, and the parts that readers asked for, each made once."""
 
     def __init__(self, tables: reading.StudyTables) -> None:
         self.bytes = tables.bytes
@@ -56,7 +56,7 @@ class Kept:
                 self._parts.clear()
             loop = asyncio.get_running_loop()
             self._parts[key] = loop.run_in_executor(pool, bodies.rows, self._tables, *key)
-        # Shielded: a reader that goes away does not end it for the others.
+        # Shielded, so that a reader who goes away does not cancel it for the others.
         return await asyncio.shield(self._parts[key])
 
 
@@ -82,7 +82,7 @@ class Studies:
         return await self._listing.get(None)
 
     async def study(self, study: str) -> Body:
-        """How far a study is, as JSON."""
+        """A study's progress, as JSON."""
         return (await self._kept.get(await self._known(study))).study
 
     async def rows(self, study: str, name: str, *, offset: int, limit: int) -> Body:
@@ -99,11 +99,11 @@ class Studies:
         return await self._pages.get(await self._known(study))
 
     def close(self) -> None:
-        """Make nothing more; what is being made comes to its end."""
+        """Start nothing new, and let the work in progress finish."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def _known(self, study: str) -> str:
-        """The name as the summary's own list has it: what a reader sends becomes no part of a path."""
+        """The name from the summary's own list, so that what a reader sends never becomes part of a path."""
         for name in (await self.listing()).names:
             if name == study:
                 return name

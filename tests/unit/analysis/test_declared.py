@@ -56,7 +56,7 @@ def test_a_late_margin_moves_neither_the_automatic_target_nor_a_conclusion(margi
     assert (group.arms, group.firsts, group.cells) == (known.arms, known.firsts, known.cells)
     assert sentences(after) == sentences(before)
     named = "no margin" if margin is None else f"the margin of {margin:g}"
-    assert f"{named} counts for nothing" in refusal(group, "late_margin")
+    assert f"{named} does not count" in refusal(group, "late_margin")
     assert "under the margin of 0.05" in refusal(group, "late_margin")
 
 

@@ -133,7 +133,7 @@ def test_a_price_is_for_the_whole_machine_from_start_to_end(study: Write, monkey
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"resources": {"memory_gib": 0.3}}, "needs about 0.8 GiB (a guess), resources.memory_gib is 0.3"),
+        ({"resources": {"memory_gib": 0.3}}, "needs about 0.8 GiB (a guess), but resources.memory_gib is 0.3"),
         (
             {"resources": {"memory_gib": 1, "micro_batch": 50}, "model": {"lstm_units": 20_000}},
             "resources.memory_gib is 1: set model.lstm_units: ",

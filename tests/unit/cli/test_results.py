@@ -81,7 +81,7 @@ def test_the_table_is_aligned_and_says_what_it_does_not_say(summary: str) -> Non
         "          -          -      0.9000\n"
         "6 of 8 trials ended: 5 completed, 1 diverged; 2 without a result yet (waiting, running or lost)\n"
         "lowest mean validation loss: global batch 16, learning rate 0.001, optimizer adam, dtype float32 (n=2 seeds); "
-        "differences smaller than the deviation over seeds say nothing\n"
+        "differences smaller than the deviation over seeds mean nothing\n"
     )
 
 
@@ -202,8 +202,8 @@ def test_mistakes_are_one_line(summary: str) -> None:
     assert "did you mean 'dtype'" in refusal("wiki", "--summary", summary, "--by", "dtyp")
     assert "did you mean 'seeds'" in refusal("wiki", "--summary", summary, "--sort", "-sedes")
     assert "did you mean 'trials'" in refusal("--summary", summary, "--columns", "study, trails")
-    assert "on one whole study" in refusal("wiki", "--summary", summary, "--verdict", "--limit", "3")
-    assert "give one of them" in refusal("--summary", summary, "--sql", "select 1", "--by", "seed")
+    assert "for one whole study" in refusal("wiki", "--summary", summary, "--verdict", "--limit", "3")
+    assert "leave those out" in refusal("--summary", summary, "--sql", "select 1", "--by", "seed")
 
 
 def test_no_studies_yet(tmp_path: Path) -> None:
@@ -271,5 +271,5 @@ def test_saved_trials_have_not_ended() -> None:
     counts = dict.fromkeys((state.lower() for state in STATES), 0) | {"trials": 6, "completed": 4, "cancelled": 2}
     assert progress_line(counts, 8) == (
         "4 of 8 trials ended: 4 completed; 4 without a result yet (waiting, running or lost); "
-        "2 saved, to go on when the study is run again"
+        "2 saved, which go on when the study is run again"
     )

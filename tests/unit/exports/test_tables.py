@@ -142,7 +142,7 @@ def test_a_language_models_points_have_their_perplexity(tmp_path: Path) -> None:
 
 def test_files_that_are_there_stay_unless_forced(summary: Summary, tmp_path: Path) -> None:
     (tmp_path / "points.parquet").write_text("mine")
-    assert "points.parquet is there already" in refusal("simulated", "--tables", str(tmp_path), summary=summary)
+    assert "points.parquet exists already" in refusal("simulated", "--tables", str(tmp_path), summary=summary)
     assert [path.name for path in tmp_path.iterdir()] == ["points.parquet"]
     assert export("simulated", "--tables", str(tmp_path), "--force", summary=summary).exception is None
     # Two rates confirmed, and six screened.
@@ -194,16 +194,16 @@ def test_png_without_its_library_or_a_font_says_what_to_do(monkeypatch: pytest.M
     [
         ("simulated --tables a --plots b", "--tables and --plots are different exports"),
         ("simulated -o m.keras --to tensorboard:x", "-o and --to are different exports"),
-        ("simulated --tables a --at best", "--at goes with --trial or -o only"),
-        ("simulated --data d", "--data goes with --trial or -o only"),
-        ("simulated --to tensorboard:x --force", "--force goes with --trial or -o or --tables or --plots only"),
-        ("simulated --trial 1 -o m.keras --format csv", "--format goes with --tables or --plots only"),
-        ("simulated --tables a --format png", "--format png is not for --tables: parquet or csv"),
-        ("simulated --plots a --format csv", "--format csv is not for --plots: svg or png"),
+        ("simulated --tables a --at best", "--at works only with --trial or -o"),
+        ("simulated --data d", "--data works only with --trial or -o"),
+        ("simulated --to tensorboard:x --force", "--force works only with --trial or -o or --tables or --plots"),
+        ("simulated --trial 1 -o m.keras --format csv", "--format works only with --tables or --plots"),
+        ("simulated --tables a --format png", "--format png does not work with --tables: give parquet or csv"),
+        ("simulated --plots a --format csv", "--format csv does not work with --plots: give svg or png"),
         ("simulated --to wandb:x", "neither mlflow:URI nor tensorboard:FOLDER"),
         ("simulated --to mlflow", "neither mlflow:URI nor tensorboard:FOLDER"),
         ("simulated --to tensorboard:s3://b/x", "must name a folder on this machine"),
-        ("simulated --to mlflow:", "without an address"),
+        ("simulated --to mlflow:", "needs an address"),
         ("simulatid --tables a", "did you mean 'simulated'"),
         ("simulatid --to tensorboard:x", "did you mean 'simulated'"),
         ("--plots a", "name a STUDY"),

@@ -192,20 +192,20 @@ def test_a_log_does_not_command_the_terminal(command: Any) -> None:
 def test_ctrl_c_leaves_the_study_at_work(command: Any) -> None:
     code, _, err = command("logs", "wiki", "-f", state="RUNNING")
     assert code == EXIT_INTERRUPTED
-    assert "study wiki goes on" in err
+    assert "following study wiki, which goes on" in err
     assert "batchscope stop wiki" in err
 
 
 def test_stop_of_an_ended_study_says_so(command: Any) -> None:
     code, _, err = command("stop", "wiki")
     assert code == 0
-    assert "does not run: its job batchscope-wiki-0123abcd-7 is STOPPED" in err
+    assert "is not running: its job batchscope-wiki-0123abcd-7 is STOPPED" in err
 
 
 def test_resume_asks_for_the_file_of_a_spec_that_was_not_kept(command: Any) -> None:
     code, out, err = command("resume", "wiki")
     assert (code, out) == (2, "")
-    assert "give the file to `batchscope submit STUDY.yaml`" in err
+    assert "use `batchscope submit STUDY.yaml` instead" in err
 
 
 def test_an_unknown_study_names_the_nearest(command: Any) -> None:

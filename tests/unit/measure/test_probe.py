@@ -135,8 +135,8 @@ class TestWords:
     def test_16_against_17_against_32(self) -> None:
         lines = "\n".join(probe_text.speed_lines([*both(16, 0.010), *both(17, 0.0106), *both(32, 0.015)]))
         assert "17 against 16: an update takes 1.06 times as long (1.04 to 1.08) for 1.06 times the rows" in lines
-        assert "no difference between the two by the row" in lines
-        assert "is twice the batch twice the time? no, less: 16 to 32 1.50 times" in lines
+        assert "no difference per row between the two" in lines
+        assert "does twice the batch take twice the time? no, less: 16 to 32 1.50 times" in lines
         assert "most rows a second: global batch 32, 2,133" in lines
         assert "an update takes 1.11 times as long as without" in lines
 
@@ -147,7 +147,7 @@ class TestWords:
         ("seconds", "answer"),
         [
             ((1, 2, 4), "yes, as far as can be measured here: 8 to 16 2.00, 16 to 32 2.00 times"),
-            ((1, 1.2, 2.4), "less for 8 to 16; for the others yes"),
+            ((1, 1.2, 2.4), "less for 8 to 16; yes for the others"),
         ],
     )
     def test_twice_the_batch(self, seconds: tuple[float, ...], answer: str) -> None:
@@ -168,7 +168,7 @@ class TestWords:
         assert ["32", "64", "140", "+20.0%*"] in table
         assert "2048       -  out of memory  std::bad_alloc" in lines
         assert "100 MiB + 20,480 bytes x rows x tokens" in lines
-        assert "NOTE: that is more than 15%: do not plan by this line" in lines
+        assert "NOTE: that is more than 15%: do not plan with this line" in lines
         # (0.9 GiB - 100 MiB) / (20480 * 64)
         assert "under the limit of 1 GiB, less a margin of 10%, at most 657 rows of 64 tokens" in lines
 

@@ -106,7 +106,7 @@ def test_rows_that_only_the_vocabulary_makes_alike_are_counted_and_said(
     about = json.loads((tmp_path / "out" / "manifest.json").read_text())["splits"]
     assert [about[name]["repeated_rows"] for name in SPLITS] == counts
     assert sum(counts) > 0
-    assert f"repeated    {sum(counts)} rows of validation and test differ from one in a split before" in said.stdout
+    assert f"repeated    {sum(counts)} rows of validation and test differ from a row of an earlier split" in said.stdout
     if options == {"vocabulary": 12}:
         assert not {str(row) for row in splits["validation"]} & {str(row) for row in splits["test"]}
 

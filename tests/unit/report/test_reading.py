@@ -54,7 +54,7 @@ def test_equal_seconds_give_neither() -> None:
     [
         ({16: {"epochs": 1}, 64: {"epochs": 4}, 256: {"epochs": 16}}, "Equal updates give large batches more examples"),
         ({16: {"epochs": 4}, 64: {"epochs": 4}, 256: {"examples": 16384}}, "Equal examples give small batches more"),
-        ({16: {"epochs": 2}, 64: {"epochs": 4}, 256: {"updates": 300}}, "Each batch size had a budget of its own"),
+        ({16: {"epochs": 2}, 64: {"epochs": 4}, 256: {"updates": 300}}, "Each batch size had its own budget"),
     ],
 )
 def test_budgets_for_each_batch_size_are_judged_by_what_they_came_to(budget: dict[Any, Any], expected: str) -> None:

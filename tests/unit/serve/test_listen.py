@@ -45,7 +45,7 @@ def test_a_token_that_is_none(token: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "said"), [("no-such-host.invalid", "no such name"), ("203.0.113.7", "no address of this machine")]
+    ("host", "said"), [("no-such-host.invalid", "no such name"), ("203.0.113.7", "not an address of this machine")]
 )
 def test_a_host_that_is_not_this_machine(host: str, said: str) -> None:
     with pytest.raises(InputError, match=said):

@@ -49,7 +49,7 @@ def test_what_is_done_runs_and_waits(summary: Summary) -> None:
         "under way: global batch 16, rate 0.001, seed 3, 15 of 300 updates, validation loss 0.0667; "
         "global batch 1600, rate 0.001, seed 4, not evaluated yet"
     )
-    assert cost.endswith("usd so far for what is under way")
+    assert cost.endswith("usd so far for trials under way")
     listed = reading.listing(summary).progress["wiki"]
     assert (listed.done, len(listed.running), listed.cost_usd) == (found.done, len(found.running), found.cost_usd)
 
@@ -65,7 +65,7 @@ def test_what_it_costs(summary: Summary) -> None:
     assert found.unpriced == 1
     assert money(found) == [
         "0.04 usd so far",
-        "about 0.08 usd more for what is under way",
+        "about 0.08 usd more for trials under way",
         "1 attempts without a known price",
     ]
 

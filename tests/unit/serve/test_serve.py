@@ -358,13 +358,16 @@ def test_what_goes_wrong_is_one_line_without_a_place(summary: Summary) -> None:
 
     with TestClient(application(summary, RULES, page=broken, report=problems.append), base_url=URL) as client:
         got = client.get("/studies/wiki")
-        assert (got.status_code, got.text) == (500, "internal error, please report: `batchscope serve` printed more\n")
+        assert (got.status_code, got.text) == (
+            500,
+            "internal error, please report it with what `batchscope serve` printed\n",
+        )
         assert client.get("/api/studies/wiki").status_code == 200
         folder = Path(summary.uri) / "evaluations"
         folder.rename(folder.with_name("away"))
         folder.write_bytes(b"no folder")
         got = client.get("/api/studies/other/points")
         assert got.status_code == 503
-        assert got.json()["error"] == "the summary cannot be read now: `batchscope serve` printed why"
+        assert got.json()["error"] == "the summary cannot be read now: see what `batchscope serve` printed"
     assert "a bug in" in str(problems[0])
     assert summary.uri in str(problems[1])

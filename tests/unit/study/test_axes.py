@@ -202,5 +202,5 @@ def test_beta2_reaches_the_trials_of_adam_alone() -> None:
 
 
 def test_a_beta2_that_float32_cannot_tell_from_1_is_refused() -> None:
-    with pytest.raises(InputError, match=r"beta2: 0.999 at global batch 5000 is 1 - 2e-07 at 1, .* nearer to 1$"):
+    with pytest.raises(InputError, match=r"beta2: 0.999 at global batch 5000 is 1 - 2e-07 at 1, .* closer to 1$"):
         beta2(HalfLife(value=0.999, at=5000), 1)

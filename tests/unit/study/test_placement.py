@@ -68,9 +68,9 @@ def test_as_many_lanes_as_asked_fit_and_are_needed(
 
 
 def test_fewer_lanes_than_asked_are_explained() -> None:
-    assert placed(9, 2, lanes=4).note == "4 lanes were asked for, this machine holds 2"
-    assert placed(9, 1, lanes=4).note == "4 lanes were asked for, this machine holds 1"
-    assert placed(1, 8, lanes=4).note == "4 lanes were asked for, the study has only 1 trial"
+    assert placed(9, 2, lanes=4).note == "4 lanes were asked for, but this machine holds 2"
+    assert placed(9, 1, lanes=4).note == "4 lanes were asked for, but this machine holds 1"
+    assert placed(1, 8, lanes=4).note == "4 lanes were asked for, but the study has only 1 trial"
     assert placed(4, 4, lanes=4).note is None
     assert [placed(9, 2, lanes=4).lanes, placed(1, 8, lanes=4).lanes] == [2, 1]
 
@@ -86,24 +86,24 @@ def test_a_worker_has_the_threads_of_its_whole_cpus(cpus_per_worker: float, thre
         (
             (1, 0),
             {"workers": 2},
-            "a lane of 2 workers needs 2 CPUs, this machine has 1: set resources.cpus_per_worker: 0.5",
+            "a lane of 2 workers needs 2 CPUs, but this machine has 1: set resources.cpus_per_worker: 0.5",
         ),
         (
             (1, 0),
             {"cpus_per_worker": 4},
-            "a lane of 1 worker needs 4 CPUs, this machine has 1: set resources.cpus_per_worker: 1",
+            "a lane of 1 worker needs 4 CPUs, but this machine has 1: set resources.cpus_per_worker: 1",
         ),
         (
             (4, 0),
             {"gpus_per_worker": 1},
-            "a lane of 1 worker needs 1 GPU, this machine has 0: "
+            "a lane of 1 worker needs 1 GPU, but this machine has 0: "
             "set resources.gpus_per_worker: 0, or use a machine with a GPU",
         ),
         (
             (8, 2),
             {"workers": 3, "gpus_per_worker": 0.6},
             "a lane of 3 workers needs 1.8 GPUs, each worker's part within one GPU, "
-            "this machine has 2: set resources.gpus_per_worker: 0.5",
+            "but this machine has 2: set resources.gpus_per_worker: 0.5",
         ),
     ],
 )

@@ -99,7 +99,7 @@ def test_a_cell_has_one_number_on_every_surface(two_budgets: Summary) -> None:
     assert "confirm" in line
     lowest = min(means, key=lambda batch: means[batch])
     assert any(f"lowest mean validation loss of the confirmations: global batch {lowest}" in one for one in rest)
-    assert any("trials of another experiment under this name are apart" in one for one in rest)
+    assert any("trials of another experiment under this name are left out" in one for one in rest)
 
     with TestClient(application(summary, RULES, page=page, report=print), base_url="http://127.0.0.1:8700") as client:
         assert client.get("/api/studies/simulated/points").json()["rows"] == rows

@@ -338,7 +338,7 @@ def test_a_completed_trial_without_all_of_its_evaluations_is_named_and_is_no_ans
     assert cell.reach is None or [run.conclusive for run in cell.reach.runs].count(False) == 2 - cell.completed
     (said,) = [caveat for caveat in there.caveats if caveat.code == "lacking_evaluations"]
     assert trial_id in said.trials
-    assert "files in the summary's `evaluations` are gone or damaged" in said.text
+    assert "files in the summary's `evaluations` are missing or damaged" in said.text
     for command in (
         (results_command, "wiki", "--verdict"),
         (report_command, "wiki", "-o", f"{summary.uri}.html"),
@@ -347,7 +347,7 @@ def test_a_completed_trial_without_all_of_its_evaluations_is_named_and_is_no_ans
     ):
         found = CliRunner().invoke(command[0], [*command[1:], "--summary", summary.uri])
         assert (found.exit_code, found.exception) == (0, None), found.output
-    assert "`evaluations` are gone or damaged" in page(summary, "wiki")
+    assert "`evaluations` are missing or damaged" in page(summary, "wiki")
 
 
 @pytest.mark.parametrize("compacted", [False, True])

@@ -297,7 +297,7 @@ def test_the_points_of_all_studies(summary: Summary) -> None:
         ["wiki", "32", "2", "0.4200"],
         ["wiki", "16", "2", "0.6000"],
     ]
-    assert result.stderr == "the first 2 of 3 rows\n"
+    assert result.stderr == "showing the first 2 of 3 rows\n"
     assert "wiki: lowest mean validation loss: global batch 32" in result.stdout
 
 
