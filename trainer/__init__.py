@@ -1,4 +1,4 @@
 """What runs on a worker: one trial from its spec to its report, without Ray, AWS or anything of `cluster`."""
 
-# By this `cluster` knows its own `trainer`: other distributions, and people's own folders, have that name too.
+# `cluster` recognizes its own `trainer` by this: other distributions and people's own folders have that name too.
 DISTRIBUTION = "batchscope"

@@ -1,6 +1,6 @@
-"""Groups of arrays as one `.npz` archive: stored plainly, so that reading takes no more memory than the file is long.
+"""Groups of arrays as one uncompressed `.npz` archive, so that reading needs no more memory than the file's size.
 
-NumPy's own reader allocates what a header or a compressed member claims before it looks whether that is there.
+NumPy's own reader allocates what a header or a compressed member claims before it checks that so much data exists.
 """
 
 import io
@@ -19,7 +19,7 @@ _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.r
 
 
 def pack(groups: dict[str, Arrays]) -> bytes:
-    """The archive of some groups, by their names."""
+    """The archive of the named groups."""
     buffer = io.BytesIO()
     arrays = {f"{group}_{i:04d}": array for group, members in groups.items() for i, array in enumerate(members)}
     np.savez(buffer, allow_pickle=False, **arrays)
@@ -27,10 +27,10 @@ def pack(groups: dict[str, Arrays]) -> bytes:
 
 
 def unpack(content: bytes) -> dict[str, Arrays]:
-    """The groups in an archive; one that was empty is not among them.
+    """The groups in an archive, without any that were empty.
 
     Raises:
-        ValueError: it is not an archive of `pack`, or is damaged.
+        ValueError: the archive was not made by `pack`, or is damaged.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -42,9 +42,9 @@ def unpack(content: bytes) -> dict[str, Arrays]:
                 groups[group].append(_array(archive.read(member)))
             return groups
     except MemoryError:
-        # No more is allocated than lies in `content`: it is this process that has none left.
+        # Nothing larger than `content` is allocated, so this process itself is out of memory.
         raise
-    except Exception as problem:  # noqa: BLE001 - whatever is raised of these bytes, they are damaged
+    except Exception as problem:  # noqa: BLE001 - whatever these bytes raise, they are damaged
         raise ValueError(f"its archive cannot be read: {type(problem).__name__}: {problem}"[:200]) from None
 
 
@@ -60,7 +60,7 @@ def _array(content: bytes) -> npt.NDArray[Any]:
     file = io.BytesIO(content)
     shape, in_columns, dtype = _header(file)
     start = file.tell()
-    # Whole numbers without end, and nothing is allocated yet: a header may claim any size.
+    # A header may claim any size: Python's integers cannot overflow, and nothing has been allocated yet.
     if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(content) - start or min(shape, default=0) < 0:
         raise ValueError(f"an array of {dtype} {shape} is not what {len(content) - start} bytes hold")
     array = np.frombuffer(content, dtype, offset=start).reshape(shape, order="F" if in_columns else "C")
@@ -71,6 +71,6 @@ def _header(file: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     try:
         shape, in_columns, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
     except MemoryError:
-        # What Python's parser says of a text that is nested too deeply.
+        # Python's parser raises this for a text that is nested too deeply.
         raise ValueError("the header of an array is nested too deeply") from None
     return shape, in_columns, dtype

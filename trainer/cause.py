@@ -1,7 +1,7 @@
 """The cause of an exception in one line: its informative words, and the line of the user's own file that led to it.
 
-TensorFlow and Keras put both deep inside messages of many lines: "Graph execution error:", frames of their own, the
-arguments of a layer. The first line of such a message says nothing.
+TensorFlow and Keras bury both in messages of many lines: "Graph execution error:", frames of their own, the arguments
+of a layer. The first line of such a message is useless.
 """
 
 import os
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 MOST_CHARACTERS = 500
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _FRAME = re.compile(r'( *)File "(.+)", line (\d+)')
-# What frames and arguments are introduced by, and what TensorFlow appends.
+# The headings of frames and arguments, and what TensorFlow appends.
 _HEADINGS = re.compile(
     r"Graph execution error:|in user code:|Detected at node|Detected unsupported|Traceback \(most recent|"
     r"<stack traces unavailable>|(\w+: )?Exception encountered when calling|Arguments received by|\[\[\{\{|[•^~]"
@@ -32,7 +32,7 @@ _NOT_THE_USERS = tuple(
 
 
 def cause(problem: BaseException) -> str:
-    """`ValueError: what was said (models.py:39)`: one line of at most MOST_CHARACTERS, for a row and for a person."""
+    """`ValueError: its message (models.py:39)`: one line of at most MOST_CHARACTERS, for a row and for a person."""
     lines = [_ESCAPES.sub("", line) for line in str(problem).split("\n")]
     words = next(_informative(lines), "") or next((line.strip() for line in lines if line.strip()), "")
     text = words if _NAMED.match(words) else f"{type(problem).__name__}: {words}".removesuffix(": ")
@@ -41,13 +41,13 @@ def cause(problem: BaseException) -> str:
 
 
 def _informative(lines: Iterable[str]) -> Iterator[str]:
-    """The lines that are no heading, frame or source line."""
+    """The lines that are not a heading, a frame or a source line."""
     frame = -1
     for line in lines:
         indent = len(line) - len(line.lstrip())
-        found = _FRAME.match(line)
-        if found:
-            frame = len(found[1])
+        match = _FRAME.match(line)
+        if match:
+            frame = len(match[1])
             continue
         if frame >= 0 and (indent > frame or not line.strip()):
             continue
@@ -58,10 +58,10 @@ def _informative(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _place(lines: Iterable[str], problem: BaseException) -> str:
-    """The innermost line of a file that is neither ours nor a library's; empty where there is none."""
-    told = [(found[2], int(found[3])) for line in lines if (found := _FRAME.match(line))]
+    """The innermost line in a file that is neither batchscope's nor a library's; empty if there is none."""
+    quoted = [(match[2], int(match[3])) for line in lines if (match := _FRAME.match(line))]
     ran = [(frame.filename, frame.lineno or 0) for frame in traceback.extract_tb(problem.__traceback__)]
-    for file, number in (*reversed(told), *reversed(ran)):
+    for file, number in (*reversed(quoted), *reversed(ran)):
         if _is_the_users(file):
             return f" ({os.path.basename(file)}:{number})"
     return ""

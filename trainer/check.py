@@ -1,9 +1,9 @@
 """The proof of contracts 2 and 4 on a real batch: the layout changes neither its gradient nor the evaluation.
 
-The first global batch of a trial (at most ROWS_AT_MOST rows of it) goes whole through one worker, in micro-batches on
-one worker, and in micro-batches over all workers, with and without their noise measured (`trainer.update.noise`): the
-gradients must agree to the tolerance of the dtype. The same number of validation rows is evaluated whole and in uneven
-pieces.
+The first global batch of a trial (at most ROWS_AT_MOST of its rows) is computed as a whole on one worker, in
+micro-batches on one worker, and in micro-batches over all workers, with and without measuring its noise
+(`trainer.update.noise`). The gradients must agree within the tolerance of the dtype. As many validation rows are
+evaluated as a whole and in uneven pieces.
 """
 
 from collections.abc import Iterable
@@ -21,15 +21,16 @@ if TYPE_CHECKING:
     from trainer.trial import TrialSpec
     from trainer.update.update import Learner
 
-# Contract 2. The rest is what sums in another order differ by. In half precision a micro-batch's gradient is rounded to
-# 8 or 11 bits before it is summed in float32, and so are its parts: 16 such roundings are allowed. Measured were up to
-# 2.2e-2 and 2.0e-4 (64 units, 60 tokens, on CPUs); a mean of means is off by 0.16 and more.
+# Contract 2: what remains is the difference between sums in different orders. In half precision a micro-batch's
+# gradient and its parts are rounded to 8 or 11 bits before they are summed in float32: 16 such roundings are allowed.
+# The largest differences measured were 2.2e-2 and 2.0e-4 (64 units, 60 tokens, on CPUs); a mean of means is off by 0.16
+# and more.
 TOLERANCES = {"float32": 1e-5, "float64": 1e-12, "mixed_bfloat16": 16 * 2.0**-8, "mixed_float16": 16 * 2.0**-11}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """The relative differences from the whole batch on one worker, L2 for gradients, and the most that is allowed."""
+    """Relative differences from the whole batch on one worker (L2 for gradients), and the largest that is allowed."""
 
     rows: int
     dtype: str
@@ -52,16 +53,18 @@ class Proof:
 def prove(
     trial: "TrialSpec", learner: "Learner", data: "Data", *, micro_batch: int, rows_at_most: int = ROWS_AT_MOST
 ) -> Proof:
-    """Compare the layouts of `trial` on at most so many rows; every worker calls it and gets the same answer.
+    """Compare the layouts of `trial` on at most `rows_at_most` rows.
 
-    The learner's state is lost.
+    Every worker must call this, and gets the same result. The learner's state is lost.
     """
     learner.start(trial)
     batch = min(trial.global_batch, rows_at_most)
     whole, *others = layouts(batch, micro_batch=micro_batch)
     expected = _gradient(trial, learner, data, batch, whole)
-    # Every worker goes through all of them: it traces both ways to sum before any clock of a trial runs.
-    apart = [(one.shared, _difference(_gradient(trial, learner, data, batch, one), expected)) for one in others]
+    # Every worker computes all layouts, so it traces both ways of summing before any clock of a trial runs.
+    apart = [
+        (layout.shared, _difference(_gradient(trial, learner, data, batch, layout), expected)) for layout in others
+    ]
     return Proof(
         rows=batch,
         dtype=trial.dtype,
@@ -80,17 +83,18 @@ def _gradient(trial: "TrialSpec", learner: "Learner", data: "Data", batch: int, 
     if layout.shared:
         positions = plan.share(positions, rank=world.rank, workers=world.workers)
     elif world.rank > 0:
-        # The collective sums over all workers: alone, a worker's gradient is what it adds while the others add nothing.
+        # The collective sums over all workers; to use one worker alone, the others add nothing.
         positions = positions[:0]
     add = learner.add_measured if layout.measured else learner.add
     for piece in pieces(positions, layout.piece):
-        for one in read_share(trial, data.train, piece, layout.micro_batch, measured=layout.measured).micro_batches:
-            add(one)
+        share = read_share(trial, data.train, piece, layout.micro_batch, measured=layout.measured)
+        for micro_batch in share.micro_batches:
+            add(micro_batch)
     return np.concatenate([array.ravel() for array in learner.gradient(global_batch=batch)[1]])
 
 
 def _evaluation(learner: "Learner", data: "Data", rows_at_most: int) -> float:
-    """How far the summed loss of some validation rows, in pieces, is from that of all at once."""
+    """The relative difference between the summed loss of some validation rows in pieces and all at once."""
     from trainer.data.share import read_arrays
 
     together = map(np.array, evaluated(min(len(data.validation), rows_at_most)))
@@ -101,11 +105,11 @@ def _evaluation(learner: "Learner", data: "Data", rows_at_most: int) -> float:
 
 
 def _largest(differences: Iterable[float]) -> float:
-    # NumPy's, for which what is not a number is the largest: Python's would hide it.
+    # NumPy's `max` returns NaN if there is one; Python's could hide it.
     return float(np.max(list(differences)))
 
 
-def _difference(found: npt.NDArray[Any], expected: npt.NDArray[Any]) -> float:
-    size, apart = float(np.linalg.norm(expected)), float(np.linalg.norm(found - expected))
-    # The gradient of a batch can be nothing at all: then every layout's must be.
+def _difference(actual: npt.NDArray[Any], expected: npt.NDArray[Any]) -> float:
+    size, apart = float(np.linalg.norm(expected)), float(np.linalg.norm(actual - expected))
+    # The gradient of a batch can be zero; then that of every layout must be.
     return apart / size if size else apart

@@ -1,9 +1,9 @@
-"""Checkpoints: plain arrays and JSON with hashes, never a pickle, in any store.
+"""Checkpoints in any store: plain arrays, and JSON with hashes, but never a pickle.
 
-A trial's store holds `resume-<update>.npz` while it trains and `best.npz` and `last.npz` after. Each archive has a
-`.json` beside it, written after it: the sha256 of the archive, the trial and the name it was kept under, what else is
-known of it, and a sha256 of all that. What has another hash, trial or name does not count. `trial_id` is a hash of the
-data's too, so that no trial goes on from weights that other data gave.
+A trial's store holds `resume-<update>.npz` while it trains, and `best.npz` and `last.npz` after that. Each archive has
+a `.json` next to it, written after it, with the sha256 of the archive, the trial, the name it was kept under, further
+facts, and a sha256 of all that. An archive with another hash, trial or name does not count. `trial_id` also covers the
+hash of the data, so no trial goes on from weights that were trained on other data.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from trainer.data.store import Store
 from trainer.fields import Fields, WrongFieldError, parsed, sha256_of
 from trainer.report import Evaluation
 
-# Without it the JSON is of the first format, which had only the archive's hash and the facts.
+# JSON without this key is in the first format, which had only the archive's hash and the facts.
 _FORMAT = 2
 _KEYS = {"format", "trial_id", "name", "archive", "facts", "sha256"}
 _FIRST_KEYS = {"sha256", "facts"}
@@ -28,8 +28,8 @@ _FIRST_KEYS = {"sha256", "facts"}
 class Progress:
     """Where a trial stands; it changes as the trial goes on. Losses are summed since the last evaluation.
 
-    `loss_weight` is by what that sum is to be divided: updates, or target tokens in global batches for language_model.
-    `noise` are the moments of each update that was measured (`trainer.update.noise`), of which `noise_told` went into
+    `loss_weight` is the divisor of that sum: updates, or for language_model target tokens divided by the global batch.
+    `noise` are the moments of each measured update (`trainer.update.noise`); the first `noise_told` of them went into
     the evaluations so far.
     """
 
@@ -51,7 +51,7 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class Saved:
-    """A checkpoint in memory: where the trial stands, its weights, its optimiser, and its best weights so far."""
+    """A checkpoint in memory: where the trial stands, its weights, its optimizer, and its best weights so far."""
 
     progress: Progress
     weights: Arrays
@@ -60,38 +60,39 @@ class Saved:
 
 
 def _unheard(remark: str) -> None:
-    """Nobody is told."""
+    """Ignore a remark."""
 
 
 @dataclass(frozen=True)
 class Checkpoints:
     """The checkpoints of the trial `trial_id`, which has `store` to itself.
 
-    Whoever reads gives a `note`, which is called with each remark in words: what is damaged and was passed over, and
-    what is unverified, since an older version kept it.
+    Methods that read take a `note`, which is called with each remark in words: a damaged checkpoint was skipped, or one
+    is unverified because an older version kept it.
     """
 
     store: Store
     trial_id: str
 
     def save(self, saved: Saved) -> None:
-        """Publish a checkpoint to resume from, then drop all but it and the one before."""
+        """Publish a checkpoint to resume from, then delete all but this one and the one before it."""
         groups = {"weights": saved.weights, "optimizer": saved.optimizer_state, "best": saved.best_weights}
         name = _resume(saved.progress.update)
         self._publish(name, groups, asdict(saved.progress))
-        # What lies further on was damaged, or this attempt would have gone on from there.
+        # Checkpoints of later updates must be damaged, or this attempt would have gone on from there.
         resumable = list(self._resumable())
-        kept = [other for other in resumable if other <= name][-2:]
+        newest = [other for other in resumable if other <= name][-2:]
         for other in resumable:
-            if other not in kept:
+            if other not in newest:
                 self._delete(other)
 
     def newest(
         self, *, total: int | None = None, most_bytes: int | None = None, note: Callable[[str], None] = _unheard
     ) -> Saved | None:
-        """The newest checkpoint that is whole; None when there is none.
+        """The newest intact checkpoint; None if there is none.
 
-        A trial of `total` updates leaves none at its end, and its model's archives have at most `most_bytes`.
+        A trial of `total` updates leaves no checkpoint at its end, and the archives of its model have at most
+        `most_bytes`; anything else counts as damaged.
         """
         for name, size in reversed(self._resumable().items()):
             if most_bytes is not None and size > most_bytes:
@@ -125,7 +126,7 @@ class Checkpoints:
         self.store.sweep()
 
     def weights(self, name: str, note: Callable[[str], None] = _unheard) -> Arrays | None:
-        """The weights kept as "best" or "last"; None when they are not there or not whole."""
+        """The weights kept as "best" or "last"; None if they are missing or damaged."""
         loaded = self._load(name, note)
         return loaded[0]["weights"] if loaded else None
 
@@ -142,7 +143,7 @@ class Checkpoints:
         self.store.write(f"{name}.json", json.dumps({**body, "sha256": sha256_of(body)}).encode())
 
     def _load(self, name: str, note: Callable[[str], None]) -> tuple[dict[str, Arrays], Fields] | None:
-        """The arrays and the facts kept under a name; None when they are not there or not whole."""
+        """The arrays and the facts kept under a name; None if they are missing or damaged."""
         try:
             description = self.store.read(f"{name}.json")
             archive = self.store.read(f"{name}.npz")
@@ -166,7 +167,7 @@ class Checkpoints:
         return groups, facts
 
     def _archive_hash(self, fields: Fields, name: str) -> str:
-        """The sha256 that the archive must have, by a description that is whole and is of this trial and name."""
+        """The sha256 that the archive must have; its description must be intact, and of this trial and name."""
         if fields.values.keys() == _FIRST_KEYS:
             return fields.text("sha256")
         fields.only(_KEYS)
@@ -174,9 +175,9 @@ class Checkpoints:
         if fields.text("sha256") != sha256_of(body):
             raise WrongFieldError("its description has another sha256")
         if fields.whole("format") != _FORMAT:
-            raise WrongFieldError(f"it is of format {fields.whole('format')}, here {_FORMAT} is known")
-        if (kept := (fields.text("trial_id"), fields.text("name"))) != (self.trial_id, name):
-            raise WrongFieldError(f"it was kept as {kept[1]} of trial {kept[0]}")
+            raise WrongFieldError(f"it has format {fields.whole('format')}, but this version reads {_FORMAT}")
+        if (owner := (fields.text("trial_id"), fields.text("name"))) != (self.trial_id, name):
+            raise WrongFieldError(f"it was kept as {owner[1]} of trial {owner[0]}")
         return fields.text("archive")
 
     def _resumable(self) -> dict[str, int]:
@@ -194,29 +195,29 @@ def _resume(update: int) -> str:
 
 
 def _progress(facts: Fields, total: int | None) -> Progress:
-    """The progress in `facts`, every value of its type.
+    """The progress in `facts`, with every value checked.
 
     Raises:
-        WrongFieldError: it is not that of a trial of `total` updates.
+        WrongFieldError: it cannot be the progress of a trial of `total` updates.
     """
     facts.only(Progress.__dataclass_fields__.keys())
     most = {} if total is None else {"most": total - 1}
-    found: dict[str, Any] = {"update": facts.whole("update", **most)}
+    values: dict[str, Any] = {"update": facts.whole("update", **most)}
     takers: dict[str, Callable[[str], Any]] = {
         **dict.fromkeys(("seconds_training", "seconds_evaluating"), facts.number),
         **dict.fromkeys(("loss_sum", "loss_weight", "real_tokens", "padded_tokens"), facts.number),
         **dict.fromkeys(("training_loss", "validation_loss"), facts.number_or_none),
         **dict.fromkeys(("best_validation_loss", "best_validation_accuracy"), facts.number_or_none),
-        "evaluations": lambda key: [_evaluation(one) for one in facts.objects(key)],
+        "evaluations": lambda key: [_evaluation(fields) for fields in facts.objects(key)],
         "noise": facts.rows,
         "noise_told": facts.whole,
     }
-    found |= {key: take(key) for key, take in takers.items() if key in facts}
-    return Progress(**found)
+    values |= {key: take(key) for key, take in takers.items() if key in facts}
+    return Progress(**values)
 
 
 def _evaluation(fields: Fields) -> dict[str, Any]:
-    """An evaluation as `Progress` holds it; an older version may not have known the last of its fields."""
+    """An evaluation as `Progress` holds it; an older version may have written it without the last field."""
     wholes = ("update", "examples")
     for key in Evaluation.__dataclass_fields__.keys() - {"noise_scale"} | fields.values.keys():
         if key in wholes:

@@ -1,4 +1,4 @@
-"""The errors a person can do something about: each message names the thing, the value and the remedy.
+"""The errors that a person can do something about: each message names the thing, the value and the remedy.
 
 `cluster.cli` prints the message on stderr without a traceback and exits with `exit_code`.
 """
@@ -20,7 +20,7 @@ class InputError(UserError, ValueError):
 
 
 class DataError(InputError):
-    """The prepared data are damaged, or not those that the study was begun with: nothing may be trained on them."""
+    """The prepared data are damaged, or are not those that the study was begun with: nothing may be trained on them."""
 
 
 class NotReadyError(UserError, RuntimeError):
@@ -30,7 +30,7 @@ class NotReadyError(UserError, RuntimeError):
 
 
 class DivergedError(Exception):
-    """A training that leads nowhere; `update` is the first that was not applied, or the evaluation that showed it."""
+    """A training that leads nowhere; `update` is the first that was not applied, or that of the failed evaluation."""
 
     def __init__(self, update: int, what: str, how: str = "is not finite") -> None:
         super().__init__(f"{what} {how} at update {update}: a lower learning rate may help")
@@ -38,12 +38,12 @@ class DivergedError(Exception):
 
 
 def brief(text: str, characters: int = 80) -> str:
-    """The text in one line, cut short: of what a person or a file named, at most a line is said."""
+    """The text on one line, cut short, so that a message quotes at most a line of what a person or a file named."""
     line = " ".join(text[: 2 * characters].split())
     return line if len(line) <= characters and len(text) <= 2 * characters else line[:characters] + "..."
 
 
 def nearest(value: str, known: list[str]) -> str:
-    """The hint that ends an error about an unknown name: ` (did you mean 'x'?)`, or nothing."""
+    """The hint at the end of an error about an unknown name: ` (did you mean 'x'?)`, or nothing."""
     close = get_close_matches(value, known, n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""

@@ -1,13 +1,13 @@
-"""Evaluation: the loss and accuracy of a whole split, by sum and count, whatever any batch size is.
+"""Evaluation: the loss and accuracy of a whole split, from sums and counts, whatever the batch sizes.
 
-The split is cut into runs of consecutive rows, and each run, by length, into chunks (`trainer.order.evaluation`), of
-fewer rows where memory is short; worker r of W computes every W-th chunk; sums and counts are reduced over the workers
-and divided once.
+The split is cut into runs of consecutive rows, and each run is cut by length into chunks (`trainer.order.evaluation`),
+which have fewer rows if memory is short. Worker r of W computes every W-th chunk; sums and counts are reduced over the
+workers and divided once.
 
-Runs, because a chunk of the whole split by length would need all of its shards at once. On 100,000 rows as long as the
-bundled articles, 6.9 % of the computed tokens are padding; 3.9 % if all were cut by length at once, 55 % in file order.
-Nothing is kept for a gradient: with packed rows (`trainer.model.packing`), 1.5 times the rows in a second of a
-processor.
+There are runs because a chunk of rows from the whole split would need all of its shards at once. On 100,000 rows as
+long as the bundled articles, 6.9 % of the computed tokens are padding; it would be 3.9 % if the whole split were cut by
+length at once, and 55 % in file order. Nothing is kept for a gradient, so with packed rows (`trainer.model.packing`) a
+processor evaluates 1.5 times as many rows a second.
 """
 
 from dataclasses import dataclass
@@ -24,17 +24,17 @@ from trainer.update.update import Learner
 
 @dataclass(frozen=True)
 class Score:
-    """Mean loss and share of right predictions (None for regression), over a split's rows or its target tokens."""
+    """Mean loss and fraction of right predictions (None for regression), over a split's rows or its target tokens."""
 
     loss: float
     accuracy: float | None
 
 
 def score(learner: Learner, rows: Rows, *, at_once: int | None = None) -> Score:
-    """The learner's score on all of `rows`; every worker must call it, and gets the same answer.
+    """The learner's score on all of `rows`; every worker must call it, and gets the same result.
 
-    At most `at_once` rows are computed at once (None: EVALUATION_ROWS). Only the shards stay open in which a run has
-    rows: two, unless the shards are shorter than a run.
+    At most `at_once` rows are computed at once (None: EVALUATION_ROWS). Keeps open only the shards that one run
+    touches: two, unless the shards are shorter than a run.
     """
     world, task = learner.collective.world, learner.shape.task
     rows.keep_open(evaluation.shards_of_a_run(rows.first))

@@ -1,4 +1,4 @@
-"""Values out of parsed JSON, each of the type it must have: what is otherwise is an error with its key and value."""
+"""Values from parsed JSON, each checked for its type; an error names the key and the value."""
 
 import hashlib
 import json
@@ -8,13 +8,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-# What a signed integer of 64 bits holds.
+# The largest signed integer of 64 bits.
 MOST = 2**63 - 1
 _SHOWN = 60
 
 
 class WrongFieldError(ValueError):
-    """A value that is not what it must be; the text names the key and the value."""
+    """A value of the wrong type or out of range; the text names the key and the value."""
 
 
 def parsed(text: str | bytes) -> "Fields":
@@ -33,16 +33,16 @@ def parsed(text: str | bytes) -> "Fields":
 
 
 def sha256_of(document: object) -> str:
-    """The hexadecimal sha256 of a JSON document, whatever its spacing and the order of its keys."""
+    """The hexadecimal sha256 of a JSON document, regardless of spacing and the order of keys."""
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Fields:
-    """A JSON object, which stands at the path `at` of a larger one; each method takes one key's value.
+    """A JSON object at the path `at` of a larger one; each method returns the value of one key.
 
     Raises:
-        WrongFieldError: from every method, when the key is missing or its value is not of that type.
+        WrongFieldError: by every method, if the key is missing or its value is not of that type.
     """
 
     values: dict[str, Any]
@@ -93,7 +93,7 @@ class Fields:
         return value
 
     def matching(self, key: str, pattern: str, what: str) -> str:
-        """A text that `pattern` matches from end to end; `what` says so in words."""
+        """A text that `pattern` matches from end to end; `what` describes it in words."""
         value = self._value(key)
         if not isinstance(value, str) or not re.fullmatch(pattern, value, re.ASCII):
             raise _wrong(value, self._path(key), what)

@@ -1,4 +1,4 @@
-"""A trial under way on one worker: the learner, where it stands, its best weights, and its clocks."""
+"""A trial under way on one worker: its learner, progress, best weights and clocks."""
 
 import sys
 import time
@@ -19,16 +19,16 @@ from trainer.trial import TrialSpec
 from trainer.update import loss, noise, schedule
 from trainer.update.update import Learner, Updated
 
-# A mean training loss so far above that of an even guess has diverged, finite as it is; a validation loss may only
-# tell that a model has learnt its rows by heart.
+# A mean training loss this far above that of an even guess has diverged, even if it is finite. A high validation loss
+# does not show that: the model may have learnt its rows by heart.
 NATS_TOO_FAR = 3.0
 
 
 class Riding(NamedTuple):
-    """Numbers of a worker that ride in the all-reduce of an update, and come back summed over the workers.
+    """A worker's numbers that ride in the all-reduce of an update, and come back summed over the workers.
 
-    `stop`, `time_up` and `evaluation_due` are 1 where rank 0 says so; `part_rows_squared` and `parts_squared` are of an
-    update whose noise is measured (`trainer.update.noise`).
+    `stop`, `time_up` and `evaluation_due` are 1 if rank 0 decides so; `part_rows_squared` and `parts_squared` belong to
+    an update whose noise is measured (`trainer.update.noise`).
     """
 
     stop: float
@@ -42,7 +42,7 @@ class Riding(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Next:
-    """What follows an update: whether it was the last, an evaluation is due, the trial is to stop here."""
+    """What follows an update: whether it was the last, an evaluation is due, or the trial must stop here."""
 
     last: bool
     evaluate: bool
@@ -50,7 +50,7 @@ class Next:
 
 
 class Journey:
-    """A trial under way: the learner, where it stands, and the clocks of training, evaluating and saving."""
+    """A trial under way: its learner, its progress, and the clocks of training, evaluating and saving."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Journey:
         self.best_weights: Arrays = saved.best_weights if saved else []
         if saved:
             learner.restore(saved.weights, saved.optimizer_state)
-        # Whoever heard them in the attempt before may have been lost with it: an attempt's curve is whole.
+        # Their receiver in the previous attempt may have been lost, so each attempt publishes the whole curve.
         for evaluation in self.progress.evaluations:
             publish(Evaluation(**evaluation))
         self.rate: float | None = None
@@ -83,7 +83,7 @@ class Journey:
         self.gradient_norm: float | None = None
 
     def update(self, share: Share, wish: State | None) -> Next:
-        """Make one update; what follows it is the same on every worker."""
+        """Make one update; the returned value is the same on every worker."""
         started = time.monotonic()
         self._set_rate()
         parts = self._add(share)
@@ -100,11 +100,11 @@ class Journey:
         return Next(last=last, evaluate=due or summed.evaluation_due > 0, stop=summed.stop > 0)
 
     def evaluate(self) -> None:
-        """Score the validation split, keep the weights if they are the best so far, and publish."""
+        """Score the validation split, keep the weights if they are the best so far, and publish the evaluation."""
         started = time.monotonic()
         result = score(self.learner, self.data.validation, at_once=self.evaluation_rows)
         progress = self.progress
-        # A batch of a language model may have no target at all.
+        # The batches of a language model may have no target at all.
         progress.training_loss = progress.loss_sum / progress.loss_weight if progress.loss_weight else None
         progress.loss_sum, progress.loss_weight = 0.0, 0.0
         progress.validation_loss = result.loss
@@ -136,7 +136,7 @@ class Journey:
         self.publish(evaluation)
 
     def reached_target(self) -> bool:
-        """Whether the last two evaluations are at or below the trial's `stop_at_loss`; one alone may be luck."""
+        """Whether the last two evaluations are at or below the trial's `stop_at_loss`; a single one may be luck."""
         last = [evaluation["validation_loss"] for evaluation in self.progress.evaluations[-2:]]
         target = self.trial.stop_at_loss
         return target is not None and len(last) == 2 and max(last) <= target
@@ -161,14 +161,14 @@ class Journey:
         return time.monotonic() - self.saved_at
 
     def stopped(self, state: State) -> Outcome:
-        """End before the budget: for good (STOPPED), or leaving a checkpoint from which the trial goes on."""
+        """End before the budget is used: for good (STOPPED), or with a checkpoint from which the trial goes on."""
         if state is State.STOPPED:
             return self.ended(state)
         self.save()
         return self._outcome(state, None, None)
 
     def ended(self, state: State, error: str | None = None) -> Outcome:
-        """Keep the best and the last weights; touch the test split once, with the best."""
+        """Keep the best and the last weights; score the test split once, with the best."""
         last = self.learner.weights()
         best = self.best_weights or last
         if self.learner.collective.world.rank == 0:
@@ -184,7 +184,7 @@ class Journey:
         return self._outcome(state, error, test)
 
     def _saved(self) -> Saved | None:
-        """The checkpoint to go on from; what was passed over is said in the log and in the outcome."""
+        """The checkpoint to go on from; the log and the outcome name those that were skipped."""
         notes: list[str] = []
         saved = self.checkpoints.newest(total=self.total, most_bytes=self.learner.most_bytes, note=notes.append)
         if notes:
@@ -197,14 +197,14 @@ class Journey:
         return schedule.rate(self.trial, update=update, total=self.total)
 
     def _set_rate(self) -> None:
-        """Give the optimiser the coming update's learning rate, if it is another than the last."""
+        """Give the optimizer the learning rate of the coming update, if that differs from the last."""
         rate = self._rate(self.progress.update)
         if rate != self.rate:
             self.learner.set_rate(rate)
             self.rate = rate
 
     def _add(self, share: Share) -> tuple[float, float]:
-        """Add this worker's share; the last two numbers that ride in the all-reduce, 0 if it is not measured."""
+        """Add this worker's share; return the last two numbers of `Riding`, which are 0 if it is not measured."""
         if not share.measured:
             for micro_batch in share.micro_batches:
                 self.learner.add(micro_batch)
@@ -213,16 +213,16 @@ class Journey:
         return sum(len(micro_batch.labels) ** 2 for micro_batch in share.micro_batches), squared
 
     def _measure(self, updated: Updated, summed: Riding) -> None:
-        found = noise.moments(
+        moments = noise.moments(
             rows=self.trial.global_batch,
             squared=(updated.targets * updated.gradient_norm) ** 2,
             part_rows_squared=summed.part_rows_squared,
             parts_squared=summed.parts_squared,
         )
-        self.progress.noise.append(list(found))
+        self.progress.noise.append(list(moments))
 
     def _riding(self, share: Share, wish: State | None, part_rows_squared: float, parts_squared: float) -> Riding:
-        """The numbers of this worker, of which only rank 0 wishes and looks at the clock."""
+        """This worker's numbers; only rank 0 sets the wish and looks at the clock."""
         first = self.learner.collective.world.rank == 0
         seconds = self.progress.seconds_training
         budget, every = self.trial.budget, self.trial.evaluate_every
@@ -239,10 +239,10 @@ class Journey:
         )
 
     def _account(self, updated: Updated, summed: Riding, seconds: float) -> None:
-        """Count an update that was made.
+        """Count an update.
 
         Raises:
-            DivergedError: its loss or gradient was not finite, so it was not applied.
+            DivergedError: its loss or gradient was not finite, so the update was not applied.
         """
         progress = self.progress
         if not updated.finite:
@@ -266,7 +266,7 @@ class Journey:
         seconds = progress.seconds_training
         return Outcome(
             state=state,
-            error="; ".join(said for said in (error, self.remark) if said) or None,
+            error="; ".join(text for text in (error, self.remark) if text) or None,
             updates=progress.update,
             examples=self._examples(),
             epochs=self._examples() / len(self.data.train),

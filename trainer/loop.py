@@ -1,4 +1,4 @@
-"""The journey of one trial on one worker: every update an exact global batch, whatever the number of workers."""
+"""The journey of one trial on one worker: every update uses an exact global batch, whatever the number of workers."""
 
 from collections.abc import Callable
 
@@ -25,11 +25,11 @@ def train(
     heartbeat: Callable[[Progress], State | None],
     evaluation_rows: int | None = None,
 ) -> Outcome:
-    """Train `trial` from where its checkpoints left it to its end, or until `heartbeat` names another state.
+    """Train `trial` from its last checkpoint to its end, or until `heartbeat` returns the state in which it must end.
 
-    Every worker calls this with the same arguments; `publish` gets the same values on every worker. `heartbeat`
-    hears before each update where the trial stands; what it answers on rank 0 is obeyed by all after that update.
-    `evaluation_rows` are the most that an evaluation computes at once.
+    Every worker calls this with the same arguments; `publish` gets the same values on every worker. `heartbeat` gets
+    the progress before each update; all workers obey what it returns on rank 0 after that update. `evaluation_rows` is
+    the largest number of rows that an evaluation computes at once.
     """
     journey = Journey(trial, learner, data, checkpoints, publish, evaluation_rows)
     shares = shares_of(trial, data.train, learner.collective.world, micro_batch, journey.progress.update)

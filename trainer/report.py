@@ -1,11 +1,11 @@
-"""What a trial reports: an evaluation now and then, and one outcome at its end."""
+"""What a trial reports: evaluations along the way, and one outcome at its end."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class State(StrEnum):
-    """How an attempt ended; the lanes add LOST, OUT_OF_MEMORY and FAILED, which no training can say of itself."""
+    """How an attempt ended. The lanes set LOST, OUT_OF_MEMORY and FAILED, which a training cannot report itself."""
 
     COMPLETED = "COMPLETED"
     STOPPED = "STOPPED"
@@ -18,12 +18,12 @@ class State(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """A trial at one moment. `seconds` are of training, all attempts together, without evaluating and saving.
+    """A trial at one moment. `seconds` are those of training, over all attempts, without evaluating and saving.
 
-    `training_loss` is the mean over the rows used since the evaluation before, None at the start;
-    `gradient_norm` is of the last update, before clipping; `learning_rate` the one it was made with (at the start, the
-    one of the first update). `noise_scale` is that of the gradient, in rows, over the updates measured since the
-    evaluation before; None when there was none, or too much noise to say (`trainer.update.noise`).
+    `training_loss` is the mean over the rows used since the previous evaluation, None at the start. `gradient_norm` is
+    that of the last update, before clipping, and `learning_rate` the rate of that update (at the start, of the first
+    one). `noise_scale` is the gradient's, in rows, over the updates measured since the previous evaluation; None if
+    there were none, or if the estimate is too noisy (`trainer.update.noise`).
     """
 
     update: int
@@ -35,7 +35,7 @@ class Evaluation:
     validation_accuracy: float | None
     gradient_norm: float | None
     learning_rate: float
-    # What an older checkpoint's evaluations lack.
+    # Evaluations in older checkpoints lack this field.
     noise_scale: float | None = None
 
 
@@ -43,11 +43,11 @@ class Evaluation:
 class Outcome:
     """How one attempt at a trial ended, and what it measured.
 
-    `error` says why it ended so, or what was wrong with the checkpoints that it found; None where there is nothing.
-    `seconds_training` are of all attempts together, of which `seconds_resumed` lay behind the checkpoint that this one
-    began from; `seconds_evaluating` and `seconds_saving` are of this attempt. `first_update_at` is the Unix time at
-    which its first update was made. `noise_scale` is as an evaluation's, over the later half of all measured updates:
-    at the start it is far smaller than where most of a trial takes place.
+    `error` explains why it ended so, or what was wrong with the checkpoints that it found; None if there is nothing to
+    explain. `seconds_training` are over all attempts; `seconds_resumed` of them lie before the checkpoint from which
+    this attempt began. `seconds_evaluating` and `seconds_saving` belong to this attempt. `first_update_at` is the Unix
+    time of its first update. `noise_scale` is like an evaluation's, but over the later half of all measured updates,
+    because at the start of a trial it is far smaller than later on.
     """
 
     state: State

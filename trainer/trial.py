@@ -1,6 +1,6 @@
-"""What a trial is: everything that changes its numbers, and the `trial_id` that is a hash of it.
+"""A trial: everything that changes its numbers, and the `trial_id`, which is a hash of that.
 
-Workers, micro-batches, threads and the machine change only the speed, so they have no part in it.
+Workers, micro-batches, threads and the machine change only the speed, so they are no part of it.
 """
 
 import hashlib
@@ -41,13 +41,13 @@ class Duration:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialSpec:
-    """One point of the axes with one seed, on one data set: all that changes its numbers.
+    """One point of the axes with one seed, on one data set: everything that changes a trial's numbers.
 
-    `global_batch` is a number of rows (`full` is resolved before). `clip_norm` bounds the global norm of the whole
-    gradient, None for no bound. `window_rows` shuffles within windows (`trainer.order.window`), None the whole split.
-    `schedule` (one of SCHEDULES) and `warmup_examples` shape the learning rate over the trial
-    (`trainer.update.schedule`). `stop_at_loss` ends it before its budget, once two evaluations in a row are at or below
-    it. `beta2` is that of an optimizer in WITH_BETA2, None for its own default.
+    `global_batch` is a number of rows (`full` has been resolved). `clip_norm` bounds the global norm of the whole
+    gradient; None for no bound. `window_rows` shuffles within windows (`trainer.order.window`); None shuffles the whole
+    split. `schedule` (one of SCHEDULES) and `warmup_examples` shape the learning rate over the trial
+    (`trainer.update.schedule`). `stop_at_loss` ends the trial before its budget, once two consecutive evaluations are
+    at or below it. `beta2` is for an optimizer in WITH_BETA2; None for the optimizer's default.
 
     Raises:
         ValueError: a `beta2` for an optimizer that has none.
@@ -81,7 +81,7 @@ class TrialSpec:
         fields = asdict(self)
         for name, default in _ADDED.items():
             if fields[name] == default:
-                # What does not use a field has the identity it had before there was one.
+                # A trial that does not use a field keeps the identity that it had before the field was added.
                 del fields[name]
         text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""The articles that come with the package, for `batchscope demo`; licence and source are in README.md beside them."""
+"""The articles that come with the package, for `batchscope demo`; README.md in this folder has licence and source."""
 
 from importlib.resources import files
 from pathlib import Path

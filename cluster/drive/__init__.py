@@ -1,1 +1,1 @@
-"""A study driven from its spec to its verdict: opened, trained, stopped in order, and compacted."""
+"""Driving a study from its spec to its verdict: it is opened, trained, stopped in order and compacted."""

@@ -1,4 +1,4 @@
-"""What ends a run before its study is over: a signal, a budget that is spent, a Ray or a hold that is lost."""
+"""What ends a run before its study is over: a signal, a spent budget, or the loss of Ray or of the hold."""
 
 import time
 from collections.abc import Callable
@@ -21,7 +21,7 @@ SECONDS_BETWEEN_LOOKS = 0.25
 
 @dataclass(frozen=True)
 class Ends:
-    """What is looked at while a run goes on; `spending` counts from `began_at`, on the monotonic clock."""
+    """What is checked while a run goes on; `spending` counts from `began_at`, on the monotonic clock."""
 
     session: Session
     hold: Hold
@@ -29,28 +29,28 @@ class Ends:
     began_at: float
 
     def check(self, tally: Tally) -> str | None:
-        """Why the run must save and stop, if it must.
+        """Why the run must save and stop; None to go on.
 
         Raises:
-            NotReadyError: Ray has ended under it, so that nothing can be saved.
+            NotReadyError: Ray has ended, so nothing can be saved.
         """
         if lost := self.session.lost():
-            raise NotReadyError(f"{lost}: what is written is kept; run the same command again to go on")
+            raise NotReadyError(f"{lost}; everything written so far is kept: run the same command again to continue")
         if self.hold.lost():
-            # The rest is said by whoever opened the summary.
-            return "this driver does not hold the study any more"
+            # The block that holds the study raises the full error.
+            return "this driver no longer holds the study"
         return spent_out(self.spending, tally, seconds=time.monotonic() - self.began_at)
 
 
 def spent_out(spending: Spending | None, tally: Tally, *, seconds: float) -> str | None:
-    """Why a run that has taken `seconds` must end, if its budget is spent or, in dollars, cannot be kept."""
+    """Why a run that has taken `seconds` must end: its budget is spent or, in dollars, cannot be kept. Else None."""
     if spending is None:
         return None
     if spending.seconds is not None:
         return f"the budget of {spending.seconds:g} s is spent" if seconds >= spending.seconds else None
     assert spending.usd is not None
     if tally.unpriced:
-        return "the price of a machine is not known, so a budget in usd cannot be kept"
+        return "the price of a machine is unknown, so a budget in usd cannot be kept"
     return f"the budget of {spending.usd:g} usd is spent" if tally.cost_usd() >= spending.usd else None
 
 
@@ -58,7 +58,7 @@ def refuse_dollars_here(spending: Spending | None) -> None:
     """Refuse a budget in dollars for a run on this machine if it is not on EC2.
 
     Raises:
-        InputError: it has no price.
+        InputError: this machine has no price.
     """
     if spending is not None and spending.usd is not None and this_instance().market == "local":
         raise InputError(
@@ -72,9 +72,9 @@ def watch(
     deliver: Callable[[], None],
     tell: Callable[[Stopping], object],
 ) -> str | None:
-    """Wait for the end of a schedule, which a first signal or `reason_to_end` brings about; that reason, if it did.
+    """Wait for the end of a schedule, and cancel it at a first signal or when `reason_to_end` returns a reason.
 
-    `deliver` is called at each look, and once more at the end.
+    Returns that reason, or None. `deliver` is called after each short wait, and once more at the end.
 
     Raises:
         StoppedError: a second signal came before all was saved.
@@ -102,7 +102,7 @@ def watch(
 
 
 def _is_over(schedule: "Schedule", reason_to_end: Callable[[], str | None]) -> bool:
-    """Wait a moment for the end; what Tune fails with when Ray has ended under it is not the reason that is given."""
+    """Wait a moment for the end. If Tune fails because Ray has ended, `reason_to_end` raises the better error."""
     try:
         return schedule.wait(SECONDS_BETWEEN_LOOKS)
     except UserError:

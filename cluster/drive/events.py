@@ -1,4 +1,4 @@
-"""What a run tells whoever drives it: the events of its lanes, and its own."""
+"""The events that a run passes to its caller: those of its lanes, and its own."""
 
 from dataclasses import dataclass
 
@@ -10,16 +10,16 @@ A_SIGNAL = "a signal"
 
 @dataclass(frozen=True, kw_only=True)
 class Waiting:
-    """The run waits, or must be waited for, in the words of `text`."""
+    """The run waits, or something takes a while, as `text` explains."""
 
     text: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyOpened:
-    """The study is open in its summary, as it goes on from there: `finished` of the `asked` trials have an answer.
+    """The study is open in its summary and goes on from there: `finished` of the `asked` trials have an answer.
 
-    `finished_examples` are those that the finished trials were to use.
+    `finished_examples` is the number of examples that the finished trials were planned to use.
     """
 
     study: Study
@@ -30,21 +30,21 @@ class StudyOpened:
 
 @dataclass(frozen=True, kw_only=True)
 class RayConnected:
-    """Ray is there, and nothing was trained yet; an exception of whoever hears this ends the run."""
+    """Ray is connected, and nothing has been trained yet; an exception in the listener ends the run."""
 
     study: Study
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stopping:
-    """The run saves and stops before its study is over, for `reason`."""
+    """The run saves and stops before its study is over, because of `reason`."""
 
     reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class NotCompacted:
-    """The study ended, but its rows stay in many small files, for `reason`; no result is touched by that."""
+    """The study ended, but its rows stay in many small files, because of `reason`; that affects no result."""
 
     reason: str
 

@@ -1,4 +1,4 @@
-"""What a driver heard of its trials, compared at the end with what stands in the summary."""
+"""The events that a driver received, compared at the end with the rows in the summary."""
 
 from collections import Counter
 from collections.abc import Collection
@@ -14,19 +14,22 @@ NAMED = 5
 
 
 class Heard:
-    """The trials that ended with an answer, and how often each was evaluated; `before` had one when the run began."""
+    """The trials that ended with an answer, and how often each was evaluated.
+
+    `before` are the trials that already had an answer when the run began.
+    """
 
     def __init__(self, before: Collection[str]) -> None:
         self._answered = set(before)
         self._evaluations: Counter[str] = Counter()
-        # What an attempt had not written yet when its lane went away, the next one need not evaluate again.
+        # If a lane goes away before it has written an evaluation, the next attempt need not evaluate it again.
         self._interrupted: set[str] = set()
         self._completed: set[str] = set()
-        # Told by the scheduler, before its lane has written the row.
+        # The scheduler reports a stopped trial before its lane has written the row.
         self._stopped: set[str] = set()
 
     def hear(self, event: TrialEvent) -> None:
-        """Take what happened to a trial."""
+        """Note what happened to a trial."""
         trial_id = event.trial.trial_id
         match event:
             case AttemptLost() | AttemptExhausted():
@@ -41,15 +44,15 @@ class Heard:
                     self._completed.add(trial_id)
 
     def missing(self, trials: pa.Table, evaluations: pa.Table) -> str | None:
-        """What is not among the rows of the study, for a person; None if all of it is."""
-        there = set(query.finished(trials)["trial_id"].to_pylist())
-        gone = sorted(self._answered - there)
+        """What is missing from the rows of the study, for a person; None if nothing is."""
+        present = set(query.finished(trials)["trial_id"].to_pylist())
+        gone = sorted(self._answered - present)
         counted = evaluations.group_by("trial_id").aggregate([([], "count_all")])
         written = dict(zip(counted["trial_id"].to_pylist(), counted["count_all"].to_pylist(), strict=True))
         fewer = {
-            one: self._evaluations[one] - written.get(one, 0)
-            for one in sorted((self._completed & there) - self._interrupted)
-            if written.get(one, 0) < self._evaluations[one]
+            trial_id: self._evaluations[trial_id] - written.get(trial_id, 0)
+            for trial_id in sorted((self._completed & present) - self._interrupted)
+            if written.get(trial_id, 0) < self._evaluations[trial_id]
         }
         parts = []
         if gone:
@@ -59,7 +62,10 @@ class Heard:
         return " and ".join(parts) or None
 
     def unwritten(self, trials: pa.Table) -> str | None:
-        """Which trials were stopped early, but have no answer in their rows: most often a lane went away first."""
+        """The trials that were stopped early but have no answer in their rows, mostly because a lane went away first.
+
+        The text is for a person; None if there are none.
+        """
         gone = sorted(self._stopped - set(query.finished(trials)["trial_id"].to_pylist()))
         return f"{len(gone)} trials were stopped early and left no answer ({_named(gone)})" if gone else None
 

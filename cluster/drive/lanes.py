@@ -1,4 +1,4 @@
-"""The lanes of an open study: what they have in common, and their schedule, on the Ray that is connected."""
+"""The lanes of an open study: their common settings and their schedule, on the Ray that is connected."""
 
 from collections.abc import Callable
 
@@ -15,16 +15,16 @@ from cluster.study.study import Study, sizes_of
 from cluster.summary import query
 from cluster.summary.known_losses import memory_model
 
-# How long a lane that lost a machine waits for another before it goes on with fewer workers: a spot machine comes
-# back in minutes or not for hours; where no machine can come, only the dead workers' resources are waited for.
+# How long a lane that lost a machine waits for another before it goes on with fewer workers. A spot machine comes back
+# within minutes or not for hours; if no machine can come, the lane waits only for the dead workers' resources.
 SECONDS_FOR_MACHINES = 300.0
 SECONDS_FOR_WORKERS = 15.0
 
 
 def begun_schedule(here: Opened, storage: str, watch: Callable[[TrialEvent], None]) -> Schedule:
-    """The schedule of the trials that have no answer yet, begun; Tune's files lie in the folder `storage`.
+    """Start the schedule of the trials that have no answer yet, with Tune's files in the folder `storage`.
 
-    `watch` hears their events, in another thread.
+    `watch` is called with their events, in another thread.
     """
     study = here.study
     schedule = Schedule(
@@ -63,13 +63,13 @@ def _settings(here: Opened, storage: str) -> LaneSettings:
 
 
 def rows_at_once(study: Study, probes: pa.Table) -> dict[str, RowsAtOnce]:
-    """The rows with which a worker begins, for each dtype: by the last of `probes`, or by a guess of its memory."""
+    """The rows with which a worker begins, for each dtype: by the latest of `probes`, or by an estimate of memory."""
     most: dict[str, int] = {}
     for trial in study.trials:
         if study.memory_bytes is None:
             break
-        known = memory_model(probes, trial) or memory.guess(trial, **sizes_of(trial, study.manifest))
-        rows = known.first_rows(limit_bytes=study.memory_bytes, length=study.manifest.longest)
+        model = memory_model(probes, trial) or memory.guess(trial, **sizes_of(trial, study.manifest))
+        rows = model.first_rows(limit_bytes=study.memory_bytes, length=study.manifest.longest)
         most[trial.dtype] = min(rows, most.get(trial.dtype, rows))
     resources = study.spec.resources
     return {dtype: placement.rows_at_once(resources, most.get(dtype)) for dtype in study.spec.axes.dtype}

@@ -1,4 +1,4 @@
-"""A study opened in its summary: held by this driver alone, read once, declared, and gone on with from there."""
+"""Opening a study in its summary: this driver alone holds it, reads it once, declares it, and goes on from there."""
 
 import contextlib
 import importlib.metadata
@@ -27,7 +27,7 @@ CODE_VERSION = importlib.metadata.version("batchscope")
 class Declaration:
     """What a study asks for, as its summary keeps it; `declared_at` is when its spec was first declared.
 
-    Tune pickles whoever declares each phase: a hold on the study would not go through that.
+    Tune pickles the object that declares each phase, so it must not contain the hold, which cannot be pickled.
     """
 
     summary: Summary
@@ -35,7 +35,7 @@ class Declaration:
     declared_at: datetime
 
     def declare(self, plan: Wanted) -> None:
-        """Write what the study asks for, as far as `plan` knows by now."""
+        """Write what the study asks for, as far as `plan` is known."""
         study, margin, target = self.study, self.study.spec.margin, self.study.spec.target
         self.summary.write_study(
             {
@@ -54,9 +54,9 @@ class Declaration:
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """A summary that is open for one study, the study as it goes on from what is there, and the hold on its name.
+    """A summary that is open for one study, the study as it goes on from there, and the hold on its name.
 
-    `unfolding` has the losses so far; `micro_batches` are the largest that fitted before, by dtype.
+    `unfolding` has the losses so far; `micro_batches` are the limits left by earlier lack of memory, by dtype.
     """
 
     summary: Summary
@@ -68,14 +68,14 @@ class Opened:
     declaration: Declaration
 
     def write_lost(self, error: str = "its lane went away before the trial ended") -> None:
-        """Write the row of each attempt that began and has none: call it when no lane is left.
+        """Write the row of each attempt that began and has none; call this when no lane is left.
 
         Nothing is written once the hold is lost: another driver may have begun some of them.
         """
         if self.hold.lost() is not None:
             return
         for row in self.summary.lost_attempts(self.study.spec.study):
-            # A lane on a cluster that cannot be reached may have come to the trial's end in between.
+            # Meanwhile a lane on a cluster that cannot be reached may have ended the trial itself.
             with contextlib.suppress(ConflictError):
                 self.summary.write_trial(
                     {**row, "state": str(State.LOST), "error": error, "ended_at": datetime.now(UTC)}
@@ -84,13 +84,13 @@ class Opened:
 
 @contextlib.contextmanager
 def opened(study: Study, say: Callable[[str], None]) -> Iterator[Opened]:
-    """The study, open in its summary while inside; the attempts that a killed driver left are written as LOST.
+    """Open the study in its summary for the block; the attempts that a killed driver left are written as LOST.
 
-    `say` hears what is waited for.
+    `say` is called with a text when the driver has to wait.
 
     Raises:
-        InputError: it cannot be written, another process runs this study, or the name belongs to another study.
-        NotReadyError: the store cannot be reached, or the hold was lost inside.
+        InputError: the summary cannot be written, another process runs this study, or the name belongs to another one.
+        NotReadyError: the store cannot be reached, or the hold was lost inside the block.
     """
     check_writable(study.spec.summary)
     summary = Summary(study.spec.summary)
@@ -101,7 +101,7 @@ def opened(study: Study, say: Callable[[str], None]) -> Iterator[Opened]:
         try:
             yield here
         except BaseException:
-            # What ended it may be that nothing can be written: the next driver writes what is missing.
+            # The block may have failed because nothing can be written; then the next driver writes what is missing.
             with contextlib.suppress(UserError):
                 here.write_lost()
             raise
@@ -109,7 +109,7 @@ def opened(study: Study, say: Callable[[str], None]) -> Iterator[Opened]:
 
 
 def _read(study: Study, summary: Summary, hold: Hold) -> Opened:
-    """Everything that the summary knows of the study, in one reading."""
+    """Read everything that the summary knows about the study, once."""
     name, spec_hash = study.spec.study, study.spec_hash
     specs = query.studies(summary, name)
     refuse_other_study(study.spec, study.manifest.data_hash, specs.to_pylist())

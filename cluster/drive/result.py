@@ -9,9 +9,9 @@ from cluster.study.study import Study
 class End(StrEnum):
     """What ended a run.
 
-    COMPLETED: the study is over, though trials of it may have failed. STOPPED: a signal. OUT_OF_BUDGET: what it may
-    spend is spent. REFUSED: the check of its layout failed, so nothing was trained. BROKEN: its trials failed one after
-    the other for one reason.
+    COMPLETED: the study is over, though some of its trials may have failed. STOPPED: a signal came. OUT_OF_BUDGET: the
+    budget is spent. REFUSED: the check of its layout failed, so nothing was trained. BROKEN: its trials failed one
+    after the other for the same reason.
     """
 
     COMPLETED = "COMPLETED"
@@ -23,9 +23,9 @@ class End(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """How a run ended; what it measured is in the study's summary.
+    """How a run ended; its measurements are in the study's summary.
 
-    `failed` of its trials ended without an answer; `reason` says in words why it ended before its study was over;
+    `failed` counts trials that ended without an answer; `reason` explains why the run ended before its study was over;
     `unwritten` names the trials that have to be trained again although they came to their end.
     """
 

@@ -1,4 +1,4 @@
-"""A study run to its end: opened, trained on its lanes, kept to its budget, stopped in order, and compacted."""
+"""Running a study to its end: it is opened, trained on its lanes, kept to its budget, stopped in order, compacted."""
 
 import contextlib
 import tempfile
@@ -30,15 +30,15 @@ Hear = Callable[[Event], object]
 
 
 def run(study: Study, on_event: Hear, *, address: str | None = None, spending: Spending | None = None) -> RunResult:
-    """Run the study here, or with `address` on that Ray cluster, as its only driver; what is finished is not repeated.
+    """Run the study here, or with `address` on that Ray cluster, as its only driver; finished trials are not repeated.
 
-    `on_event` hears every event in the caller's thread. A first signal (Ctrl-C) saves and stops; `spending` in seconds
-    counts from the call.
+    `on_event` is called with every event, in the caller's thread. A first signal (Ctrl-C) saves and stops; `spending`
+    in seconds counts from the call.
 
     Raises:
         InputError: another process runs the study, its name belongs to another one, or it cannot be written.
-        DataError: the data are damaged or were exchanged.
-        NotReadyError: Ray, the store or the disk failed; what is written is kept.
+        DataError: the data are damaged or were replaced.
+        NotReadyError: Ray, the store or the disk failed; everything written so far is kept.
         StoppedError: a second signal came before all was saved.
     """
     began_at = time.monotonic()
@@ -53,7 +53,7 @@ def run(study: Study, on_event: Hear, *, address: str | None = None, spending: S
         heard, tally = Heard(here.answered), Tally()
         result = RunResult(study=here.study, end=End.COMPLETED)
         if here.unfolding.plan.open or not _is_finished(here):
-            # Tune writes until its Ray is gone: the folder goes last.
+            # Tune writes until its Ray is gone, so the folder is removed last.
             with scratch.folder("batchscope-tune-", tempfile.gettempdir()) as storage, _ray(address, study) as session:
                 on_event(RayConnected(study=here.study))
                 ends = Ends(session, here.hold, spending, began_at)
@@ -83,7 +83,7 @@ def _ray(address: str | None, study: Study) -> contextlib.AbstractContextManager
 
 
 def _train(here: Opened, storage: str, ends: Ends, heard: Heard, tally: Tally, on_event: Hear) -> RunResult:
-    """Train what has no answer; events come from the schedule's thread and are handed on in this one."""
+    """Train the trials without an answer; events come from the schedule's thread and are passed on in this one."""
     waiting: SimpleQueue[TrialEvent] = SimpleQueue()
 
     def deliver() -> None:
@@ -97,7 +97,7 @@ def _train(here: Opened, storage: str, ends: Ends, heard: Heard, tally: Tally, o
     try:
         ended_by = watch(schedule, lambda: ends.check(tally), deliver, on_event)
     except UserError:
-        # What ended the study is told as a trial's end too.
+        # The cause is also the end of a trial, which must be passed on.
         deliver()
         raise
     ensure(ends.hold)
@@ -118,7 +118,7 @@ def _end(ended_by: str | None, tally: Tally, cause: Break | None) -> tuple[End, 
 
 
 def _closed(here: Opened, result: RunResult, heard: Heard, on_event: Hear) -> RunResult:
-    """Compare what was heard with what is written, and make the study quick to read.
+    """Compare the events with the rows, and compact the study.
 
     Raises:
         NotReadyError: rows of this run, or of those before it, are missing.
@@ -128,15 +128,15 @@ def _closed(here: Opened, result: RunResult, heard: Heard, on_event: Hear) -> Ru
     trials = query.trials(summary, study)
     if missing := heard.missing(trials, query.evaluations(summary, study)):
         raise NotReadyError(
-            f"the study came to its end, but in {summary.uri} {missing}: files were deleted or damaged meanwhile; put "
-            "them back, or run the same command again to train what has no row"
+            f"the study ended, but in {summary.uri} {missing}: files were deleted or damaged while it ran; put them "
+            "back, or run the same command again to train the trials without a row"
         )
     _compact(summary, study, on_event)
     return replace(result, unwritten=heard.unwritten(trials))
 
 
 def _compact(summary: Summary, study: str, on_event: Hear) -> None:
-    """Make a study that ended quick to read; what stands in the way is told, and changes no result."""
+    """Compact a study that ended; if that fails, an event says why, and no result changes."""
     try:
         compact(summary, study)
     except (UserError, ConflictError) as problem:

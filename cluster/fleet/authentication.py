@@ -1,6 +1,6 @@
-"""The proof that a Ray head lets nobody in without its token: a head that does runs anyone's code (CVE-2023-48022).
+"""Proof that a Ray head refuses requests without its token; otherwise it would run anyone's code (CVE-2023-48022).
 
-`ray start --head` of Ray 2.60 is open unless it is told otherwise; a typing error in its environment would be enough.
+`ray start --head` of Ray 2.60 is open unless its environment says otherwise, so one typing error there is enough.
 """
 
 import http.client
@@ -15,10 +15,10 @@ _PATH = "/api/version"
 
 
 def require_authentication(address: str) -> None:
-    """Ask the head at `address` (http://host:port) something without a token; only a 401 is good.
+    """Send the head at `address` (http://host:port) a request without a token; only a 401 is good.
 
     Raises:
-        NotReadyError: it answered something else, or nothing within SECONDS.
+        NotReadyError: the head answered something else, or nothing within SECONDS.
     """
     try:
         status = within(SECONDS, lambda: _status(address.rstrip("/") + _PATH))
@@ -28,7 +28,7 @@ def require_authentication(address: str) -> None:
         return
     if status == http.HTTPStatus.OK:
         raise NotReadyError(
-            f"the Ray head at {address} lets anyone in without a token, and so runs anyone's code: start it with "
+            f"the Ray head at {address} lets anyone in without a token, so it runs anyone's code: start it with "
             "RAY_AUTH_MODE=token"
         )
     raise NotReadyError(f"the Ray head at {address} answered {status} instead of 401: is it a Ray of 2.59 or later?")
@@ -37,7 +37,8 @@ def require_authentication(address: str) -> None:
 def _status(url: str) -> int:
     if not url.startswith(("http://", "https://")):
         raise ValueError("give an address such as http://127.0.0.1:8265")
-    # No proxy: it would answer for the head. No redirect is followed: its answer is not the head's.
+    # No proxy is used, since it could answer for the head, and no redirect is followed, since its answer is not the
+    # head's.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _Stay())
     try:
         with opener.open(url, timeout=SECONDS) as answer:
@@ -51,4 +52,4 @@ class _Stay(urllib.request.HTTPRedirectHandler):
     """Follows no redirect."""
 
     def redirect_request(self, *_: object, **__: object) -> None:
-        """Nowhere."""
+        """Refuse to follow."""

@@ -1,4 +1,4 @@
-"""A fleet brought up and taken down: whatever fails on the way up leaves no machine behind."""
+"""Bringing a fleet up and taking it down; a failure on the way up leaves no machine behind."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +14,9 @@ Say = Callable[[str], None]
 
 
 def up(spec: FleetSpec, *, say: Say) -> Path:
-    """Bring up the stack and the head; the rendered configuration's file.
+    """Bring up the stack and the head; return the file of the rendered configuration.
 
-    A fleet that is up already is only asked whether its head wants the token: another `ray up` would restart its Ray.
+    If the fleet is already up, only its head is asked whether it wants the token: another `ray up` would restart Ray.
 
     Raises:
         InputError: the fleet is up with other settings.
@@ -51,11 +51,11 @@ def up(spec: FleetSpec, *, say: Say) -> Path:
 
 
 def down(spec: FleetSpec, *, delete_stack: bool, say: Say) -> list[str]:
-    """Take all machines down, and with `delete_stack` all else; what is left, in words.
+    """Take all machines down, and with `delete_stack` everything else; return what is left, in words.
 
     Raises:
         InputError: the bucket is not empty, so the stack cannot be deleted.
-        NotReadyError: AWS refused, or some machine did not end.
+        NotReadyError: AWS refused, or a machine did not end.
     """
     file = spec.folder / "cluster.yaml"
     if file.exists() and _head(machines.alive(spec.fleet, spec.region)):
@@ -80,20 +80,21 @@ def down(spec: FleetSpec, *, delete_stack: bool, say: Say) -> list[str]:
     ]
 
 
-def _head(found: list[Machine]) -> Machine | None:
-    return next((one for one in found if one.role == "head" and one.state in ("pending", "running")), None)
+def _head(fleet: list[Machine]) -> Machine | None:
+    heads = (machine for machine in fleet if machine.role == "head")
+    return next((head for head in heads if head.state in ("pending", "running")), None)
 
 
 def _end_all(spec: FleetSpec, say: Say) -> None:
     left = machines.alive(spec.fleet, spec.region)
-    # The head first: what scales up must not start another.
-    machines.terminate([one for one in left if one.role == "head"], spec.region)
-    machines.terminate([one for one in left if one.role != "head"], spec.region)
+    # The head first, because its autoscaler must not start another worker.
+    machines.terminate([machine for machine in left if machine.role == "head"], spec.region)
+    machines.terminate([machine for machine in left if machine.role != "head"], spec.region)
     machines.wait_until_none(spec.fleet, spec.region, say=say)
 
 
 def _delete_keys(spec: FleetSpec) -> None:
-    """The key pair that Ray made for the fleet (ray/autoscaler/_private/aws/config.py, key_pair)."""
+    """Delete the key pair that Ray made for the fleet (ray/autoscaler/_private/aws/config.py, key_pair)."""
     client = aws.client("ec2", spec.region)
     aws.ask("ec2:DeleteKeyPair", lambda: client.delete_key_pair(KeyName=spec.stack))
     Path(f"~/.ssh/{spec.stack}.pem").expanduser().unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The fleet's machines as EC2 knows them by their tag, with what each costs by the hour."""
+"""The fleet's machines, which EC2 knows by their tag, and what each costs an hour."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ SECONDS_BETWEEN_LOOKS = 5.0
 
 @dataclass(frozen=True)
 class Machine:
-    """One machine. `role` is `head`, `worker` or empty; `in_use` is None where its Ray could not be asked."""
+    """One machine. `role` is `head`, `worker` or empty; `in_use` is None if its Ray could not be asked."""
 
     instance_id: str
     role: str
@@ -40,7 +40,7 @@ def alive(fleet: str, region: str) -> list[Machine]:
         "ec2:DescribeInstances",
         lambda: list(client.get_paginator("describe_instances").paginate(Filters=filters)),
     )
-    found = [_machine(one) for page in pages for group in page["Reservations"] for one in group["Instances"]]
+    found = [_machine(each) for page in pages for group in page["Reservations"] for each in group["Instances"]]
     return sorted(found, key=lambda machine: (machine.role != "head", machine.launched_at, machine.instance_id))
 
 
@@ -72,7 +72,7 @@ def wait_until_none(
     """Wait until none of the fleet's machines is left.
 
     Raises:
-        NotReadyError: some are, after SECONDS_TO_END.
+        NotReadyError: some are left after SECONDS_TO_END.
     """
     waited = 0.0
     while left := alive(fleet, region):
@@ -81,7 +81,7 @@ def wait_until_none(
             raise NotReadyError(f"{names} did not end within {SECONDS_TO_END / 60:g} minutes: terminate them in AWS")
         if waited % 30 == 0:
             say(f"waiting for {names} to end")
-        # Also those that were on their way up when the others were told to end.
+        # This includes machines that were still starting when the others were told to end.
         terminate([machine for machine in left if machine.state != "stopping"], region)
         pause(SECONDS_BETWEEN_LOOKS)
         waited += SECONDS_BETWEEN_LOOKS

@@ -1,4 +1,4 @@
-"""Ray's own cluster launcher as child processes with deadlines: `ray up`, `ray down`, and `ray dashboard`'s tunnel."""
+"""Ray's own cluster launcher, as child processes with deadlines: `ray up`, `ray down` and `ray dashboard`'s tunnel."""
 
 import contextlib
 import os
@@ -34,7 +34,7 @@ def up(config: Path) -> None:
     """Start the head of the rendered `config`.
 
     Raises:
-        NotReadyError: it failed, or took longer than SECONDS_UP; what Ray said is on stderr.
+        NotReadyError: it failed, or took longer than SECONDS_UP; Ray's output is on stderr.
     """
     _run(["up", "--yes", "--no-config-cache", str(config)], SECONDS_UP)
 
@@ -50,10 +50,10 @@ def down(config: Path) -> None:
 
 @contextlib.contextmanager
 def tunnel(config: Path) -> Iterator[str]:
-    """The address on this machine's loopback at which the head's dashboard can be reached meanwhile.
+    """A tunnel: the address on this machine's loopback at which the head's dashboard answers during the block.
 
     Raises:
-        NotReadyError: it could not be reached within SECONDS_TUNNEL.
+        NotReadyError: the dashboard could not be reached within SECONDS_TUNNEL.
     """
     [port] = free_ports(1)
     command = [*_RAY, "dashboard", "--port", str(port), "--remote-port", str(DASHBOARD_PORT), str(config)]
@@ -62,7 +62,7 @@ def tunnel(config: Path) -> Iterator[str]:
         ends = time.monotonic() + SECONDS_TUNNEL
         while not _accepts(port):
             if process.poll() is not None or time.monotonic() > ends:
-                raise NotReadyError(f"no tunnel to the head within {SECONDS_TUNNEL} s: see Ray's lines above")
+                raise NotReadyError(f"no tunnel to the head within {SECONDS_TUNNEL} s: see Ray's output above")
             time.sleep(0.5)
         yield f"http://127.0.0.1:{port}"
     finally:
@@ -70,7 +70,7 @@ def tunnel(config: Path) -> Iterator[str]:
 
 
 def _run(arguments: list[str], seconds: float) -> None:
-    # What Ray says is talk: stdout is for the result.
+    # Ray's output goes to stderr, because stdout is for the result.
     process = subprocess.Popen([*_RAY, *arguments], env=_environment(), stdout=sys.stderr, start_new_session=True)
     try:
         code = process.wait(seconds)
@@ -79,11 +79,11 @@ def _run(arguments: list[str], seconds: float) -> None:
     finally:
         _end(process)
     if code:
-        raise NotReadyError(f"`ray {arguments[0]}` ended with {code}: see its lines above")
+        raise NotReadyError(f"`ray {arguments[0]}` ended with exit code {code}: see its output above")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the process and the ssh that it started (its process group), if it has not ended."""
+    """End the process and the ssh that it started (its process group), unless it has already ended."""
     if process.poll() is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, 15)
@@ -99,6 +99,6 @@ def _environment() -> dict[str, str]:
 
 
 def _accepts(port: int) -> bool:
-    with socket.socket() as one:
-        one.settimeout(1)
-        return one.connect_ex(("127.0.0.1", port)) == 0
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0

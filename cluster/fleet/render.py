@@ -1,4 +1,4 @@
-"""The configuration for `ray up`: one head, which computes nothing, and workers of each type, spot before on-demand."""
+"""The configuration for `ray up`: one head that computes nothing, and workers of each type, spot before on-demand."""
 
 from importlib import metadata
 from typing import Any
@@ -9,11 +9,11 @@ from cluster.fleet import userdata
 from cluster.fleet.spec import FleetSpec, Stack
 
 TAG = "batchscope-fleet"
-# Without CPUs nothing that trains is placed there; lanes ask for cluster.lanes.board.ON_HEAD.
+# The head has no CPUs, so nothing that trains is placed there; lanes ask for cluster.lanes.board.ON_HEAD.
 HEAD_RESOURCES = {"CPU": 0, "head": 1000}
 TOKEN_ON_NODES = "~/.ray/auth_token"
 _VENV = "$HOME/batchscope"
-# A worker boots and installs before it can start its share of a group: without this, Train starts the group again
+# A machine boots and installs before its workers can join their group; without this, Train would start the group again
 # and again (https://github.com/ray-project/ray/issues/60376).
 _ENVIRONMENT = {
     "RAY_AUTH_MODE": "token",
@@ -23,7 +23,7 @@ _ENVIRONMENT = {
 
 
 def render(spec: FleetSpec, stack: Stack) -> str:
-    """The YAML for `ray up`; it holds no secret."""
+    """The YAML for `ray up`; it contains no secret."""
     head = (
         f"# The fleet {spec.fleet}, written by `batchscope fleet render`; `batchscope fleet up` uses it.\n"
         f"# {spec.most_machines} workers at most, each gone after {spec.idle_minutes:g} idle minutes; everything is "
@@ -34,7 +34,7 @@ def render(spec: FleetSpec, stack: Stack) -> str:
 
 
 def cluster(spec: FleetSpec, stack: Stack) -> dict[str, Any]:
-    """The configuration as Ray's schema (ray/autoscaler/ray-schema.json) has it."""
+    """The configuration, in the form of Ray's schema (ray/autoscaler/ray-schema.json)."""
     config: dict[str, Any] = {
         "cluster_name": spec.stack,
         "max_workers": spec.most_machines,
@@ -44,7 +44,7 @@ def cluster(spec: FleetSpec, stack: Stack) -> dict[str, Any]:
             "type": "aws",
             "region": spec.region,
             "use_internal_ips": spec.ssh_from is None,
-            # Stopped machines still bill for their disks.
+            # Stopped machines still cost money for their disks.
             "cache_stopped_nodes": False,
             "key_pair": {"key_name": spec.stack},
         },
@@ -72,7 +72,7 @@ def cluster(spec: FleetSpec, stack: Stack) -> dict[str, Any]:
 def _auth(spec: FleetSpec) -> dict[str, Any]:
     if spec.ssh_from:
         return {"ssh_user": "ubuntu"}
-    # No port is open: ssh goes through AWS Systems Manager, by the instance's id.
+    # No port is open: ssh goes through AWS Systems Manager, which finds the machine by its instance id.
     proxy = (
         f"aws ssm start-session --region {spec.region} --target %h --document-name AWS-StartSSHSession "
         "--parameters portNumber=%p"
@@ -87,7 +87,7 @@ def _head(spec: FleetSpec, stack: Stack) -> dict[str, Any]:
 
 
 def _workers(spec: FleetSpec, stack: Stack) -> dict[str, Any]:
-    """Each type by market. A type that EC2 had none of loses to the others for a while: the fallback is Ray's own."""
+    """Each type on each market. The fallback is Ray's: for a while, it prefers others to a type that EC2 lacked."""
     markets = ["spot", "on-demand"] if spec.spot else ["on-demand"]
     wanted = [(instance_type, market) for market in markets for instance_type in spec.instance_types]
     types = {}
@@ -99,7 +99,7 @@ def _workers(spec: FleetSpec, stack: Stack) -> dict[str, Any]:
             options = {"SpotInstanceType": "one-time", "InstanceInterruptionBehavior": "terminate"}
             config["InstanceMarketOptions"] = {"MarketType": "spot", "SpotOptions": options}
         types[f"{instance_type}-{market}"] = {
-            "resources": {},  # Ray asks EC2 for them
+            "resources": {},  # Ray finds them out from EC2
             "min_workers": 0,
             "max_workers": spec.most_machines,
             "priority": len(wanted) - rank,
@@ -125,7 +125,7 @@ def _node_config(spec: FleetSpec, stack: Stack, profile: str, data: str) -> dict
 
 
 def _before_setup(spec: FleetSpec) -> list[str]:
-    # The dead-man switches are part of it: without their folder no Ray is started below.
+    # cloud-init sets up the dead-man switches; without their folder, no Ray is started below.
     commands = ["cloud-init status --wait || true"]
     registry = (spec.image or "").split("/")[0]
     if ".dkr.ecr." in registry:
@@ -135,7 +135,7 @@ def _before_setup(spec: FleetSpec) -> list[str]:
 
 
 def _install(*, cuda: bool) -> list[str]:
-    """What batchscope needs, in the versions of this machine; batchscope itself comes with each job."""
+    """Commands that install what batchscope needs, in this machine's versions; each job brings batchscope itself."""
     lines = [f'export PATH="{_VENV}/bin:$PATH"', "export RAY_AUTH_MODE=token"]
     return [
         "sudo apt-get -o DPkg::Lock::Timeout=300 install -y python3-venv rsync || "
@@ -147,7 +147,7 @@ def _install(*, cuda: bool) -> list[str]:
 
 
 def pins(*, cuda: bool) -> list[str]:
-    """Each dependency of batchscope, as `name[extras]==version` of what is installed here."""
+    """Each dependency of batchscope as `name[extras]==version`, in the version that is installed here."""
     from packaging.requirements import Requirement
 
     found = []
@@ -168,7 +168,7 @@ def _exports() -> str:
 def _start_head() -> list[str]:
     return [
         "ray stop",
-        # For the service that looks whether a study lives; only root and this user may read it.
+        # For the service that checks whether a study is alive; only root and this user may read the token.
         f"install -m 600 {TOKEN_ON_NODES} {userdata.KEPT}/token",
         f"ulimit -n 65536; {_exports()}; ray start --head --port={userdata.GCS_PORT} --object-manager-port=8076 "
         f"--autoscaling-config=~/ray_bootstrap_config.yaml --dashboard-host=127.0.0.1 "

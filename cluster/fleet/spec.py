@@ -1,6 +1,6 @@
-"""What a fleet is: its YAML file as a `FleetSpec`, and the stack's outputs as `Stack`, every value checked.
+"""A fleet's YAML file as a `FleetSpec`, with every value checked, and its stack's outputs as a `Stack`.
 
-A file of two lines is a fleet:
+Two lines are enough for a fleet:
 
     fleet: wiki
     region: us-east-1
@@ -18,13 +18,13 @@ from cluster.study import forms, reading
 from cluster.study.reading import Strict
 
 STATE_FOLDER = "~/.batchscope/fleets"
-# EC2's own ids, and no more: what is rendered is run by a shell on the head.
+# Only the form of EC2's own names, because a shell on the head runs what is rendered.
 _TYPE = r"^[a-z][a-z0-9-]{0,15}\.[a-z0-9-]{1,16}$"
 
 
 def _types(values: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(values)) != len(values):
-        raise ValueError("a type stands twice, remove one")
+        raise ValueError("a type is listed twice, remove one")
     return values
 
 
@@ -34,12 +34,14 @@ def _cidr(value: str) -> str:
     except ValueError:
         raise ValueError("give a CIDR such as 203.0.113.4/32, or leave it out") from None
     if network.version != 4 or network.prefixlen < 16:
-        raise ValueError("it opens port 22 to too many: give an IPv4 CIDR of /16 to /32, such as 203.0.113.4/32")
+        raise ValueError(
+            "it opens port 22 to too many addresses: give an IPv4 CIDR of /16 to /32, such as 203.0.113.4/32"
+        )
     return value
 
 
 class FleetSpec(Strict):
-    """One fleet: a name, a place, and how many machines of which types for how long."""
+    """One fleet: its name and region, and how many machines of which types it may have for how long."""
 
     fleet: str = Field(
         pattern=r"^[a-z][a-z0-9-]{0,29}[a-z0-9]$",
@@ -57,10 +59,12 @@ class FleetSpec(Strict):
     )
     most_machines: int = Field(default=4, ge=1, le=64, description="a whole number of workers from 1 to 64")
     spot: bool = Field(default=True, description="true (spot first, on-demand when there is none) or false")
-    idle_minutes: float = Field(default=5.0, ge=1, le=60, description="minutes from 1 to 60 after which a worker goes")
+    idle_minutes: float = Field(
+        default=5.0, ge=1, le=60, description="idle minutes from 1 to 60 after which a worker ends"
+    )
     head_type: str = Field(default="m7i.large", pattern=_TYPE, description="an instance type, such as m7i.large")
     head_idle_minutes: float = Field(
-        default=30.0, ge=10, le=1440, description="minutes from 10 to 1440 without a study after which all goes"
+        default=30.0, ge=10, le=1440, description="minutes from 10 to 1440 without a study after which all machines end"
     )
     deadline_hours: float = Field(default=24.0, gt=0, le=336, description="hours up to 336 that a machine lives")
     disk_gb: int = Field(default=100, ge=75, le=1000, description="a whole number of GB from 75 to 1000")
@@ -70,7 +74,7 @@ class FleetSpec(Strict):
         description="a Docker image built from deploy/Dockerfile, or leave it out to install with pip",
     )
     ssh_from: Annotated[str, AfterValidator(_cidr)] | None = Field(
-        default=None, description="a CIDR such as 203.0.113.4/32, or leave it out to come in by SSM"
+        default=None, description="a CIDR such as 203.0.113.4/32, or leave it out to connect through SSM"
     )
     alarm_email: str | None = Field(
         default=None, pattern=r"^[^@\s]+@[^@\s]+$", description="an e-mail address, or leave it out for no alarm"
@@ -84,7 +88,7 @@ class FleetSpec(Strict):
 
     @property
     def folder(self) -> Path:
-        """Where this machine keeps what belongs to the fleet: token and rendered configuration."""
+        """The folder of this machine with the fleet's token and rendered configuration."""
         return folder_of(self.fleet)
 
 
@@ -100,7 +104,7 @@ class Stack:
     image_id: str
 
 
-# For a look at the configuration without an account.
+# For looking at the configuration without an AWS account.
 PLACEHOLDERS = Stack(
     bucket="batchscope-example-000000000000",
     subnets=("subnet-00000000000000000", "subnet-11111111111111111"),
@@ -112,7 +116,7 @@ PLACEHOLDERS = Stack(
 
 
 def folder_of(fleet: str) -> Path:
-    """Where this machine keeps what belongs to the fleet of this name."""
+    """The folder of this machine that belongs to the fleet of this name."""
     return Path(STATE_FOLDER).expanduser() / fleet
 
 

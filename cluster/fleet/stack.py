@@ -1,4 +1,4 @@
-"""The CloudFormation stack of a fleet: created, updated, read and deleted."""
+"""Creating, updating, reading and deleting the CloudFormation stack of a fleet."""
 
 import time
 from collections.abc import Callable
@@ -20,7 +20,7 @@ _ERRORS = ("ValidationError",)
 
 
 def ensure(spec: FleetSpec, *, say: Callable[[str], None], pause: Callable[[float], None] = time.sleep) -> None:
-    """Create the stack, or bring it up to date, and wait until it is.
+    """Create the stack or bring it up to date, and wait until that is done.
 
     Raises:
         NotReadyError: AWS refused, failed, or took longer than SECONDS_TO_SETTLE.
@@ -53,7 +53,7 @@ def ensure(spec: FleetSpec, *, say: Callable[[str], None], pause: Callable[[floa
         message = problem.response["Error"].get("Message", "")
         if "No updates are to be performed" in message:
             return
-        raise NotReadyError(f"the stack {spec.stack} could not be made: {message}") from None
+        raise NotReadyError(f"the stack {spec.stack} could not be created or updated: {message}") from None
     _settle(client, spec.stack, pause)
 
 
@@ -66,7 +66,7 @@ def _settle(client: Any, name: str, pause: Callable[[float], None]) -> None:
             return
         if not state.endswith("_IN_PROGRESS"):
             raise NotReadyError(
-                f"the stack {name} is {state}: {_first_failure(client, name)}; mend that, delete the stack if it is "
+                f"the stack {name} is {state}: {_first_failure(client, name)}; fix that, delete the stack if it is "
                 "ROLLBACK_COMPLETE, and run the command again"
             )
         pause(SECONDS_BETWEEN_LOOKS)
@@ -77,18 +77,18 @@ def _settle(client: Any, name: str, pause: Callable[[float], None]) -> None:
 def outputs(name: str, region: str) -> dict[str, str] | None:
     """The outputs of the stack `name`, or None if there is no such stack."""
     found = _describe(aws.client("cloudformation", region), name)
-    return None if found is None else {one["OutputKey"]: one["OutputValue"] for one in found.get("Outputs", [])}
+    return None if found is None else {pair["OutputKey"]: pair["OutputValue"] for pair in found.get("Outputs", [])}
 
 
 def read(spec: FleetSpec, *, image_id: str | None = None) -> Stack:
-    """The fleet's stack as it is; `image_id` is asked of AWS if it is not given.
+    """The fleet's stack as it is; AWS is asked for the `image_id` if none is given.
 
     Raises:
         NotReadyError: there is no such stack, it is not complete, or AWS refused.
     """
     found = outputs(spec.stack, spec.region)
     if found is None:
-        raise NotReadyError(f"there is no stack {spec.stack} in {spec.region}: `batchscope fleet up` makes it")
+        raise NotReadyError(f"there is no stack {spec.stack} in {spec.region}: `batchscope fleet up` creates it")
     try:
         return Stack(
             bucket=found["Bucket"],
@@ -99,14 +99,14 @@ def read(spec: FleetSpec, *, image_id: str | None = None) -> Stack:
             image_id=image_id or _image(spec.region),
         )
     except KeyError as missing:
-        raise NotReadyError(f"the stack {spec.stack} has no output {missing}: `batchscope fleet up` mends it") from None
+        raise NotReadyError(f"the stack {spec.stack} has no output {missing}: `batchscope fleet up` adds it") from None
 
 
 def delete(name: str, region: str, *, pause: Callable[[float], None] = time.sleep) -> None:
     """Delete the stack and wait until it is gone.
 
     Raises:
-        InputError: its bucket still holds something, which only its owner may delete.
+        InputError: its bucket still holds data, which only their owner may delete.
         NotReadyError: AWS refused, failed, or took longer than SECONDS_TO_SETTLE.
     """
     bucket = (outputs(name, region) or {}).get("Bucket")

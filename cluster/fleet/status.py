@@ -1,4 +1,4 @@
-"""What a fleet does and costs now: its machines with price and, if its Ray can be asked, what they are busy with."""
+"""What a fleet does and costs now: its machines, their prices and, if its Ray can be asked, how busy they are."""
 
 import json
 import urllib.request
@@ -14,7 +14,7 @@ SECONDS = 10.0
 
 
 def priced(found: Sequence[Machine], region: str) -> list[Machine]:
-    """The machines with their price; one that has ended its billing costs nothing."""
+    """The machines with their prices; a machine that is no longer billed costs nothing."""
     from cluster.prices import hourly
 
     def price(machine: Machine) -> float | None:
@@ -26,9 +26,9 @@ def priced(found: Sequence[Machine], region: str) -> list[Machine]:
 
 
 def with_use(found: Sequence[Machine], address: str, token: str) -> list[Machine]:
-    """The machines with what is used of their CPUs and GPUs, by the dashboard at `address`; unchanged if it is silent.
+    """The machines with their used CPUs and GPUs, from the dashboard at `address`; unchanged if it does not answer.
 
-    Autoscaler v2 tells nobody outside for how long a machine has been idle (ray 2.60: node_head.py), only this.
+    How long a machine has been idle, autoscaler v2 does not publish (ray 2.60: node_head.py).
     """
     try:
         data = within(SECONDS, lambda: _nodes(address, token))
@@ -36,7 +36,7 @@ def with_use(found: Sequence[Machine], address: str, token: str) -> list[Machine
         by_ip = {node["raylet"]["nodeManagerAddress"]: used.get(node["raylet"]["nodeId"]) for node in data["summary"]}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return list(found)
-    return [replace(one, in_use=_short(by_ip.get(one.private_ip))) for one in found]
+    return [replace(machine, in_use=_short(by_ip.get(machine.private_ip))) for machine in found]
 
 
 def _nodes(address: str, token: str) -> Any:
@@ -49,42 +49,42 @@ def _nodes(address: str, token: str) -> Any:
 
 
 def _short(text: str | None) -> str | None:
-    """`0.0/4.0 CPU` and `0.25/1.0 GPU` of all the lines that Ray gives."""
+    """`0.0/4.0 CPU` and `0.25/1.0 GPU`, picked from all the lines that Ray returns."""
     lines = [line.strip() for line in (text or "").splitlines()]
-    kept = [line for line in lines if line.endswith((" CPU", " GPU"))]
-    return ", ".join(kept) or None
+    processors = [line for line in lines if line.endswith((" CPU", " GPU"))]
+    return ", ".join(processors) or None
 
 
 def total(found: Sequence[Machine]) -> float | None:
-    """USD an hour of all the machines; None if the price of one is not known."""
-    prices = [one.usd_per_hour for one in found]
+    """What all the machines cost an hour, in USD; None if the price of one of them is unknown."""
+    prices = [machine.usd_per_hour for machine in found]
     known = [price for price in prices if price is not None]
     return sum(known) if len(known) == len(prices) else None
 
 
 def to_json(fleet: str, found: Sequence[Machine]) -> str:
-    """The stable form for programs."""
-    rows = [{**asdict(one), "launched_at": one.launched_at.isoformat()} for one in found]
+    """The machines as JSON, in a stable form for programs."""
+    rows = [{**asdict(machine), "launched_at": machine.launched_at.isoformat()} for machine in found]
     body = {"schema_version": SCHEMA_VERSION, "fleet": fleet, "machines": rows, "usd_per_hour": total(found)}
     return json.dumps(body, indent=1) + "\n"
 
 
 def to_text(found: Sequence[Machine]) -> str:
-    """The aligned table for a person."""
+    """The machines as an aligned table for a person."""
     if not found:
-        return "no machine is up: nothing bills but the bucket\n"
+        return "no machine is up: only the bucket costs money\n"
     head = ("machine", "role", "type", "market", "state", "launched UTC", "in use", "usd/hour")
-    rows = [head, *(_row(one) for one in found)]
+    rows = [head, *(_row(machine) for machine in found)]
     sizes = [max(len(row[column]) for row in rows) for column in range(len(head))]
     # Only the price is a number.
     lines = ["  ".join([*map(str.ljust, row[:-1], sizes), row[-1].rjust(sizes[-1])]).rstrip() for row in rows]
     return "\n".join([*lines, f"total: {_usd(total(found))} usd/hour"]) + "\n"
 
 
-def _row(one: Machine) -> tuple[str, ...]:
-    launched = one.launched_at.strftime("%Y-%m-%d %H:%M")
-    place = (one.instance_id, one.role or "-", one.instance_type, one.market, one.state, launched)
-    return (*place, one.in_use or "-", _usd(one.usd_per_hour))
+def _row(machine: Machine) -> tuple[str, ...]:
+    launched = machine.launched_at.strftime("%Y-%m-%d %H:%M")
+    place = (machine.instance_id, machine.role or "-", machine.instance_type, machine.market, machine.state, launched)
+    return (*place, machine.in_use or "-", _usd(machine.usd_per_hour))
 
 
 def _usd(price: float | None) -> str:

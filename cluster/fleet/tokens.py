@@ -1,4 +1,4 @@
-"""The fleet's token, which everything that talks to its Ray must show: made here, kept 0600, told to nobody."""
+"""The fleet's token, which every client of its Ray must show: made here, kept with mode 0600, never printed."""
 
 import os
 import secrets
@@ -9,7 +9,7 @@ from trainer.errors import NotReadyError
 
 
 def ensure(fleet: str) -> Path:
-    """The file with the fleet's token; a new token if there is none."""
+    """The file with the fleet's token; a token is made if there is none."""
     file = folder_of(fleet) / "token"
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
@@ -17,7 +17,7 @@ def ensure(fleet: str) -> Path:
             new.write(secrets.token_urlsafe(32))
     except FileExistsError:
         if file.stat().st_mode & 0o077:
-            raise NotReadyError(f"{file} can be read by others: `chmod 600 {file}`") from None
+            raise NotReadyError(f"{file} can be read by others: run `chmod 600 {file}`") from None
     return file
 
 

@@ -1,6 +1,6 @@
-"""The user data of a machine: its dead-man switches, in readable text, running before anything else is set up.
+"""The user data of a machine: its dead-man switches as readable text, which run before anything else is set up.
 
-No secret is in it: whoever may describe an instance may read its user data.
+It contains no secret, because anyone who may describe an instance may read its user data.
 """
 
 import json
@@ -10,7 +10,7 @@ import yaml
 
 from cluster.fleet.spec import FleetSpec
 
-# EC2's limit, before it encodes them.
+# EC2's limit for user data before encoding.
 MOST_BYTES = 16_384
 KEPT = "/run/batchscope"
 HOME = "/opt/batchscope"
@@ -18,12 +18,13 @@ GCS_PORT = 6379
 DASHBOARD_PORT = 8265
 SECONDS_TO_JOIN = 30 * 60
 SECONDS_HEAD_LOST = 15 * 60
-# The rules end a machine in order, the workers first; the system's own timer ends it also if they do not run.
+# The rules end a machine in order, the workers first; the system's own timer ends it even if the rules do not run.
 MINUTES_AFTER_DEADLINE = 10
 CONTAINER = "batchscope"
 _SOURCES = ("decide", "probe", "watch")
 
-# Restarted for ever; what it keeps survives that. Any user may leave a note in the folder, none may remove another's.
+# It is restarted for ever, and its notes survive that. Any user may leave a note in the folder, but may not remove
+# another user's.
 _SERVICE = f"""[Unit]
 Description=batchscope: ends this machine when nothing needs it
 StartLimitIntervalSec=0
@@ -41,7 +42,7 @@ WantedBy=multi-user.target
 
 
 def user_data(spec: FleetSpec, *, role: str) -> str:
-    """The cloud-init text for a machine in the `role` "head" or "worker"."""
+    """The cloud-init text for a machine with the `role` "head" or "worker"."""
     files = {f"{HOME}/settings.json": json.dumps(_settings(spec, role), indent=1)}
     files["/etc/systemd/system/batchscope-node.service"] = _SERVICE
     for name in _SOURCES:
@@ -62,7 +63,7 @@ def user_data(spec: FleetSpec, *, role: str) -> str:
 
 
 class Readable(yaml.SafeDumper):
-    """Long text as it is, line by line; what stands several times is an alias only if it is long text too."""
+    """Writes long text line by line, and uses aliases only for long text that occurs several times."""
 
     def ignore_aliases(self, data: object) -> bool:
         """Whether `data` is written out each time."""
@@ -95,7 +96,7 @@ def _settings(spec: FleetSpec, role: str) -> dict[str, object]:
 
 
 def _drain(spec: FleetSpec) -> list[str]:
-    """Ray 2.60's own command for "this node goes": Train then saves and moves; the spot notice alone reaches nobody."""
+    """Ray 2.60's command to drain a node, after which Train saves and moves; the spot notice alone reaches nobody."""
     ray = ["sudo", "-H", "-u", "ubuntu", "env", "RAY_AUTH_MODE=token", "/home/ubuntu/batchscope/bin/ray"]
     if spec.image:
         ray = ["docker", "exec", "-e", "RAY_AUTH_MODE=token", CONTAINER, "ray"]
@@ -104,7 +105,7 @@ def _drain(spec: FleetSpec) -> list[str]:
 
 
 def _end_workers(spec: FleetSpec) -> str:
-    """The AWS CLI is on the machine's image; boto3 may be only in a container."""
+    """A command that ends the workers, with the AWS CLI of the machine's image; boto3 may exist only in a container."""
     return (
         f"aws ec2 describe-instances --region {spec.region} --output text "
         "--query 'Reservations[].Instances[].InstanceId' "

@@ -1,1 +1,1 @@
-"""Studies as jobs of a cluster: handed over, followed, stopped and resumed through Ray's Jobs API."""
+"""Studies as jobs of a cluster: submitted, followed, stopped and resumed through Ray's Jobs API."""

@@ -1,4 +1,4 @@
-"""Where a cluster's Jobs API is, and the token with which one is let in."""
+"""The address of a cluster's Jobs API, and the token that it asks for."""
 
 import ipaddress
 import os
@@ -14,7 +14,7 @@ EXAMPLE = "http://127.0.0.1:8265"
 
 @dataclass(frozen=True)
 class Address:
-    """The address of a Jobs API, such as http://127.0.0.1:8265, without a slash at its end."""
+    """The address of a Jobs API, such as http://127.0.0.1:8265, without a trailing slash."""
 
     url: str
     loopback: bool
@@ -26,10 +26,10 @@ class Address:
 
 
 def parse_address(text: str) -> Address:
-    """The address that a person gave; without a scheme it is http.
+    """The address that a person gave; without a scheme, http is assumed.
 
     Raises:
-        InputError: it is no http or https address of a host.
+        InputError: it is not the http or https address of a host.
     """
     wrong = InputError(
         f"address {masked(text)!r} is not one of a Jobs API: give that of the head's dashboard, such as {EXAMPLE}"
@@ -52,13 +52,13 @@ def _is_loopback(host: str) -> bool:
 
 
 def find_token(token_file: str | None) -> str | None:
-    """The token: of `token_file`, or else where Ray looks for one; None if there is none.
+    """The token in `token_file`, or else where Ray looks for one; None if there is none.
 
     Ray looks at RAY_AUTH_TOKEN, at the file RAY_AUTH_TOKEN_PATH, and at ~/.ray/auth_token
     (https://docs.ray.io/en/latest/ray-security/token-auth.html).
 
     Raises:
-        InputError: a file that was named cannot be read, or holds no token.
+        InputError: the file cannot be read, or what was found is not a token.
     """
     named = token_file
     if named is None:
@@ -79,7 +79,7 @@ def find_token(token_file: str | None) -> str | None:
 
 
 def _checked(text: str, where: str) -> str:
-    """The token without white space around it; the message never shows it."""
+    """The token without surrounding white space; the error never shows it."""
     token = text.strip()
     if not token or not token.isascii() or any(character <= " " for character in token):
         raise InputError(f"{where} holds no token: a token is one line of letters, digits and signs")

@@ -1,4 +1,4 @@
-"""The head of a cluster as its Jobs API shows it: every call has a deadline, every failure is one sentence."""
+"""The head of a cluster, through its Jobs API: every call has a deadline, and every failure is one sentence."""
 
 import contextlib
 import logging
@@ -28,14 +28,14 @@ UPLOAD_SECONDS = 120.0
 SECONDS_BETWEEN_TRIES = 2.0
 # How long a stopped driver may take to save what its workers have; Ray itself gives it 3 s and then SIGKILL.
 STOP_SECONDS = 120
-# What Ray's client asks for its address before it listens to its argument (get_address_for_submission_client).
+# Variables that Ray's client prefers to its own argument as its address (get_address_for_submission_client).
 _ADDRESS_VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 
 Answer = TypeVar("Answer")
 
 
 class UnreachableError(NotReadyError):
-    """The head did not answer, or not as a Jobs API does: another try may help."""
+    """The head did not answer, or did not answer like a Jobs API; another try may help."""
 
 
 class Head:
@@ -46,7 +46,7 @@ class Head:
         self._client = client
 
     def jobs(self) -> list[Job]:
-        """Every job that runs a study, those that ended included."""
+        """Every job that runs a study, including those that ended."""
         found = _asked(self.address, self._client.list_jobs)
         return [job for details in found if (job := of_details(details)) is not None]
 
@@ -57,18 +57,18 @@ class Head:
         return job
 
     def log(self, job_id: str) -> str:
-        """All that a job has said so far."""
+        """The whole log of a job so far."""
         return _asked(self.address, lambda: self._client.get_job_logs(job_id), LOG_SECONDS)
 
     def stop(self, job_id: str) -> None:
-        """Ask a job to end; it goes on for as long as it takes to save."""
+        """Ask a job to end; it keeps running until it has saved."""
         _asked(self.address, lambda: self._client.stop_job(job_id))
 
     def submit(self, spec: StudySpec, *, job_id: str, budget: str | None) -> bool:
-        """Hand a study over under a new id; False if the id was taken meanwhile.
+        """Submit a study under a new id; False if somebody else took the id first.
 
-        No resources are asked for its driver: only then does Ray put it on the head node, by the node's id and
-        whatever its CPUs and custom resources are (JobManager._get_label_selector in Ray 2.60), and never on spot.
+        The driver asks for no resources: only then does Ray put it on the head node, by the node's id, whatever CPUs
+        and custom resources that has (JobManager._get_label_selector in Ray 2.60), and never on a spot machine.
         """
         with tempfile.TemporaryDirectory(prefix="batchscope-job-") as folder:
             package.fill(Path(folder), spec)
@@ -92,7 +92,7 @@ class Head:
                 except UnreachableError as problem:
                     if "already exists" in str(problem):
                         return False
-                    # A head answers some seconds before the agent that starts its jobs does.
+                    # A head answers some seconds before its agent, which starts jobs, is ready.
                     if "No available agent" not in str(problem) or time.monotonic() > deadline:
                         raise
                     time.sleep(SECONDS_BETWEEN_TRIES)
@@ -101,7 +101,7 @@ class Head:
 
 
 def entrypoint(budget: str | None) -> str:
-    """The shell command of a job; the shell gives way to the driver, which then has its parent's signals at once."""
+    """The shell command of a job; `exec` replaces the shell by the driver, which then receives signals directly."""
     words = ["exec", "python", "-m", "cluster.cli", "run", package.STUDY_FILE]
     options = {"--address": "auto", "--progress": "json", "--budget": budget}
     given = [word for name, value in options.items() if value is not None for word in (name, value)]
@@ -109,10 +109,10 @@ def entrypoint(budget: str | None) -> str:
 
 
 def connect(address: Address, find_token: Callable[[], str | None]) -> Head:
-    """The head at `address`; `find_token` is asked for a token only if the head asks for one.
+    """The head at `address`; `find_token` is called only if the head asks for a token.
 
     Raises:
-        NotReadyError: it does not answer within 10 s, lets nobody in with this token, or lets everybody in.
+        NotReadyError: the head does not answer within 10 s, does not accept the token, or asks for none.
     """
     try:
         return within(CALL_SECONDS, lambda: _connect(address, find_token))
@@ -122,7 +122,7 @@ def connect(address: Address, find_token: Callable[[], str | None]) -> Head:
 
 def _connect(address: Address, find_token: Callable[[], str | None]) -> Head:
     if address.loopback:
-        # Ray's client asks by functions of `requests`, which take proxies from the environment alone.
+        # Ray's client uses functions of `requests` that take their proxies from the environment alone.
         proxies.go_direct([address.host])
     headers = {}
     if require_token(address):
@@ -135,7 +135,7 @@ def _connect(address: Address, find_token: Callable[[], str | None]) -> Head:
         headers = {"Authorization": f"Bearer {token}"}
     from ray.job_submission import JobSubmissionClient
 
-    # What Ray's client says of packages and versions is not for the person who submits a study.
+    # What Ray's client logs about packages and versions does not help the person who submits a study.
     for handler in logging.getLogger("ray").handlers:
         handler.setLevel(logging.ERROR)
     with _no_other_address():
@@ -144,20 +144,20 @@ def _connect(address: Address, find_token: Callable[[], str | None]) -> Head:
 
 
 def require_token(address: Address) -> bool:
-    """Whether the head asks for a token, as every head but one on loopback must.
+    """Whether the head asks for a token, as every head must that is not on loopback.
 
-    Whoever reaches a Jobs API without a token runs what he likes there (CVE-2023-48022; disputed by Ray, whose answer
-    since 2.52 is RAY_AUTH_MODE=token), so nothing is handed to such a head.
+    Anyone who reaches a Jobs API that asks for no token can run any program there (CVE-2023-48022; disputed by Ray,
+    whose answer since 2.52 is RAY_AUTH_MODE=token), so nothing is submitted to such a head.
 
     Raises:
-        NotReadyError: it answers without a token and is not on loopback, or it is no Jobs API.
-        UnreachableError: it does not answer.
+        NotReadyError: the head answers without a token and is not on loopback.
+        UnreachableError: it does not answer, or is not a Jobs API.
     """
     import requests
 
     with requests.Session() as session:
         session.trust_env = not address.loopback
-        # A ~/.netrc would let us in without our knowing.
+        # Otherwise credentials in ~/.netrc could let us in unnoticed.
         session.auth = lambda request: request
         try:
             answer = session.get(
@@ -171,8 +171,8 @@ def require_token(address: Address) -> bool:
         raise _unreachable(address, f"HTTP status {answer.status_code} for /api/version")
     if not address.loopback:
         raise NotReadyError(
-            f"{address.url} lets everybody in who reaches it, to run any program (CVE-2023-48022): start that cluster "
-            "with RAY_AUTH_MODE=token and a token, or reach it through a tunnel to a port of this machine"
+            f"{address.url} lets anyone who reaches it run any program (CVE-2023-48022): start that cluster with "
+            "RAY_AUTH_MODE=token and a token, or reach it through a tunnel to a port of this machine"
         )
     return False
 
@@ -186,7 +186,7 @@ def _asked(address: Address, call: Callable[[], Answer], seconds: float = CALL_S
 
 
 def _translated(address: Address, call: Callable[[], Answer]) -> Answer:
-    """What Ray's client answers, or its failure in our words: it raises RuntimeErrors with an HTTP status in them."""
+    """What Ray's client returns, or its failure as an error of ours; it raises RuntimeErrors with an HTTP status."""
     import requests
     from ray.exceptions import AuthenticationError
 
@@ -208,7 +208,7 @@ def _unreachable(address: Address, reason: str) -> UnreachableError:
 
 
 def _reason(problem: BaseException) -> str:
-    """What an error comes to: the system's own words, or the last line, for a head sends its whole traceback."""
+    """An error in brief: the system's own words, or the last line, since a head sends its whole traceback."""
     system = re.search(r"\[Errno -?\d+\] ([^'\")]+)", str(problem))
     if system:
         return system[1]
@@ -218,7 +218,7 @@ def _reason(problem: BaseException) -> str:
 
 @contextlib.contextmanager
 def _no_other_address() -> Iterator[None]:
-    """Ray's client takes the address that it is given, not one of the environment."""
+    """Hide the variables from Ray's client, so that it takes the address that it is given."""
     hidden = {name: os.environ.pop(name) for name in _ADDRESS_VARIABLES if name in os.environ}
     try:
         yield

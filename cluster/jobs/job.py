@@ -1,4 +1,4 @@
-"""A job of a cluster that runs a study: its id, its states, and the newest of many."""
+"""A job of a cluster that runs a study: its id, its states, and the newest job of each study."""
 
 import re
 import time
@@ -17,15 +17,15 @@ STOPPED = "STOPPED"
 FAILED = "FAILED"
 
 _STUDY, _HASH, _SPEC = "batchscope_study", "batchscope_spec_hash", "batchscope_spec"
-# Ray hands the metadata to the driver within one environment variable, and Linux allows 128 KiB for one
-# (MAX_ARG_STRLEN); quotes grow in it.
+# Ray passes the metadata to the driver in one environment variable, for which Linux allows 128 KiB (MAX_ARG_STRLEN);
+# escaped quotes make the text longer there.
 _SPEC_CHARACTERS_AT_MOST = 32_000
 _SIGTERM_EXIT = 143
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A job that was submitted for a study; `spec_json` is None where the spec was too long to be kept with it."""
+    """A job that was submitted for a study; `spec_json` is None if the spec was too long to keep with the job."""
 
     id: str
     study: str
@@ -39,7 +39,7 @@ class Job:
 
     @property
     def active(self) -> bool:
-        """Whether it waits or runs."""
+        """Whether it is waiting or running."""
         return self.state in ACTIVE
 
     @property
@@ -49,15 +49,15 @@ class Job:
 
     @property
     def seconds(self) -> float:
-        """From its submission to its end, or to now."""
+        """The seconds from its submission to its end, or to now."""
         end = self.ended_at.timestamp() if self.ended_at else time.time()
         return max(0.0, end - self.submitted_at.timestamp())
 
     @property
     def exit_code(self) -> int | None:
-        """What the study's driver exited with, as a shell says it; None before its end, or if it never began.
+        """The exit code of the study's driver, as a shell reports it; None before its end, or if it never began.
 
-        Ray keeps no exit code of a job that was stopped: its driver had a SIGTERM.
+        Ray keeps no exit code for a job that was stopped; its driver received SIGTERM.
         """
         if self.state == STOPPED:
             return _SIGTERM_EXIT
@@ -66,7 +66,7 @@ class Job:
 
 
 def of_details(details: Any) -> Job | None:
-    """The job that Ray's `JobDetails` tell of; None if it runs no study."""
+    """The job in Ray's `JobDetails`; None if it runs no study."""
     metadata = details.metadata or {}
     if not re.fullmatch(r"batchscope-.+-\d+", details.submission_id or "") or _STUDY not in metadata:
         return None
@@ -88,14 +88,14 @@ def _moment(milliseconds: int) -> datetime:
 
 
 def metadata(spec: StudySpec) -> dict[str, str]:
-    """What is kept with a job: enough to find the study again, and to run it again."""
+    """The metadata of a job: enough to find its study again, and to run it again."""
     kept = {_STUDY: spec.study, _HASH: identity.spec_hash(spec)}
     text = identity.canonical_json(spec)
     return {**kept, _SPEC: text} if len(text) <= _SPEC_CHARACTERS_AT_MOST else kept
 
 
 def next_id(spec: StudySpec, jobs: Iterable[Job]) -> str:
-    """The id of the study's next job. Ray takes no id twice, so that two who submit at once start one job."""
+    """The id of the study's next job. Ray takes no id twice, so two people who submit at once start only one job."""
     number = 1 + max((job.number for job in jobs if job.study == spec.study), default=0)
     return f"batchscope-{spec.study}-{identity.spec_hash(spec)[:8]}-{number}"
 
@@ -117,12 +117,12 @@ def find(jobs: Sequence[Job], name: str) -> Job:
     """The newest job of the study `name`, or the job of that id.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no such job.
     """
     by_study = newest(jobs)
     by_id = {job.id: job for job in jobs}
     job = by_study.get(name) or by_id.get(name)
     if job is None:
-        remedy = "`batchscope list` shows the jobs there are" if jobs else "nothing was submitted to it yet"
-        raise InputError(f"no job of a study {name!r} on this cluster{nearest(name, list(by_study))}: {remedy}")
+        remedy = "`batchscope list` shows all jobs" if jobs else "nothing was submitted to it yet"
+        raise InputError(f"this cluster has no job of a study {name!r}{nearest(name, list(by_study))}: {remedy}")
     return job

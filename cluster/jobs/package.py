@@ -1,4 +1,4 @@
-"""What a job takes to the cluster: the two packages, the study, and no file more."""
+"""What a job takes to the cluster: the two packages, the study, and no other file."""
 
 import importlib.metadata
 import shutil
@@ -11,15 +11,15 @@ from cluster.study import identity
 from cluster.study.spec import StudySpec
 
 STUDY_FILE = "study.yaml"
-# What a package holds that a study needs when it runs; the bundled articles (Parquet) are for `batchscope demo`.
+# The files of a package that a study needs when it runs; the bundled articles (Parquet) are only for `batchscope demo`.
 _SUFFIXES = (".py", ".typed", ".yaml", ".csv", ".md")
 
 
 def fill(folder: Path, spec: StudySpec) -> None:
     """Write a job's working directory into the empty `folder`; Ray puts it first on the path of driver and workers.
 
-    The study is its canonical JSON, which is YAML too. The `dist-info` is there because the version of the code is a
-    column of the summary, and `importlib.metadata` knows only what was installed.
+    The study is written as its canonical JSON, which is also YAML. The `dist-info` is there because the version of the
+    code is a column of the summary, and `importlib.metadata` knows only installed packages.
     """
     for package in (trainer, cluster):
         _copy(package, folder)

@@ -1,4 +1,4 @@
-"""A study handed to a cluster: once, however often it is asked for."""
+"""Submitting a study to a cluster: it runs there once, however often it is submitted."""
 
 import os
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ from trainer.errors import InputError, NotReadyError
 
 @dataclass(frozen=True)
 class Submitted:
-    """The job that runs the study now, and whether it did so before."""
+    """The job that runs the study now, and whether it was already running before."""
 
     job: Job
     before: bool
 
 
 def on_cluster(spec: StudySpec, address: Address) -> StudySpec:
-    """The spec with data and summary as the cluster finds them: relative folders are made absolute on loopback.
+    """The spec with data and summary as the cluster finds them: on loopback, relative folders become absolute.
 
     Raises:
-        InputError: a folder is relative to this machine, and the cluster is another.
+        InputError: a folder is given relative to this machine, and the cluster is elsewhere.
     """
     places = {key: getattr(spec, key) for key in ("data", "summary") if "://" not in getattr(spec, key)}
     for key, place in places.items():
@@ -37,12 +37,12 @@ def on_cluster(spec: StudySpec, address: Address) -> StudySpec:
 
 
 def submit(head: Head, spec: StudySpec, *, budget: str | None = None) -> Submitted:
-    """Hand the study to the cluster, or find it at work there.
+    """Submit the study to the cluster, or find the job that already runs it.
 
-    A study that ended is handed over again, as another job: what is finished is not repeated.
+    A study that ended is submitted again as another job: finished trials are not repeated.
 
     Raises:
-        InputError: another spec runs under this name, or a folder is not one of the cluster.
+        InputError: another spec runs under this name, or the cluster cannot see a folder.
         NotReadyError: the cluster cannot be reached.
     """
     spec = on_cluster(spec, head.address)
@@ -55,7 +55,7 @@ def submit(head: Head, spec: StudySpec, *, budget: str | None = None) -> Submitt
         return Submitted(head.job(job_id), before=False)
     running = _running(head.jobs(), spec)
     if running is None:
-        raise NotReadyError(f"job {job_id} came and went while it was submitted: submit it again")
+        raise NotReadyError(f"somebody else submitted job {job_id}, and it has already ended: submit the study again")
     return Submitted(running, before=True)
 
 
@@ -65,7 +65,7 @@ def _running(jobs: list[Job], spec: StudySpec) -> Job | None:
         return None
     if job.spec_hash != identity.spec_hash(spec):
         raise InputError(
-            f"study {spec.study!r} runs with another spec as job {job.id}: give this one another name, or stop that "
-            f"one first with `batchscope stop {spec.study}`"
+            f"study {spec.study!r} runs with another spec as job {job.id}: give this study another name, or stop that "
+            f"job first with `batchscope stop {spec.study}`"
         )
     return job

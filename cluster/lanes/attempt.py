@@ -20,7 +20,7 @@ SECONDS_BETWEEN_PARTS = 10.0
 
 @dataclass
 class Attempt:
-    """One attempt under way on a group of `workers`; `reached` is how far the attempt before it came."""
+    """One attempt under way on a group of `workers`; `reached` is how far the previous attempt came."""
 
     settings: LaneSettings
     trial: TrialSpec
@@ -45,27 +45,27 @@ class Attempt:
         self.settings.recorder.attempt_started(study, trial_id, self.attempt, self._known())
 
     def taken(self, station: Station) -> None:
-        """Its rank 0 has begun."""
+        """Note the station of its rank 0, which has begun."""
         self._station = station
 
     def evaluated(self, evaluation: Evaluation) -> None:
-        """Keep an evaluation; written in parts, so that a long trial's curve can be read while it goes on."""
+        """Keep an evaluation. They are written in parts, so that a long trial's curve can be read as it trains."""
         self._last = evaluation
         self._evaluations.append({**self._identity(), **asdict(evaluation)})
         if time.monotonic() - self._written_at >= SECONDS_BETWEEN_PARTS:
             self._write_evaluations()
 
     def ended(self, outcome: Outcome, machine: LaneMachine, *beats: Beat, error: str | None = None) -> None:
-        """Write the row of an attempt that came to its own end; `error` where the outcome has none."""
+        """Write the row of an attempt that came to its own end; `error` is used if the outcome has none."""
         measured = asdict(outcome)
         first_update_at = measured.pop("first_update_at")
         measured["error"] = measured["error"] or error
         self._write({**measured, **asdict(machine)}, beats, first_update_at)
 
     def broken(self, failure: Failure, *beats: Beat, micro_batch_next: int | None = None) -> None:
-        """Write the row of an attempt that something else ended, with what its workers last told.
+        """Write the row of an attempt that something else ended, with the last figures its workers reported.
 
-        `micro_batch_next` is that with which its trial goes on after it ran out of memory.
+        `micro_batch_next` is the micro-batch with which the trial continues after it ran out of memory.
         """
         last, measured = self._last, {}
         if last:
@@ -78,11 +78,11 @@ class Attempt:
                 "seconds_training": beats[-1].seconds_training,
                 "seconds_resumed": beats[0].seconds_training,
             }
-        said = {"state": failure.state, "error": failure.error, "micro_batch_next": micro_batch_next}
-        self._write({**measured, **said, "peak_memory_bytes": failure.peak_memory_bytes}, beats, None)
+        end = {"state": failure.state, "error": failure.error, "micro_batch_next": micro_batch_next}
+        self._write({**measured, **end, "peak_memory_bytes": failure.peak_memory_bytes}, beats, None)
 
     def cost_usd(self) -> float | None:
-        """What its machines have cost so far, or in all once it is over; None when that is not known."""
+        """What its machines have cost so far, or in total once it is over; None if that is unknown."""
         return ledger.cost_usd(self.settings, self._station, self.workers, self.started_at, self._ended_at)
 
     def _write(self, measured: Mapping[str, Any], beats: Sequence[Beat], first_update_at: float | None) -> None:

@@ -1,7 +1,7 @@
-"""How Ray Train tells a lane's workers about each other: `TF_CONFIG`, as its own TensorFlow backend does.
+"""A backend of Ray Train that introduces a lane's workers to each other through `TF_CONFIG`.
 
-Ray's `TensorflowConfig` does the same, but importing it imports TensorFlow into Train's controller too: 4-5 seconds
-of a core for each lane, measured on two cores.
+Ray's own `TensorflowConfig` does the same, but importing it also imports TensorFlow into Train's controller: 4-5
+seconds of a core for each lane, measured on two cores.
 """
 
 from dataclasses import dataclass
@@ -20,11 +20,11 @@ class CollectiveConfig(BackendConfig):
 
     @property
     def backend_cls(self) -> type[Backend]:
-        """The backend that this configures."""
+        """The backend that this class configures."""
         return _CollectiveBackend
 
     def to_dict(self) -> dict[str, Any]:
-        """There is nothing to configure."""
+        """An empty dictionary: there is nothing to configure."""
         return {}
 
 

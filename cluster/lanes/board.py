@@ -1,7 +1,7 @@
-"""The board: one small actor of a study where lanes post assignments for their workers and hear their reports.
+"""The board: a study's one small actor, where lanes post assignments for their workers and receive their reports.
 
-A worker group has a name of its own: what an older, lost group of the same lane still had to say is told to a name
-that nobody listens to any more.
+Each worker group has its own name. So a late report from a lane's earlier, lost group goes to a name that nobody
+listens to any more.
 """
 
 import asyncio
@@ -20,8 +20,8 @@ from trainer.report import State
 from trainer.trial import TrialSpec
 
 SECONDS_BETWEEN_LOOKS = 1.0
-# A cluster's head, and the only node of a local Ray, has this resource by Ray itself. Drivers, lanes and the board
-# compute nothing and belong on the one machine that is never called back: what asks for a thousandth is placed there.
+# Ray itself gives this resource to a cluster's head and to the only node of a local Ray. Drivers, lanes and the board
+# compute nothing and belong on the one machine that is never reclaimed: whatever asks for a thousandth is placed there.
 ON_HEAD = {"node:__internal_head__": 0.001}
 
 
@@ -29,7 +29,7 @@ ON_HEAD = {"node:__internal_head__": 0.001}
 class Assignment:
     """A trial for the workers of one group; `serial` counts the group's assignments from 1.
 
-    `micro_batch` is of the trial's updates; `rows_at_once` bounds whatever else is computed.
+    `micro_batch` is used for the trial's updates; `rows_at_once` bounds everything else that is computed.
     """
 
     serial: int
@@ -55,7 +55,7 @@ class _Group:
 class Board:
     """The state behind the actor; every method is one message.
 
-    `draining` tells the nodes that are called back; `micro_batches` are those of `largest` to begin with.
+    `draining` returns the nodes that are being reclaimed; `micro_batches` are the initial values of `largest`.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Board:
             here.changed.notify_all()
 
     async def take(self, group: str, rank: int, after: int, station: Station) -> Assignment | None:
-        """The group's assignment with a serial above `after`, as soon as there is one; None to end."""
+        """Wait for the group's assignment with a serial above `after` and return it; None tells the worker to end."""
         here = self._group(group)
         here.stations[rank] = station
         async with here.changed:
@@ -97,7 +97,7 @@ class Board:
             return here.assignment
 
     async def tell(self, group: str, report: WorkerReport, *, last: bool = False) -> None:
-        """A report on the group's assignment from its rank 0; the last one takes the assignment off the board."""
+        """Take a report on the group's assignment from its rank 0; the last one takes the assignment off the board."""
         here = self._group(group)
         async with here.changed:
             if here.assignment is None:
@@ -108,7 +108,7 @@ class Board:
             here.changed.notify_all()
 
     async def hear(self, group: str, timeout_seconds: float) -> list[WorkerReport]:
-        """What was told since the call before, as soon as there is anything; nothing after the timeout."""
+        """Wait for reports since the previous call and return them; the list is empty after the timeout."""
         here = self._group(group)
         async with here.changed:
             try:
@@ -119,14 +119,14 @@ class Board:
             return reports
 
     async def beat(self, group: str, serial: int, beat: Beat | None) -> State | None:
-        """Where the group's trial stands, from its rank 0; how it is to end before its time, None to go on.
+        """Note the progress that rank 0 reports; return the state in which the trial must end early, or None.
 
-        A trial on a node that is called back (a spot machine with its notice, `ray drain-node`) is to end as LOST: it
-        saves a checkpoint first, so that nothing of it is repeated.
+        A trial on a node that is being reclaimed (a spot machine with its notice, `ray drain-node`) must end as LOST:
+        it saves a checkpoint first, so that none of its work is repeated.
         """
         here = self._group(group)
         if beat is not None and serial == here.serial:
-            # The first tells where the attempt began, the last how far it came.
+            # The first beat shows where the attempt began, the last how far it came.
             here.beats = [*here.beats[:1], beat]
         if time.monotonic() - self._looked_at > SECONDS_BETWEEN_LOOKS:
             self._looked_at = time.monotonic()
@@ -135,27 +135,27 @@ class Board:
         return self._wish or here.wish or (State.LOST if nodes & self._draining else None)
 
     async def beats(self, group: str) -> list[Beat]:
-        """The first and the last beat of the group's assignment, where it began and how far it came, or none yet."""
+        """The first and the last beat of the group's assignment: where it began and how far it came. Empty before."""
         return self._group(group).beats
 
     async def shrink(self, kind: str, micro_batch: int) -> int:
-        """Micro-batches of trials of a `kind` are at most so large from now on, in every lane; returns how large.
+        """Limit the micro-batches of trials of a `kind` to `micro_batch` rows in every lane; return the limit.
 
-        Of two lanes that ran out of memory in the same micro-batch the second does not halve it again.
+        When two lanes ran out of memory in the same micro-batch, the second does not halve it again.
         """
         self._micro_batches[kind] = min(self._micro_batches.get(kind, micro_batch), micro_batch)
         return self._micro_batches[kind]
 
     async def largest(self, kind: str) -> int | None:
-        """The largest micro-batch of trials of a `kind` by what ran out of memory so far; None while nothing has."""
+        """The limit on micro-batches of trials of a `kind`; None if none of them has run out of memory yet."""
         return self._micro_batches.get(kind)
 
     async def stations(self, group: str) -> list[Station]:
-        """Where the workers of a group stand that have asked for an assignment."""
+        """The stations of the group's workers that have asked for an assignment."""
         return list(self._group(group).stations.values())
 
     async def stop(self, state: State, group: str | None = None) -> None:
-        """Wish that one group's trial, or every trial, ends in `state`; an assignment nobody took yet is taken back."""
+        """Ask one group's trial, or every trial, to end in `state`; take back assignments that nobody took yet."""
         if group is None:
             self._wish = state
         for name in [group] if group is not None else list(self._groups):
@@ -168,18 +168,18 @@ class Board:
                     here.changed.notify_all()
 
     async def rest(self, releases: int) -> None:
-        """Wait until there have been more than so many releases."""
+        """Wait until there have been more than `releases` releases."""
         async with self._released:
             await self._released.wait_for(lambda: self._releases > releases)
 
     async def release(self) -> None:
-        """Let the lanes that rest go on."""
+        """Let the resting lanes go on."""
         async with self._released:
             self._releases += 1
             self._released.notify_all()
 
     async def close(self, group: str) -> None:
-        """No assignment will follow: the group's workers end."""
+        """Let the group's workers end: no assignment will follow."""
         here = self._group(group)
         async with here.changed:
             here.closed = True
@@ -196,7 +196,7 @@ def start_board(micro_batches: Mapping[str, int]) -> Any:
 
 
 def draining_nodes() -> Mapping[str, int]:
-    """The nodes that Ray is asked to give back, by their ids."""
+    """The nodes that Ray has been asked to give back, by their ids."""
     from ray._private.state import state
 
     nodes: Mapping[str, int] = state.get_draining_nodes()

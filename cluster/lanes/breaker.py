@@ -1,7 +1,7 @@
-"""The breaker: whether what ended a trial would end every other one too, so that no further one is begun. Pure.
+"""The breaker: whether what ended a trial would end every other trial too, so that no more are begun. Pure.
 
-A store that cannot be reached, a full disk, a board that is dead: each trial would fail in turn, 10 to 20 seconds
-apart. And what fails three trials in the same words, before any of them made an update, is no matter of the trial.
+With a store that cannot be reached, a full disk or a dead board, each trial would fail in turn, 10 to 20 seconds apart.
+And if three trials fail with the same message before any of them made an update, the cause is not in the trials.
 """
 
 import re
@@ -17,14 +17,14 @@ IDENTICAL_AT_MOST = 3
 
 @dataclass(frozen=True)
 class Break:
-    """Why no further trial is begun; `fault` is that of the trial that showed it."""
+    """Why no further trial is begun; `fault` is that of the trial that revealed it."""
 
     text: str
     fault: Fault
 
 
 def cause(ended: Sequence[TrialEnded]) -> Break | None:
-    """Why the study is to end, by the trials that ended so far, of which the last few are enough; None to go on."""
+    """Why the study must end, judged by the trials that ended last; None to go on."""
     if not ended or ended[-1].state is not State.FAILED or ended[-1].error is None:
         return None
     newest, error = ended[-1], _without_class(ended[-1].error)
@@ -38,10 +38,10 @@ def cause(ended: Sequence[TrialEnded]) -> Break | None:
 
 
 def _without_class(error: str) -> str:
-    """An error without the name of an exception whose words are for a person."""
+    """An error without the class of an exception whose message is written for a person."""
     return re.sub(r"^(NotReadyError|InputError): ", "", error)
 
 
 def _kind(error: str) -> str:
-    """An error without what is a trial's own in it: ids and numbers."""
+    """An error without what differs from trial to trial: ids and numbers."""
     return re.sub(r"[0-9a-f]{8,}|\d+", "#", error)

@@ -1,4 +1,4 @@
-"""`batchscope check` on Ray: the proof of `trainer.check` for some trials, on two workers that sum."""
+"""`batchscope check` on Ray: the proof of `trainer.check` for some trials, on two workers that sum their gradients."""
 
 import tempfile
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ def check(trials: Sequence[TrialSpec], *, data: str) -> list[Proof]:
     """Compare the layouts on the first global batch of each of `trials`, on the Ray that is connected.
 
     Raises:
-        DataError: the data at `data` are damaged, or not those of the trials.
+        DataError: the data at `data` are damaged, or are not those of the trials.
     """
     answers = Queue(actor_options={"num_cpus": 0})
     with scratch.folder("batchscope-check-", tempfile.gettempdir()) as storage:
@@ -34,19 +34,19 @@ def check(trials: Sequence[TrialSpec], *, data: str) -> list[Proof]:
             _compare,
             train_loop_config={"trials": trials, "data": data, "answers": answers},
             backend_config=CollectiveConfig(),
-            # Half a CPU each: a proof, not a race, and it must fit where a lane of one worker fits.
+            # Half a CPU each: speed does not matter here, and the check must fit where a lane of one worker fits.
             scaling_config=ray.train.ScalingConfig(num_workers=WORKERS, resources_per_worker={"CPU": 0.5}),
             run_config=ray.train.RunConfig(name="check", storage_path=storage),
         )
         try:
-            # In the main thread Train would take Ctrl-C for itself.
+            # In the main thread Train would install its own handler for Ctrl-C.
             within(None, trainer.fit)
         except TrainingFailedError:
             _raise_wrong_data(answers)
             raise
-    found: list[Proof] = [answers.get(block=False) for _ in trials]
+    proofs: list[Proof] = [answers.get(block=False) for _ in trials]
     answers.shutdown()
-    return found
+    return proofs
 
 
 def _raise_wrong_data(answers: Queue) -> None:
@@ -56,7 +56,7 @@ def _raise_wrong_data(answers: Queue) -> None:
 
 
 def _compare(config: dict[str, Any]) -> None:
-    """On each of the two workers; rank 0 answers, and whichever finds that the data are wrong."""
+    """Runs on each of the two workers. Rank 0 answers, and so does any worker that finds wrong data."""
     try:
         _prove(config)
     except DataError as problem:

@@ -1,8 +1,8 @@
-"""Early stopping in the screen: a rate that falls behind others of its own cell at equal examples is stopped.
+"""Early stopping in the screen: a learning rate that falls behind others of its cell at equal examples is stopped.
 
-Successive halving by Tune's own scheduler, one for each cell (global batch, optimizer, dtype), because a rate of one
-batch size says nothing about those of another: at equal examples, smaller batches have made more updates. Confirmed
-trials run to their end.
+It is successive halving by Tune's own scheduler, one for each cell (global batch, optimizer, dtype). Rates of different
+batch sizes cannot be compared in this way: at equal examples, smaller batches have made more updates. Confirmed trials
+run to their end.
 """
 
 from typing import Any
@@ -15,7 +15,8 @@ from cluster.study.protocol import SCREEN, CellKey, cell_of
 from trainer.order import plan
 from trainer.trial import TrialSpec
 
-# Rungs at a quarter and at half of the budget, the better half goes on at each: mild, since a low rate begins slowly.
+# There are rungs at a quarter and at half of the budget, and the better half goes on at each. That is mild, because a
+# low rate begins slowly.
 FIRST_RUNG, KEPT = 1 / 4, 1 / 2
 
 
@@ -28,7 +29,7 @@ class StopWithinCells(FIFOScheduler):
         self._cells: dict[CellKey, AsyncHyperBandScheduler] = {}
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        """A trial of the screen begins."""
+        """Hand on that a trial of the screen begins."""
         if scheduler := self._of(trial):
             scheduler.on_trial_add(tune_controller, trial)
 
@@ -38,12 +39,12 @@ class StopWithinCells(FIFOScheduler):
         return scheduler.on_trial_result(tune_controller, trial, result) if scheduler else TrialScheduler.CONTINUE
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
-        """A trial of the screen came to its own end."""
+        """Hand on that a trial of the screen came to its own end."""
         if scheduler := self._of(trial):
             scheduler.on_trial_complete(tune_controller, trial, result)
 
     def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
-        """A trial of the screen is forgotten."""
+        """Hand on that a trial of the screen was removed."""
         if scheduler := self._of(trial):
             scheduler.on_trial_remove(tune_controller, trial)
 
@@ -68,6 +69,6 @@ class StopWithinCells(FIFOScheduler):
             max_t=examples,
             grace_period=max(1, int(examples * FIRST_RUNG)),
             reduction_factor=1 / KEPT,
-            # What reached its end has ended by itself.
+            # A trial that reached its end ends by itself.
             stop_last_trials=False,
         )

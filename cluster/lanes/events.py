@@ -1,4 +1,4 @@
-"""What the driver hears of its trials, as data; and the one form in which Tune carries it, a result of plain values."""
+"""The events of trials that the driver receives, and the form in which Tune carries them: results of plain values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class TrialBegan:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialEvaluated:
-    """The trial was evaluated after `examples`; `cost_usd` is of the attempt so far, None where it is not known."""
+    """The trial was evaluated after `examples`; `cost_usd` is the attempt's cost so far, None if unknown."""
 
     trial: TrialSpec
     examples: int
@@ -28,7 +28,7 @@ class TrialEvaluated:
 
 @dataclass(frozen=True, kw_only=True)
 class AttemptLost:
-    """The attempt lost its workers, having cost `cost_usd`; another begins from the last checkpoint."""
+    """The attempt lost its workers after it had cost `cost_usd`; another begins from the last checkpoint."""
 
     trial: TrialSpec
     cost_usd: float | None = None
@@ -36,7 +36,7 @@ class AttemptLost:
 
 @dataclass(frozen=True, kw_only=True)
 class AttemptExhausted:
-    """The attempt ran out of memory, having cost `cost_usd`; another begins in smaller micro-batches."""
+    """The attempt ran out of memory after it had cost `cost_usd`; another begins in smaller micro-batches."""
 
     trial: TrialSpec
     cost_usd: float | None = None
@@ -44,9 +44,9 @@ class AttemptExhausted:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialEnded:
-    """The trial ended in `state`, its last attempt having cost `cost_usd`.
+    """The trial ended in `state`; its last attempt cost `cost_usd`.
 
-    `validation_loss` is its best. `error` and `fault` say why it failed, having made `updates` in its last attempt.
+    `validation_loss` is its best. `error` and `fault` say why it failed; `updates` counts those of its last attempt.
     """
 
     trial: TrialSpec
@@ -72,15 +72,15 @@ _NAMES = {event: name for name, event in _EVENTS.items()}
 
 
 def to_result(event: LaneEvent) -> dict[str, Any]:
-    """The event as a result of Tune, which knows the trial. Tune's schedulers compare `examples`, `validation_loss`."""
+    """The event as a result for Tune, without the trial. Tune's schedulers read `examples` and `validation_loss`."""
     fields = {name: value for name, value in vars(event).items() if name != "trial" and value is not None}
     return {"event": _NAMES[type(event)], **fields, "done": isinstance(event, TrialEnded)}
 
 
 def of_result(trial: TrialSpec, result: Mapping[str, Any]) -> LaneEvent | None:
-    """The event of a trial's result; None if it has none.
+    """The event in a trial's result; None if there is none.
 
-    A trial that Tune's scheduler stops is done by its last evaluation.
+    When Tune's scheduler stops a trial, it marks the result of the last evaluation as done.
     """
     if "event" not in result:
         return None

@@ -1,7 +1,7 @@
-"""What worker processes that died said of memory: a line of what each wrote on stderr, read where it was written.
+"""Signs that a dead worker process ran out of memory: a line of its stderr, read on the node where it was written.
 
-Ray tells only that a worker is gone. A process whose memory is limited ends by abort where C++ code has no other way
-to say that there was none left, and then its stderr is all that tells so.
+Ray reports only that a worker is gone. When a process with limited memory runs out of it inside C++ code that cannot
+report this in any other way, it aborts, and its stderr is the only evidence.
 """
 
 import os
@@ -13,22 +13,22 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from cluster.lanes.station import Station
 from trainer.machine import memory
 
-# After its last words a process writes where each of its threads was.
+# After that line a process writes a stack trace of each of its threads.
 BYTES_READ = 2**22
-# A node that has gone away, or has no process left to read with, has nothing to say.
+# After that, the node is taken to be gone, or to have no process left that could read the file.
 SECONDS_TO_READ = 20.0
 
 
 def sign_of_exhaustion(stations: Iterable[Station]) -> str | None:
-    """The line by which a worker process of those at `stations` said that memory ran out, if one did.
+    """The line by which one of the worker processes at `stations` reported that memory ran out; None if none did.
 
-    As far as their nodes are there.
+    A process whose node is gone is not asked.
     """
-    asked = [_sign_in.options(scheduling_strategy=_at(one.node_id)).remote(one.stderr) for one in stations]
-    heard, late = ray.wait(asked, num_returns=len(asked), timeout=SECONDS_TO_READ) if asked else ([], [])
+    tasks = [_sign_in.options(scheduling_strategy=_at(station.node_id)).remote(station.stderr) for station in stations]
+    done, late = ray.wait(tasks, num_returns=len(tasks), timeout=SECONDS_TO_READ) if tasks else ([], [])
     for task in late:
         ray.cancel(task, force=True)
-    return next((sign for task in heard if (sign := _got(task)) is not None), None)
+    return next((sign for task in done if (sign := _got(task)) is not None), None)
 
 
 def _got(task: "ray.ObjectRef[str | None]") -> str | None:

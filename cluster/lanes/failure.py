@@ -1,4 +1,4 @@
-"""The failure of an attempt: the last word of a worker that met an exception, and what that says of the study."""
+"""The failure of an attempt: the last report of a worker that met an exception, and what it means for the study."""
 
 import sys
 import traceback
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 class Fault(StrEnum):
-    """What was at fault when an attempt failed, and with that what becomes of the study.
+    """What was at fault when an attempt failed, which decides what happens to the study.
 
-    TRIAL: other trials may go well. LAYOUT: it changes the update, so no trial may be trained. DATA: they are damaged,
-    or not those that the study was begun with, so none can be. SURROUNDINGS: a store, a disk or a board failed, which
-    every trial needs.
+    TRIAL: other trials may still succeed. LAYOUT: the layout changes the update, so no trial may be trained. DATA: the
+    data are damaged, or are not those that the study was begun with, so no trial can be trained. SURROUNDINGS: a store,
+    a disk or the board failed, and every trial needs it.
     """
 
     TRIAL = "trial"
@@ -55,10 +55,10 @@ class NotTheSameUpdateError(Exception):
 
 
 def failure_of(problem: BaseException, *, workers: int) -> Failure | None:
-    """The state and the one-line error of an attempt that ended in `problem`; None if another worker's end may be why.
+    """The state and the one-line error of an attempt that ended in `problem`; None if a lost peer may be the cause.
 
-    A collective that lost a peer ends in errors of many classes, from UnavailableError to InternalError: with several
-    workers they count as a loss, which the lane tries again a few times.
+    A collective that lost a peer raises errors of many classes, from UnavailableError to InternalError. With several
+    workers such an error counts as a loss, after which the lane tries again a few times.
     """
     import tensorflow as tf
 
@@ -70,10 +70,10 @@ def failure_of(problem: BaseException, *, workers: int) -> Failure | None:
         return Failure(state=State.FAILED, error=str(problem), fault=Fault.DATA)
     text = cause(problem)
     if memory.is_exhausted(problem):
-        # What is to be told must not fail for want of memory too.
+        # The report itself must not fail for lack of memory.
         memory.lift_limit()
-        said = memory.sign_of_exhaustion(str(problem)) or text
-        return Failure(state=State.OUT_OF_MEMORY, error=said[:500], peak_memory_bytes=memory.peak_bytes())
+        sign = memory.sign_of_exhaustion(str(problem)) or text
+        return Failure(state=State.OUT_OF_MEMORY, error=sign[:500], peak_memory_bytes=memory.peak_bytes())
     sys.stderr.write("".join(traceback.format_exception(problem)))
     if (
         workers > 1

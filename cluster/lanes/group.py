@@ -1,9 +1,9 @@
-"""A lane's warm worker group: one Ray Train run in a thread, from its machines' coming to their going.
+"""A lane's warm worker group: one Ray Train run in a thread, from the moment its machines arrive until they leave.
 
-Train places the workers, which makes the autoscaler bring machines for those that have none, watches their health,
-and replaces none: a group that lost a worker ends, and the lane decides what comes next and on how many workers.
-(Train's own restart keeps the number of workers, tells nobody that an attempt was lost, and its elastic groups count
-neither parts of a GPU nor what a trial has already repeated.)
+Train places the workers, which makes the autoscaler start machines where some are missing, and watches their health.
+It replaces no worker: a group that lost one ends, and the lane decides what comes next and on how many workers.
+(Train's own restart keeps the number of workers and tells nobody that an attempt was lost; its elastic groups take
+account neither of fractions of a GPU nor of what a trial has already repeated.)
 """
 
 import contextlib
@@ -21,12 +21,12 @@ from cluster.lanes.backend import CollectiveConfig
 from cluster.lanes.settings import LaneSettings
 from cluster.lanes.worker import WorkerSettings, work
 
-# Read by Train's controller, to which it passes them on.
+# Train passes these on to its controller, which reads them.
 _TRAIN_ENVIRONMENT = {
-    # By default Train gives up a group whose machines do not come within a minute and asks again, from the end of the
-    # queue: a GPU machine on EC2 takes minutes to boot (ray#60376).
+    # By default Train gives up on a group whose machines do not arrive within a minute and asks again, from the end of
+    # the queue, but a GPU machine on EC2 takes minutes to boot (ray#60376).
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(7 * 24 * 3600),
-    # One process a group less: the board sees the notices itself, and workers hear of them with their heartbeat.
+    # Saves one process in each group: the board sees the notices itself, and workers learn of them by heartbeat.
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
 }
 SECONDS_TO_END = 5.0
@@ -43,13 +43,13 @@ class WorkerGroup:
 
     @property
     def alive(self) -> bool:
-        """Whether it waits for machines, starts, or runs."""
+        """Whether the group is waiting for machines, starting or running."""
         return self._thread.is_alive()
 
     def close(self, *, seconds: float = SECONDS_TO_END) -> None:
-        """Let the workers end, and wait a while for it; those still waiting for machines end with the lane's actor."""
+        """Let the workers end and wait a while; a group still waiting for machines ends with the lane's actor."""
         with contextlib.suppress(ray.exceptions.RayActorError):
-            # Without a board its workers end by themselves: they ask it for their next trial.
+            # If the board is gone, the workers end by themselves, since they ask it for their next trial.
             ray.get(self._settings.board.close.remote(self.name))
         self._thread.join(timeout=seconds)
 
@@ -82,14 +82,14 @@ class WorkerGroup:
         )
         try:
             trainer.fit()
-        except BaseException as problem:  # noqa: BLE001 - told by the lane, in the thread that Tune hears
+        except BaseException as problem:  # noqa: BLE001 - the lane reports it, in the thread that Tune listens to
             self.problem = problem
 
 
 def workers_that_fit(settings: LaneSettings, wanted: int) -> int:
-    """How many workers to start after a loss: `wanted`, or, when no machine comes in time, what fits now.
+    """How many workers to start after a loss: `wanted`, or, if no machine arrives in time, as many as fit now.
 
-    At least 1: a lane whose last machine went away waits for another however long that takes.
+    It is at least 1: a lane that lost its last machine waits for another, however long that takes.
     """
     deadline = time.monotonic() + settings.seconds_for_workers
     while (fitting := fit(_free(), settings.resources_per_worker)) < wanted and time.monotonic() < deadline:
@@ -98,8 +98,8 @@ def workers_that_fit(settings: LaneSettings, wanted: int) -> int:
 
 
 def fit(free: Mapping[str, Mapping[str, float]], per_worker: Mapping[str, float]) -> int:
-    """The workers for which there is room in the free resources of each node."""
-    # A hundredth of a thousandth: Ray counts to four decimals, and sums of floats are off by less.
+    """How many workers fit into the free resources of the nodes."""
+    # Ray counts to four decimals, and the error of sums of floats is smaller than this.
     room = 1e-5
     return sum(
         min(int((node.get(name, 0.0) + room) // amount) for name, amount in per_worker.items())
@@ -108,7 +108,7 @@ def fit(free: Mapping[str, Mapping[str, float]], per_worker: Mapping[str, float]
 
 
 def _free() -> dict[str, dict[str, float]]:
-    """What is free now on each node that is not called back."""
+    """The resources that are free now on each node that is not being reclaimed."""
     from ray._private.state import state
 
     from cluster.lanes.board import draining_nodes

@@ -1,10 +1,11 @@
-"""A lane: one warm worker group that gets trial after trial; what it hears is decided on in `cluster.lanes.recovery`.
+"""A lane: one warm worker group that trains trial after trial; `cluster.lanes.recovery` decides what follows a report.
 
-Why not one `TensorflowTrainer.fit()` a trial, the documented pattern: that starts four to five Python processes a
-trial and imports TensorFlow again in each, 17-21 s for 1 s of training on two cores. Here the workers, TensorFlow and
-the traced functions stay, and a trial is an assignment on the board.
+The documented pattern, one `TensorflowTrainer.fit()` per trial, starts four to five Python processes for each trial and
+imports TensorFlow again in each: 17-21 s for 1 s of training on two cores. Here the workers, TensorFlow and the traced
+functions stay, and a trial is an assignment on the board.
 
-TensorFlow gives memory back only when its process ends: where memory ran out, the next attempt has another group.
+TensorFlow gives memory back only when its process ends, so after a group ran out of memory, the next attempt gets a new
+group.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,7 +28,7 @@ from trainer.errors import UserError
 from trainer.report import State
 from trainer.trial import TrialSpec
 
-# What a group that is to make room for another may take to end.
+# How long a group that must make room for another may take to end.
 SECONDS_TO_GO = 60.0
 
 
@@ -41,12 +42,12 @@ class Outside:
 
 
 class Lane:
-    """A warm worker group and the trial that is on it, one after the other."""
+    """A warm worker group and the trial that it is training."""
 
     def __init__(
         self, settings: LaneSettings, board: LaneBoard, name: str, trial: TrialSpec, outside: Outside | None = None
     ) -> None:
-        """Start the worker group for `trial`; it is ready when it takes the first assignment."""
+        """Start the worker group for `trial`; the group is ready when it takes the first assignment."""
         self._settings, self._board, self._name = settings, board, name
         self._outside = outside or Outside()
         self._groups = self._serial = 0
@@ -56,7 +57,7 @@ class Lane:
         self._group = self._new_group(self._wanted())
 
     def take(self, trial: TrialSpec, phase: str) -> None:
-        """Take the next trial, which begins with the next call of `next_event`."""
+        """Take the next trial; it begins with the next call of `next_event`."""
         self._course = recovery.Course(trial=trial, rows=self._rows(trial))
         self._phase = phase
         self._attempt, self._told = None, []
@@ -76,7 +77,7 @@ class Lane:
         return self._told.pop(0)
 
     def stop_trial(self) -> None:
-        """If the trial has not ended, end it: STOPPED, unless the study is being cancelled."""
+        """If the trial has not ended, end it as STOPPED, unless the study is being cancelled."""
         if self._attempt is None or self._course.closed:
             return
         self._course = replace(self._course, stopping=True)
@@ -97,14 +98,14 @@ class Lane:
             self._take(GroupLost(_reason(self._group.problem), exhausted=self._exhausted()))
 
     def _take(self, report: Report) -> None:
-        # Asked for only where they count: each question is a message to the board.
+        # Asked for only when they are needed, since each call is a message to the board.
         beats = self._board.beats(self._group.name) if isinstance(report, Ended | Failure | GroupLost) else []
         self._course, instructions = recovery.after(self._course, report, beats)
         for instruction in instructions:
             self._do(instruction, beats)
 
     def _give_way(self, error: str) -> None:
-        """What the lane stands on failed: what was heard before is not passed on, since its row may be missing."""
+        """End the trial because the board or a store failed; drop earlier events, whose rows may be missing."""
         self._told.clear()
         self._course, instructions = recovery.after(self._course, GaveWay(error))
         for instruction in instructions:
@@ -148,7 +149,7 @@ class Lane:
         return self._outside.start_group(self._settings, name=f"lane-{self._name}-{self._groups}", workers=workers)
 
     def _make_group_fit(self) -> None:
-        """A trial of another number of workers needs another group, and so does a lane whose group has ended."""
+        """Replace the group if it has ended, or if the trial needs another number of workers."""
         if self._group.alive and self._group.workers == self._wanted():
             return
         self._group.close(seconds=SECONDS_TO_GO)
@@ -176,12 +177,12 @@ class Lane:
         self._board.post(self._group.name, assignment)
 
     def _exhausted(self) -> Failure | None:
-        """The failure of a worker that was ended for want of memory before it could report it, if one was."""
+        """The failure of a worker that ran out of memory and was ended before it could report so, if there is one."""
         problem = self._group.problem
         if self._course.closed or problem is None:
             return None
         failures = getattr(problem, "worker_failures", None) or {}
-        killed = [one for one in failures.values() if isinstance(one, ray.exceptions.OutOfMemoryError)]
+        killed = [failure for failure in failures.values() if isinstance(failure, ray.exceptions.OutOfMemoryError)]
         if killed:
             return Failure(state=State.OUT_OF_MEMORY, error=_line(killed[0]))
         if self._settings.memory_bytes is None:
@@ -193,12 +194,12 @@ class Lane:
 
 
 def _reason(problem: BaseException | None) -> str:
-    """Why a group ended, in brackets after a space; nothing where that is not known."""
+    """Why a group ended, in brackets after a space; empty if that is unknown."""
     if problem is None:
         return ""
     failures = getattr(problem, "worker_failures", None) or {}
-    whys = [f"rank {rank}: {_line(failure)}" for rank, failure in sorted(failures.items())]
-    return f" ({'; '.join(whys or [_line(problem)])})"
+    reasons = [f"rank {rank}: {_line(failure)}" for rank, failure in sorted(failures.items())]
+    return f" ({'; '.join(reasons or [_line(problem)])})"
 
 
 def _line(problem: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""The board as a lane calls it: each call waits for its answer."""
+"""The board as a lane calls it, where each call waits for its answer."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +14,7 @@ SECONDS_BETWEEN_CHECKS = 2.0
 
 
 class LaneBoard:
-    """The board behind `handle`, the handle of its actor; `get` waits for what a call of it gives.
+    """The board behind `handle`, the handle of its actor; `get` waits for the result of a remote call.
 
     Every method raises ray.exceptions.RayActorError when the board's process has ended.
     """
@@ -27,34 +27,34 @@ class LaneBoard:
         self._get(self._handle.post.remote(group, assignment))
 
     def hear(self, group: str) -> list[WorkerReport]:
-        """The reports since the call before, as soon as there is one; none after SECONDS_BETWEEN_CHECKS."""
-        heard: list[WorkerReport] = self._get(self._handle.hear.remote(group, SECONDS_BETWEEN_CHECKS))
-        return heard
+        """Wait for reports since the previous call and return them; after SECONDS_BETWEEN_CHECKS the list is empty."""
+        reports: list[WorkerReport] = self._get(self._handle.hear.remote(group, SECONDS_BETWEEN_CHECKS))
+        return reports
 
     def beats(self, group: str) -> list[Beat]:
-        """The first and the last beat of the group's assignment; none before that."""
+        """The first and the last beat of the group's assignment; empty before the first."""
         beats: list[Beat] = self._get(self._handle.beats.remote(group))
         return beats
 
     def stations(self, group: str) -> list[Station]:
-        """Where the workers of a group stand that have asked for an assignment."""
+        """The stations of the group's workers that have asked for an assignment."""
         stations: list[Station] = self._get(self._handle.stations.remote(group))
         return stations
 
     def largest(self, dtype: str) -> int | None:
-        """The largest micro-batch of trials of a dtype by what ran out of memory so far; None while nothing has."""
+        """The limit on micro-batches of trials of a dtype; None if none of them has run out of memory yet."""
         rows: int | None = self._get(self._handle.largest.remote(dtype))
         return rows
 
     def shrink(self, dtype: str, micro_batch: int) -> int:
-        """Micro-batches of trials of a dtype are at most so large from now on, in every lane; returns how large."""
+        """Limit the micro-batches of trials of a dtype to `micro_batch` rows in every lane; return the limit."""
         rows: int = self._get(self._handle.shrink.remote(dtype, micro_batch))
         return rows
 
     def stop(self, group: str, state: State) -> None:
-        """Wish that the group's trial ends in `state`."""
+        """Ask the group's trial to end in `state`."""
         self._get(self._handle.stop.remote(state, group))
 
     def rest(self, releases: int) -> None:
-        """Wait until there have been more than so many releases."""
+        """Wait until there have been more than `releases` releases."""
         self._get(self._handle.rest.remote(releases))

@@ -1,9 +1,9 @@
 """The learners that a lane's worker keeps from trial to trial.
 
-Axes of dtype and optimiser alternate between shapes, up to 32 of them. A learner that is dropped gives back its
-variables, but TensorFlow keeps 12 MiB of the functions that XLA compiled in it, and the next trial of its shape traces
-them again, 5 s (the built-in model, development machine, 2 cores, 2026-11-28). So a few are kept whatever their size,
-and more as long as all of them are small.
+Axes of dtype and optimizer alternate between shapes, up to 32 of them. A learner that is dropped gives back its
+variables, but TensorFlow keeps 12 MiB of the functions that XLA compiled for it, and the next trial of that shape
+traces them again, which takes 5 s (the built-in model, development machine, 2 cores, 2026-11-28). So a few learners are
+kept whatever their size, and more as long as all of them together are small.
 """
 
 import gc
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from trainer.update.update import Learner
 
 KEPT_AT_LEAST, KEPT_BYTES = 4, 512 * 2**20
-# Of a weight or an optimiser's variable in float64.
+# A weight or an optimizer's variable in float64.
 BYTES_EACH = 8
 
 
 class Learners:
-    """One for each shape of trials; those used longest ago are dropped first."""
+    """One learner for each shape of trials; those used longest ago are dropped first."""
 
     def __init__(self, make: "Callable[[Shape], Learner]") -> None:
         self._make = make
-        # The one used last comes last.
+        # The most recently used learner comes last.
         self._kept: dict[Shape, Learner] = {}
 
     def of(self, shape: "Shape") -> "Learner":
-        """The learner for trials of `shape`, traced before if there was one."""
+        """The learner for trials of `shape`: the one already traced, or a new one."""
         learner = self._kept.pop(shape, None) or self._make(shape)
         self._kept[shape] = learner
         dropped = False
@@ -43,7 +43,7 @@ class Learners:
 
 
 def held_bytes(learner: "Learner") -> int:
-    """The most that its variables hold: weights, the sums of their gradients, and the optimiser's."""
+    """The most bytes that its variables take: the weights, the sums of their gradients, and the optimizer's."""
     held = [*learner.model.variables, *learner.model.variables, *learner.optimizer.variables]
-    found: int = BYTES_EACH * sum(math.prod(variable.shape) for variable in held)
-    return found
+    most: int = BYTES_EACH * sum(math.prod(variable.shape) for variable in held)
+    return most

@@ -1,7 +1,8 @@
 """The ledger: what the seconds of an attempt were spent on, and what they cost.
 
-An attempt waits until its first worker's process is there, starts until its first update is made, then trains,
-evaluates and saves. Its machines are paid from the process to its end, each for the part of it that a worker takes.
+An attempt waits until its first worker's process exists, starts until its first update is made, then trains, evaluates
+and saves. Its machines are paid for from the start of that process to the attempt's end, each in proportion to the part
+of it that a worker takes.
 """
 
 from collections.abc import Sequence
@@ -26,9 +27,9 @@ def clocks(
 
 
 def seconds_repeated(reached: Beat | None, beats: Sequence[Beat]) -> float | None:
-    """The seconds of training between where an attempt began and how far the one before had come.
+    """The seconds of training that the previous attempt had reached beyond the point where this attempt began.
 
-    None when there is none before it, when that one's driver was lost with it, or when this one never began.
+    None if there was no previous attempt, if its driver was lost with it, or if this attempt never began.
     """
     if reached is None or not beats:
         return None
@@ -36,7 +37,7 @@ def seconds_repeated(reached: Beat | None, beats: Sequence[Beat]) -> float | Non
 
 
 def share_of_machine(settings: LaneSettings, station: Station) -> float:
-    """The part of its machine that one worker takes: of the GPUs if it asks for any, of the CPUs if not."""
+    """The fraction of its machine that one worker takes: of the GPUs if it asks for any, otherwise of the CPUs."""
     if settings.gpus_per_worker and station.gpus:
         return min(1.0, settings.gpus_per_worker / station.gpus)
     return min(1.0, settings.cpus_per_worker / station.cpus) if station.cpus else 1.0
@@ -45,7 +46,7 @@ def share_of_machine(settings: LaneSettings, station: Station) -> float:
 def cost_usd(
     settings: LaneSettings, station: Station | None, workers: int, started_at: datetime, ended_at: datetime | None
 ) -> float | None:
-    """What an attempt's workers have cost until `ended_at`, or until now; all on machines like rank 0's."""
+    """What an attempt's workers have cost up to `ended_at`, or up to now, if all machines are like rank 0's."""
     if station is None:
         return 0.0
     until = (ended_at or datetime.now(UTC)).timestamp()
@@ -55,7 +56,7 @@ def cost_usd(
 
 
 def priced(station: Station | None) -> dict[str, Any]:
-    """The columns that say what the machine is and what an hour of it costs."""
+    """The columns that name the machine and what an hour of it costs."""
     if station is None:
         return {}
     price = _price(station)

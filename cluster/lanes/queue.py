@@ -1,8 +1,8 @@
-"""What Tune runs next: the trials that a study's plan wants, in its order, as their answers unfold it.
+"""What Tune runs next: the trials that a study's plan wants, in its order, as the answers so far unfold it.
 
-Between two phases a plan may want nothing until trials that still run have answered. Tune ends a lane that finishes
-a trial while nothing waits, and starting one again takes 20 s: so the queue gives a lane that would be idle a rest,
-a Tune trial that trains nothing and ends when the queue knows more (`Board.rest`).
+Between two phases a plan may want nothing until the trials still running have answered. Tune ends a lane that finishes
+a trial while no other is waiting, and starting the lane again takes 20 s. So the queue gives an idle lane a rest: a
+Tune trial that trains nothing and ends when the queue knows more (`Board.rest`).
 """
 
 import math
@@ -19,7 +19,7 @@ from cluster.study.protocol import NO_LOSS, Planned, Unfolding, Wanted
 from trainer.report import State
 from trainer.trial import TrialSpec, from_dict
 
-# In Tune's config of a rest: the releases there had been when it began.
+# The key in Tune's config of a rest, whose value is the number of releases before the rest began.
 REST = "rest"
 ANSWERS = (State.COMPLETED, State.STOPPED, State.DIVERGED, State.OUT_OF_MEMORY)
 
@@ -30,9 +30,9 @@ def trial_of(config: Mapping[str, Any]) -> TrialSpec | None:
 
 
 class Queue(Searcher):
-    """Suggests the trials of an unfolding plan that have no answer, each once.
+    """Suggests the trials of an unfolding plan that have no answer, each of them once.
 
-    `release` is called when resting lanes are to go on; `begins` with the plan as each phase begins.
+    `release` is called when resting lanes should go on; `begins` is called with the plan as each phase begins.
     """
 
     def __init__(self, unfolding: Unfolding, *, release: Callable[[], None], begins: Callable[[Wanted], None]) -> None:
@@ -48,7 +48,7 @@ class Queue(Searcher):
         self._line_up()
 
     def suggest(self, trial_id: str) -> Any:
-        """The next trial as Tune's config, a rest for a lane that is warm, None to wait, or FINISHED."""
+        """The next trial as Tune's config, a rest for a warm lane, None to wait, or FINISHED."""
         if self._waiting:
             planned = self._waiting.popleft()
             self._begin(planned.phase)
@@ -60,13 +60,13 @@ class Queue(Searcher):
             return Searcher.FINISHED
         if self._busy() < self._lanes:
             self._resting.add(trial_id)
-            # The lane keeps its workers for a trial like this one.
+            # The config names a trial like the next ones, so that the lane keeps its workers.
             like = self._unfolding.plan.trials[-1]
             return {"trial": asdict(like.trial), "phase": like.phase, REST: self._releases}
         return None
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Note the answer, if it is one, and look what is wanted now."""
+        """Note the answer, if it is one, and see what the plan wants now."""
         self._resting.discard(trial_id)
         trial = self._running.pop(trial_id, None)
         if trial is not None and not error:
@@ -81,7 +81,7 @@ class Queue(Searcher):
         self._go_on()
 
     def _note(self, trial: TrialSpec, result: Mapping[str, Any]) -> None:
-        # A trial that Tune stopped early has a result that is not its own last word.
+        # The last result of a trial that Tune stopped early is an evaluation, not the trial's own end.
         ended = of_result(trial, {**result, "done": True})
         if not isinstance(ended, TrialEnded):
             return
@@ -115,7 +115,7 @@ class Queue(Searcher):
 
 
 def loss_of(ended: TrialEnded) -> float | None:
-    """The loss by which a trial that ended is compared; None if it has to be tried again."""
+    """The loss by which an ended trial is compared; None if the trial has to be tried again."""
     if ended.state not in ANSWERS:
         return None
     loss = ended.validation_loss

@@ -1,17 +1,17 @@
-"""What a lane does when it hears of a trial's attempt: from (course, report) to instructions. Pure.
+"""What a lane does after a report on a trial's attempt: from (course, report) to instructions. Pure.
 
-A trial is one course of attempts, and at every moment in one of these states:
+A trial is one course of attempts, and is always in one of these states:
 
     running    its attempt has no row yet: reports of its workers are kept and passed on
-    closed     the attempt has its row (`Course.closed`), and what follows is decided with it: another attempt begins
-               (a loss, out of memory), which is running again, or the trial has ended
-    ended      the trial's end was told (`Course.ended`): nothing further is heard
+    closed     the attempt has its row (`Course.closed`), and it is decided what follows: another attempt begins (after
+               a loss, or out of memory), which puts the trial back to running, or the trial has ended
+    ended      the trial's end was passed on (`Course.ended`): further reports are ignored
 
-A loss ends an attempt as LOST, and the trial goes on from its last checkpoint in another group; after FRUITLESS_AT_MOST
-further losses without a new checkpoint it would never end, and fails. Out of memory ends an attempt as OUT_OF_MEMORY,
-and the trial goes on in half the rows, or with as many in a new process if this one came further than the one before;
-where nothing smaller may be tried, that is its end. A trial that is being stopped (`Course.stopping`) begins no other
-attempt for want of memory.
+A loss ends an attempt as LOST, and the trial goes on from its last checkpoint in another group. After FRUITLESS_AT_MOST
+further losses without a new checkpoint the trial would never end, so it fails. Running out of memory ends an attempt as
+OUT_OF_MEMORY, and the trial goes on with half the rows, or with the same number in a new process if this attempt came
+further than the previous one; if nothing smaller can be tried, the trial ends. A trial that is being stopped
+(`Course.stopping`) begins no other attempt after it ran out of memory.
 """
 
 from collections.abc import Sequence
@@ -34,9 +34,9 @@ CALLED_BACK = "its machine was called back; it saved first"
 class Course:
     """A trial's attempts in a lane so far.
 
-    `rows` are those that its attempt computes at once; `began_at` is the update at which that began, -1 before the
-    first beat of all; `fruitless` counts losses in a row without a new checkpoint; `reached` is the last beat before
-    the present attempt.
+    `rows` are those that its attempt computes at once; `began_at` is the update at which the attempt began, -1 before
+    the trial's very first beat; `fruitless` counts consecutive losses without a new checkpoint; `reached` is the last
+    beat before the present attempt.
     """
 
     trial: TrialSpec
@@ -76,7 +76,7 @@ class WriteEnd:
 class WriteBreak:
     """Write the row of an attempt that something else ended.
 
-    With `shrink_to`, all lanes agree first that trials of this dtype have micro-batches of at most so many rows.
+    With `shrink_to`, the lanes first agree that micro-batches of this dtype have at most `shrink_to` rows.
     """
 
     failure: Failure
@@ -85,7 +85,7 @@ class WriteBreak:
 
 @dataclass(frozen=True)
 class DropAttempt:
-    """Write nothing more of the attempt: the driver writes its row, if the summary can be used at all."""
+    """Write nothing more about the attempt: the driver writes its row, if the summary can be used at all."""
 
 
 @dataclass(frozen=True)
@@ -95,12 +95,12 @@ class CloseGroup:
 
 @dataclass(frozen=True)
 class BeginAgain:
-    """Start a group of as many workers as there is room for, and on it the trial's next attempt."""
+    """Start a group of as many workers as there is room for, and begin the trial's next attempt on it."""
 
 
 @dataclass(frozen=True)
 class Tell:
-    """Tell the driver; the lane adds what the attempt has cost."""
+    """Pass an event on to the driver; the lane adds what the attempt has cost."""
 
     event: LaneEvent
 
@@ -110,22 +110,22 @@ Step = tuple[Course, tuple[Instruction, ...]]
 
 
 def begun(course: Course, rows: RowsAtOnce) -> Course:
-    """The course when another attempt begins, with these rows at once."""
+    """The course when another attempt begins with these `rows`."""
     return replace(course, rows=rows, closed=False)
 
 
 def after(course: Course, report: Report, beats: Sequence[Beat] = ()) -> Step:
-    """The course after a report, and what is to be done, in this order.
+    """The course after a report, and what must be done, in this order.
 
-    `beats` are the first and the last of the attempt, none where it made none.
+    `beats` are the first and the last beat of the attempt, empty if there were none.
     """
     trial = course.trial
     match report:
         case Taken(station=station):
             return course, (Take(station),)
         case Evaluation():
-            told = TrialEvaluated(trial=trial, examples=report.examples, validation_loss=report.validation_loss)
-            return course, (Keep(report), Tell(told))
+            event = TrialEvaluated(trial=trial, examples=report.examples, validation_loss=report.validation_loss)
+            return course, (Keep(report), Tell(event))
         case TakenBack(state=state):
             failure = Failure(state=state, error="stopped before its workers were ready")
             return _end(course, TrialEnded(trial=trial, state=state), WriteBreak(failure))
@@ -150,14 +150,14 @@ def after(course: Course, report: Report, beats: Sequence[Beat] = ()) -> Step:
 
 
 def _end(course: Course, ended: TrialEnded, *before: Instruction) -> Step:
-    """The trial ends, which is told last."""
+    """End the trial; the driver is told last."""
     return replace(course, closed=True, ended=True), (*before, Tell(ended))
 
 
 def _came_to_its_end(course: Course, outcome: Outcome, machine: LaneMachine) -> Step:
     if course.stopping and outcome.state is State.COMPLETED:
-        # It came to its end before it heard; the protocol has gone on without it all the same, and must do so again
-        # when the study is resumed.
+        # The trial completed before the stop reached it, but the protocol has already gone on without it, and must do
+        # the same when the study is resumed.
         outcome = replace(outcome, state=State.STOPPED)
     error = STOPPED_EARLY if outcome.state is State.STOPPED else None
     ended = TrialEnded(
@@ -170,7 +170,7 @@ def _came_to_its_end(course: Course, outcome: Outcome, machine: LaneMachine) -> 
 
 
 def _lost(course: Course, reason: str, beats: Sequence[Beat]) -> Step:
-    """The group ended: close the attempt, unless it is, and begin another, unless the trial would never end."""
+    """After the group ended, close the attempt if it is open, and begin another unless the trial would never end."""
     began = beats[0].update if beats else course.began_at
     fruitless = 0 if began > course.began_at else course.fruitless + 1
     reached = beats[-1] if beats else course.reached
@@ -189,12 +189,12 @@ def _lost(course: Course, reason: str, beats: Sequence[Beat]) -> Step:
 
 
 def _exhausted(course: Course, failure: Failure, beats: Sequence[Beat]) -> Step:
-    """A worker ran out of memory: close the attempt, and begin another with fewer rows, if there are any."""
+    """After a worker ran out of memory, close the attempt, and begin another with fewer rows if that is possible."""
     rows = course.rows
     began = beats[0].update if beats else course.began_at
     fewer = rows.half() if failure.smaller_helps else None
     if fewer is None and rows.shrinks and began > course.began_at:
-        # What was compiled for each shape stays in a process while it lives: the next one may hold the rest.
+        # A process keeps what it compiled for each shape as long as it lives: a new one may have room for the rest.
         fewer = rows.micro_batch
     course = replace(course, began_at=began, reached=beats[-1] if beats else course.reached, closed=True)
     row = WriteBreak(failure, shrink_to=fewer)

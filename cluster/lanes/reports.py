@@ -1,4 +1,4 @@
-"""What a lane hears of a trial's attempt: reports of its workers by way of the board, and of its worker group."""
+"""The reports that a lane receives about an attempt: from its workers by way of the board, and from its group."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from trainer.report import Evaluation, Outcome, State
 
 @dataclass(frozen=True, kw_only=True)
 class Beat:
-    """How far a trial has come: updates made, and seconds of training, all attempts together."""
+    """How far a trial has come: updates made and seconds of training, over all attempts."""
 
     update: int
     seconds_training: float
@@ -17,7 +17,7 @@ class Beat:
 
 @dataclass(frozen=True, kw_only=True)
 class LaneMachine:
-    """What an attempt ran on, the most memory its rank 0's process has held so far, and its layout's check.
+    """What an attempt ran on, the most memory that the process of rank 0 has held, and the check of its layout.
 
     `gradient_check` is the largest relative difference that `trainer.check` found for trials of its shape.
     """
@@ -31,21 +31,21 @@ class LaneMachine:
 
 @dataclass(frozen=True)
 class Taken:
-    """The group's rank 0, at `station`, has begun the assignment."""
+    """Rank 0 of the group, at `station`, has begun the assignment."""
 
     station: Station
 
 
 @dataclass(frozen=True)
 class TakenBack:
-    """The assignment came off the board before any worker took it, because the trial is to end in `state`."""
+    """The assignment came off the board before any worker took it, because the trial must end in `state`."""
 
     state: State
 
 
 @dataclass(frozen=True)
 class Ended:
-    """The attempt came to an end of its own, which may be that it was told to save and stop."""
+    """The attempt came to its own end, perhaps because it was asked to save and stop."""
 
     outcome: Outcome
     machine: LaneMachine
@@ -53,7 +53,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class GroupLost:
-    """The worker group ended under the attempt; `exhausted` if one of its workers was ended for want of memory."""
+    """The worker group ended during the attempt; `exhausted` is set if one of its workers ran out of memory."""
 
     reason: str
     exhausted: Failure | None = None
@@ -61,7 +61,7 @@ class GroupLost:
 
 @dataclass(frozen=True)
 class GaveWay:
-    """What the lane itself stands on failed: a store that cannot be used, or the board."""
+    """Something that the lane itself depends on failed: a store that cannot be used, or the board."""
 
     error: str
 

@@ -29,10 +29,10 @@ SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "
 
 
 class Schedule:
-    """The trials of a study on its lanes, in a thread of its own, so that the caller can watch and cancel.
+    """Runs the trials of a study on its lanes, in a thread of its own, so that the caller can watch and cancel.
 
-    `begins` hears the plan as each phase begins; `stop_early` ends rates that fall behind within their cell; `watch`
-    hears every event, in the schedule's thread.
+    `begins` is called with the plan as each phase begins; `stop_early` ends rates that fall behind within their cell;
+    `watch` is called with every event, in the schedule's thread.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Schedule:
         self._problem: BaseException | None = None
         self._ended: deque[TrialEnded] = deque(maxlen=IDENTICAL_AT_MOST)
         self.cause: Break | None = None
-        # Not the thread's own join: a signal's exception inside it marks a living thread as dead (bpo-45274).
+        # Not the thread's own `join`, in which the exception of a signal marks a living thread as dead (bpo-45274).
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._fit, daemon=True)
 
@@ -62,44 +62,46 @@ class Schedule:
         self._thread.start()
 
     def wait(self, seconds: float) -> bool:
-        """Wait at most `seconds` for the end; whether it has come.
+        """Wait at most `seconds` for the end; return whether it has come.
 
         Raises:
-            DataError: the data are wrong, which ended the study; what ran was told to save first.
-            NotReadyError: the surroundings failed, for whatever trial.
-            BaseException: what Tune itself failed with; any other failure of a trial is a row, not an exception.
+            DataError: the data are wrong, which ended the study; running trials were asked to save first.
+            NotReadyError: the surroundings failed, which would end any trial.
+            BaseException: Tune itself failed with it; any other failure of a trial is a row, not an exception.
         """
         over = self._over.wait(seconds)
         if over and self.cause is not None:
             if self.cause.fault is Fault.DATA:
                 raise DataError(self.cause.text)
             if self.cause.fault is Fault.SURROUNDINGS:
-                raise NotReadyError(f"{self.cause.text}; what is written is kept: the same command goes on from here")
+                raise NotReadyError(
+                    f"{self.cause.text}; everything written so far is kept: run the same command again to continue"
+                )
         if self._problem:
             raise self._problem
         return over
 
     def cancel(self) -> None:
-        """No further trial begins; those that run save a checkpoint and end."""
+        """Begin no further trial; those that are running save a checkpoint and end."""
         self._queue.close()
-        # Not waited for: a board that does not answer must not hold up whoever wants to end.
+        # Not waited for: a board that does not answer must not hold up the caller.
         self._board.stop.remote(State.CANCELLED)
 
     def _note(self, event: TrialEvent) -> None:
-        """Pass an event on; begin no further trial if none can go well, for the data or for what they stand on."""
+        """Pass an event on; begin no further trial if none can succeed, because of the data or the surroundings."""
         self._watch(event)
         if not isinstance(event, TrialEnded):
             return
         self._ended.append(event)
-        found = cause(list(self._ended))
-        data_now = found is not None and found.fault is Fault.DATA
+        newest = cause(list(self._ended))
+        data_now = newest is not None and newest.fault is Fault.DATA
         data_before = self.cause is not None and self.cause.fault is Fault.DATA
-        # Wrong data are what a person hears of, whatever another lane met at the same time.
-        if found is None or data_before or (self.cause is not None and not data_now):
+        # Wrong data are reported to the person, whatever another lane met at the same time.
+        if newest is None or data_before or (self.cause is not None and not data_now):
             return
-        self.cause = found
+        self.cause = newest
         self._queue.close()
-        if found.fault is not Fault.TRIAL:
+        if newest.fault is not Fault.TRIAL:
             self._board.stop.remote(State.CANCELLED)
 
     def _fit(self) -> None:
@@ -112,51 +114,51 @@ class Schedule:
 
 
 def understood(problem: BaseException) -> BaseException:
-    """What Tune failed with; a full disk, or a machine out of memory where Ray ended a lane, in words for a person.
+    """Tune's exception; for a full disk, or a machine out of memory where Ray ended a lane, an error for a person.
 
-    Ray's memory monitor kills processes of its own when the whole machine has hardly any memory left, whoever took it.
+    When a machine has hardly any memory left, whatever took it, Ray's memory monitor kills processes of Ray.
     """
     if (full := full_disk(problem)) is not None:
         return NotReadyError(
             f"{full.strerror} at {full.filename or tempfile.gettempdir()}: make room there (or set TMPDIR to another "
-            "folder), and run the same command again to go on"
+            "folder), and run the same command again to continue"
         )
     behind: BaseException | None = problem
     while behind is not None:
         if isinstance(behind, ray.exceptions.OutOfMemoryError):
             return NotReadyError(
-                "a machine ran out of memory, and Ray ended processes of the study there: what is written is kept; end "
-                "other programs, or set resources.lanes: 1, and run the same command again to go on"
+                "a machine ran out of memory, and Ray ended processes of the study there; everything written so far is "
+                "kept: end other programs, or set resources.lanes: 1, and run the same command again to continue"
             )
         behind = behind.__cause__ or behind.__context__
     return problem
 
 
 class _Watcher(tune.Callback):
-    """Passes Tune's news of trials on as events."""
+    """Passes on what Tune reports about trials, as events."""
 
     def __init__(self, watch: Callable[[TrialEvent], None]) -> None:
         self._watch = watch
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune writes its callbacks down for a restore, which is ours to do; the watch is of this process."""
+        """Nothing: Tune saves its callbacks for a restore, which is not used here; `watch` belongs to this process."""
         return {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A lane has taken a trial."""
+        """Pass on that a lane has taken a trial."""
         if (spec := trial_of(trial.config)) is not None:
             self._watch(TrialBegan(trial=spec))
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        """A lane told an event of its trial."""
+        """Pass on an event that a lane reported."""
         spec = trial_of(trial.config)
         if spec is not None and (event := of_result(spec, result)) is not None:
             self._watch(event)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A lane could not be kept up, or could not write the row of the trial before."""
+        """Pass on that a lane ended, or could not write the row of its previous trial."""
         spec = trial_of(trial.config)
         if spec is None:
             return
@@ -169,7 +171,7 @@ class _Watcher(tune.Callback):
                 state=State.FAILED,
                 error=f"its lane ended ({line})",
                 fault=Fault.SURROUNDINGS if is_of_surroundings(problem) else Fault.TRIAL,
-                # How many is not known here; examples tell whether there were any.
+                # The number of updates is unknown here; the examples show whether there were any.
                 updates=(trial.last_result or {}).get("examples", 0),
             )
         )
@@ -178,12 +180,12 @@ class _Watcher(tune.Callback):
 def _tuner(
     queue: Queue, scheduler: TrialScheduler, lanes: int, settings: LaneSettings, watcher: tune.Callback
 ) -> tune.Tuner:
-    # Tune's own tables, CSV and TensorBoard files: the summary has it all.
+    # No tables, CSV or TensorBoard files of Tune's: the summary has all of that.
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
     os.environ["TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S"] = "0"
-    # Tune would copy the driver's keys into the runtime environment of each lane, which Ray writes into a log that all
-    # may read. A local Ray inherits the environment, and a cluster's machines have keys or roles of their own.
+    # Tune would copy the driver's keys into the runtime environment of each lane, which Ray writes into a log that
+    # anyone may read. A local Ray inherits the environment, and a cluster's machines have their own keys or roles.
     class_cache.ENV_VARS_TO_PROPAGATE.difference_update(SECRETS)
     trainable = tune.with_resources(tune.with_parameters(LaneTrainable, settings=settings), ON_HEAD)
     return tune.Tuner(
@@ -204,11 +206,11 @@ def _tuner(
 
 
 class _Silent(tune.ProgressReporter):
-    """Says nothing: `cluster.report.live` does."""
+    """Reports nothing: `cluster.report.live` does that."""
 
     def should_report(self, trials: list[Any], done: bool = False) -> bool:
-        """Never."""
+        """Never report."""
         return False
 
     def report(self, trials: list[Any], done: bool, *sys_info: Any) -> None:
-        """Nothing."""
+        """Do nothing."""

@@ -8,7 +8,7 @@ from cluster.study.at_once import RowsAtOnce
 
 
 class Recorder(Protocol):
-    """Where attempts are written: the central summary, given to the lanes from above."""
+    """Where attempts are written: the central summary, which the driver hands to the lanes."""
 
     def next_attempt(self, study: str, trial_id: str) -> int:
         """The number of a trial's next attempt."""
@@ -27,8 +27,8 @@ class Recorder(Protocol):
 class LaneSettings:
     """What all lanes of a study have in common.
 
-    `workers` and `micro_batches` are for each global batch; `rows_at_once` are what a worker begins with, for each
-    dtype, of which less may fit. `memory_bytes` limits a worker, None for what the machine has.
+    `workers` and `micro_batches` are given for each global batch. `rows_at_once` are the rows with which a worker
+    begins, for each dtype; fewer may fit. `memory_bytes` limits a worker; None for all that the machine has.
     `seconds_for_workers` is how long a lane that lost a machine waits for another before it goes on with fewer workers.
     """
 

@@ -1,4 +1,4 @@
-"""A worker's station: the node it stands on, what that is and costs by, and since when it is ready for jobs."""
+"""Where a worker runs: its node, what prices that node, and when the worker became ready."""
 
 import time
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Station:
-    """Where a worker stands. `cpus` and `gpus` are the whole node's.
+    """Where a worker runs. `cpus` and `gpus` are those of the whole node.
 
-    `ready_at` is the Unix time of its process, and `stderr` the file on the node that has what it writes there.
+    `ready_at` is the Unix time at which its process was ready, and `stderr` the file on the node with its stderr.
     """
 
     node_id: str
@@ -30,7 +30,7 @@ def this_station() -> Station:
 
     from cluster.prices.instance import this_instance
 
-    # Typed nowhere, as `ray.nodes`, which is this.
+    # `ray.nodes` is this function; neither has types.
     table: list[dict[str, Any]] = state.node_table()
     node_id = ray.get_runtime_context().get_node_id()
     [resources] = [node["Resources"] for node in table if node["NodeID"] == node_id]

@@ -5,24 +5,24 @@ from collections.abc import Iterator
 
 from trainer.errors import NotReadyError, UserError
 
-# Whoever meets these was not at fault, and neither was the trial.
+# Neither the code that meets these errors nor the trial is at fault.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def is_of_surroundings(problem: BaseException) -> bool:
-    """Whether a trial failed for what it stands on: a store that cannot be used, or a disk without room."""
-    for one in _chain(problem):
-        if isinstance(one, NotReadyError):
+    """Whether a trial failed because of its surroundings: a store that cannot be used, or a disk without room."""
+    for link in _chain(problem):
+        if isinstance(link, NotReadyError):
             return True
-        # A store refuses to write or to read in words for a person; what the system said stands behind them.
-        if isinstance(one, OSError) and (isinstance(problem, UserError) or one.errno in NO_ROOM):
+        # A store's refusal to read or write is an error for a person, with the system's error in its chain.
+        if isinstance(link, OSError) and (isinstance(problem, UserError) or link.errno in NO_ROOM):
             return True
     return False
 
 
 def full_disk(problem: BaseException) -> OSError | None:
-    """The system's error for a disk without room, if that is behind `problem`."""
-    return next((one for one in _chain(problem) if isinstance(one, OSError) and one.errno in NO_ROOM), None)
+    """The system's error for a disk without room, if one is in the chain of `problem`."""
+    return next((link for link in _chain(problem) if isinstance(link, OSError) and link.errno in NO_ROOM), None)
 
 
 def _chain(problem: BaseException) -> Iterator[BaseException]:

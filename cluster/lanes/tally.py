@@ -13,9 +13,9 @@ FAILURES = (State.FAILED, State.OUT_OF_MEMORY, State.LOST)
 
 @dataclass
 class Tally:
-    """Counts of a run so far; each event costs the same however many came before.
+    """Counts of a run so far; adding an event takes the same time however many came before.
 
-    `unpriced` says that some machine has no known price, `refused` that the check of a layout failed.
+    `unpriced` is True if some machine has no known price, `refused` if the check of a layout failed.
     """
 
     states: Counter[State] = field(default_factory=Counter)
@@ -44,7 +44,7 @@ class Tally:
             self._running_usd[event.trial] = event.cost_usd
 
     def cost_usd(self) -> float:
-        """What the attempts of this run have cost so far, as far as is known."""
+        """What the attempts of this run have cost so far, as far as prices are known."""
         return self._over_usd + sum(self._running_usd.values())
 
     @property

@@ -26,7 +26,7 @@ class LaneTrainable(tune.Trainable):
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take the next trial; one that Tune stopped before its end gets its row first."""
+        """Take the next trial; if Tune stopped the previous one before its end, that trial gets its row first."""
         self._lane.stop_trial()
         self._begin(new_config)
         return True
@@ -43,11 +43,11 @@ class LaneTrainable(tune.Trainable):
         self._lane.close()
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
-        """Nothing: trials keep their own checkpoints, but Tune asks before it reuses an actor."""
+        """Save nothing: trials keep their own checkpoints, but Tune calls this before it reuses an actor."""
         return {}
 
     def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
-        """Nothing, as above."""
+        """Load nothing, for the same reason."""
 
     def _begin(self, config: dict[str, Any]) -> None:
         self._rest: int | None = config.get(REST)

@@ -1,4 +1,4 @@
-"""What a lane's worker process does: takes trial after trial from the board and trains each with `trainer.loop`."""
+"""A lane's worker process: it takes trial after trial from the board and trains each with `trainer.loop`."""
 
 import os
 import threading
@@ -57,21 +57,21 @@ def work(config: dict[str, WorkerSettings]) -> None:
         except BaseException as problem:
             if (failure := failure_of(problem, workers=workers)) is not None:
                 failure = replace(failure, smaller_helps=trainer is not None)
-                # Whichever rank it is: the others only hear that a peer went away.
+                # The rank that failed reports, whichever it is: the others only see that a peer went away.
                 ray.get(settings.board.tell.remote(settings.group, failure, last=True))
-            # The other workers may wait in an all-reduce: the whole group ends, and the lane starts another.
+            # The other workers may be waiting in an all-reduce: the whole group ends, and the lane starts another.
             raise
         tell(Ended(outcome, trainer.machine(assignment.trial)), last=True)
 
 
 def _teller(settings: WorkerSettings, rank: int) -> Callable[..., None]:
-    """A function that tells the board a report, on rank 0 only; the last one is waited for."""
+    """A function that sends a report to the board, on rank 0 only; it waits until the last report has arrived."""
 
     def tell(report: WorkerReport, *, last: bool = False) -> None:
         if rank == 0:
-            told = settings.board.tell.remote(settings.group, report, last=last)
+            sent = settings.board.tell.remote(settings.group, report, last=last)
             if last:
-                ray.get(told)
+                ray.get(sent)
 
     return tell
 
@@ -97,7 +97,7 @@ class _Trainer:
             memory.limit_memory(settings.memory_bytes)
 
     def train(self, assignment: Assignment, publish: Callable[[Any], None]) -> Any:
-        """The outcome of the assignment's trial."""
+        """Train the assignment's trial and return its outcome."""
         from trainer.checkpoint import Checkpoints
         from trainer.loop import train
 
@@ -117,7 +117,7 @@ class _Trainer:
             )
 
     def machine(self, trial: TrialSpec) -> LaneMachine:
-        """What this worker runs on, and what was proven of trials like this one."""
+        """What this worker runs on, and the result of the check for trials like this one."""
         import tensorflow as tf
 
         from trainer.machine import memory
@@ -133,7 +133,7 @@ class _Trainer:
         )
 
     def _prove(self, assignment: Assignment, learner: Any) -> None:
-        """The proof of the first trial of each shape, before it is trained.
+        """Check the layout for the first trial of each shape, before it is trained.
 
         Raises:
             NotTheSameUpdateError: the layout changes the numbers.
@@ -159,28 +159,28 @@ class _Trainer:
 
     @contextmanager
     def _heart(self, serial: int) -> Iterator[Callable[["Progress"], State | None]]:
-        """A function that hears where the trial stands and tells what rank 0 last heard the board wish.
+        """A function that takes the trial's progress and returns the state that the board last asked rank 0 for.
 
-        A thread passes both on, so that no update waits for the board.
+        A thread exchanges both with the board, so that no update waits for it.
         """
-        heard: list[State | None] = [None]
-        stands: list[Beat | None] = [None]
+        asked: list[State | None] = [None]
+        newest: list[Beat | None] = [None]
         over = threading.Event()
 
-        def told(beat: Beat | None) -> Any:
+        def sent(beat: Beat | None) -> Any:
             return self.settings.board.beat.remote(self.settings.group, serial, beat)
 
         def beat_on() -> None:
             while not over.wait(SECONDS_BETWEEN_BEATS):
-                heard[0] = ray.get(told(stands[0]))
+                asked[0] = ray.get(sent(newest[0]))
 
         def heartbeat(progress: "Progress") -> State | None:
-            first = stands[0] is None
-            stands[0] = Beat(update=progress.update, seconds_training=progress.seconds_training)
+            first = newest[0] is None
+            newest[0] = Beat(update=progress.update, seconds_training=progress.seconds_training)
             if first and self.rank == 0:
-                # Where the attempt begins is told at once: the updates until the next beat may be its last.
-                told(stands[0])
-            return heard[0]
+                # Where the attempt begins is sent at once: its workers may be lost before the next beat.
+                sent(newest[0])
+            return asked[0]
 
         if self.rank == 0:
             threading.Thread(target=beat_on, daemon=True).start()

@@ -1,4 +1,4 @@
-"""Articles -> a prepared data set: `prepare()`, and the word for where it is in its work, `Progress`."""
+"""Turning articles into a prepared data set: `prepare()`, and `Progress`, the callback that reports how far it is."""
 
 from cluster.prepare.dataset import prepare
 from cluster.prepare.progress import Progress, bar

@@ -1,4 +1,4 @@
-"""What a reader of any format yields: a batch of raw rows, with where each stands in its file."""
+"""What a reader of any format yields: a batch of raw rows, each with its place in the file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,10 +9,11 @@ from trainer.errors import InputError, brief, nearest
 
 BATCH_ROWS = 2048
 BATCH_BYTES = 16 * 2**20
-# Of one text (some 150 bytes of memory a token while it is tokenised), and of one label, which is a name.
+# The most characters of a text (which takes some 150 bytes of memory per token while it is tokenised), and of a label,
+# which is a name.
 LONGEST_TEXT = 4 * 2**20
 LONGEST_LABEL = 1000
-# Of a column's name in an error.
+# The most characters of a column's name that an error shows.
 LONGEST_SHOWN = 80
 
 
@@ -20,9 +21,9 @@ LONGEST_SHOWN = 80
 class Columns:
     """The names of the columns that are read; `group` is None without `--group-by`, `label` without labels.
 
-    One of `text` and `features` is None.
-    `field_type` is what the labels of a CSV file are (`delimited.label_type`); the other formats say it themselves.
-    With `classes` labels are names, whatever their type (`--task classification`).
+    One of `text` and `features` is None. `field_type` is the type of the labels in a CSV file (`delimited.label_type`);
+    the other formats have types of their own. With `classes`, labels are names, whatever their type
+    (`--task classification`).
     """
 
     text: str | None
@@ -42,9 +43,9 @@ class Columns:
 class Batch:
     """Raw rows of one file.
 
-    `places[i]` is the row's line or row number in it, `unit` which of both; `share` is how much of the file the
-    batch accounts for (for the progress bar). `texts` are empty where `features` are read,
-    `labels` None where no column of labels is.
+    `places[i]` is the row's line or row number in the file, and `unit` names which of the two; `share` is the part of
+    the file that the batch accounts for (for the progress bar). `texts` is empty if `features` are read, and `labels`
+    is None if no column of labels is read.
     """
 
     file: str
@@ -57,12 +58,12 @@ class Batch:
     features: pa.Array | None = None
 
     def where(self, index: int) -> str:
-        """The words for one row's place in an error."""
+        """The place of one row, in words for an error."""
         return f"{self.file} {self.unit} {self.places[index]}"
 
 
 def require(file: str, columns: Columns, known: Sequence[str]) -> None:
-    """Refuse a file that lacks a column, naming the nearest and listing all, or that has one twice."""
+    """Refuse a file that lacks a column, with the nearest name and a list of all, or that has a column twice."""
     for name in columns.names():
         if name not in known:
             listed = ", ".join(map(_shown, known[:20])) + (", ..." if len(known) > 20 else "")
@@ -72,16 +73,16 @@ def require(file: str, columns: Columns, known: Sequence[str]) -> None:
 
 
 def _shown(column: str) -> str:
-    """A column's name, in quotes where it would not be seen as it is."""
+    """A column's name, in quotes if it would otherwise not be visible as it is."""
     line = brief(column, LONGEST_SHOWN)
     return line if line == column or len(column) > LONGEST_SHOWN else repr(column)
 
 
 def once(where: str, columns: Columns, known: Sequence[str]) -> None:
-    """Refuse a wanted column of which there are several: which one is meant cannot be told. Others do not matter."""
+    """Refuse a wanted column that occurs several times, since it is unclear which is meant. Others do not matter."""
     for name in columns.names():
         if known.count(name) > 1:
             raise InputError(
-                f"{where} has several columns named {name!r} ({known.count(name)}), and it cannot be told which is "
-                "meant: rename or drop all but one"
+                f"{where} has several columns named {name!r} ({known.count(name)}), so it is unclear which is meant: "
+                "rename or drop all but one"
             )

@@ -1,13 +1,13 @@
 """The journey of a prepared data set: find -> read -> check -> split -> count -> tokenise -> write -> publish.
 
-The sources are read twice: once to count words and labels, once to write. `--group-by` needs every row's key before
-the first split is known and reads once more; CSV, which has no types, once more for its labels (without labels, for
-its quotes). Nothing but counts (and with groups a hash of the text and of the group) stays in memory.
+The sources are read twice: once to count words and labels, once to write. `--group-by` needs the keys of all rows
+before any split is known, so it reads once more; CSV, which has no types, is read once more for its labels (or, without
+labels, for its quotes). Only counts stay in memory, and with groups a hash of each row's text and group.
 
-What is done to one file is in `piece`, where it is done is the `Work`; the files' results are put together here, in
-the order of the files, so that the data set is the same whoever did the work. `data_hash` runs over all rows in order
-and cannot be put together from parts: shards are written here and not on the cluster, from tokens that come as they
-are made. Writing and hashing were 2 to 6 % of the time with the bundled articles on 2 processors.
+`piece` does the work on one file, and the `Work` decides where. The results of the files are put together here, in the
+order of the files, so the data set is the same wherever the work was done. `data_hash` covers all rows in order and
+cannot be put together from parts, so shards are written here and not on the cluster, as the tokens arrive. Writing and
+hashing took 2 to 6 % of the time with the bundled articles on 2 processors.
 """
 
 from collections.abc import Iterator, Sequence
@@ -60,22 +60,22 @@ def prepare(
 
     Args:
         sources: Parquet, JSONL or CSV; all of one format.
-        dest: a folder or `s3://` address where nothing stands yet.
+        dest: an empty or new folder, or an `s3://` address where nothing exists yet.
         text: the column with the text.
-        label: the column with the label. Floats make it regression, anything else classification. None for the task
-            `language_model` alone.
-        features: instead of `text` the column with numbers: a list of them, or a list of such lists.
-        group_by: keep rows of one value of this column in one split (duplicates of a text always are).
+        label: the column with the label. Floats make it regression, anything else classification. None only for the
+            task `language_model`.
+        features: instead of `text`, the column with numbers: a list of them, or a list of such lists.
+        group_by: keep rows with the same value in this column in one split (duplicates of a text always stay together).
         max_tokens: longer rows are cut on the right.
-        vocabulary: ids at most, padding and unknown among them.
-        task: `classification` or `regression`, where the label's type should not decide; or `language_model`.
+        vocabulary: the largest number of ids, including padding and unknown.
+        task: `classification` or `regression`, if the label's type should not decide; or `language_model`.
         skip_empty: leave out empty texts instead of refusing them.
-        split_seed: another one gives other splits.
+        split_seed: another seed gives other splits.
         batch_rows: rows read at a time; changes memory and speed, never the result.
-        shard_bytes: about the size of a shard's file; never changes `data_hash`.
+        shard_bytes: the approximate size of a shard's file; never changes `data_hash`.
         address: the Ray cluster that reads and tokenises (`on_ray.connected`), which never changes the result; None
-            for this process. Its machines read the sources, `dest` is written from here.
-        progress: called with a stage's name and the share of it that is done.
+            for this process. The cluster's machines read the sources, but `dest` is written from here.
+        progress: called with a stage's name and the fraction of it that is done.
 
     Raises:
         InputError: the input cannot be used as it is; the message names the thing, the value and the remedy.
@@ -92,9 +92,9 @@ def prepare(
         reading = ReadingRules(
             columns=columns, skip_empty=skip_empty, split_seed=split_seed, batch_rows=batch_rows, max_tokens=max_tokens
         )
-        found = count(work, _grouped(work, pieces, reading), reading, vocabulary=vocabulary, task=task)
+        first_pass = count(work, _grouped(work, pieces, reading), reading, vocabulary=vocabulary, task=task)
         with staging(dest) as staged:
-            manifest = write(work, found, reading, staged, shard_bytes=shard_bytes)
+            manifest = write(work, first_pass, reading, staged, shard_bytes=shard_bytes)
             manifest = identified(replace(manifest, group_by=group_by or "", split_seed=split_seed))
             take(staged, MANIFEST, manifest.to_json().encode())
     return manifest
@@ -112,10 +112,10 @@ def _work(address: str | None, progress: Progress) -> Iterator[Work]:
 
 
 def _of_csv(work: Work, pieces: Sequence[Piece], columns: Columns) -> Columns:
-    """The columns with the type of their labels, which the files do not say; without labels the quotes are checked.
+    """The columns with the type of their labels, which CSV files do not state; without labels, check the quotes.
 
     Raises:
-        InputError: the numbers of `features` cannot stand in CSV.
+        InputError: `features` are wanted, which CSV cannot hold.
     """
     if columns.features is not None:
         raise InputError(
@@ -129,13 +129,13 @@ def _of_csv(work: Work, pieces: Sequence[Piece], columns: Columns) -> Columns:
 
 
 def _field_type(work: Work, pieces: Sequence[Piece], label: str, *, names: bool) -> str:
-    """The type of the labels of CSV files: the widest of any file. Those that are `names` keep what was written."""
-    found = widest(set(work.each("reading labels", partial(piece_module.label_type, label=label), pieces)))
-    return "string" if found == "float" and names else found
+    """The type of the labels of CSV files, the widest of any file. If they are `names`, they stay as written."""
+    kind = widest(set(work.each("reading labels", partial(piece_module.label_type, label=label), pieces)))
+    return "string" if kind == "float" and names else kind
 
 
 def _grouped(work: Work, pieces: Sequence[Piece], reading: ReadingRules) -> tuple[Piece, ...]:
-    """The pieces, with the split of every row if rows have groups, for which 16 bytes of each are held."""
+    """The pieces, with the split of every row if rows have groups; that holds 16 bytes for each row."""
     if reading.columns.group is None:
         return tuple(pieces)
     task = partial(piece_module.group_hashes, reading=reading)

@@ -1,8 +1,9 @@
-"""The records of CSV and TSV files. No line of a file is lost in a field without a word.
+"""The records of CSV and TSV files. No line is silently swallowed by a field.
 
-CSV is that of RFC 4180: a field that begins with a quote ends with one, if need be several lines later, and quotes
-in it are doubled. A TSV is read so too, unless each of its lines by itself has the header's fields and a quote stands
-where no writer of quoted fields puts it: then quotes are characters like others, as in most TSV files of sentences.
+CSV is read as in RFC 4180: a field that begins with a quote ends with one, perhaps several lines later, and quotes
+inside are doubled. A TSV is read in the same way, unless each of its lines by itself has as many fields as the header
+and there is a quote where no writer of quoted fields would put it: then quotes are ordinary characters, as in most TSV
+files of sentences.
 """
 
 import csv
@@ -22,7 +23,7 @@ _WRITE_AGAIN = "quote the field and double the quotes in it, or write the file a
 
 @dataclass
 class _Taken:
-    """The physical lines on their way to the reader of CSV; `record` are those of the record it is at."""
+    """The physical lines on their way to the CSV reader; `record` has those of the current record."""
 
     lines: Iterator[tuple[int, str]]
     record: list[str] = field(default_factory=list)
@@ -41,18 +42,18 @@ class _Taken:
 
 @dataclass(frozen=True)
 class Dialect:
-    """How the records of a file stand: the character between fields, the header's names, and its quotes' meaning."""
+    """The form of a file's records: the character between fields, and the names in the header."""
 
     delimiter: str
     header: tuple[str, ...]
 
 
 def records(source: Source, path: Path, columns: Columns) -> Iterator[Record]:
-    """The wanted fields of each record, with the line it begins on; blank lines are passed over.
+    """The wanted fields of each record, with the line on which it begins; blank lines are skipped.
 
     Raises:
-        InputError: the file is not CSV, or a record has not the header's number of fields.
-        NotReadyError: it may not be read.
+        InputError: the file is not CSV, or a record does not have as many fields as the header.
+        NotReadyError: the file may not be read.
     """
     wanted: list[tuple[str, int]] = []
     for line, values, _, layout in _records(source, path, columns):
@@ -61,23 +62,23 @@ def records(source: Source, path: Path, columns: Columns) -> Iterator[Record]:
 
 
 def label_type(source: Source, column: str) -> str:
-    """What a CSV file does not say: the type of its labels, one of `fields.FIELD_TYPES`.
+    """The type of a CSV file's labels, one of `fields.FIELD_TYPES`; the file does not state it.
 
-    The file is read once for this. To guess from the first block, as readers of CSV do, is wrong for a column that
-    goes on otherwise; to decide at the end would need every value in memory.
+    The file is read once for this. Guessing from the first block, as CSV readers do, is wrong if the column changes
+    later on; deciding at the end would need every value in memory.
 
     Raises:
-        InputError: as `records`, and where quotes have swallowed rows.
+        InputError: as in `records`, or if quotes have swallowed rows.
     """
     records = _looked_through(source, Columns(text=column, label=column), lambda names: [names.index(column)])
     return records.columns[0].kind if records else widest(set())
 
 
 def refuse_swallowed(source: Source, text: str) -> None:
-    """Look for rows that quotes have swallowed where there are no labels, in what stands beside the text.
+    """Look for rows that quotes have swallowed in a file without labels, by the columns other than the text.
 
     Raises:
-        InputError: as `label_type`.
+        InputError: as in `label_type`.
     """
 
     def others(names: Sequence[str]) -> list[int]:
@@ -87,26 +88,26 @@ def refuse_swallowed(source: Source, text: str) -> None:
 
 
 def _looked_through(source: Source, columns: Columns, chosen: Callable[[Sequence[str]], list[int]]) -> Rowlike | None:
-    """What the records say of the columns `chosen` from the header; None where there is no record or no column."""
-    found: Rowlike | None = None
+    """The records' values in the columns `chosen` from the header; None if there is no record or no such column."""
+    rowlike: Rowlike | None = None
     with opened(source) as path:
         for line, values, taken, layout in _records(source, path, columns):
-            if found is None and (indices := chosen(layout.header)):
-                found = Rowlike(len(layout.header), indices)
-            if found is None:
+            if rowlike is None and (indices := chosen(layout.header)):
+                rowlike = Rowlike(len(layout.header), indices)
+            if rowlike is None:
                 return None
-            found.add(line, values, [physical.rstrip("\r\n").split(layout.delimiter) for physical in taken[:-1]])
-    if found and (lines := found.swallowed()):
+            rowlike.add(line, values, [physical.rstrip("\r\n").split(layout.delimiter) for physical in taken[:-1]])
+    if rowlike and (lines := rowlike.swallowed()):
         first, last = lines
         raise InputError(
-            f"{source.name} line {first}: a quote opens a field there that ends on line {last} and holds what look "
-            f"like rows: {_WRITE_AGAIN}"
+            f"{source.name} line {first}: a quote opens a field there that ends on line {last} and contains what "
+            f"look like rows: {_WRITE_AGAIN}"
         )
-    return found
+    return rowlike
 
 
 def _records(source: Source, path: Path, columns: Columns) -> Iterator[tuple[int, list[str], Sequence[str], Dialect]]:
-    """All fields of the records with, of each, its physical lines."""
+    """All fields of each record, with the line on which it begins and its physical lines."""
     csv.field_size_limit(LINE_BYTES)
     delimiter = "\t" if source.format == "tsv" else ","
     plain = source.format == "tsv" and _quotes_are_characters(source, path)
@@ -127,7 +128,7 @@ def _records(source: Source, path: Path, columns: Columns) -> Iterator[tuple[int
             if values and len(values) != len(header):
                 remedy = taken.remedy("correct the line (a field with a comma, quote or line end must be quoted)")
                 raise InputError(
-                    f"{source.name} line {line} has {len(values)} fields, the header has {len(header)}: {remedy}"
+                    f"{source.name} line {line} has {len(values)} fields, but the header has {len(header)}: {remedy}"
                 )
             if values:
                 yield line, values, taken.record, layout
@@ -136,15 +137,15 @@ def _records(source: Source, path: Path, columns: Columns) -> Iterator[tuple[int
     except csv.Error as problem:
         if "new-line character" in str(problem):
             raise InputError(
-                f"{source.name} line {line} holds a lone carriage return: end lines with LF or CR LF, or quote the "
-                "field in which it stands"
+                f"{source.name} line {line} contains a lone carriage return: end lines with LF or CR LF, or quote the "
+                "field that contains it"
             ) from None
         remedy = taken.remedy(f"look for a quote that is not closed or doubled; {_WRITE_AGAIN}")
         raise InputError(f"{source.name} line {line} is not CSV ({problem}): {remedy}") from None
 
 
 def _quotes_are_characters(source: Source, path: Path) -> bool:
-    """Whether each line of a TSV is a row by itself, and a quote opens a field that does not end on its line."""
+    """Whether each line of a TSV is a row by itself, but a quote opens a field that does not end on its line."""
     columns, first_odd = 0, 0
     for number, line in lines(source, path):
         fields = line.rstrip("\r\n").split("\t")
@@ -157,14 +158,14 @@ def _quotes_are_characters(source: Source, path: Path) -> bool:
             first_odd = number
     if first_odd and columns == 1:
         raise InputError(
-            f"{source.name} line {first_odd} begins with a quote that does not end with it: of one column it cannot be "
-            "told whether the text goes on on the next line: write the file as JSONL"
+            f"{source.name} line {first_odd} begins with a quote that is not closed on that line: with a single "
+            "column, it is unclear whether the text continues on the next line: write the file as JSONL"
         )
     return bool(first_odd)
 
 
 def _is_open(text: str) -> bool:
-    """Whether a field begins with a quote, and is not what a writer of quoted fields makes of a text of one line."""
+    """Whether a field begins with a quote, but is not what a writer of quoted fields writes for a text of one line."""
     if not text.startswith('"'):
         return False
     return len(text) < 2 or not text.endswith('"') or '"' in text[1:-1].replace('""', "")

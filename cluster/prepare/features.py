@@ -1,7 +1,7 @@
-"""Numbers instead of text: a list of numbers a row (a vector) or a list of such lists (a sequence), as float32.
+"""Numbers instead of text: for each row a list of numbers (a vector) or a list of such lists (a sequence), as float32.
 
-All vectors of a data set have one width. What the trainer pads sequences with is refused as data, and so is all that
-is not finite as a float32.
+All vectors of a data set have the same width. The number with which the trainer pads sequences is refused as data, and
+so is any number that is not finite as a float32.
 """
 
 from collections.abc import Sequence
@@ -25,13 +25,13 @@ _LONGEST_QUOTED = 60
 
 @dataclass(frozen=True)
 class Features:
-    """The lists of some rows: list<float32>, or list<list<float32>> for sequences, and what they are."""
+    """The lists of some rows, list<float32>, or list<list<float32>> for sequences, and what kind of input they are."""
 
     lists: pa.Array
     inputs: Inputs
 
     def keys(self, *, max_tokens: int) -> list[str]:
-        """What says which rows are duplicates: the numbers as the model sees them, to the last bit (0 is -0)."""
+        """The keys by which rows are duplicates: the numbers as the model sees them, to the last bit (-0 equals 0)."""
         lists, _ = truncated(self, max_tokens)
         flat, ends = _flat(lists) + np.float32(0), lists.offsets.to_numpy() - lists.offsets[0].as_py()
         bounds = (ends * (self.inputs.width if self.inputs.kind == SEQUENCES else 1)).tolist()
@@ -42,17 +42,17 @@ def column_of(batch: Batch, values: Sequence[object], column: str) -> pa.Array:
     """The column of rows that came as Python lists.
 
     Raises:
-        InputError: they are not lists of numbers of one depth.
+        InputError: they are not lists of numbers with the same depth.
     """
     try:
-        found = pa.array(values)
+        column_array = pa.array(values)
     except (pa.ArrowException, OverflowError, UnicodeEncodeError):
-        found = None
-    if found is not None and (types.is_null(found.type) or depth(found.type)):
-        return found
+        column_array = None
+    if column_array is not None and (types.is_null(column_array.type) or depth(column_array.type)):
+        return column_array
     depths = [_depth_of(value) for value in values]
-    usual = next((some for some in depths if some), 1)
-    index = next((index for index, some in enumerate(depths) if some not in (usual, None)), 0)
+    usual = next((level for level in depths if level), 1)
+    index = next((index for index, level in enumerate(depths) if level not in (usual, None)), 0)
     raise InputError(
         f"{batch.where(index)}: features {column!r} is {_quoted(values[index])}: it must be {_NUMBERS}, the same for "
         "all rows; correct it, or name another --features column"
@@ -69,7 +69,7 @@ def depth(kind: pa.DataType) -> int:
 
 
 def checked(batch: Batch, column: str, known: Inputs | None) -> Features:
-    """The features of a batch; `known` is what the rows before it are.
+    """The features of a batch; `known` is the kind and width of the rows before it.
 
     Raises:
         InputError: a list is missing or empty, a number is missing or not finite, or a vector has another width.
@@ -107,7 +107,7 @@ def checked(batch: Batch, column: str, known: Inputs | None) -> Features:
 
 
 def truncated(features: Features, max_tokens: int) -> tuple[pa.Array, pa.Array]:
-    """The lists as they stand in shards, and whether each was cut: sequences after `max_tokens` vectors."""
+    """The lists as they are written to shards, and whether each was cut: sequences, after `max_tokens` vectors."""
     if features.inputs.kind == VECTORS:
         return features.lists, pa.array(np.zeros(len(features.lists), np.bool_))
     lengths = pc.list_value_length(features.lists)
@@ -116,7 +116,7 @@ def truncated(features: Features, max_tokens: int) -> tuple[pa.Array, pa.Array]:
 
 
 def _flat(values: pa.Array) -> npt.NDArray[np.float32]:
-    """All numbers one after the other, float32; a missing one is not a number."""
+    """All numbers one after the other, float32; a missing number becomes NaN."""
     while depth(values.type):
         values = pc.list_flatten(values)
     with np.errstate(over="ignore"):
@@ -126,7 +126,7 @@ def _flat(values: pa.Array) -> npt.NDArray[np.float32]:
 
 
 def _narrow(values: pa.Array) -> pa.Array:
-    """The same lists of float32."""
+    """The same lists as float32."""
     numbers = pa.array(_flat(values), pa.float32())
     for level in range(depth(values.type) - 1, -1, -1):
         lists = values
@@ -138,10 +138,10 @@ def _narrow(values: pa.Array) -> pa.Array:
 
 
 def _any_of(owners: pa.Array, wrong: pa.Array, rows: int) -> pa.Array:
-    """Whether anything of each row is wrong."""
-    found = np.zeros(rows, np.bool_)
-    found[owners.to_numpy()[wrong.to_numpy(zero_copy_only=False)]] = True
-    return pa.array(found)
+    """For each row, whether anything that it owns is wrong."""
+    wrong_rows = np.zeros(rows, np.bool_)
+    wrong_rows[owners.to_numpy()[wrong.to_numpy(zero_copy_only=False)]] = True
+    return pa.array(wrong_rows)
 
 
 def _refuse_empty(batch: Batch, column: str, wrong: pa.Array) -> None:
@@ -153,7 +153,7 @@ def _refuse_widths(batch: Batch, column: str, wrong: pa.Array, width: int) -> No
         batch,
         column,
         wrong,
-        f"has a vector that is not of {width} numbers, as the first row's are: make all vectors of one width",
+        f"has a vector that does not have {width} numbers, as the first row's have: make all vectors the same width",
     )
 
 
@@ -167,7 +167,7 @@ def _refuse(batch: Batch, column: str, wrong: pa.Array, problem: str) -> None:
 
 
 def _depth_of(value: object, most: int = len(_KINDS)) -> int | None:
-    """As `depth`, of a Python value; None where it cannot be told (null, or an empty list)."""
+    """Like `depth`, for a Python value; None if the value does not show it (null, or an empty list)."""
     if value is None or value == []:
         return None
     if not isinstance(value, list) or not most:

@@ -1,7 +1,7 @@
-"""What the label fields of CSV files are: whole numbers, numbers or text. The files do not say, and nothing is guessed.
+"""The types of label fields in CSV files: whole numbers, numbers or text. The files state no types; none is guessed.
 
-A field is a number only if it is written as one. "007", "+1" and " 1" are codes, and "01" and "1" are two of them: a
-column that holds such a field is text, and its labels keep the names that were written.
+A field is a number only if it is written as one. "007", "+1" and " 1" are codes, and "01" and "1" are two different
+ones: a column with such a field is text, and its labels keep the names as written.
 """
 
 import re
@@ -10,11 +10,11 @@ import pyarrow as pa
 
 from trainer.errors import InputError
 
-# From the narrowest: a column that has fields of several types is of the last of them.
+# From the narrowest to the widest: a column with fields of several types has the widest of them.
 FIELD_TYPES = ("integer", "float", "string")
 
 _LARGEST, _LONGEST_INTEGER = 2**63, 20
-# A point or an exponent, and no zero before the first digit that counts. Whole numbers are for `_is_integer`.
+# A point or an exponent, and no leading zeros. `_is_integer` handles whole numbers.
 _FLOAT = re.compile(
     r"[-+]?(?:(?:0|[1-9]\d*)?\.\d+|(?:0|[1-9]\d*)\.|(?:0|[1-9]\d*)(?=e))(?:e[-+]?\d+)?|[-+]?(?:nan|inf|infinity)",
     re.ASCII | re.IGNORECASE,
@@ -22,7 +22,7 @@ _FLOAT = re.compile(
 
 
 def field_type(field: str) -> str:
-    """The narrowest of FIELD_TYPES that a field fits; an empty one, which is a missing label, fits the first."""
+    """The narrowest of FIELD_TYPES that a field fits; an empty field, which is a missing label, fits the first."""
     if not field or _is_integer(field):
         return "integer"
     return "float" if _FLOAT.fullmatch(field) else "string"
@@ -37,7 +37,7 @@ def typed(kind: str, labels: list[str], *, where: str) -> pa.Array:
     """The fields of a column of this type as one array; an empty field is a missing label.
 
     Raises:
-        InputError: a field has another type than those that were read first.
+        InputError: a field does not have the type that was found when the file was first read.
     """
     try:
         if kind == "integer":
@@ -45,7 +45,7 @@ def typed(kind: str, labels: list[str], *, where: str) -> pa.Array:
         if kind == "float":
             return pa.array([float(label) if label else None for label in labels], type=pa.float64())
     except (ValueError, OverflowError):
-        raise InputError(f"{where} changed while it was read (a label is new): run again") from None
+        raise InputError(f"{where} changed while it was being read (a label is new): run again") from None
     return pa.array([label or None for label in labels], type=pa.string())
 
 

@@ -19,7 +19,7 @@ from trainer.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class FirstPass:
-    """What the first pass found, and the pieces as the second one needs them."""
+    """The results of the first pass, and the pieces as the second pass needs them."""
 
     pieces: tuple[Piece, ...]
     labels: Labels
@@ -32,7 +32,7 @@ class FirstPass:
 def count(
     work: Work, pieces: Sequence[Piece], reading: ReadingRules, *, vocabulary: int, task: str | None
 ) -> FirstPass:
-    """The first pass: labels of all rows, words of the train split."""
+    """The first pass: count the labels of all rows and the words of the train split."""
     label = reading.columns.label
     counts: Counts = {}
     words: words_module.Words = {}
@@ -49,7 +49,7 @@ def count(
     if not kept:
         what = "with text: name files that hold articles" if reading.columns.text else ": name files that hold some"
         raise InputError(f"the sources have no rows {what}")
-    # Which of the rows that are held out are for what may be open (`held_out`): two splits need two.
+    # It may still be open which held-out rows are for which split (`held_out`), but two splits need two rows.
     held = kept - int(sizes[0])
     check_sizes([int(sizes[0]), held, held - 1], kept, reading)
     return FirstPass(
@@ -63,22 +63,22 @@ def count(
 
 
 def _same(before: Inputs | None, here: Inputs | None, piece: Piece) -> Inputs | None:
-    """What the rows are to the model, the same in all files."""
+    """The model's inputs, which must be the same in all files."""
     if before is not None and here not in (None, before):
         assert here is not None
         raise InputError(
-            f"{piece.source.name} has {here.kind} of {here.width} numbers, the files before it {before.kind} of "
-            f"{before.width}: make all rows alike, or prepare the files by themselves"
+            f"{piece.source.name} has {here.kind} of {here.width} numbers, but the files before it have {before.kind} "
+            f"of {before.width}: make all rows alike, or prepare the files separately"
         )
     return before or here
 
 
 def check_sizes(sizes: Sequence[int], rows: int, reading: ReadingRules) -> None:
-    """Refuse a split without a row, of `rows` in all."""
+    """Refuse an empty split; `rows` is the total, for the error."""
     for name, size in zip(SPLITS, sizes, strict=True):
         if size <= 0:
             grouped = reading.columns.group is not None
             reason = "their groups are too few or too large" if grouped else "they are too few or all alike"
             raise InputError(
-                f"the {name} split is empty, of {rows} rows in all ({reason}): add rows, or try another --split-seed"
+                f"the {name} split is empty ({rows} rows in all; {reason}): add rows, or try another --split-seed"
             )

@@ -1,8 +1,9 @@
-"""Which of the texts that are not for training are for validation and which for the test.
+"""Which of the held-out texts are for validation, and which for the test.
 
-By their words alone two texts that differ outside the vocabulary could stand in both, the same to the model. So the
-hash of their tokens decides, as soon as the vocabulary is known. Where the first texts are all the same tokens, or so
-few that one of the splits would stay empty, it is the hash of the words after all: `repeats` counts what that does.
+If the words decided, two texts that differ only outside the vocabulary, and so are the same to the model, could end up
+in both splits. So the hash of their tokens decides, once the vocabulary is known. If the first texts all have the same
+tokens, or are so few that one of the splits would stay empty, the hash of the words decides after all, and `repeats`
+counts the consequences.
 """
 
 from collections.abc import Iterator
@@ -12,20 +13,21 @@ import pyarrow as pa
 
 from cluster.prepare.splits import Hashes, Splits, halves
 
-# The most held-out texts that are read before it is settled whether their tokens fill both splits.
+# The most held-out texts that are read before it is decided whether their tokens fill both splits.
 MOST_AWAITED = 4096
 
-# Rows as they stand in shards, the split of each by its words (or groups), and by its tokens where these may decide.
+# Rows as they are written to shards, and the split of each by its words (or groups) and by its tokens if these may
+# decide.
 Given = tuple[pa.Table, Splits, Splits | None]
 
 
 def by_tokens(splits: Splits, sequences: Hashes) -> Splits:
-    """The same splits, but of the rows that are not for training the hash of their tokens decides."""
+    """The same splits, except that the hash of the tokens decides for held-out rows."""
     return np.where(splits == 0, splits, halves(sequences))
 
 
 def settled(given: Iterator[Given]) -> Iterator[tuple[pa.Table, Splits]]:
-    """The rows in their order with the split of each, whatever batches they come in."""
+    """The rows in their order with the split of each, however they are batched."""
     waiting: list[Given] = []
     tokens_decide: bool | None = None
     for rows in given:
@@ -39,7 +41,7 @@ def settled(given: Iterator[Given]) -> Iterator[tuple[pa.Table, Splits]]:
 
 
 def _tokens_decide(waiting: list[Given]) -> bool | None:
-    """Whether tokens decide; None as long as it is open."""
+    """Whether tokens decide; None while that is open."""
     if any(tokens is None for _, _, tokens in waiting):
         return False
     held = np.concatenate([tokens[words > 0] for _, words, tokens in waiting if tokens is not None])

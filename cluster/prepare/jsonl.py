@@ -14,7 +14,7 @@ _REMEDY = "there must be one JSON object on each line"
 
 
 class _Doubled(dict[str, object]):
-    """An object with a key that stands twice; `keys_written` are all of them."""
+    """An object that has a key twice; `keys_written` are all its keys as written."""
 
     def __init__(self, pairs: Sequence[tuple[str, object]]) -> None:
         super().__init__(pairs)
@@ -22,15 +22,15 @@ class _Doubled(dict[str, object]):
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    return found if len(found) == len(pairs) else _Doubled(pairs)
+    record = dict(pairs)
+    return record if len(record) == len(pairs) else _Doubled(pairs)
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_object)
 
 
 def records(source: Source, path: Path, columns: Columns) -> Iterator[Record]:
-    """The object on each line, with the line's number; blank lines are passed over.
+    """The object on each line, with the line's number; blank lines are skipped.
 
     Raises:
         InputError: a line is not a JSON object, the first one lacks a column, or one has a column twice.

@@ -1,8 +1,8 @@
-"""What says which texts are duplicates: the words that the model would see, as many as it would see.
+"""The keys by which texts are duplicates: the words that the model would see, up to its limit.
 
-They are those of the tokenizer's own normaliser and pre-tokeniser, so neither case nor spacing nor the form of a
-character (composed or not, wide or narrow) tells two texts apart. What they do never reaches over white space: a text
-is taken apart at that of ASCII, and the words of each short part are remembered.
+They are the words of the tokenizer's own normaliser and pre-tokeniser, so case, spacing and the form of a character
+(composed or not, wide or narrow) make no difference. Neither of the two ever looks across white space, so a text is cut
+at ASCII white space, and the words of each short part are cached.
 """
 
 import re
@@ -12,11 +12,11 @@ from cluster.prepare import vocabulary
 
 _SPACES = " \t\n\v\f\r"
 _SPACE = re.compile(f"[{_SPACES}]+")
-# Of a text in ASCII the normaliser leaves all but the case, and these are the pre-tokeniser's words.
+# In ASCII text, the normaliser changes only the case, and these are the pre-tokeniser's words.
 _ASCII_WORDS = re.compile(r"\w+|[^\w\s]+", re.ASCII)
 _SPLITTER = vocabulary.tokenizer_of({vocabulary.UNKNOWN: 0})
 _REMEMBERED_PARTS, _LONGEST_REMEMBERED = 2**16, 32
-# Of a long text so much is taken apart at first.
+# The number of characters per token that are cut from a long text at first.
 _CHARACTERS_A_TOKEN = 16
 
 
@@ -26,7 +26,7 @@ def words_key(text: str, *, max_tokens: int) -> str:
     while True:
         start = text[:end]
         if end < len(text):
-            # What stands behind the last white space may go on behind the cut.
+            # The word after the last white space may continue beyond the cut.
             start = start[: max(map(start.rfind, _SPACES)) + 1]
         words = _words(start)
         if end >= len(text) or len(words) >= max_tokens:

@@ -1,4 +1,4 @@
-"""What the labels are: classes with names and ids, or numbers; counted per split before anything is written."""
+"""The labels: classes with names and ids, or numbers. They are counted per split before anything is written."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -17,10 +17,10 @@ from trainer.data.manifest import LANGUAGE_MODEL, SPLITS
 from trainer.errors import InputError, brief
 
 CLASSIFICATION, REGRESSION = "classification", "regression"
-# More classes than this are a mistaken column (a title, a number), and would fill memory.
+# More classes than this mean that the column is wrong (a title, a number), and would fill memory.
 MOST_LABELS = 10_000
 
-# Kinds of values that are numbers to predict unless the task says otherwise.
+# Kinds of values that are numbers to predict unless the task is given.
 _FRACTIONS = ("float", "decimal")
 
 # kind of value (string, integer, boolean, float, decimal) -> value -> rows per split.
@@ -29,7 +29,7 @@ Counts = dict[str, dict[object, npt.NDArray[np.int64]]]
 
 @dataclass(frozen=True, kw_only=True)
 class Labels:
-    """The decision: a task, the classes' names in the order of their ids, and the id of each raw value."""
+    """The decision about the labels: a task, the classes' names in the order of their ids, and each raw value's id."""
 
     task: str
     names: tuple[str, ...] = ()
@@ -37,7 +37,7 @@ class Labels:
 
 
 def count(counts: Counts, rows: CheckedRows, splits: Splits, *, column: str | None, task: str | None) -> None:
-    """Add a batch's labels to `counts`. Those that are numbers to predict are checked, not counted.
+    """Add a batch's labels to `counts`. Numbers to predict are checked, not counted.
 
     Raises:
         InputError: a number to predict is not finite, or there are too many classes.
@@ -80,8 +80,8 @@ def decide(counts: Counts, *, column: str | None, task: str | None) -> Labels:
     """The task and the classes.
 
     Raises:
-        InputError: the values are of kinds that do not go together, do not fit `task`, or a class is missing
-            from the train split.
+        InputError: the values have kinds that do not go together or do not fit `task`, or a class is missing from the
+            train split.
     """
     if column is None:
         return Labels(task=LANGUAGE_MODEL, ids={})
@@ -89,20 +89,20 @@ def decide(counts: Counts, *, column: str | None, task: str | None) -> Labels:
     if not kinds:
         raise InputError("the sources have no rows: name files that hold articles")
     predicted = task == REGRESSION or (task is None and not kinds.isdisjoint(_FRACTIONS))
-    # To a class 1 and 1.0 are two names, so numbers of two types go together only where they are predicted.
+    # As names of classes, 1 and 1.0 are different, so numbers of two types go together only if they are predicted.
     if len(kinds) > 1 and not (predicted and kinds <= {"integer", *_FRACTIONS}):
         raise InputError(f"label {column!r} is {' in one place and '.join(sorted(kinds))} in another: make it one type")
     return Labels(task=REGRESSION, ids={}) if predicted else _classes(counts, column)
 
 
 def encode(labels: Labels, rows: CheckedRows, column: str) -> pa.Array:
-    """A batch's labels as they stand in a shard: int32 ids or float32 numbers."""
+    """A batch's labels as they are written to a shard: int32 ids or float32 numbers."""
     if labels.task == REGRESSION:
         return pa.array(_numbers(rows, column), type=pa.float32())
     encoded = rows.labels.dictionary_encode()
     values = _values(encoded.dictionary)
     if any(value not in labels.ids for value in values):
-        raise InputError(f"{rows.source.file} changed while it was read (a label is new): run again")
+        raise InputError(f"{rows.source.file} changed while it was being read (a label is new): run again")
     ids = np.array([labels.ids[value] for value in values], dtype=np.int32)
     return pa.array(ids[encoded.indices.to_numpy()], type=pa.int32())
 
@@ -118,9 +118,9 @@ def _kind(labels: pa.Array) -> str:
 
 
 def _values(distinct: pa.Array) -> list[object]:
-    """The labels as they are told apart and named: a narrow float as its own digits, not as those of a wider one.
+    """The labels as they are distinguished and named: a narrow float has its own digits, not those of a wider one.
 
-    Two that are the same, as 0.0 and -0.0 are, have one name.
+    Equal labels, such as 0.0 and -0.0, have the same name.
     """
     if types.is_floating(distinct.type):
         return [float(str(value)) + 0.0 for value in distinct.to_numpy(zero_copy_only=False)]
@@ -180,7 +180,7 @@ def _check_train(merged: dict[object, npt.NDArray[np.int64]], values: list[objec
 
 
 def _lacks_numbers(values: Iterable[object]) -> bool:
-    """Whether numbers, also those written as text, hold one that is not finite: "nan" stands for a missing label."""
+    """Whether numbers, even written as text, include one that is not finite: "nan" stands for a missing label."""
     try:
         numbers = [float(str(value)) for value in values]
     except ValueError:

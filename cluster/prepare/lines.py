@@ -1,7 +1,7 @@
 """Rows of JSONL, CSV and TSV files, read line by line so that an error can name its line.
 
-The standard library reads 100,000 and more articles a second, several times what tokenising takes; pyarrow's
-readers are faster, but guess a column's type from the first block and name no line of the file.
+The standard library reads 100,000 and more articles a second, several times as fast as they are tokenised. pyarrow's
+readers are faster, but they guess a column's type from the first block, and their errors name no line.
 """
 
 from collections.abc import Iterator
@@ -21,11 +21,11 @@ from trainer.errors import InputError
 
 
 def read(source: Source, path: Path, columns: Columns, batch_rows: int) -> Iterator[Batch]:
-    """The rows of the source's local file `path` in order; blank lines are passed over.
+    """The rows of the source's local file `path` in order; blank lines are skipped.
 
     Raises:
         InputError: a line is malformed, a column is missing, or a value has a type that cannot be used.
-        NotReadyError: it may not be read.
+        NotReadyError: the file may not be read.
     """
     of_format = jsonl.records if source.format == "jsonl" else delimited.records
     pending: list[Record] = []
@@ -63,7 +63,7 @@ def _batch(source: Source, columns: Columns, records: list[Record], share: float
 
 
 def _check_values(where: str, columns: Columns, record: dict[str, object]) -> None:
-    """Refuse a text that is no string, a label or group that is not one value, and what is no character in them."""
+    """Refuse a text that is not a string, a label or group that is not a single value, and invalid characters."""
     if columns.text is not None and not isinstance(text := record.get(columns.text), str | None):
         raise InputError(
             f"{where}: text {columns.text!r} is a {type(text).__name__}, not a string: name another --text column"
@@ -81,14 +81,14 @@ def _check_values(where: str, columns: Columns, record: dict[str, object]) -> No
             value.encode()
         except UnicodeEncodeError:
             raise InputError(
-                f"{where}: {what} {column!r} holds half a surrogate pair, which is no character: correct the text"
+                f"{where}: {what} {column!r} contains half a surrogate pair, which is not a character: correct the text"
             ) from None
 
 
 def _labels(source: Source, columns: Columns, places: list[int], labels: list[Any]) -> pa.Array:
     """The labels as one Arrow array; an empty field of a CSV file is a missing label.
 
-    1 and 1.0 are one number, but two names of a class.
+    1 and 1.0 are the same number, but two different class names.
     """
     if source.format != "jsonl":
         return typed(columns.field_type, labels, where=source.name)
@@ -104,6 +104,6 @@ def _labels(source: Source, columns: Columns, places: list[int], labels: list[An
             reason = f"; {problem}"
     seen = ", ".join(f"{kind.__name__} (line {place})" for kind, place in kinds.items())
     raise InputError(
-        f"{source.name}: labels {columns.label!r} cannot be of one type ({seen}{reason}): make them all "
+        f"{source.name}: labels {columns.label!r} do not fit one type ({seen}{reason}): make them all "
         "strings, all integers or all floats"
     )

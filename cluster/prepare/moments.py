@@ -1,4 +1,4 @@
-"""The mean and the variance of numbers that come in parts, the same to the last digit however they were cut. Pure."""
+"""The mean and the variance of numbers that arrive in parts, the same to the last digit however they are cut. Pure."""
 
 from collections.abc import Iterator
 
@@ -11,14 +11,14 @@ Numbers = npt.NDArray[np.float64]
 
 
 class RunningMoments:
-    """Takes numbers in, and gives the mean and the variance of all of them; None before the first."""
+    """The mean and the variance of all numbers added so far; None before the first."""
 
     def __init__(self) -> None:
         self._count, self._mean, self._squares = 0, 0.0, 0.0
         self._waiting: Numbers = np.empty(0)
 
     def add(self, numbers: npt.NDArray[np.number]) -> None:
-        """Take these in as well."""
+        """Add numbers."""
         self._waiting = np.concatenate([self._waiting, numbers.astype(np.float64)])
         for block in self._blocks():
             self._count, self._mean, self._squares = self._with_more(block)
@@ -41,7 +41,7 @@ class RunningMoments:
         yield from blocks.reshape(-1, _BLOCK)
 
     def _with_more(self, block: Numbers) -> tuple[int, float, float]:
-        """Count, mean and sum of squared distances with a block more (Chan, Golub and LeVeque 1983)."""
+        """Count, mean and sum of squared distances with one more block (Chan, Golub and LeVeque 1983)."""
         if not block.size:
             return self._count, self._mean, self._squares
         mean, count = float(block.mean()), self._count + block.size

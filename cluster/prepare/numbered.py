@@ -1,4 +1,4 @@
-"""The physical lines of a text file, each with its number from 1."""
+"""The physical lines of a text file, each with its number, counted from 1."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,14 +6,14 @@ from pathlib import Path
 from cluster.prepare.sources import Source
 from trainer.errors import InputError, NotReadyError
 
-# A longer line is no article but a missing line end or an unclosed quote: say so before memory is full.
+# A longer line is not an article, but a missing line end or an unclosed quote: refuse it before memory is full.
 LINE_BYTES = 64 * 2**20
 
 Record = tuple[int, dict[str, object]]
 
 
 def lines(source: Source, path: Path) -> Iterator[tuple[int, str]]:
-    """The file's lines, decoded one by one so that a wrong byte is found on its line.
+    """The file's lines, decoded one by one, so that an error names the line of a wrong byte.
 
     Raises:
         InputError: a line is too long or is not UTF-8.
@@ -23,11 +23,11 @@ def lines(source: Source, path: Path) -> Iterator[tuple[int, str]]:
         with path.open("rb") as file:
             for number, line in enumerate(iter(lambda: file.readline(LINE_BYTES), b""), start=1):
                 if len(line) == LINE_BYTES:
-                    raise InputError(f"{source.name} line {number} is longer than 64 MiB: one article a line")
+                    raise InputError(f"{source.name} line {number} is longer than 64 MiB: put one article on each line")
                 yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError as problem:
         raise InputError(
             f"{source.name} line {number} is not UTF-8 ({problem.reason}): save the file as UTF-8"
         ) from None
     except OSError as problem:
-        raise NotReadyError(f"{source.name} cannot be read ({problem}): check permission") from None
+        raise NotReadyError(f"{source.name} cannot be read ({problem}): check its permissions") from None

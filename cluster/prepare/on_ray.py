@@ -1,12 +1,13 @@
-"""The files' work on a Ray cluster, by Ray Data: a task a file, results in the order of the files.
+"""The work on a Ray cluster, through Ray Data: one task for each file, with results in the order of the files.
 
-A task is one file read, checked, counted or tokenised; what it gives streams back through the object store, where Ray
-holds it, and holds the tasks back, until the driver has taken it. Each thing a task gives is one row of the Ray
-dataset: so batches, and with them row groups and shards, are those of a run without Ray. An error is given like a
-result: the first one in the order of the files is raised, as without Ray, and not the one that came first.
+A task reads, checks, counts or tokenises one file. Its results stream back through the object store, where Ray keeps
+them, and holds back the tasks, until the driver has taken them. Each result is one row of the Ray dataset, so batches,
+and with them row groups and shards, are the same as without Ray. An error travels like a result: as without Ray, the
+first one in the order of the files is raised, not the first in time.
 
-On one machine of 2 processors this is not faster than without (`tests/benchmarks/prepare_speed.py`: 5,399 articles a
-second against 5,879, Ray's start included), because tokenizers uses all processors by itself: it is for clusters.
+On one machine with 2 processors this is not faster than without Ray (`tests/benchmarks/prepare_speed.py`: 5,399
+articles a second against 5,879, including Ray's start), because tokenizers itself uses all processors. It is meant for
+clusters.
 """
 
 import contextlib
@@ -29,22 +30,22 @@ from trainer.errors import NotReadyError, UserError
 
 T = TypeVar("T")
 
-# Ray Data gathers what a task gives until there is this much, and hands it on: a few batches of tokens.
+# Ray Data collects a task's results up to this size before it passes them on: a few batches of tokens.
 BLOCK_BYTES = 4 * 2**20
-# A task whose worker died is begun again. Ray Data would do so for ever (`-1` in its `remote_fn.py`); Ray 2.60 has no
-# other way to say how often than an argument that is to go in 2.64.
+# A task whose worker died is started again. Ray Data would do so for ever (`-1` in its `remote_fn.py`); the only way in
+# Ray 2.60 to limit that is an argument that will be removed in 2.64.
 MOST_RETRIES = 3
 
 
 @dataclass(frozen=True)
 class OnRay:
-    """The work on the Ray that is connected."""
+    """Work on the Ray that is connected."""
 
     address: str
     progress: Progress
 
     def each(self, stage: str, task: Task[T], pieces: Sequence[Piece]) -> Iterator[T]:
-        """What the task gives for each piece, in their order, while it works on those that follow.
+        """The task's results for each piece, in the order of the pieces, while it works on later pieces.
 
         Raises:
             UserError: the first one, in the order of the pieces, that the task raised.
@@ -54,7 +55,7 @@ class OnRay:
         from ray.exceptions import RayError, RayTaskError
         from ray.util.annotations import RayDeprecationWarning
 
-        # One block a piece is one task a piece.
+        # One block for each piece makes one task for each piece.
         given = [pa.table({"piece": pa.array([pickle.dumps(piece)], pa.large_binary())}) for piece in pieces]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RayDeprecationWarning)
@@ -66,7 +67,7 @@ class OnRay:
         try:
             for block in found.iter_batches(batch_size=None, batch_format="pyarrow"):
                 for packed in block["found"]:
-                    result = pickle.loads(packed.as_buffer())  # noqa: S301 - what our own task made, through Ray
+                    result = pickle.loads(packed.as_buffer())  # noqa: S301 - made by our own task, through Ray
                     if isinstance(result, UserError):
                         raise result
                     if result is not None:
@@ -77,21 +78,21 @@ class OnRay:
         except RayError as problem:
             cause = problem.cause if isinstance(problem, RayTaskError) else problem
             if not isinstance(cause, RayError):
-                # A bug of ours in the task: its report has the traceback.
+                # The task itself has a bug; the report of its error has the traceback.
                 raise
             raise NotReadyError(
-                f"the Ray cluster at {self.address} could not do the work ({_line(cause)}): look at its machines, "
+                f"the Ray cluster at {self.address} could not do the work ({_line(cause)}): check its machines, "
                 "their memory, and that each has this version of batchscope"
             ) from problem
 
 
 @contextlib.contextmanager
 def connected(address: str, progress: Progress) -> Iterator[OnRay]:
-    """The Ray at `address`: `auto` or `host:port` for the cluster of this machine, `local` for a Ray of its own.
+    """The Ray at `address`: `auto` or `host:port` for the cluster of this machine, `local` for a new local Ray.
 
     Raises:
-        InputError: an address of another kind.
-        NotReadyError: there is no Ray, or it does not take us.
+        InputError: the address is of another kind.
+        NotReadyError: no Ray answers, or it does not accept this driver.
     """
     with ray_session.local() if address == "local" else ray_session.joined(address):
         from ray.data import DataContext
@@ -116,11 +117,11 @@ def _quiet_in_order() -> Any:
 
 
 def _work(block: pa.Table, *, task: Task[Any]) -> Iterator[pa.Table]:
-    """The task on a machine of the cluster: what it gives for the piece in `block`, then None."""
-    # A task has one processor: the others have tasks of their own.
+    """Run the task on a machine of the cluster: its results for the piece in `block`, then None."""
+    # A task has one processor, because the others have tasks of their own.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     for packed in block["piece"]:
-        piece = pickle.loads(packed.as_buffer())  # noqa: S301 - what the driver made, through Ray
+        piece = pickle.loads(packed.as_buffer())  # noqa: S301 - made by the driver, through Ray
         try:
             for result in task(piece, lambda share: None):
                 yield _packed(result)

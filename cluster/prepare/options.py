@@ -1,24 +1,24 @@
-"""Which options of `prepare` go together, and within which bounds: checked before anything is read."""
+"""The options of `prepare`: which go together and within which bounds, checked before anything is read."""
 
 from cluster.prepare.batches import Columns
 from cluster.prepare.labels import CLASSIFICATION, REGRESSION
 from trainer.data.manifest import LANGUAGE_MODEL
 from trainer.errors import InputError, brief
 
-# The lengths up to here are counted in memory.
+# All lengths up to this one are counted in memory.
 MOST_TOKENS = 2**20
 
 
 def check_columns(columns: Columns, task: str | None, *, skip_empty: bool) -> None:
-    """Refuse columns that do not go together, or not with the task.
+    """Refuse columns that do not go together, or do not go with the task.
 
     Raises:
-        InputError: as the options are given there is nothing to learn, or nothing to learn from.
+        InputError: with these options, there is nothing to learn, or nothing to learn from.
     """
     text, features, label = columns.text, columns.features, columns.label
     if (text is None) == (features is None):
         raise InputError(
-            "--text and --features are both given: name the one column that is learnt from"
+            "--text and --features are both given: name only the column to learn from"
             if text is not None
             else "neither --text nor --features is given: name the column with the text, or with the numbers"
         )
@@ -32,7 +32,7 @@ def check_columns(columns: Columns, task: str | None, *, skip_empty: bool) -> No
         raise InputError(f"--label is not given: name the column with the label, or use --task {LANGUAGE_MODEL}")
     if label is not None and label in (text, features):
         option = "--text" if features is None else "--features"
-        raise InputError(f"{option} and --label both name the column {label!r}: they must be two")
+        raise InputError(f"{option} and --label both name the column {label!r}: name two different columns")
     if skip_empty and features is not None:
         raise InputError("--skip-empty is for texts: leave it out, and drop rows without numbers from the source")
 

@@ -12,7 +12,7 @@ from cluster.prepare.features import depth
 from cluster.prepare.sources import Source
 from trainer.errors import InputError, NotReadyError, UserError, brief
 
-# Read-ahead of a column in bytes. Without it a row group's whole column chunk is held at once.
+# The bytes of a column that are read ahead. Without this, a row group's whole column chunk would be held at once.
 READ_AHEAD_BYTES = 2**20
 
 
@@ -20,11 +20,11 @@ def read(source: Source, path: Path, columns: Columns, batch_rows: int) -> Itera
     """The rows of the source's local file `path` in order.
 
     Raises:
-        InputError: it is not Parquet, lacks a column, or a column has a type that cannot be used.
-        NotReadyError: it may not be read.
+        InputError: the file is not Parquet, lacks a column, or has a column of a type that cannot be used.
+        NotReadyError: the file may not be read.
     """
     try:
-        # By path, never from a Python file object: pyarrow may then abort the process when it exits.
+        # By path and never from a Python file object, with which pyarrow may abort the process when it exits.
         with pq.ParquetFile(str(path), pre_buffer=False, buffer_size=READ_AHEAD_BYTES) as file:
             require(source.name, columns, file.schema_arrow.names)
             _check_types(source.name, columns, file.schema_arrow)
@@ -32,9 +32,9 @@ def read(source: Source, path: Path, columns: Columns, batch_rows: int) -> Itera
     except UserError:
         raise
     except PermissionError as problem:
-        raise NotReadyError(f"{source.name} cannot be read ({problem.strerror}): check permission") from problem
+        raise NotReadyError(f"{source.name} cannot be read ({problem.strerror}): check its permissions") from problem
     except (pa.ArrowException, OSError, ValueError, OverflowError) as problem:
-        # A damaged file may be any of these.
+        # A damaged file may raise any of these.
         raise InputError(
             f"{source.name} cannot be read as Parquet ({brief(str(problem))}): write it again"
         ) from problem
@@ -43,7 +43,7 @@ def read(source: Source, path: Path, columns: Columns, batch_rows: int) -> Itera
 def _batches(source: Source, columns: Columns, file: pq.ParquetFile, batch_rows: int) -> Iterator[Batch]:
     rows = file.metadata.num_rows
     size = sum(file.metadata.row_group(group).total_byte_size for group in range(file.metadata.num_row_groups))
-    # Long texts come fewer at a time, so that a batch stays small whatever the articles' length.
+    # Fewer long texts come at a time, so that a batch stays small whatever the articles' length.
     batch_rows = max(1, min(batch_rows, BATCH_BYTES * max(rows, 1) // max(size, 1)))
     first = 1
     for record in file.iter_batches(batch_size=batch_rows, columns=columns.names()):
@@ -65,7 +65,7 @@ def _batches(source: Source, columns: Columns, file: pq.ParquetFile, batch_rows:
 
 
 def _plain(values: pa.Array, where: str, first: int, column: str) -> pa.Array:
-    """The values without the dictionary, and text and decimals in one of their types.
+    """The values without a dictionary, and with a single type each for text and for decimals.
 
     Raises:
         InputError: a text is not UTF-8, which Parquet does not check.
@@ -73,7 +73,7 @@ def _plain(values: pa.Array, where: str, first: int, column: str) -> pa.Array:
     if types.is_dictionary(values.type):
         values = values.dictionary_decode()
     if types.is_decimal32(values.type) or types.is_decimal64(values.type):
-        # Arrow encodes no dictionary of the narrow ones.
+        # Arrow cannot encode narrow decimals as a dictionary.
         values = values.cast(pa.decimal128(values.type.precision, values.type.scale))
     if not _is_text(values.type):
         return values
@@ -83,7 +83,7 @@ def _plain(values: pa.Array, where: str, first: int, column: str) -> pa.Array:
     except pa.ArrowInvalid:
         index = next(index for index in range(len(texts)) if not _is_utf8(texts[index]))
         raise InputError(
-            f"{where} {first + index}: {column!r} is not UTF-8, as text in Parquet is: write the column again"
+            f"{where} {first + index}: {column!r} is not UTF-8, as text in Parquet must be: write the column again"
         ) from None
     return texts
 
@@ -98,17 +98,17 @@ def _is_utf8(text: pa.StringScalar) -> bool:
 
 def _groups(values: pa.Array, file: str, column: str) -> list[object]:
     try:
-        found: list[object] = values.to_pylist()
+        groups: list[object] = values.to_pylist()
     except (OverflowError, ValueError) as problem:
         raise InputError(
-            f"{file} column {column!r} holds a value that is out of range ({brief(str(problem))}): correct it, or name "
+            f"{file} column {column!r} has a value that is out of range ({brief(str(problem))}): correct it, or name "
             "another --group-by column"
         ) from None
-    return found
+    return groups
 
 
 def _check_types(file: str, columns: Columns, schema: pa.Schema) -> None:
-    """Refuse a column whose type cannot be what it is said to be."""
+    """Refuse a column whose type does not fit its role."""
     if columns.text is not None:
         _refuse(file, columns.text, schema, _is_text, "text must be strings: name another --text column")
     if columns.features is not None:
@@ -117,7 +117,7 @@ def _check_types(file: str, columns: Columns, schema: pa.Schema) -> None:
             columns.features,
             schema,
             lambda kind: depth(kind) > 0,
-            "features must be lists of numbers or lists of such lists: name another --features column (a text: --text)",
+            "features must be lists of numbers or lists of such lists: name another --features column (or use --text)",
         )
     if columns.label is not None:
         _refuse(

@@ -1,7 +1,7 @@
-"""What is done to one source file, in this process or on a machine of a cluster, knowing nothing of the others.
+"""The work on one source file, in this process or on a machine of a cluster, independent of the other files.
 
-Each function is one pass over the file. Its result depends on the file and the arguments alone, so that what is made
-of all results in the order of the files is the same wherever the files were worked on.
+Each function is one pass over the file. Its result depends only on the file and the arguments, so the combination of
+all results in the order of the files is the same wherever the work was done.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,16 +28,16 @@ from trainer.data.inputs import TEXT, Inputs
 from trainer.data.manifest import SPLITS
 from trainer.errors import InputError
 
-# Called with the share of the file that is done, 0 to 1.
+# Called with the fraction of the file that is done, 0 to 1.
 Tell = Callable[[float], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """One file, and what the passes before have found for it.
+    """One file, and what earlier passes have found out about it.
 
-    `start` is the number of rows, skipped ones included, in the files before it; `splits` the split of each of its
-    kept rows where groups decide it.
+    `start` is the number of rows, including skipped ones, in the files before it; `splits` has the split of each of its
+    kept rows if groups decide the splits.
     """
 
     source: Source
@@ -58,10 +58,9 @@ class ReadingRules:
 
 @dataclass(frozen=True, kw_only=True)
 class Counted:
-    """What a file holds: rows that were kept and skipped, kept rows per split, labels per split, train's words.
+    """The counts of a file: rows kept and skipped, kept rows per split, labels per split, and words for training.
 
-    It may be open yet which of the rows that are not for training are for what (`held_out`). `inputs` is None when it
-    has no rows.
+    It may still be open which held-out rows are for which split (`held_out`). `inputs` is None if there are no rows.
     """
 
     kept: int
@@ -78,7 +77,7 @@ def label_type(piece: Piece, tell: Tell, *, label: str) -> Iterator[str]:
 
 
 def quotes_checked(piece: Piece, tell: Tell, *, text: str) -> Iterator[None]:
-    """Nothing (one value), where no quote of a CSV file without labels has swallowed rows."""
+    """Check that no quote of a CSV file without labels has swallowed rows; yields None once."""
     refuse_swallowed(piece.source, text)
     yield None
 
@@ -93,7 +92,7 @@ def group_hashes(piece: Piece, tell: Tell, *, reading: ReadingRules) -> Iterator
 
 
 def count(piece: Piece, tell: Tell, *, reading: ReadingRules, task: str | None) -> Iterator[Counted]:
-    """Labels of all rows, words of the train split (one value)."""
+    """The counts of a file, its labels and the words for training (one value)."""
     labels: Counts = {}
     words: Words = {}
     sizes = np.zeros(len(SPLITS), dtype=np.int64)
@@ -124,10 +123,10 @@ def count(piece: Piece, tell: Tell, *, reading: ReadingRules, task: str | None) 
 def tokens(
     piece: Piece, tell: Tell, *, reading: ReadingRules, labels: Labels, tokenizer: Tokenizer, dtype: str
 ) -> Iterator[Given]:
-    """The rows as they stand in shards, with the split of each.
+    """The rows as they are written to shards, with the split of each.
 
-    Two more columns are for the counts: whether a row was `truncated`, and, where a text has unknown tokens, the hash
-    of its `sequence`.
+    Two more columns are for the counts: whether a row was `truncated`, and, if a text has unknown tokens, the hash of
+    its `sequence`.
     """
     for rows in _rows(piece, tell, reading):
         splits, tokens_split = _splits(rows, piece, reading), None
@@ -159,5 +158,5 @@ def _splits(rows: CheckedRows, piece: Piece, reading: ReadingRules) -> Splits:
         return by_hash(hashes(rows.keys, split_seed=reading.split_seed))
     splits = piece.splits[rows.first : rows.first + len(rows.keys)]
     if len(splits) != len(rows.keys):
-        raise InputError(f"source {piece.source.name} changed while it was read: leave it alone and run again")
+        raise InputError(f"source {piece.source.name} changed while it was being read: leave it alone and run again")
     return splits

@@ -1,22 +1,22 @@
-"""The progress bar: on stderr, on a terminal only, and only for work of more than two seconds."""
+"""The progress bar, on stderr: only on a terminal, and only for work of more than two seconds."""
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-# Called with the name of the stage and the share of it that is done, 0 to 1.
+# Called with the name of the stage and the fraction of it that is done, 0 to 1.
 Progress = Callable[[str, float], None]
 
 PATIENCE_SECONDS = 2.0
 
 
 def silent(stage: str, share: float) -> None:
-    """The progress of a caller who does not want to see any."""
+    """The `Progress` of a caller who does not want to see any."""
 
 
 @contextmanager
 def bar() -> Iterator[Progress]:
-    """A `Progress` that draws a bar where a person can see one."""
+    """A `Progress` that draws a bar if a person can see it."""
     from rich.console import Console
     from rich.progress import Progress as Bars
     from rich.progress import TaskID

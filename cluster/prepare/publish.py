@@ -1,9 +1,9 @@
-"""A destination appears whole or not at all.
+"""Publishing a destination whole or not at all.
 
-A folder is written beside its place, flushed to disk, then renamed. In a bucket, where nothing can be renamed, each
-file is put when it is complete and deleted here, so that the disk holds no more than the open shards; `manifest.json`
-is put last: without it, it is no data set to any reader. Before anything a claim is created, on the condition that
-there is none, and it is deleted last: of two `prepare` into one place one stops before it has put anything.
+A folder is written next to its place, flushed to disk, then renamed. In a bucket, where nothing can be renamed, each
+file is put when it is complete and then deleted here, so that the disk holds only the open shards. `manifest.json` is
+put last: without it, no reader takes the place for a data set. Before anything else, a claim is created if there is
+none, and it is deleted last: if two `prepare` write to the same place, one stops before it has put anything.
 """
 
 import json
@@ -28,17 +28,17 @@ CLAIM = "being-written"
 
 @dataclass(frozen=True)
 class Staged:
-    """Files are written in `folder`, and each is given to `take` when it is complete and closed."""
+    """Files are written in `folder`, and each is passed to `take` when it is complete and closed."""
 
     folder: Path
     take: Callable[[Path], None]
 
 
 def refuse_used(dest: str) -> None:
-    """Check, before any work, that nothing stands at `dest`.
+    """Check, before any work, that there is nothing at `dest`.
 
     Raises:
-        InputError: it holds prepared data or something else, or is no address.
+        InputError: it holds prepared data or something else, or is not an address.
         NotReadyError: its store does not answer.
     """
     if not dest.strip():
@@ -52,18 +52,18 @@ def _refuse(dest: str, entries: Sequence[str]) -> None:
         raise InputError(f"destination {dest} already holds prepared data: choose another folder or delete it")
     if entries:
         raise InputError(
-            f"destination {dest} is not empty (it holds {entries[0]}) and is no prepared data: choose another folder "
+            f"destination {dest} is not empty (it holds {entries[0]}) and is not prepared data: choose another folder "
             "or delete it"
         )
 
 
 @contextmanager
 def staging(dest: str) -> Iterator[Staged]:
-    """Where to write what is published as `dest` if the block ends well, and taken away if not.
+    """Where to write files, which are published as `dest` if the block ends well, and removed if it does not.
 
     Raises:
         InputError: another `prepare` writes there at the same time.
-        NotReadyError: it cannot be written (disk full, permission, store).
+        NotReadyError: `dest` cannot be written (disk full, permission, store).
     """
     store = store_of(dest)
     try:
@@ -71,7 +71,7 @@ def staging(dest: str) -> Iterator[Staged]:
             yield staged
     except OSError as problem:
         raise NotReadyError(
-            f"destination {dest} cannot be written ({problem}): check space and permission, then run again"
+            f"destination {dest} cannot be written ({problem}): check free space and permissions, then run again"
         ) from problem
 
 
@@ -82,14 +82,14 @@ def _entries(folder: str) -> list[str]:
             raise InputError(f"destination {folder} is a file: name a folder that does not exist yet")
         return sorted(os.listdir(path)) if path.exists() else []
     except OSError as problem:
-        raise NotReadyError(f"destination {folder} cannot be read ({problem}): check permission") from None
+        raise NotReadyError(f"destination {folder} cannot be read ({problem}): check its permissions") from None
 
 
 @contextmanager
 def _renamed(dest: Path) -> Iterator[Staged]:
-    """A folder beside `dest` that becomes it."""
+    """A folder next to `dest` that is renamed to it in the end."""
     dest.parent.mkdir(parents=True, exist_ok=True)
-    # Not mkdtemp: its folder would be readable by nobody else once it is renamed.
+    # Not mkdtemp, whose folder nobody else could read after the renaming.
     folder = dest.parent / f".{dest.name}.{secrets.token_hex(4)}.partial"
     folder.mkdir()
     try:
@@ -103,7 +103,7 @@ def _renamed(dest: Path) -> Iterator[Staged]:
 
 @contextmanager
 def _put(store: Store) -> Iterator[Staged]:
-    """A temporary folder whose files are put into a store; after an error what was put is deleted there."""
+    """A temporary folder whose files are put into a store; after an error, they are deleted there again."""
     names: list[str] = []
 
     def take(file: Path) -> None:
@@ -121,16 +121,16 @@ def _put(store: Store) -> Iterator[Staged]:
 
 @contextmanager
 def _claimed(store: Store) -> Iterator[None]:
-    """The right to write, for one process at a time; nothing else is there when it begins."""
+    """Hold the right to write there, which one process at a time can have; make sure that the place is empty."""
     own = json.dumps({"host": socket.gethostname(), "process": os.getpid(), "token": secrets.token_hex(8)}).encode()
-    # Its own content is there when an earlier try of the call had succeeded.
+    # Its own content is there if an earlier try of this call had succeeded.
     if store.create(CLAIM, own) not in (None, own):
         raise InputError(
             f"destination {store.uri} is being written by another `prepare`: choose another one (if that one was "
             f"killed, delete what it left there, {CLAIM} too)"
         )
     try:
-        # Since it was found empty another `prepare` may have come and gone.
+        # Another `prepare` may have come and gone since the place was found empty.
         _refuse(store.uri, [name for name in store.names() if name != CLAIM])
         yield
     finally:
@@ -138,7 +138,7 @@ def _claimed(store: Store) -> Iterator[None]:
 
 
 def _delete(store: Store, names: Sequence[str]) -> None:
-    """Delete as much as can be: the error that is on its way, or a success, is not to be hidden by another one."""
+    """Delete what can be deleted; an error here must hide neither an earlier error nor a success."""
     for name in names:
         with suppress(UserError):
             store.delete(name)

@@ -1,11 +1,12 @@
-"""How many rows of validation and test are, to the model, rows of a split before theirs.
+"""Counting rows of validation and test that, to the model, are the same as rows of an earlier split.
 
-Texts of the same words share a split. What is left are texts that differ in words outside the vocabulary alone: they
-are the same tokens, with unknown ones among them. Which these are is known only when the vocabulary is, so they are
-counted, and the count is said.
+Texts with the same words share a split. But texts that differ only in words outside the vocabulary have the same
+tokens, some of them unknown. They can be found only once the vocabulary is known, so they are counted and the count is
+reported.
 
-Counting needs the hash of each row with an unknown token. Of very many rows only the hashes below a bound are held,
-which is halved each time there are too many: an even sample of the distinct sequences, whatever the order of the rows.
+Counting needs the hash of each row with an unknown token. If there are very many, only hashes below a bound are kept,
+and the bound is halved each time there are too many: an even sample of the distinct sequences, whatever the order of
+the rows.
 """
 
 import numpy as np
@@ -33,14 +34,14 @@ class Repeats:
             self._count = sum(len(part) for parts in self._held for part in parts)
 
     def counts(self) -> list[int]:
-        """Of each split, how many rows have the tokens of a row of a split before it; of a sample, about how many."""
+        """For each split, how many rows have the tokens of a row of an earlier split; an estimate if it is a sample."""
         before = np.zeros(0, np.uint64)
-        found = []
+        counts = []
         for parts in self._held:
             here = np.concatenate([np.zeros(0, np.uint64), *parts])
-            found.append(int(np.isin(here, before).sum()) << self._halvings)
+            counts.append(int(np.isin(here, before).sum()) << self._halvings)
             before = np.union1d(before, here)
-        return found
+        return counts
 
     def _sampled(self, sequences: Hashes) -> Hashes:
         return sequences[sequences <= np.uint64(2**64 - 1 >> self._halvings)]

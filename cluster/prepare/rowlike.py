@@ -1,7 +1,7 @@
-"""Whether quotes have swallowed rows: most records of several lines hold lines that by themselves would be rows.
+"""Whether quotes have swallowed rows: then most records of several lines contain lines that would be rows themselves.
 
-Texts of several lines hold no such lines, or few of many texts do. What a line would be is judged by columns besides
-the text: by the label alone, or, where nothing is labelled, by all of the others whose fields are numbers or repeat.
+Genuine texts of several lines rarely contain such lines. A line is judged by columns other than the text: by the label
+alone, or, without labels, by all others whose fields are numbers or repeat.
 """
 
 from collections.abc import Sequence
@@ -11,16 +11,16 @@ from cluster.prepare.batches import LONGEST_LABEL
 from cluster.prepare.fields import field_type, widest
 from cluster.prepare.labels import MOST_LABELS
 
-# The most records of several lines that are looked at, and the most columns.
+# The most records of several lines that are examined, and the most columns.
 MOST_RECORDS, MOST_COLUMNS = 10_000, 16
 
-# What one line of a record would have in each column if it were a row; several fields, as a text may hold delimiters.
+# The fields that a line of a record could have in each column if it were a row; several, as a text may have delimiters.
 _Ends = tuple[frozenset[str], ...]
 
 
 @dataclass
 class ColumnTypes:
-    """What the records have in one column: the types of the fields, and the first `most` different ones."""
+    """The records' fields in one column: their types, and the first `most` different values."""
 
     index: int
     most: int
@@ -39,14 +39,14 @@ class ColumnTypes:
             self.values.add(value)
 
     def fits(self, ends: frozenset[str]) -> bool:
-        """Whether one of the fields is like those of the records."""
+        """Whether one of these fields is like the fields of the records."""
         return not ends.isdisjoint(self.values) or (
             self.kind != "string" and any(field_type(end) != "string" for end in ends)
         )
 
 
 class Rowlike:
-    """The records of a file with a header of `count` names, as they are read; `indices` are the columns that judge."""
+    """Collects the records of a file with `count` names in its header; `indices` are the columns to judge by."""
 
     def __init__(self, count: int, indices: Sequence[int]) -> None:
         kept = indices[:MOST_COLUMNS]
@@ -56,7 +56,7 @@ class Rowlike:
         self._spanning: list[tuple[int, int, frozenset[_Ends]]] = []
 
     def add(self, line: int, values: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
-        """Add the record that begins on `line`; `lines` are the fields of each of its lines but the last."""
+        """Add the record that begins on `line`; `lines` has the fields of each of its lines except the last."""
         self._records += 1
         for column in self.columns:
             column.add(values[column.index])
@@ -65,17 +65,17 @@ class Rowlike:
             self._spanning.append((line, line + len(lines), ends))
 
     def swallowed(self) -> tuple[int, int] | None:
-        """The first and last line of the first record that holds rows, if most of those of several lines do."""
+        """The first and last line of the first record that contains rows, if most records of several lines do."""
         judges = [place for place, column in enumerate(self.columns) if self._judges(column)]
 
         def is_row(ends: _Ends) -> bool:
             return all(self.columns[place].fits(ends[place]) for place in judges)
 
-        found = [(first, last) for first, last, lines in self._spanning if judges and any(map(is_row, lines))]
-        return found[0] if 2 * len(found) > len(self._spanning) else None
+        swallowing = [(first, last) for first, last, lines in self._spanning if judges and any(map(is_row, lines))]
+        return swallowing[0] if 2 * len(swallowing) > len(self._spanning) else None
 
     def _ends(self, fields: Sequence[str]) -> _Ends:
-        """A text with delimiters of its own has more fields than the header: columns are counted from either end."""
+        """The possible fields in each column: counted from both ends, since delimiters in a text add fields."""
         return tuple(
             frozenset(
                 text

@@ -1,4 +1,4 @@
-"""CheckedRows that can be used: no missing value, no empty text, numbered."""
+"""Rows that can be used: numbered, without missing values or empty texts."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -21,9 +21,9 @@ from trainer.errors import InputError, brief
 class CheckedRows:
     """Checked rows of one batch.
 
-    `rows` are their numbers in their file, `first` counts the file's kept rows before them, `keys` are the words (or
-    numbers) that say which rows are duplicates. `kept` are the indices in `source` of the rows that were kept. `texts`
-    are empty where there are `features`, `labels` None where nothing is labelled.
+    `rows` are their numbers in their file, `first` counts the file's kept rows before them, and `keys` are the words
+    (or numbers) by which rows are duplicates. `kept` are the indices in `source` of the rows that were kept. `texts` is
+    empty if there are `features`; `labels` is None if there are no labels.
     """
 
     rows: npt.NDArray[np.int64]
@@ -38,12 +38,12 @@ class CheckedRows:
     features: Features | None = None
 
     def where(self, index: int) -> str:
-        """The words for one row's place in an error."""
+        """The place of one row, in words for an error."""
         return self.source.where(self.kept[index])
 
 
 def checked(batches: Iterable[Batch], columns: Columns, *, skip_empty: bool, max_tokens: int) -> Iterator[CheckedRows]:
-    """The rows of a file's `batches` that can be used, of which the model will see `max_tokens`.
+    """The rows of a file's `batches` that can be used; the model will see `max_tokens` tokens of each.
 
     Raises:
         InputError: a text, label or group is missing, or a text is empty and `skip_empty` is not set.
@@ -128,7 +128,7 @@ def _check_empty(batch: Batch, columns: Columns, keys: list[str], *, skip_empty:
 def _check_labels(batch: Batch, columns: Columns, kept: list[int], labels: pa.Array) -> None:
     if labels is None:
         return
-    # An empty string is what many tools write for "no label"; as a class of its own it would go unnoticed.
+    # Many tools write an empty string for "no label"; as a class of its own, that would go unnoticed.
     if not labels.null_count and not pa.types.is_string(labels.type):
         return
     for index, label in zip(kept, labels.to_pylist(), strict=True):
@@ -154,12 +154,12 @@ def _groups(batch: Batch, columns: Columns, kept: list[int]) -> list[str] | None
 
 
 def _is_missing(value: object) -> bool:
-    """Null, a blank text, or not a number (the one value that differs from itself), which would be one for all."""
+    """Whether a value is null, a blank text, or NaN (which differs from itself); as a group, these would be shared."""
     return value is None or value != value or (isinstance(value, str) and not value.strip())
 
 
 def _group_name(value: object) -> str:
-    """One name for one number: a column that is whole numbers in one file may be floats or decimals in another."""
+    """The same name for equal numbers: whole numbers in one file may be floats or decimals in another."""
     if isinstance(value, float | Decimal) and math.isfinite(value) and value == int(value):
         return str(int(value))
     return str(value)

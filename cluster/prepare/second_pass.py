@@ -1,4 +1,4 @@
-"""The second pass over the sources: the tokenizer and the shards, and what the manifest says of them."""
+"""The second pass over the sources: it writes the tokenizer and the shards, and describes them in the manifest."""
 
 import hashlib
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ from trainer.errors import InputError
 
 
 def write(work: Work, found: FirstPass, reading: ReadingRules, staged: Staged, *, shard_bytes: int) -> Manifest:
-    """The second pass: tokenizer (of text) and shards, and what the manifest says of them."""
+    """The second pass: write the tokenizer (for text) and the shards; return the manifest that describes them."""
     names, dtype, tokenizer_json, max_tokens = [], "float32", b"", reading.max_tokens
     if found.inputs.kind == TOKENS:
         names = words_module.names(found.tokenizer)
@@ -74,7 +74,7 @@ def write(work: Work, found: FirstPass, reading: ReadingRules, staged: Staged, *
 def _fill(
     writers: Sequence[SplitWriter], work: Work, found: FirstPass, reading: ReadingRules, *, dtype: str
 ) -> Repeats:
-    """Write every row into its split; the rows that repeat one of a split before theirs."""
+    """Write every row into its split; return the rows that repeat a row of an earlier split."""
     task = partial(
         piece_module.tokens,
         reading=reading,
@@ -92,12 +92,14 @@ def _fill(
                 rows = rows.drop_columns(["sequence"])
             writer.write(rows)
     if (written := int(sizes.sum())) != found.kept:
-        raise InputError(f"the sources changed while they were read ({found.kept} rows, then {written}): run again")
+        raise InputError(
+            f"the sources changed while they were being read ({found.kept} rows, then {written}): run again"
+        )
     check_sizes(sizes.tolist(), written, reading)
     return repeats
 
 
 def take(staged: Staged, name: str, content: bytes) -> None:
-    """Stage a file of this content."""
+    """Stage a file with this content."""
     (staged.folder / name).write_bytes(content)
     staged.take(staged.folder / name)

@@ -1,4 +1,4 @@
-"""Writes one split: its Parquet shards, what the manifest says of it, and the hash of its content."""
+"""Writing one split: its Parquet shards, its description in the manifest, and the hash of its content."""
 
 import hashlib
 import os
@@ -21,7 +21,7 @@ PERCENTILES = (50, 90, 99)
 
 
 class SplitWriter:
-    """Holds the open shard of one split and hands on the full ones. Closed, it tells the `Split`."""
+    """Holds the open shard of one split and passes on full ones. Once it is closed, `split` describes the split."""
 
     def __init__(
         self, staged: Staged, name: str, *, max_tokens: int, labels: int, shard_bytes: int, column: str = "tokens"
@@ -60,7 +60,7 @@ class SplitWriter:
             self._flush()
 
     def split(self) -> Split:
-        """What the manifest says of the split."""
+        """The description of the split in the manifest."""
         lengths = np.flatnonzero(self._lengths)
         powers = np.array([int(length).bit_length() - 1 for length in lengths], dtype=np.int64)
         histogram = np.bincount(powers, weights=self._lengths[lengths]).astype(np.int64)
@@ -87,7 +87,7 @@ class SplitWriter:
         flat = pc.list_flatten(tokens, recursive=True).to_numpy()
         lengths = pc.list_value_length(tokens).to_numpy()
         labels = table["label"].to_numpy() if "label" in table.column_names else np.zeros(0, np.int32)
-        # Little-endian and of one width, so that the hash is the same on any machine and vocabulary type.
+        # Little-endian and of a fixed width, so that the hash is the same on any machine and for any token type.
         contents = [array.astype(f"<{array.dtype.kind}4") for array in (flat, lengths.astype("u4"), labels)]
         for part, values in zip(self._hashes, contents, strict=True):
             part.update(values.tobytes())

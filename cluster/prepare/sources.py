@@ -1,4 +1,4 @@
-"""Which files a person's SOURCE arguments mean: files, folders and `s3://` addresses, in a fixed order."""
+"""The files that a person's SOURCE arguments name: files, folders and `s3://` addresses, in a fixed order."""
 
 import os
 import socket
@@ -42,7 +42,7 @@ def find(uris: Sequence[str]) -> tuple[Source, ...]:
     """All input files, in the order given; the files of a folder in the order of their paths.
 
     Raises:
-        InputError: a source does not exist, has an unknown ending, comes twice, or the formats differ.
+        InputError: a source does not exist, has an unknown ending or is given twice, or the formats differ.
         NotReadyError: a store does not answer.
     """
     files = [file for uri in uris for file in _files(uri)]
@@ -56,7 +56,7 @@ def find(uris: Sequence[str]) -> tuple[Source, ...]:
             same = "is given twice" if other == file.name else f"is the file {other} under another name"
             raise InputError(f"source {file.name} {same}: name it once, or delete the link")
         seen[identity] = file.name
-    # The types of a column are decided once for all files, and CSV has none: one format at a time.
+    # A column's type is decided once for all files, and CSV has no types, so only one format is read at a time.
     others = [file for file in files if _typed(file) != _typed(files[0])]
     if others:
         raise InputError(
@@ -69,13 +69,13 @@ def find(uris: Sequence[str]) -> tuple[Source, ...]:
 def opened(source: Source) -> Iterator[Path]:
     """A local file with the source's content: the file itself, or a copy of an object that is deleted afterwards.
 
-    Parquet is read by path from a local file only (pyarrow may abort a process that read a Python file object), and
-    an object is fetched whole, because only that has a deadline. It is fetched again by every pass: one copy at a
-    time, whatever the size of the input.
+    Parquet is read only by path from a local file (pyarrow may abort a process that read a Python file object), and an
+    object is fetched as a whole, because only that has a deadline. Every pass fetches it again, so there is one copy at
+    a time, whatever the size of the input.
 
     Raises:
-        InputError: the source is not there, or not on this machine.
-        NotReadyError: the store does not give it, or the disk is full.
+        InputError: the source does not exist, or is not on this machine.
+        NotReadyError: the store does not deliver it, or the disk is full.
     """
     if isinstance(source.store, Folder):
         path = Path(source.store.uri) / source.key
@@ -91,10 +91,12 @@ def opened(source: Source) -> Iterator[Path]:
         try:
             source.store.fetch(source.key, path)
         except FileNotFoundError:
-            raise InputError(f"source {source.name} is no longer there: leave the sources alone meanwhile") from None
+            raise InputError(
+                f"source {source.name} is no longer there: do not change the sources during the run"
+            ) from None
         except OSError as problem:
             raise NotReadyError(
-                f"source {source.name} cannot be copied to {folder} ({problem}): make space there, or set TMPDIR"
+                f"source {source.name} cannot be copied to {folder} ({problem}): make room there, or set TMPDIR"
             ) from problem
         yield path
 
@@ -124,7 +126,7 @@ def _files(uri: str) -> list[Source]:
     if sizes:
         return [_source(store, name, sizes[name]) for name in _readable(uri, sizes)]
     place, _, last = store.uri.rpartition("/")
-    # A place `s3:/` is of a whole bucket that has no objects.
+    # The place is `s3:/` if `uri` is a whole bucket, and it has no objects.
     sizes = {} if place == "s3:/" else store_of(place).sizes(last)
     if last not in sizes:
         raise InputError(f"source {uri} does not exist: check the path")
@@ -139,11 +141,11 @@ def _local_files(uri: str, path: Path) -> list[Source]:
             return [_local(path.parent, path.name)]
         return [_local(path, name) for name in _readable(uri, _below(path))]
     except OSError as problem:
-        raise NotReadyError(f"source {uri} cannot be read ({problem}): check permission") from None
+        raise NotReadyError(f"source {uri} cannot be read ({problem}): check its permissions") from None
 
 
 def _below(path: Path) -> list[str]:
-    """The names of all files in a folder and below. A folder to which several links lead is looked into once."""
+    """The names of all files in a folder and below. A folder to which several links lead is visited once."""
 
     def refuse(problem: OSError) -> None:
         raise problem
@@ -156,18 +158,20 @@ def _below(path: Path) -> list[str]:
             below.clear()
             continue
         seen.add((found.st_dev, found.st_ino))
-        # Also so that no hidden link to a folder is the one by which its files are found.
+        # Hidden folders are skipped here too, so that a folder's files are not found through a hidden link.
         below[:] = sorted(name for name in below if not name.startswith(_HIDDEN))
         names += [Path(folder, name).relative_to(path).as_posix() for name in files]
     return names
 
 
 def _readable(uri: str, names: Iterable[str]) -> list[str]:
-    """The files of a folder that are read. Notes beside the data (`README.md`, `_SUCCESS`) are passed over."""
+    """The files of a folder that are read. Other files next to the data (`README.md`, `_SUCCESS`) are skipped."""
     files = [name for name in names if not any(part.startswith(_HIDDEN) for part in PurePosixPath(name).parts)]
     packed = sorted(name for name in files if _ending(name) in _PACKED and _ending(name.rpartition(".")[0]) in FORMATS)
     if packed:
-        raise InputError(f"source {uri} holds {packed[0]}, and nothing compressed is read: unpack it, or move it away")
+        raise InputError(
+            f"source {uri} holds {packed[0]}, but compressed files are not read: unpack it, or move it away"
+        )
     known = sorted(name for name in files if _ending(name) in FORMATS)
     if not known:
         found = ", ".join(sorted({_ending(name) or "no ending" for name in files})) or "no files"
@@ -176,14 +180,14 @@ def _readable(uri: str, names: Iterable[str]) -> list[str]:
 
 
 def _local(folder: Path, name: str) -> Source:
-    """A file of this machine, which is read several times and so must be one."""
+    """A file of this machine; it must be a regular file, because it is read several times."""
     path = folder / name
     try:
         found = path.stat()
     except FileNotFoundError:
         raise InputError(f"source {path} is a link to nothing: delete it") from None
     if not stat.S_ISREG(found.st_mode):
-        raise InputError(f"source {path} is a pipe or a device, and is read several times: save it as a file")
+        raise InputError(f"source {path} is a pipe or a device, but it must be read several times: save it as a file")
     return _source(Folder(str(folder)), name, found.st_size)
 
 

@@ -1,8 +1,8 @@
-"""Which split a row belongs to: decided by a hash of its key, so that it never depends on order or on luck.
+"""The split of a row, decided by a hash of its key, so that it never depends on order or chance.
 
-Without groups the key is the text's words (`keys`) or the numbers: stateless, and duplicates go to one split. Texts
-that are not for training are split once more when they are tokens (`held_out`). With groups a row ties its text to its
-group; everything tied together, however far, is one component and goes to one split.
+Without groups, the key is the text's words (`keys`) or the numbers: no state is needed, and duplicates share a split.
+Held-out texts are split once more when they have become tokens (`held_out`). With groups, a row ties its text to its
+group; everything tied together, however indirectly, is one component and shares a split.
 """
 
 import hashlib
@@ -14,7 +14,8 @@ import numpy.typing as npt
 Hashes = npt.NDArray[np.uint64]
 Splits = npt.NDArray[np.uint8]
 
-# Of 2**64 hashes the first 80 % are train, the next 10 % validation, the rest test (`trainer.data.manifest.SPLITS`).
+# The first 80 % of the 2**64 hashes are train, the next 10 % validation, and the rest test
+# (`trainer.data.manifest.SPLITS`).
 TRAIN_SHARE, VALIDATION_SHARE = 0.8, 0.1
 _BORDERS = np.array([TRAIN_SHARE * 2.0**64, (TRAIN_SHARE + VALIDATION_SHARE) * 2.0**64], dtype=np.uint64)
 
@@ -33,13 +34,13 @@ def by_hash(values: Hashes) -> Splits:
 
 
 def halves(values: Hashes) -> Splits:
-    """The split of each hash of a row that is not for training: 1 validation, 2 test."""
+    """The split of each hash of a held-out row: 1 validation, 2 test."""
     border = np.uint64(2.0**64 * VALIDATION_SHARE / (1 - TRAIN_SHARE))
     return np.where(values < border, 1, 2).astype(np.uint8)
 
 
 def by_component(text_hashes: Hashes, group_hashes: Hashes, *, split_seed: int) -> Splits:
-    """The split of each row when rows that share a text or a group must share a split."""
+    """The split of each row if rows that share a text or a group must share a split."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -55,7 +56,7 @@ def by_component(text_hashes: Hashes, group_hashes: Hashes, *, split_seed: int) 
     count, component_of_node = connected_components(coo_array(ties, shape=(nodes, nodes)), directed=False)
     smallest = np.full(count, np.iinfo(np.uint64).max, dtype=np.uint64)
     np.minimum.at(smallest, component_of_node[len(texts) :], groups)
-    # The smallest of many hashes is small: hashed again, or large components would all be train.
+    # The smallest of many hashes is small, so it is hashed again; otherwise large components would all be train.
     again = hashes((str(value) for value in smallest.tolist()), split_seed=split_seed)
     splits: Splits = by_hash(again)[component_of_node[text_of_row]]
     return splits

@@ -1,17 +1,17 @@
-"""The words of the train split and the tokenizer made of them (Hugging Face `tokenizers`).
+"""The words of the train split, and the tokenizer made from them (Hugging Face `tokenizers`).
 
-Words are counted by the library's own trainer, in parallel, a window of texts at a time; its counts are merged
-here. One training over all texts would do without the merging, but holds every distinct word of the input (a
-number, a misspelling) in memory; here the rarest words are forgotten when there are too many. Each file is counted
-by itself and the files are merged in their order, so that it does not matter where they are counted.
+The library's own trainer counts words in parallel, a window of texts at a time, and its counts are merged here. One
+training over all texts would need no merging, but would hold every distinct word of the input (a number, a misspelling)
+in memory; here the rarest words are forgotten when there are too many. Each file is counted by itself and the files are
+merged in their order, so it does not matter where they are counted.
 """
 
 import json
 import os
 from collections.abc import Iterable
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is fetched, whatever tokenizers does in later versions
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")  # said aloud, so that a later fork prints no warning
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is downloaded, whatever later versions of tokenizers do
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")  # set explicitly, so that a later fork prints no warning
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
@@ -39,7 +39,7 @@ def count_words(texts: Iterable[str], words: Words, *, most_words: int = MOST_WO
 
 
 def merge(words: Words, more: Words, *, most_words: int = MOST_WORDS) -> None:
-    """Add the words of other texts to `words`, then forget the rarest that are too many."""
+    """Add the words of other texts to `words`, then forget the rarest if there are too many."""
     for word, count in more.items():
         words[word] = words.get(word, 0) + count
     rarest = 0
@@ -52,17 +52,17 @@ def merge(words: Words, more: Words, *, most_words: int = MOST_WORDS) -> None:
 def _counted(window: list[str]) -> Words:
     trainer = trainers.WordLevelTrainer(vocab_size=0, special_tokens=[], show_progress=False)
     tokenizer_of({UNKNOWN: 0}).train_from_iterator(window, trainer)
-    # The trainer has no accessor for its counts; its state (what pickle would save) is JSON that holds them.
+    # The trainer has no accessor for its counts; its state (as pickle would save it) is JSON that contains them.
     counts: Words = json.loads(trainer.__getstate__())["WordLevelTrainer"]["words"]
     return counts
 
 
 def build(words: Words, *, size: int) -> Tokenizer:
-    """The tokenizer of the `size` - 2 most frequent words; ties go by the alphabet, so it is always the same."""
+    """The tokenizer of the `size` - 2 most frequent words; ties are sorted alphabetically, so it is always the same."""
     chosen = sorted(words.items(), key=lambda item: (-item[1], item[0]))[: size - 2]
     ids = {PADDING: PADDING_ID, UNKNOWN: UNKNOWN_ID}
     ids.update((word, index) for index, (word, _) in enumerate(chosen, start=len(ids)))
-    # The two specials are not registered as such: a text that says "[PAD]" means three ordinary tokens.
+    # The two special tokens are not registered as such: a text that contains "[PAD]" means three ordinary tokens.
     return tokenizer_of(ids)
 
 
@@ -73,7 +73,7 @@ def names(tokenizer: Tokenizer) -> list[str]:
 
 
 def to_json(tokenizer: Tokenizer, *, max_tokens: int) -> str:
-    """The text of `tokenizer.json`, which truncates as the shards are truncated."""
+    """The text of `tokenizer.json`, which truncates texts like the shards."""
     tokenizer.enable_truncation(max_tokens)
     text = str(tokenizer.to_str(pretty=True))
     tokenizer.no_truncation()

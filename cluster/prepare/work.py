@@ -1,4 +1,4 @@
-"""Where the files are worked on: `Here`, one after the other in this process, or on Ray (`cluster.prepare.on_ray`)."""
+"""Where the work is done: `Here`, file by file in this process, or on Ray (`cluster.prepare.on_ray`)."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from cluster.prepare.progress import Progress
 
 T = TypeVar("T")
 
-# What is done to a piece, and what it gives, in the order of its rows. On Ray it and what it gives are pickled.
+# The work on a piece, which yields results in the order of its rows. On Ray, the task and its results are pickled.
 Task = Callable[[Piece, Tell], Iterator[T]]
 
 
@@ -17,7 +17,7 @@ class Work(Protocol):
     """Something that can do a task on every piece."""
 
     def each(self, stage: str, task: Task[T], pieces: Sequence[Piece]) -> Iterator[T]:
-        """What `task` gives for each of the `pieces`, in their order; `stage` names it in the progress.
+        """The results of `task` for each of the `pieces`, in their order; `stage` names it in the progress.
 
         Raises:
             UserError: the first one, in the order of the pieces, that the task raised.
@@ -31,7 +31,7 @@ class Here:
     progress: Progress
 
     def each(self, stage: str, task: Task[T], pieces: Sequence[Piece]) -> Iterator[T]:
-        """Piece after piece, as what it gives is asked for."""
+        """Work piece by piece, as the results are consumed."""
         done, total = 0, max(1, sum(piece.source.bytes for piece in pieces))
         for piece in pieces:
 

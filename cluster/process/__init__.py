@@ -1,1 +1,1 @@
-"""What this process itself needs: signals, deadlines, folders that go with it, proxies, and its Ray."""
+"""The running process itself: its signals, deadlines, temporary folders and proxies, and its Ray."""

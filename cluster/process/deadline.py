@@ -9,15 +9,15 @@ Answer = TypeVar("Answer")
 
 
 def within(seconds: float | None, call: Callable[[], Answer]) -> Answer:
-    """What `call` returns or raises, if it does so in time; it is left alone in its daemon thread otherwise.
+    """Return or raise what `call` does, if it ends in time; otherwise leave it running in its daemon thread.
 
-    Without a limit, a signal can still end the wait at any moment: the main thread only waits.
+    Even without a limit, a signal can end the wait at any moment, because the main thread only waits.
 
-    The timeouts of sockets, and so of boto3, http.client and requests, are between two bytes: a server that drips holds
-    a call for as long as it likes. Ray's job client sets none at all.
+    The timeouts of sockets, and so of boto3, http.client and requests, apply between two bytes: a server that drips can
+    hold up a call for as long as it likes. Ray's job client sets no timeout at all.
 
     Raises:
-        TimeoutError: it has not ended after `seconds`.
+        TimeoutError: the call has not ended after `seconds`.
     """
     ended: queue.SimpleQueue[tuple[list[Answer], BaseException | None]] = queue.SimpleQueue()
 

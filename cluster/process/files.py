@@ -1,4 +1,4 @@
-"""A file that a person named, written whole or not at all."""
+"""Writing a file that a person named, whole or not at all."""
 
 import os
 import uuid
@@ -7,7 +7,7 @@ from trainer.errors import InputError
 
 
 def save(content: bytes, path: str) -> None:
-    """Write a file whole, or leave what was there. What is no file, such as /dev/null or a pipe, is written into.
+    """Replace the whole file, or leave it as it was. Anything else at `path`, such as a pipe, is written into.
 
     Raises:
         InputError: it cannot be written.
@@ -15,8 +15,8 @@ def save(content: bytes, path: str) -> None:
     temporary = f"{path}.{uuid.uuid4().hex}.tmp"
     try:
         if os.path.exists(path) and not os.path.isfile(path):
-            with open(path, "wb") as there:
-                there.write(content)
+            with open(path, "wb") as device:
+                device.write(content)
             return
         try:
             with open(temporary, "xb") as file:

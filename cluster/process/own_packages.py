@@ -1,7 +1,7 @@
 """The packages `trainer` and `cluster` must be batchscope's own: other distributions and folders have those names too.
 
-Distributions on PyPI install a top-level `trainer` or `cluster`, and pip overwrites the files that are there. A folder
-of that name where Python is started is found before what is installed, and Ray's workers look there first.
+Some distributions on PyPI install a top-level `trainer` or `cluster`, and pip overwrites existing files. A folder of
+that name where Python is started is found before the installed package, and Ray's workers look there first.
 """
 
 import importlib
@@ -20,7 +20,7 @@ def refuse_foreign_trainer() -> None:
     """Make sure that this process finds the `trainer` that came with this `cluster`.
 
     Raises:
-        ImportError: another one is found first, or was installed over it.
+        ImportError: another `trainer` is found first, or was installed over this one.
     """
     own = _ROOT / "trainer"
     found = _found("trainer")
@@ -33,13 +33,13 @@ def refuse_foreign_trainer() -> None:
         )
     if getattr(importlib.import_module("trainer"), "DISTRIBUTION", None) != MARK:
         raise ImportError(
-            f"{own} is no longer batchscope's: another distribution was installed over it, beside {_ROOT / 'cluster'}. "
-            "Install batchscope into an environment of its own"
+            f"{own} is no longer batchscope's: another distribution was installed over it, next to {_ROOT / 'cluster'}."
+            " Install batchscope into an environment of its own"
         )
 
 
 def refuse_hiding_folder(folder: Path) -> None:
-    """Make sure that whoever searches `folder` first, as Ray's workers do with the current one, still finds ours.
+    """Make sure that a search which begins in `folder`, as that of Ray's workers does, finds batchscope's packages.
 
     Raises:
         InputError: something there hides one of the packages.
@@ -57,7 +57,7 @@ def refuse_hiding_folder(folder: Path) -> None:
 
 
 def _found(name: str) -> Path | None:
-    """The folder or file that `import` takes for this name, or took already."""
+    """The folder or file that `import` takes for this name, or has already taken."""
     if (module := sys.modules.get(name)) is not None:
         return _place(getattr(module, "__file__", None), getattr(module, "__path__", None))
     spec = find_spec(name)

@@ -1,4 +1,4 @@
-"""The address of a Ray cluster to join: `auto`, or `host:port` of its head, where something answers."""
+"""The address of a Ray cluster to join: `auto`, or `host:port` of its head, which must answer."""
 
 import socket
 
@@ -9,7 +9,7 @@ SECONDS_TO_CONNECT = 5.0
 
 
 def check_answers(address: str) -> None:
-    """Refuse an address that no cluster can be joined at, at once: Ray itself tries for a minute.
+    """Refuse at once an address at which no cluster can be joined; Ray itself would try for a minute.
 
     Raises:
         InputError: an address of another kind.
@@ -21,12 +21,12 @@ def check_answers(address: str) -> None:
     if "://" in address or not separator or not host or not port.isdecimal():
         raise InputError(
             f"--address {masked(address)} is not the address of a cluster to join: give auto or host:port on one of "
-            "its machines; a study is handed over from anywhere with `batchscope submit --address http://host:8265`"
+            "its machines; to hand over a study from elsewhere, use `batchscope submit --address http://host:8265`"
         )
     try:
         socket.create_connection((host, int(port)), timeout=SECONDS_TO_CONNECT).close()
     except (OSError, OverflowError) as problem:
         raise NotReadyError(
             f"nothing answers at --address {masked(address)} ({problem}): start a cluster with `ray start --head`, or "
-            "look at the address"
+            "check the address"
         ) from None

@@ -1,7 +1,7 @@
 """Ray in this process: started here on loopback or joined elsewhere, and gone when the block ends.
 
-Ray puts handlers of its own in the place of ours, starts itself again when somebody asks it something after its end,
-and prints on a person's terminal. None of that happens inside `local` and `joined`.
+Ray replaces our signal handlers with its own, starts itself again when it is called after its end, and prints on a
+person's terminal. None of that happens inside `local` and `joined`.
 """
 
 import contextlib
@@ -23,13 +23,14 @@ from cluster.process.ray_environment import refuse_ray_of_another_environment, s
 from cluster.text.masked import masked
 from trainer.errors import NotReadyError
 
-# Ray gives its node 30 s to start, whatever else the machine does.
+# Ray gives its node 30 s to start, however busy the machine is.
 TRIES = 2
-# A head may be restarted. After a minute without it Ray ends this process itself, with exit code 1 and no `finally`.
+# A head may be restarted. After a minute without a head, Ray ends this process itself, with exit code 1 and no
+# `finally`.
 SECONDS_WITHOUT_HEAD = 20.0
 SECONDS_BETWEEN_LOOKS = 5.0
 SECONDS_TO_CONNECT = 2.0
-# A socket's path has 107 characters at most, and Ray adds some 66 to its folder's.
+# A socket's path has at most 107 characters, and Ray adds some 66 to the path of its folder.
 LONGEST_FOLDER = 40
 SECONDS_BETWEEN_HANDLERS = 0.02
 NEEDED = ("gcs_server", "raylet")
@@ -49,7 +50,7 @@ class Session:
         self._looked_at = self._answered_at = time.monotonic()
 
     def lost(self) -> str | None:
-        """What of it has ended, so that nothing more can come of it; None while it is whole."""
+        """Which part of Ray has ended, so that this session is of no more use; None while nothing has."""
         if self._node.head:
             dead = [name for name, _ in self._node.dead_processes() if name in NEEDED]
             return f"Ray's {dead[0]} on this machine has ended" if dead else None
@@ -58,9 +59,9 @@ class Session:
             self._looked_at = now
             if self._answers():
                 self._answered_at = now
-                return None if self._node_alive() else "the node of the cluster that this process stands on has ended"
+                return None if self._node_alive() else "the cluster node on which this process runs has ended"
         if now - self._answered_at > SECONDS_WITHOUT_HEAD:
-            return f"the head of the cluster at {self._head}:{self._port} does not answer any more"
+            return f"the head of the cluster at {self._head}:{self._port} no longer answers"
         return None
 
     def _answers(self) -> bool:
@@ -79,13 +80,13 @@ class Session:
 
 @contextlib.contextmanager
 def local(**resources: int) -> Iterator[Session]:
-    """A Ray of this machine alone, on loopback, in a folder of its own that goes with it.
+    """A Ray of this machine alone, on loopback, in a folder of its own that is removed with it.
 
-    `resources` are those of `ray.init` (`num_cpus`, `num_gpus`); without them it counts the machine's.
+    `resources` are those of `ray.init` (`num_cpus`, `num_gpus`); without them, Ray counts the machine's.
 
     Raises:
-        InputError: the current folder hides a package of ours from Ray's workers.
-        NotReadyError: it does not start.
+        InputError: the current folder hides one of batchscope's packages from Ray's workers.
+        NotReadyError: Ray does not start.
     """
     with _folder() as folder:
         start = {"include_dashboard": False, "_node_ip_address": "127.0.0.1", "_temp_dir": folder, **resources}
@@ -95,11 +96,12 @@ def local(**resources: int) -> Iterator[Session]:
 
 @contextlib.contextmanager
 def joined(address: str) -> Iterator[Session]:
-    """The Ray cluster at `address` (`auto`, or `host:port` of its head), with this process as a driver of it.
+    """The Ray cluster at `address` (`auto`, or `host:port` of its head), with this process as one of its drivers.
 
     Raises:
-        InputError: an address of another kind, or the current folder hides a package of ours from Ray's workers.
-        NotReadyError: no cluster answers there, or it does not take us.
+        InputError: the address is of another kind, or the current folder hides one of batchscope's packages from Ray's
+            workers.
+        NotReadyError: no cluster answers there, or the cluster does not accept this driver.
     """
     check_answers(address)
     with _connected(lambda thread: _join(thread, address)) as session:
@@ -108,9 +110,9 @@ def joined(address: str) -> Iterator[Session]:
 
 @contextlib.contextmanager
 def _connected(connect: Callable[[ThreadPoolExecutor], None]) -> Iterator[Session]:
-    """Ray prints a cluster's warnings on the driver's stdout, which is for results: inside, stdout leads nowhere.
+    """Connect, and discard what is written to stdout: Ray prints a cluster's warnings there, but it is for results.
 
-    What Ray has to say is in its own logs.
+    Ray's own logs have its messages.
     """
     refuse_hiding_folder(Path.cwd())
     set_environment()
@@ -142,7 +144,7 @@ def _start(thread: ThreadPoolExecutor, folder: str, options: dict[str, Any]) -> 
             _kill_all(folder)
     raise NotReadyError(
         f"Ray did not start on this machine in {TRIES} tries ({reason}): end other programs or wait until they have "
-        "ended, look at the space left in /tmp and /dev/shm, and run the same command again"
+        "ended, check the free space in /tmp and /dev/shm, and run the same command again"
     )
 
 
@@ -154,16 +156,16 @@ def _join(thread: ThreadPoolExecutor, address: str) -> None:
     except (OSError, RuntimeError, ValueError) as problem:
         raise NotReadyError(
             f"no Ray cluster can be joined at {masked(address)} ({_line(problem)}): start one with `ray start --head`, "
-            "or look at the address and, if it asks for a token, at RAY_AUTH_MODE and RAY_AUTH_TOKEN_PATH"
+            "or check the address and, if it asks for a token, RAY_AUTH_MODE and RAY_AUTH_TOKEN_PATH"
         ) from None
 
 
 @contextlib.contextmanager
 def _ray_thread() -> Iterator[ThreadPoolExecutor]:
-    """A thread for Ray to start and to end in; the system ends what Ray started when the thread ends that did so.
+    """A thread in which Ray starts and ends; the system ends Ray's processes when the thread that started them ends.
 
-    SIGHUP stays blocked in the processes that begin there, as Ray itself does with SIGINT: a terminal's end reaches
-    the driver alone, which saves.
+    SIGHUP stays blocked in the processes that begin there, as Ray itself blocks SIGINT: when a terminal closes, only
+    the driver receives the signal, and saves.
     """
     pool = ThreadPoolExecutor(1, "ray", initializer=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP}))
     try:
@@ -173,10 +175,10 @@ def _ray_thread() -> Iterator[ThreadPoolExecutor]:
 
 
 def _undisturbed(thread: ThreadPoolExecutor, call: Callable[[], object]) -> None:
-    """Let Ray start or end: a signal waits for that, and no handler of Ray's takes the place of ours.
+    """Let Ray start or end; signals wait until it has, and no handler of Ray's replaces ours.
 
-    Its C++ part sets the system's handler of SIGTERM when it begins and when it ends, which no setting prevents: so
-    Ray works in another thread, and this one puts back what was there, again and again.
+    Ray's C++ part sets the system's handler of SIGTERM when it starts and when it ends, and no setting prevents that.
+    So Ray works in another thread, and this one puts our handlers back again and again.
     """
     from ray._private import utils
 
@@ -193,12 +195,12 @@ def _undisturbed(thread: ThreadPoolExecutor, call: Callable[[], object]) -> None
 
 
 def _left_alone(handler: object) -> None:
-    """In the place of what would set a handler."""
+    """Do nothing; stands in for Ray's function that would set a handler."""
 
 
 @contextlib.contextmanager
 def _folder() -> Iterator[str]:
-    """A new folder for Ray's sockets and logs; whatever happens, neither it nor a process of it is left."""
+    """A new folder for Ray's sockets and logs; whatever happens, neither it nor a process of that Ray is left."""
     root = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
     prefix = "batchscope-ray-"
     if len(f"{root}/{prefix}12345678") > LONGEST_FOLDER:
@@ -208,7 +210,7 @@ def _folder() -> Iterator[str]:
 
 
 def _kill_all(folder: str) -> None:
-    """End Ray's processes that name the folder in their command line; their own children follow them."""
+    """Kill Ray's processes that name the folder in their command line; their own children end with them."""
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
             if f"={folder}".encode() in file.read_bytes() and int(file.parent.name) != os.getpid():

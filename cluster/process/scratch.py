@@ -1,6 +1,6 @@
-"""A process's own temporary folders: gone with their block, or, after a kill, when the next one is made.
+"""A process's own temporary folders: removed at the end of their block or, after a kill, when the next one is made.
 
-Each holds a file that its process keeps locked, which the system gives up when the process ends, however that goes.
+Each holds a file that its process keeps locked; the system releases the lock however the process ends.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ TRIES_TO_REMOVE = 20
 
 @contextlib.contextmanager
 def folder(prefix: str, root: str, *, end: Callable[[str], None] = lambda path: None) -> Iterator[str]:
-    """A new folder in `root`; `end` is called before it goes, again and again while something still writes there."""
+    """A new folder in `root`; `end` is called before its removal, and again as long as something still writes there."""
     _sweep(prefix, root)
     path, lock = _made(prefix, root)
 
@@ -43,7 +43,7 @@ def _made(prefix: str, root: str) -> tuple[str, int]:
     while True:
         path = tempfile.mkdtemp(prefix=prefix, dir=root)
         lock = os.open(os.path.join(path, LOCK), os.O_CREAT | os.O_WRONLY, 0o600)
-        # Whoever sweeps meanwhile takes this one for a dead process's.
+        # Before the lock is taken, another process that sweeps takes this folder for that of a dead process.
         if _taken(lock) and os.fstat(lock).st_nlink:
             return path, lock
         os.close(lock)

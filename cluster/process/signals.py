@@ -1,10 +1,10 @@
-"""Ctrl-C, SIGTERM and SIGHUP from a command's first moment to its last: one ends it in order, another one at once.
+"""Ctrl-C, SIGTERM and SIGHUP during a command: the first signal ends it in order, the second at once.
 
-The first signal is raised where the main thread is, so that every `with` on the way out cleans up. Where that could
-break what is going on it only counts: in an import and inside `deferred` until that ends, and inside `counted` the
-caller looks at `count` himself. A second signal ends the process at once, wherever it is: an exception out of a handler
-may come in the middle of an `except` or a `finally`, and clean up half. A program that calls us from Python (`heeded`)
-is not ours to end: there it is raised, at once.
+The first signal is raised in the main thread, wherever that is, so that every `with` on the way out cleans up. Where an
+exception could break something, the signal is only counted: during an import and inside `deferred`, it is raised when
+that ends; inside `counted`, the caller looks at `count`. A second signal ends the process at once, because an exception
+from a handler may come in the middle of an `except` or a `finally` and leave half of the work undone. A program that
+calls batchscope from Python (`heeded`) is not ours to end: there the second signal is raised at once.
 """
 
 import contextlib
@@ -18,20 +18,20 @@ from dataclasses import dataclass, field
 from types import FrameType
 
 EXIT_SIGNAL = 128
-# A closed terminal counts as SIGTERM: it saves, and ends with the same exit code.
+# A closed terminal counts as SIGTERM: the command saves, and ends with the same exit code.
 EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 143}
-# `timeout` and process supervisors signal a process, and then the group that it belongs to. Nobody presses so fast.
+# `timeout` and process supervisors signal a process and then its group: two signals faster than a person's.
 SECONDS_OF_ONE = 0.1
 SECONDS_BETWEEN_LOOKS = 0.05
 
 
 class StoppedError(KeyboardInterrupt):
-    """The first signal, in the main thread; a KeyboardInterrupt, since libraries let that one through."""
+    """The first signal, in the main thread; it is a KeyboardInterrupt because libraries let that through."""
 
 
 @dataclass
 class _Heard:
-    """What this process has heard so far, and how it takes what comes."""
+    """The signals that this process has received, and how it treats further ones."""
 
     numbers: list[int] = field(default_factory=list)
     last_at: float = float("-inf")
@@ -48,7 +48,7 @@ _heard = _Heard()
 
 
 def install() -> None:
-    """Heed the signals from now on; what the process was started to ignore (`nohup`, a job with `&`) stays ignored."""
+    """Heed the signals from now on, except those that the process was started to ignore (`nohup`, a job with `&`)."""
     global _heard
     _heard = _Heard(terminals=tuple(number for number in (1, 2) if os.isatty(number)))
     for number in EXIT_CODES:
@@ -58,10 +58,10 @@ def install() -> None:
 
 @contextlib.contextmanager
 def heeded() -> Iterator[None]:
-    """Heed the signals inside, in somebody's program; then its own handlers are back, and are given what came.
+    """Heed the signals inside the block, in a user's program; then restore its handlers and pass the signal on to them.
 
-    So Ctrl-C is a KeyboardInterrupt when all is saved, and SIGTERM ends the program then. In another thread than the
-    main one, Python takes no handlers: there nothing is heeded. Where they are heeded already, nothing changes.
+    So when all is saved, Ctrl-C becomes a KeyboardInterrupt and SIGTERM ends the program. Python sets handlers only in
+    the main thread: in another thread no signal is heeded. If the signals are heeded already, nothing changes.
 
     Raises:
         StoppedError: a signal came, and the program's own handler let it pass.
@@ -99,19 +99,19 @@ def put_back() -> None:
 
 
 def count() -> int:
-    """How many signals came so far."""
+    """How many signals have come so far."""
     return len(_heard.numbers)
 
 
 def exit_code() -> int | None:
-    """What a process ends with that was told to stop; None while no signal came."""
+    """The exit code of a process that a signal ended; None while no signal has come."""
     return EXIT_CODES[signal.Signals(_heard.numbers[0])] if _heard.numbers else None
 
 
 def settle() -> None:
-    """The command is over: whoever was told to stop ends here, and a signal from now on ends the rest at once.
+    """End here if a signal came, since the command is over; a signal from now on ends the process at once.
 
-    Python's own way out puts the system's handlers back before it ends, so that a second Ctrl-C would kill it.
+    On its own way out, Python restores the system's handlers, so a second Ctrl-C would kill it.
     """
     _heard.over = True
     _do_last_things()
@@ -124,10 +124,10 @@ def settle() -> None:
 
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
-    """A first signal inside is raised when the block ends.
+    """Hold back a first signal until the block ends.
 
     Raises:
-        StoppedError: it came.
+        StoppedError: a signal came.
     """
     _heard.deferring += 1
     try:
@@ -139,7 +139,7 @@ def deferred() -> Iterator[None]:
 
 @contextlib.contextmanager
 def counted() -> Iterator[None]:
-    """Inside, two signals only count: the caller looks, saves after the first, and leaves after the second."""
+    """Only count the first two signals inside: the caller looks, saves after the first and leaves after the second."""
     _heard.counting += 1
     try:
         yield
@@ -150,7 +150,7 @@ def counted() -> Iterator[None]:
 
 @contextlib.contextmanager
 def last_thing(do: Callable[[], None]) -> Iterator[None]:
-    """When the block ends, do `do`, also where the process ends at once: it waits for nothing, no lock, no answer."""
+    """Call `do` when the block ends, or when the process ends at once; `do` must not wait for a lock or an answer."""
     _heard.last_things.append(do)
     try:
         yield
@@ -179,7 +179,7 @@ def _raise_if_due(frame: FrameType | None) -> None:
     if not _heard.numbers or _heard.raised or _heard.deferring or _heard.counting or _heard.over:
         return
     if _importing(frame):
-        # A compiled module swallows what is raised while it begins, and prints it.
+        # A compiled module swallows an exception that is raised during its import, and prints it.
         signal.signal(signal.SIGALRM, lambda number, frame: _raise_if_due(frame))
         signal.setitimer(signal.ITIMER_REAL, SECONDS_BETWEEN_LOOKS)
         return
@@ -194,7 +194,7 @@ def _importing(frame: FrameType | None) -> bool:
 
 
 def _leave_terminals() -> None:
-    """A terminal that has gone answers a line with an error, which would end what is being saved."""
+    """Redirect output away from a closed terminal, where writing raises an error that would interrupt the saving."""
     for number in _heard.terminals:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, number)
@@ -206,7 +206,7 @@ def _end_now() -> None:
     status = exit_code()
     assert status is not None
     if not _heard.over:
-        # Another signal, while these are done, waits for none of them.
+        # Another signal meanwhile does not wait for them.
         _heard.over = True
         _do_last_things()
     if 2 in _heard.terminals:
@@ -217,7 +217,7 @@ def _end_now() -> None:
 
 
 def _do_last_things() -> None:
-    """Those that are still to be done: a signal may come on the way into a `finally`."""
+    """Call what has not been called yet: a signal may come on the way into a `finally`."""
     for do in reversed(_heard.last_things):
         with contextlib.suppress(Exception):
             do()

@@ -1,4 +1,4 @@
-"""Which store an address means: a folder of this machine, or a bucket."""
+"""The store behind an address: a folder of this machine, or a bucket."""
 
 import os
 
@@ -11,15 +11,15 @@ def store_of(uri: str) -> Store:
     """The store at `uri`, a folder or `s3://bucket/prefix`.
 
     Raises:
-        InputError: an address that is neither, or one with credentials or options in it.
+        InputError: the address is neither, or contains credentials or options.
     """
     scheme, separator, rest = uri.partition("://")
     if not separator:
         return Folder(os.path.abspath(os.path.expanduser(uri)))
-    # boto3 would not take them from the address, and a message would print the secret.
+    # boto3 would not read credentials from the address, and messages would print the secret.
     if "@" in rest or "?" in rest:
         raise InputError(
-            f"an address has no credentials and no options ({scheme}://...): "
+            f"an address must contain no credentials and no options ({scheme}://...): "
             "set AWS_PROFILE and AWS_ENDPOINT_URL instead"
         )
     if scheme == "file" and rest.startswith("/"):

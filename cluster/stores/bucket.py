@@ -1,4 +1,4 @@
-"""A store in S3, by boto3: whole objects by one PUT. Every call ends, as `cluster.stores.calls` tells."""
+"""A store in S3, through boto3: each object is written by one PUT. `cluster.stores.calls` ends every call in time."""
 
 import contextlib
 from collections.abc import Callable
@@ -16,10 +16,10 @@ FETCH_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class Bucket:
-    """The store at `uri`, `s3://bucket/prefix`. Opens nothing before it is used, so it pickles.
+    """The store at `uri`, `s3://bucket/prefix`. It opens nothing before it is used, so it can be pickled.
 
-    Every call raises NotReadyError: at once when S3 refuses it (permission, no such bucket), and after SECONDS, or
-    FETCH_SECONDS, and a second for each megabyte, when it does not succeed in spite of repetition.
+    Every call can raise NotReadyError: at once if S3 refuses it (permission, no such bucket), or if no try succeeded
+    within SECONDS, or FETCH_SECONDS, plus a second for each megabyte.
     """
 
     uri: str
@@ -57,7 +57,7 @@ class Bucket:
         )
 
     def create(self, name: str, content: bytes) -> bytes | None:
-        """Put an object on the condition that there is none."""
+        """Put an object if there is none yet."""
         bucket, key = self._key(name)
 
         def work(_: Try[bool]) -> bool:
@@ -74,10 +74,10 @@ class Bucket:
         if persist(self._call("s3:PutObject", name, uploads=len(content)), work):
             return None
         try:
-            # Perhaps our own earlier try, whose answer was lost: the caller compares.
+            # An earlier try of this call may have put it, and its answer been lost: the caller compares.
             return self.read(name)
         except FileNotFoundError:
-            # Deleted between the two.
+            # It was deleted between the two calls.
             return self.create(name, content)
 
     def names(self, prefix: str = "") -> list[str]:
@@ -89,7 +89,7 @@ class Bucket:
         return {name: found["Size"] for name, found in self._listed(prefix).items()}
 
     def versions(self, prefix: str = "") -> dict[str, str]:
-        """S3's ETag of the objects whose names begin with `prefix`: another one means another content."""
+        """S3's ETags of the objects whose names begin with `prefix`: another ETag means another content."""
         return {name: found["ETag"].strip('"') for name, found in self._listed(prefix).items()}
 
     def delete(self, name: str) -> None:
@@ -98,7 +98,7 @@ class Bucket:
         persist(self._call("s3:DeleteObject", name), lambda _: client().delete_object(Bucket=bucket, Key=key))
 
     def sweep(self) -> None:
-        """Nothing: a PUT that did not end leaves nothing."""
+        """Do nothing: a PUT that did not end leaves nothing behind."""
 
     def within(self, name: str) -> "Bucket":
         """The store under a longer prefix."""
@@ -112,14 +112,14 @@ class Bucket:
         def keep(page: dict[str, Any]) -> None:
             objects = page.get("Contents", [])
             # A key that ends in a slash is what consoles show as a folder.
-            found.update({one["Key"].removeprefix(root): one for one in objects if not one["Key"].endswith("/")})
+            found.update({item["Key"].removeprefix(root): item for item in objects if not item["Key"].endswith("/")})
             following["ContinuationToken"] = page.get("NextContinuationToken", "")
 
         def work(one: Try[None]) -> None:
             # Another try goes on after the last page that arrived.
             while following.get("ContinuationToken") != "":
                 page = client().list_objects_v2(Bucket=bucket, Prefix=root + prefix, **following)
-                # An empty body is to botocore a page without objects.
+                # botocore takes an empty body for a page without objects.
                 if "IsTruncated" not in page or page["IsTruncated"] != ("NextContinuationToken" in page):
                     raise CutOffError
                 one.step(lambda page=page: keep(page))  # type: ignore[misc]
@@ -128,7 +128,7 @@ class Bucket:
         return found
 
     def _download(self, name: str, one: Try[Any], take: Callable[[bytes], object]) -> None:
-        """Hand the chunks of an object to `take`. botocore compares length and, where S3 has one, checksum."""
+        """Hand the chunks of an object to `take`. botocore checks the length and, if S3 has one, the checksum."""
         bucket, key = self._key(name)
         with contextlib.closing(client().get_object(Bucket=bucket, Key=key)["Body"]) as body:
             one.reads(body)

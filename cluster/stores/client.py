@@ -1,4 +1,4 @@
-"""The boto3 client of this process: standard credentials, `AWS_ENDPOINT_URL` honoured, made when it is first needed."""
+"""The boto3 client of this process, made on first use with standard credentials and `AWS_ENDPOINT_URL`."""
 
 import os
 import threading
@@ -8,9 +8,9 @@ from cluster.text.masked import masked
 from trainer.errors import InputError
 
 CONNECT_SECONDS = 5
-# Between two bytes. A whole call has its own end, in `cluster.stores.calls`.
+# Between two bytes; `cluster.stores.calls` bounds a whole call.
 SILENCE_SECONDS = 15
-# As many readers of small objects as there are at once, and a few.
+# Enough for all concurrent readers of small objects, and a few more.
 CONNECTIONS = 32
 
 Environment = tuple[tuple[str, str], ...]
@@ -19,13 +19,13 @@ _made: tuple[Environment, Any] | None = None
 
 
 def client() -> Any:
-    """The client for what the environment says now: endpoint, region, profile and credentials.
+    """The client for the current environment: endpoint, region, profile and credentials.
 
-    Shared by all threads, as boto3 documents for clients ("Multithreading or multiprocessing with clients"), and
-    made anew in a process that was forked.
+    All threads share it, as boto3 allows for clients ("Multithreading or multiprocessing with clients"); a forked
+    process makes its own.
 
     Raises:
-        InputError: `AWS_ENDPOINT_URL` is no address.
+        InputError: `AWS_ENDPOINT_URL` is not an address.
     """
     global _made
     asked = tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith("AWS_")))
@@ -40,14 +40,14 @@ def _make() -> Any:
     from botocore.config import Config
 
     config = Config(
-        # Tries are counted in one place, `cluster.stores.calls`: botocore's own would multiply with them.
+        # Only `cluster.stores.calls` tries again: botocore's own tries would multiply with those.
         retries={"mode": "standard", "total_max_attempts": 1},
         connect_timeout=CONNECT_SECONDS,
         read_timeout=SILENCE_SECONDS,
         max_pool_connections=CONNECTIONS,
     )
     try:
-        # A session of our own: boto3's default one is not safe to share between threads.
+        # A session of its own, since boto3's default session is not safe to share between threads.
         return Session().client("s3", config=config)
     except ValueError as problem:
         raise InputError(
@@ -56,7 +56,7 @@ def _make() -> Any:
 
 
 def _forget() -> None:
-    """In a forked child: another thread of the parent may have held the lock, and connections are not to be shared."""
+    """Reset in a forked child: a thread of the parent may hold the lock, and connections must not be shared."""
     global _lock, _made
     _lock, _made = threading.Lock(), None
 

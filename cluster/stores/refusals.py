@@ -1,9 +1,9 @@
-"""Which problems with S3 may pass by themselves, and what to do about those that do not."""
+"""Which problems with S3 may pass by themselves, and what to do about the others."""
 
 from trainer.errors import InputError, NotReadyError, UserError
 
 PASSING_STATUS = (408, 409, 429)
-# In an answer 4xx. The first three: what was sent arrived damaged, in part, or not in time.
+# Codes of a 4xx answer. With the first three, the request arrived damaged, incomplete or too late.
 PASSING_CODES = (
     "BadDigest",
     "IncompleteBody",
@@ -15,20 +15,20 @@ PASSING_CODES = (
 )
 REMEDIES = {
     "NoSuchBucket": "create the bucket {bucket} first, or correct the address",
-    "InvalidAccessKeyId": "look at AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
-    "SignatureDoesNotMatch": "look at AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
-    "ExpiredToken": "sign in again: the credentials have run out",
-    "TokenRefreshRequired": "sign in again: the credentials have run out",
-    "InvalidToken": "sign in again, or look at AWS_SESSION_TOKEN",
+    "InvalidAccessKeyId": "check AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "SignatureDoesNotMatch": "check AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "ExpiredToken": "sign in again: the credentials have expired",
+    "TokenRefreshRequired": "sign in again: the credentials have expired",
+    "InvalidToken": "sign in again, or check AWS_SESSION_TOKEN",
     "RequestTimeTooSkewed": "set this machine's clock",
     "PermanentRedirect": "set AWS_REGION to the region of the bucket",
     "AuthorizationHeaderMalformed": "set AWS_REGION to the region of the bucket",
 }
-ELSE = "look at AWS_REGION, AWS_ENDPOINT_URL and the credentials"
+ELSE = "check AWS_REGION, AWS_ENDPOINT_URL and the credentials"
 
 
 class CutOffError(Exception):
-    """An answer that says success and lacks what every such answer of S3 holds."""
+    """An answer that claims success but lacks what every such answer of S3 contains."""
 
 
 def may_pass(problem: Exception) -> bool:
@@ -49,7 +49,7 @@ def may_pass(problem: Exception) -> bool:
     if isinstance(problem, ClientError):
         status = problem.response["ResponseMetadata"].get("HTTPStatusCode", 0)
         code = problem.response["Error"].get("Code", "")
-        # A 404 without S3's error document has lost it on the way: it may be of a missing key, bucket or host.
+        # A 404 without S3's error document may have lost it on the way: key, bucket or host may be missing.
         without_word = status == 404 and code == "404"
         return status >= 500 or status in PASSING_STATUS or code in PASSING_CODES or "Throttl" in code or without_word
     passing = (
@@ -61,22 +61,22 @@ def may_pass(problem: Exception) -> bool:
         FlexibleChecksumError,
         ResponseParserError,
         CutOffError,
-        # botocore reads the error document of a GetObject outside of what translates these.
+        # botocore reads the error document of a GetObject outside the code that translates these.
         HTTPError,
     )
     return isinstance(problem, passing) and not isinstance(problem, SSLError)
 
 
 def refusal(bucket: str, action: str, place: str, problem: Exception) -> Exception:
-    """The error to raise for a problem that does not pass; what is no problem of S3 stays as it is."""
+    """The error to raise for a problem that does not pass; a problem that is not S3's is returned as it is."""
     from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
     if isinstance(problem, ParamValidationError):
-        return InputError(f"cannot use {place}: S3 has no such names; correct the address")
+        return InputError(f"cannot use {place}: S3 does not allow that name; correct the address")
     if isinstance(problem, BotoCoreError):
         return NotReadyError(
             f"cannot use {place} ({action}): {type(problem).__name__}; "
-            "look at the network, AWS_ENDPOINT_URL, AWS_REGION and that AWS credentials are set"
+            "check the network, AWS_ENDPOINT_URL, AWS_REGION and that AWS credentials are set"
         )
     if not isinstance(problem, ClientError):
         return problem
@@ -100,6 +100,6 @@ def _permission(bucket: str, action: str, place: str) -> str:
         return f"allow {action} on {of_bucket}"
     allow = f"allow {action} on arn:aws:s3:::{place.removeprefix('s3://')}"
     if action == "s3:GetObject":
-        # S3 says 403 for an object that is missing to whoever may not list (documented with GetObject).
+        # For a missing object, S3 answers 403 to anyone who may not list (documented with GetObject).
         return f"{allow}, and s3:ListBucket on {of_bucket}, without which a missing object is refused too"
     return allow

@@ -1,7 +1,7 @@
-"""Which rows of a summary are accepted: those with a known and unique key, and known states, phases and numbers. Pure.
+"""Which rows of a summary are accepted: those with a valid, unique key and valid states, phases and numbers. Pure.
 
-Anybody can copy a file into a study's folder. What is not accepted is left out and named, never pooled: a row that is
-there twice would count twice, and one of an unknown state or phase is nobody's answer.
+Anybody can copy a file into a study's folder. Rows that are not accepted are left out and reported, never pooled: a row
+that is there twice would count twice, and a row with an unknown state or phase answers nothing.
 """
 
 import functools
@@ -22,7 +22,7 @@ from cluster.summary.problems import Problem
 from cluster.summary.tables import AXES, FINISHED, KEYS, PROBE_KINDS, SCHEMAS, STATES, TIME
 from trainer.trial import DTYPES, OPTIMIZERS
 
-# What makes a row the only one of its kind; of a probe, all rows of one file.
+# The columns that identify a row; for a probe, they identify all rows of one file.
 UNIQUE = {
     "studies": ("study", "spec_hash"),
     "trials": ("study", "trial_id", "attempt"),
@@ -34,7 +34,7 @@ LEAST = {"attempt": 1, "global_batch": 1, "micro_batch": 1, "micro_batch_next": 
 IDENTIFIERS = ("spec_hash", "trial_id")
 _IDENTIFIER = re.compile("[A-Za-z0-9]+")
 TIMES = pa.array([datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)], TIME)
-# What a file's name tells of its rows.
+# The values of its rows that a file's name contains.
 NAMES = {
     "studies": r"(?P<spec_hash>[0-9a-f]{16})\.parquet",
     "trials": r"(?P<trial_id>[A-Za-z0-9]+)-(?P<attempt>\d{1,18})\.parquet",
@@ -48,7 +48,7 @@ Numbers = np.ndarray[Any, np.dtype[np.int64]]
 
 @dataclass(frozen=True)
 class AcceptedFile:
-    """A file that has so many `rows` of a table; an `earlier` whole one should have none that a newer one lacks."""
+    """A file with `rows` rows of a table; an `earlier` compacted file should have no row that a newer one lacks."""
 
     name: str
     rows: int
@@ -57,33 +57,33 @@ class AcceptedFile:
 
 @dataclass(frozen=True)
 class Judged:
-    """Which rows are accepted, and what is wrong with files of which some are not."""
+    """Which rows are accepted, and the problems of files with other rows."""
 
     accepted: Mask
     problems: Sequence[Problem]
 
 
 def checked(table: str) -> list[str]:
-    """The columns of `table` that are looked at."""
+    """The columns of `table` that `judge` looks at."""
     looked_at = {*UNIQUE[table], *KEYS[table], *KNOWN, *LEAST, *AXES, "spec_json"}
     return [field.name for field in SCHEMAS[table] if field.name in looked_at or field.type == TIME]
 
 
 def judge(table: str, rows: pa.Table, sources: Sequence[AcceptedFile]) -> Judged:
-    """Judge the rows of `table`, which are those of the `sources` one after another."""
+    """Judge the rows of `table`, which are the rows of all `sources`, one source after the other."""
     of = np.repeat(np.arange(len(sources)), [source.rows for source in sources])
     bad = np.zeros(len(rows), np.bool_)
     problems: list[Problem] = []
     if not len(rows):
         return Judged(~bad, problems)
-    for why, found in _rules(table, rows, sources, of):
-        new = found & ~bad
+    for why, breaking in _rules(table, rows, sources, of):
+        new = breaking & ~bad
         if new.any():
             bad |= new
             problems += [_left_out(sources[file], count, why) for file, count in _counted(of[new])]
     twice, first = _repeated(table, rows, sources, of, bad)
     for file, count in _counted(of[twice]):
-        # Of an earlier whole one that is what should be.
+        # In an earlier compacted file, repeated rows are expected.
         if not sources[file].earlier:
             holder = sources[of[first[twice & (of == file)][0]]].name.rpartition("/")[2]
             what = "more than once in it" if holder == sources[file].name.rpartition("/")[2] else f"in {holder} too"
@@ -102,13 +102,13 @@ def judge(table: str, rows: pa.Table, sources: Sequence[AcceptedFile]) -> Judged
 
 
 def _vague(rows: pa.Table, sources: Sequence[AcceptedFile], of: Numbers, accepted: Mask) -> Iterator[Problem]:
-    """The files with answers that do not tell to what: they are read, and no verdict can use them."""
+    """The files with answers that lack an axis or the time: they are read, but no verdict can use them."""
     answers = accepted & _of_each(rows["state"], FINISHED.__contains__)
     lacking = functools.reduce(
         np.logical_or, (_mask(pc.is_null(rows[name])) for name in (*AXES, "started_at", "ended_at"))
     )
     for file, count in _counted(of[answers & lacking]):
-        what = f"{count} of its rows lack an axis or the time: they are read, and no verdict uses them"
+        what = f"{count} of its rows lack an axis or the time: they are read, but no verdict uses them"
         yield Problem(sources[file].name, what)
 
 
@@ -123,13 +123,13 @@ def _counted(files: Numbers) -> Iterator[tuple[int, int]]:
 
 
 def _rules(table: str, rows: pa.Table, sources: Sequence[AcceptedFile], of: Numbers) -> Iterator[tuple[str, Mask]]:
-    """What each rule says of rows, and those of which it is said."""
+    """Each rule in words, and the rows that break it."""
     there = set(rows.column_names)
     for name in KEYS[table]:
         yield f"have no {name}", _mask(pc.is_null(rows[name]))
     for name in IDENTIFIERS:
         if name in KEYS[table]:
-            yield f"have a {name} that is none", _of_each(rows[name], lambda text: not _IDENTIFIER.fullmatch(text))
+            yield f"have an invalid {name}", _of_each(rows[name], lambda text: not _IDENTIFIER.fullmatch(text))
     for name, values in KNOWN.items():
         if name in there:
             yield f"have an unknown {name}", _of_each(rows[name], lambda text, known=values: text not in known)  # type: ignore[misc]
@@ -140,9 +140,10 @@ def _rules(table: str, rows: pa.Table, sources: Sequence[AcceptedFile], of: Numb
         # A schedule may end at 0.
         too_low = pc.less if table == "evaluations" else pc.less_equal
         impossible = pc.or_(too_low(rows["learning_rate"], 0), pc.invert(pc.is_finite(rows["learning_rate"])))
-        yield "have a learning_rate that cannot be", _mask(impossible)
+        yield "have an impossible learning_rate", _mask(impossible)
     if "spec_json" in there:
-        yield "have a spec_json that is no JSON object", _of_each(rows["spec_json"], lambda text: not _is_object(text))
+        no_object = _of_each(rows["spec_json"], lambda text: not _is_object(text))
+        yield "have a spec_json that is not a JSON object", no_object
     for field in rows.schema:
         if field.type == TIME:
             early, late = pc.less(rows[field.name], TIMES[0]), pc.greater(rows[field.name], TIMES[1])
@@ -151,22 +152,22 @@ def _rules(table: str, rows: pa.Table, sources: Sequence[AcceptedFile], of: Numb
 
 
 def _names(table: str, rows: pa.Table, sources: Sequence[AcceptedFile], of: Numbers) -> Iterator[tuple[str, Mask]]:
-    """Rows that are not those of which their file's name tells."""
-    told = [re.fullmatch(NAMES[table], source.name.rpartition("/")[2]) for source in sources]
+    """For each value that a file's name contains, the rows with another one."""
+    matches = [re.fullmatch(NAMES[table], source.name.rpartition("/")[2]) for source in sources]
     index = pa.array(of)
     for name in re.compile(NAMES[table]).groupindex:
-        values = [match[name] if match else None for match in told]
+        values = [match[name] if match else None for match in matches]
         expected = pa.array(values, pa.string()).cast(rows[name].type).take(index)
-        yield f"have another {name} than the file's name", _mask(pc.not_equal(rows[name], expected))
+        yield f"have another {name} than the file's name says", _mask(pc.not_equal(rows[name], expected))
 
 
-def _mask(found: pa.ChunkedArray) -> Mask:
-    """What is true; what is null is not."""
-    return np.asarray(pc.fill_null(found, False).to_numpy(), np.bool_)
+def _mask(values: pa.ChunkedArray) -> Mask:
+    """A mask of the values, in which null counts as false."""
+    return np.asarray(pc.fill_null(values, False).to_numpy(), np.bool_)
 
 
 def _of_each(column: pa.ChunkedArray, is_bad: Callable[[str], bool]) -> Mask:
-    """For which rows `is_bad` of their text; asked once for each different text."""
+    """The rows for whose text `is_bad` is true; it is called once for each distinct text."""
     encoded = column.combine_chunks().dictionary_encode()
     bad = pa.array([is_bad(text) for text in encoded.dictionary.to_pylist()], pa.bool_())
     return _mask(pa.chunked_array([bad.take(encoded.indices)], pa.bool_()))
@@ -182,7 +183,7 @@ def _is_object(text: str) -> bool:
 def _repeated(
     table: str, rows: pa.Table, sources: Sequence[AcceptedFile], of: Numbers, bad: Mask
 ) -> tuple[Mask, Numbers]:
-    """The rows with the key of another that comes before; and for each row the first one with its key."""
+    """The rows whose key an earlier row has; and for each row, the first row with its key."""
     twice, first = np.zeros(len(rows), np.bool_), np.arange(len(rows))
     good = np.flatnonzero(~bad)
     codes = _codes(rows.select(UNIQUE[table]))[good]
@@ -193,13 +194,13 @@ def _repeated(
     begins = np.concatenate([[True], codes[order][1:] != codes[order][:-1]])
     ordered = good[order]
     first[ordered] = ordered[np.maximum.accumulate(np.where(begins, np.arange(len(begins)), 0))]
-    # The rows of a probe have one key, and are of one file.
+    # All rows of a probe have the same key, but are in one file.
     twice[ordered] = ~begins & ((table != "probes") | (of[ordered] != of[first[ordered]]))
     return twice, first
 
 
 def _places(table: str, sources: Sequence[AcceptedFile]) -> Numbers:
-    """Which file is believed first: the newest whole one, those named after their rows, others, earlier whole ones."""
+    """The order in which files are trusted: newest compacted, named after their rows, others, earlier compacted."""
 
     def place(number: int) -> tuple[int, int, str]:
         name = sources[number].name
@@ -213,7 +214,7 @@ def _places(table: str, sources: Sequence[AcceptedFile]) -> Numbers:
 
 
 def _codes(keys: pa.Table) -> Numbers:
-    """A number for each row, the same for those with equal keys."""
+    """A number for each row, the same for rows with equal keys."""
     codes, size = np.zeros(len(keys), np.int64), 1
     for column in keys.columns:
         encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")

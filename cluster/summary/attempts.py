@@ -1,4 +1,4 @@
-"""Which of a trial's attempts count: its latest, that which is an answer, and the curve of them all. Pure."""
+"""Which of a trial's attempts count: its latest, the one that is an answer, and the curve of all of them. Pure."""
 
 import functools
 
@@ -14,18 +14,18 @@ def latest(trials: pa.Table) -> pa.Table:
 
 
 def finished(trials: pa.Table) -> pa.Table:
-    """The row of the highest attempt that is an answer (FINISHED), for each trial that has one.
+    """For each trial with an answer (FINISHED), the row of the highest attempt that is one.
 
-    A trial that ran out of memory and goes on in smaller micro-batches has none yet.
+    A trial that ran out of memory and goes on in smaller micro-batches has no answer yet.
     """
     goes_on = (pc.field("state") == OUT_OF_MEMORY) & pc.field("micro_batch_next").is_valid()
     return latest(trials.filter(pc.field("state").isin(FINISHED) & ~goes_on))
 
 
 def curves(evaluations: pa.Table) -> pa.Table:
-    """One row for each update of a trial, that of the highest attempt, sorted by study, trial and update.
+    """One row for each update of a trial, from the highest attempt, sorted by study, trial and update.
 
-    A resumed attempt evaluates again what lies behind its checkpoint.
+    A resumed attempt repeats the evaluations that were made after its checkpoint.
     """
     return _highest_attempt(evaluations, ("study", "trial_id", "update"))
 

@@ -1,9 +1,9 @@
-"""Compaction: the many small objects of a study become one whole object for each table, beside whoever reads.
+"""Compaction: the many small objects of a study become one whole object for each table, while others may read.
 
-At every moment a reader sees each row once, and so does one after a kill: the whole object is published at once and
-names what it replaces (`cluster.summary.compacted`), and only then are those deleted; the next compaction deletes what
-is left. Rows and columns stay as they were written, those of a newer version included. An attempt's marker stays as
-well, so no attempt is begun twice.
+At every moment, even after a kill, a reader sees each row once: the whole object is published at once and names what it
+replaces (`cluster.summary.compacted`), and only then are those objects deleted; the next compaction deletes leftovers.
+Rows and columns stay as they were written, even those of a newer version. The markers of attempts stay too, so no
+attempt is begun twice.
 """
 
 import json
@@ -26,7 +26,7 @@ from cluster.summary.tables import SCHEMAS
 from trainer.data.store import Store
 from trainer.errors import InputError
 
-# Those of which a row is an object of its own, written once.
+# The tables whose rows are written as small objects, once each.
 COMPACTED = ("trials", "evaluations")
 AT_ONCE = 16
 
@@ -36,7 +36,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class Folded:
-    """A file whose rows go into the whole one: as they were written, those that are accepted."""
+    """A file whose accepted rows go into the whole object, as they were written."""
 
     name: str
     rows: pa.Table
@@ -44,16 +44,16 @@ class Folded:
 
 
 def compact(summary: Summary, study: str) -> int:
-    """Compact the tables of a study that nobody runs: its driver's lock or lease is held by the caller.
+    """Compact the tables of a study that nobody else runs: the caller holds its driver's lock or lease.
 
-    What is damaged or not accepted stays where it is; the summary's `note` hears of it.
+    Damaged or unaccepted objects stay where they are, and the summary's `note` is called with each.
 
     Returns:
         How many objects were deleted.
 
     Raises:
-        InputError: the objects have columns that do not fit together; then nothing changes.
-        ConflictError: somebody else compacts the study; all rows are still there once.
+        InputError: the columns of the objects do not fit together; then nothing changes.
+        ConflictError: somebody else is compacting the study; each row is still there once.
         NotReadyError: the store cannot be used.
     """
     return sum(_compact(summary, table, study) for table in COMPACTED)
@@ -68,27 +68,27 @@ def _compact(summary: Summary, table: str, study: str) -> int:
     def read() -> tuple[Reading, list[Folded]]:
         reading = listed(store, table, study)
         # A reader that lists by pages could miss a row that moves to a name before its own.
-        return reading, [one for one in _folded(reading, study) if one.name < fresh]
+        return reading, [file for file in _folded(reading, study) if file.name < fresh]
 
     reading, folded = steadily(store, read)
     tell(reading.problems, summary.note, uri=store.uri, folder=table)
     newest = max(reading.names.live, key=number_of, default="")
-    # What the newest replaces may go only if all of its own rows are in order.
-    gone = list(reading.names.gone) if any(one.name == newest for one in folded) else []
+    # The objects that the newest replaces may be deleted only if all of its own rows are accepted.
+    gone = list(reading.names.gone) if any(file.name == newest for file in folded) else []
     kept = folded[0].name if len(folded) == 1 and folded[0].sealed else ""
     if folded and not kept:
         kept = fresh
         earlier = replaced(reading.content(newest)) if gone or number_of(newest) else []
-        replaces = {*earlier, *(name.removeprefix(folder) for name in (*gone, *(one.name for one in folded)))}
+        replaces = {*earlier, *(name.removeprefix(folder) for name in (*gone, *(file.name for file in folded)))}
         body = encode(_joined(store, table, folded), {REPLACES: json.dumps(sorted(replaces))})
         _publish(store, kept, body)
-    superseded = {*gone, *(one.name for one in folded)} - {kept}
+    superseded = {*gone, *(file.name for file in folded)} - {kept}
     _each(store.delete, sorted(superseded))
     return len(superseded)
 
 
 def _folded(reading: Reading, study: str) -> list[Folded]:
-    """The files of which each row is accepted, and the rows of earlier whole ones that no newer one has."""
+    """The files with only accepted rows, and the rows of earlier whole objects that no newer one has."""
     known = checked(reading.table)
 
     def read(name: str) -> tuple[Folded, pa.Table] | Problem:
@@ -99,9 +99,9 @@ def _folded(reading: Reading, study: str) -> list[Folded]:
         except DamagedError as problem:
             return Problem(name, f"left out: {problem}")
 
-    found = _each(read, [*reading.names.live, *reading.names.earlier])
-    reading.problems.extend(one for one in found if isinstance(one, Problem))
-    files = [one for one in found if not isinstance(one, Problem)]
+    results = _each(read, [*reading.names.live, *reading.names.earlier])
+    reading.problems.extend(result for result in results if isinstance(result, Problem))
+    files = [result for result in results if not isinstance(result, Problem)]
     if not files:
         return []
     sources = [AcceptedFile(file.name, len(rows), earlier=file.name in reading.names.earlier) for file, rows in files]
@@ -112,23 +112,25 @@ def _folded(reading: Reading, study: str) -> list[Folded]:
     for (file, _), source, accepted in zip(files, sources, np.split(judged.accepted, ends[:-1]), strict=True):
         if accepted.any() if source.earlier else accepted.all():
             folded.append(replace(file, rows=file.rows.filter(pa.array(accepted))))
-    return sorted(folded, key=lambda one: one.name)
+    return sorted(folded, key=lambda file: file.name)
 
 
 def _publish(store: Store, name: str, body: bytes) -> None:
-    """Create the object, and make sure of what is there before anything that it replaces is deleted."""
+    """Create the object and read it back, before anything that it replaces is deleted."""
     if store.create(name, body) not in (None, body) or store.read(name) != body:
-        raise ConflictError(f"{store.uri}/{name} was written by somebody else: the study is compacted there already")
+        raise ConflictError(f"{store.uri}/{name} was written by somebody else, who has already compacted the study")
 
 
 def _joined(store: Store, table: str, files: Sequence[Folded]) -> pa.Table:
-    """The rows of these files, with the columns of ours first and in our types."""
+    """The rows of these files, with the known columns first and in their own types."""
     try:
-        rows = pa.concat_tables((one.rows for one in files), promote_options="permissive")
+        rows = pa.concat_tables((file.rows for file in files), promote_options="permissive")
         known = [field for field in SCHEMAS[table] if field.name in rows.column_names]
         columns = {field.name: rows[field.name].cast(field.type) for field in known}
     except (pa.ArrowInvalid, pa.ArrowTypeError) as problem:
-        raise InputError(f"{store.uri}/{files[0].name} and those beside it cannot be one table: {problem}") from None
+        raise InputError(
+            f"{store.uri}/{files[0].name} and the other files there do not fit into one table: {problem}"
+        ) from None
     others = {name: rows[name] for name in rows.column_names if name not in columns}
     return pa.table(columns | others).combine_chunks()
 

@@ -1,16 +1,16 @@
 """Whole objects: one for each table of a study, which holds the rows of many small ones and names those it replaces.
 
-`whole.NUMBER.parquet` lies beside the small objects. Who reads skips what the newest whole one replaces, so that each
-row is seen once whether the replaced are deleted yet or not. The names stay replaced for ever: a writer whose retry
-comes late adds nothing. Numbers are created once, and each whole object has all rows of those before it.
+`whole.NUMBER.parquet` lies next to the small objects. A reader skips what the newest whole object replaces, so it sees
+each row once, whether the replaced objects have been deleted or not. A replaced name stays replaced for ever, so a late
+retry of its writer adds nothing. Each number is created once, and each whole object has all rows of the earlier ones.
 
-A row is missed by nobody who lists before and reads after: a small object is deleted only when the whole one is there.
-So one that is not in the listing was replaced by an object that is, if the listing sees names in their order (as S3
-does, and whole ones come last), or is made twice (a folder's has no order). One that is listed and gone when it is
-read makes the reader list again.
+A reader that lists first and reads then misses no row: a small object is deleted only once the whole object is there.
+If a small object is not in the listing, the object that replaced it is, provided that the listing sees names in their
+order (as S3 does, where whole objects come last) or is made twice (a folder's listing has no order). If an object was
+listed but is gone when it is read, the reader lists again.
 
-Whole objects of two machines can have one number, or one can replace another's by its name. So a replaced one that is
-still there is read all the same: its rows must be in the newest.
+Whole objects from two machines can have the same number, or one can replace another's name. So a replaced whole object
+that is still there is read all the same: its rows must be in the newest.
 """
 
 import json
@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from cluster.summary.encoding import DamagedError, decode
 from cluster.summary.problems import Note, Problem
 
-# In the metadata of the Parquet file: the names that it replaces, without their folder.
+# The key in the Parquet file's metadata for the names that it replaces, without their folder.
 REPLACES = "batchscope_replaces"
-NO_NAMES = "what it says it replaces is no list of names"
+NO_NAMES = "the names that it replaces are not a list of names"
 
 
 def whole_name(number: int) -> str:
@@ -39,10 +39,10 @@ def number_of(name: str) -> int:
 
 @dataclass(frozen=True)
 class Holders:
-    """The names of objects, sorted: the `live` hold each row once, whatever else is still there of compactions.
+    """The names of objects, sorted: the `live` ones hold each row once, whatever compactions have left behind.
 
-    `earlier` are whole ones that the newest replaces and that were not deleted: it holds their rows too, unless
-    summaries of several machines were merged. `gone` are all that it replaces and that are still there.
+    `earlier` are whole objects that the newest replaces but that were not deleted: it holds their rows too, unless
+    summaries of several machines were merged. `gone` are all objects that it replaces and that are still there.
     """
 
     live: Sequence[str]
@@ -51,16 +51,16 @@ class Holders:
 
 
 def holders(names: Iterable[str], read: Callable[[str], bytes], note: Note) -> Holders:
-    """Of the names of objects those that hold rows. `read` gives a whole one's content, `note` hears of a damaged one.
+    """The objects among `names` that hold rows. `read` returns the content of a whole object.
 
-    Names that begin with a dot or an underscore are not objects, as for pyarrow.
+    `note` is called for each damaged one. As in pyarrow, names that begin with a dot or an underscore are not objects.
     """
     folders: dict[str, list[str]] = {}
     for name in names:
         folder, _, last = name.rpartition("/")
         if not last.startswith((".", "_")):
             folders.setdefault(folder, []).append(name)
-    found: list[str] = []
+    live: list[str] = []
     replaced_there: list[str] = []
     for folder, inside in folders.items():
         gone: set[str] = set()
@@ -71,16 +71,16 @@ def holders(names: Iterable[str], read: Callable[[str], bytes], note: Note) -> H
             except DamagedError as problem:
                 note(Problem(name, f"left out: {problem}"))
                 inside = [other for other in inside if other != name]
-        found += [name for name in inside if name not in gone]
+        live += [name for name in inside if name not in gone]
         replaced_there += [name for name in inside if name in gone]
-    return Holders(sorted(found), sorted(filter(number_of, replaced_there)), sorted(replaced_there))
+    return Holders(sorted(live), sorted(filter(number_of, replaced_there)), sorted(replaced_there))
 
 
 def replaced(content: bytes) -> list[str]:
     """The names that a whole object replaces, sorted.
 
     Raises:
-        DamagedError: it cannot be read.
+        DamagedError: the object or its list of names cannot be read.
     """
     try:
         names = json.loads(decode(content).metadata(REPLACES) or b"[]")

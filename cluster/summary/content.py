@@ -1,7 +1,7 @@
-"""The bytes of an object of the summary, as they are in its store or were when this machine read them before.
+"""The bytes of an object of the summary, from its store or as this machine read them before.
 
-What was read of a bucket is kept on this machine under the object's name and version: asking a large summary again
-costs one listing.
+Objects that were read from a bucket are kept on this machine under their name and version, so that reading a large
+summary again costs one listing.
 """
 
 import contextlib
@@ -22,8 +22,8 @@ def content_of(store: Store, name: str) -> bytes:
     """The bytes of an object.
 
     Raises:
-        DamagedError: it is in a folder, and is no file or none that this user may read.
-        FileNotFoundError: there is none of this name.
+        DamagedError: it is in a folder, and is not a file or not one that this user may read.
+        FileNotFoundError: there is no object of this name.
         NotReadyError: the bucket cannot be used.
     """
     try:
@@ -31,15 +31,15 @@ def content_of(store: Store, name: str) -> bytes:
     except NotReadyError:
         if isinstance(store, Bucket):
             raise
-        raise DamagedError("it cannot be read: look at its permissions, and that it is a regular file") from None
+        raise DamagedError("it cannot be read: check its permissions, and that it is a regular file") from None
 
 
 def kept_content(store: Bucket, versions: Mapping[str, str], name: str) -> bytes:
-    """The bytes of a Parquet object, from this machine if this version of it was read before."""
+    """The bytes of a Parquet object, from this machine if it has read this version before."""
     kept = cache_folder() / "summary" / _digest(store.uri) / _digest(f"{name} {versions[name]}")
     with contextlib.suppress(OSError, DamagedError):
         content = kept.read_bytes()
-        # Not flushed to disk when it was written: after a loss of power it can be empty.
+        # It was not flushed to disk when it was written, so it can be empty after a loss of power.
         if is_sealed(content) or (len(content) > len(MAGIC) and content[-len(MAGIC) :] == MAGIC):
             return content
     content = store.read(name)

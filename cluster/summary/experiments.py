@@ -1,6 +1,6 @@
-"""Trials of several experiments under one study's name, told apart: the columns of `cluster.study.experiment`.
+"""Distinguishing several experiments under one study's name, by the columns of `cluster.study.experiment`.
 
-A trial's row has them. Rows of an older version lack them, and get them from the spec that their trial ran under.
+A trial's row has these columns. Rows of an older version lack them, and get them from the spec of their trial.
 """
 
 import functools
@@ -20,7 +20,7 @@ from cluster.summary.problems import Problem
 from cluster.summary.tables import COMPLETED, TRIALS
 from trainer.errors import InputError
 
-# What `filled` and `newest` read of a trial.
+# The columns of a trial that `filled` and `newest` read.
 NEEDED = (
     *("study", "trial_id", "state", "started_at", "global_batch", "seed", "best_validation_loss", "phase", "spec_hash"),
     *COLUMNS,
@@ -30,7 +30,7 @@ Row = Mapping[str, Any]
 
 
 def filled(trials: pa.Table, specs: pa.Table) -> pa.Table:
-    """The trials with COLUMNS also where a row has none, as far as its spec is among `specs`."""
+    """The trials, with COLUMNS filled in for rows that lack them, if their spec is among `specs`."""
     asked = {(row["study"], row["spec_hash"]): _Asked(row, trials) for row in specs.to_pylist()}
 
     def value(row: Row) -> dict[str, Any]:
@@ -39,16 +39,16 @@ def filled(trials: pa.Table, specs: pa.Table) -> pa.Table:
             return {name: row[name] for name in COLUMNS}
         return ran_under.values(row)
 
-    found = [value(row) for row in trials.select(NEEDED).to_pylist()]
+    values = [value(row) for row in trials.select(NEEDED).to_pylist()]
     for name in COLUMNS:
         place = trials.schema.get_field_index(name)
-        column = pa.array([one[name] for one in found], TRIALS.field(name).type)
+        column = pa.array([of_row[name] for of_row in values], TRIALS.field(name).type)
         trials = trials.set_column(place, TRIALS.field(name), column)
     return trials
 
 
 def of_no_spec(trials: pa.Table, specs: pa.Table) -> Iterator[Problem]:
-    """The studies with trials of a spec that is not among theirs, as those of a file of another study are."""
+    """A problem for each study with trials whose spec is not among its own, as when another study's file was copied."""
     known = set(zip(specs["study"].to_pylist(), specs["spec_hash"].to_pylist(), strict=True))
     declared = {study for study, _ in known}
     ran = zip(trials["study"].to_pylist(), trials["spec_hash"].to_pylist(), strict=True)
@@ -64,8 +64,8 @@ def of_no_spec(trials: pa.Table, specs: pa.Table) -> Iterator[Problem]:
 def newest(trials: pa.Table, specs: pa.Table) -> pa.Table:
     """The trials of the experiment that the newest spec of their study asks for, whichever spec they ran under.
 
-    Further axes, seeds or other resources make no other experiment. A trial whose experiment is not known is kept:
-    nothing tells it apart.
+    Further axes, further seeds or other resources do not make another experiment. A trial whose experiment is unknown
+    is kept, because nothing shows that it differs.
     """
     order = specs.sort_by([("study", "ascending"), ("started_at", "ascending")]).to_pylist()
     asked = {row["study"]: _Asked(row, trials) for row in order}
@@ -78,17 +78,17 @@ def newest(trials: pa.Table, specs: pa.Table) -> pa.Table:
 
 
 def of_spec(trials: pa.Table, row: Row) -> pa.Table:
-    """The trials of one study that are of the experiment that a spec asks for, given as its row of `studies`."""
+    """The trials of one study that belong to the experiment of a spec, which is given as its row of `studies`."""
     asked = _Asked(row, trials)
     agree = [asked.agrees(trial) for trial in trials.select(NEEDED).to_pylist()]
     return _to_first_target(trials.filter(pa.array(agree, pa.bool_())))
 
 
 def _to_first_target(trials: pa.Table) -> pa.Table:
-    """The trials without the confirmations that stop at another target than the first confirmation of their study did.
+    """The trials without confirmations that stop at another target than the first confirmation of their study.
 
-    A target that was declared after the confirmations began decides nothing (`cluster.analysis.declared`), so that
-    they all stop at one; only older versions began further ones that stop at another.
+    A target that was declared after the confirmations began decides nothing (`cluster.analysis.declared`), so all of
+    them stop at the same target; only older versions began further ones that stop at another.
     """
     stopping = trials.filter((pc.field("phase") == CONFIRM) & pc.field("stop_at_loss").is_valid())
     order = stopping.sort_by([("started_at", "descending")]).select(["study", "stop_at_loss"]).to_pylist()
@@ -101,7 +101,7 @@ def _to_first_target(trials: pa.Table) -> pa.Table:
 
 
 def screened_on(trials: pa.Table) -> tuple[int, ...]:
-    """The seeds on which the learning rates of one experiment were screened, rising."""
+    """The seeds on which the learning rates of one experiment were screened, in ascending order."""
     return tuple(sorted(set(trials.filter(pc.field("phase") == protocol.SCREEN)["seed"].to_pylist())))
 
 
@@ -115,7 +115,7 @@ def _keys(spec_json: str | None) -> Mapping[str, Any] | None:
 
 
 class _Asked:
-    """What a spec (a row of `studies`) asks of its trials; nothing, where it cannot be read."""
+    """What a spec (a row of `studies`) asks of its trials; nothing if it cannot be read."""
 
     def __init__(self, row: Row, trials: pa.Table) -> None:
         self._row, self._trials = row, trials
@@ -132,12 +132,12 @@ class _Asked:
         return {**self._values(row["global_batch"]), "stop_at_loss": stop_at_loss}
 
     def agrees(self, row: Row) -> bool:
-        """Whether a trial is one that this spec would ask for at that point and seed, whatever target stops it."""
+        """Whether this spec would ask for such a trial at that point and seed, whatever target stops it."""
         if self._spec is None or row["budget"] is None:
             return True
         mine = self._values(row["global_batch"])
         if mine["budget"] is None:
-            # It does not list the batch size any more.
+            # The spec no longer lists the batch size.
             mine = {**mine, "budget": row["budget"]}
         same = all(row[name] == value for name, value in mine.items())
         stops = experiment.stops_at_target(self._spec)
@@ -151,7 +151,7 @@ class _Asked:
 
     @functools.cached_property
     def stop_at_loss(self) -> float | None:
-        """The loss at which its confirmations stop, None if they do not; NaN while the screen has not told it."""
+        """The loss at which its confirmations stop; None if they do not, NaN while the screen has not settled it."""
         assert self._spec is not None
         if not experiment.stops_at_target(self._spec):
             return None
@@ -162,8 +162,8 @@ class _Asked:
         return self._automatic()
 
     def _automatic(self) -> float:
-        """The automatic target: what the driver made of the screen, made of it again."""
-        # Only of old rows: pydantic takes as long to import as a summary to read.
+        """The automatic target, computed from the screen as the driver did."""
+        # Needed only for old rows; importing pydantic takes as long as reading a summary.
         from cluster.study import axes, spec
 
         own = self._trials.filter(pc.field("study") == self._row["study"]).select(NEEDED).to_pylist()
@@ -184,6 +184,6 @@ class _Asked:
             {planned.trial.trial_id: planned.trial.stop_at_loss for planned in plan.trials if planned.phase == CONFIRM}
             for plan in plans
         ]
-        # That by which there are confirmations, or else that by which there will be.
-        found = next((stop for stop in stops if stop.keys() & losses.keys()), stops[0])
-        return next((loss for loss in found.values() if loss is not None), math.nan)
+        # The plan that began the confirmations there are, or else the plan of those to come.
+        begun = next((stop for stop in stops if stop.keys() & losses.keys()), stops[0])
+        return next((loss for loss in begun.values() if loss is not None), math.nan)

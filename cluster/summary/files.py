@@ -1,4 +1,4 @@
-"""The Parquet files of one table as a pyarrow data set: what names them is known, and nothing is listed."""
+"""The Parquet files of one table as a pyarrow data set, from known names, without listing anything."""
 
 from collections.abc import Sequence
 
@@ -10,9 +10,9 @@ CHECKED = pads.ParquetFragmentScanOptions(page_checksum_verification=True)
 
 
 def dataset(paths: Sequence[tuple[str, str | None]], schema: pa.Schema) -> pads.Dataset:
-    """The files at `paths`, each with the study that its rows are of; columns of `schema` that a file lacks are null.
+    """The files at `paths`, each with the study of its rows; columns of `schema` that a file lacks are null.
 
-    The study is told, and not read from a folder's name: one named 2024 is a text too.
+    The study is given and not inferred from a folder's name, because a name such as 2024 is also text.
     """
     if not paths:
         return pads.dataset(schema.empty_table())

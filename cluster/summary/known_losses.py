@@ -1,4 +1,4 @@
-"""The answers that a study has so far: a loss for each trial that need not be run again, and what fits its memory."""
+"""The answers that a study has so far: a loss for each trial that need not be run again, and what fits into memory."""
 
 import math
 
@@ -23,14 +23,14 @@ def answers(trials: pa.Table, spec_hash: str) -> dict[str, float]:
 
 
 def micro_batches(trials: pa.Table, spec_hash: str) -> dict[str, int]:
-    """The largest micro-batch by what ran out of memory so far under the spec of `spec_hash`, by dtype."""
-    told = trials.filter(pc.field("micro_batch_next").is_valid() & (pc.field("spec_hash") == spec_hash))
-    smallest = told.group_by("dtype").aggregate([("micro_batch_next", "min")])
+    """The limit on micro-batches by dtype, from attempts that ran out of memory under the spec of `spec_hash`."""
+    exhausted = trials.filter(pc.field("micro_batch_next").is_valid() & (pc.field("spec_hash") == spec_hash))
+    smallest = exhausted.group_by("dtype").aggregate([("micro_batch_next", "min")])
     return dict(zip(smallest["dtype"].to_pylist(), smallest["micro_batch_next_min"].to_pylist(), strict=True))
 
 
 def memory_model(probes: pa.Table, trial: TrialSpec) -> MemoryModel | None:
-    """The memory of a worker with trials like this one, as the last of its study's `probes` that measured it tells."""
+    """The memory of a worker with trials like this one, from the last of its study's `probes` that measured it."""
     of_kind = (pc.field("kind") == "memory") & (pc.field("dtype") == trial.dtype)
     rows = probes.filter(of_kind & (pc.field("optimizer") == trial.optimizer) & pc.field("fit_base_bytes").is_valid())
     if not rows.num_rows:

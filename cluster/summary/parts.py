@@ -21,17 +21,17 @@ class Part:
 
 
 def part_of(name: str, study: str | None, content: bytes, table: str, columns: Sequence[str]) -> Part:
-    """The `columns` of `table` in an object's bytes; what it lacks is null, `study` is of its name.
+    """The `columns` of `table` in an object's bytes; missing columns are null, and `study` comes from its name.
 
     Raises:
-        DamagedError: it cannot be read, or its columns are not those of the table.
+        DamagedError: the object cannot be read, or its columns are not those of the table.
     """
     decoded = decode(content)
     return Part(name, typed(decoded, study, table, columns), decoded.sealed)
 
 
 def typed(decoded: Decoded, study: str | None, table: str, columns: Sequence[str]) -> pa.Table:
-    """The rows of a file as `part_of` tells. Of one without a seal all columns are looked at, whatever is asked for."""
+    """The rows of a file, as in `part_of`. If the file has no seal, all of its columns are checked."""
     wanted = tuple(columns)
     schema, known = _columns(
         decoded.file.schema_arrow, table, wanted if decoded.sealed else tuple(SCHEMAS[table].names)
@@ -41,7 +41,7 @@ def typed(decoded: Decoded, study: str | None, table: str, columns: Sequence[str
         _validate(rows)
     if "study" in known:
         if not pc.all(pc.equal(rows["study"].cast(TEXT), study), min_count=0).as_py():
-            raise DamagedError(f"its rows are of another study than {study!r}, in whose folder it is")
+            raise DamagedError(f"its rows belong to another study than {study!r}, in whose folder it is")
         rows = rows.drop_columns(["study"])
     if "study" in schema.names:
         rows = rows.add_column(0, schema.field("study"), pa.repeat(pa.scalar(study, TEXT), len(rows)))
@@ -54,10 +54,10 @@ def typed(decoded: Decoded, study: str | None, table: str, columns: Sequence[str
     return rows if decoded.sealed else rows.select([name for name in schema.names if name in columns])
 
 
-# Thousands of files have one schema.
+# Thousands of files share a schema.
 @functools.lru_cache(maxsize=32)
 def _columns(there: pa.Schema, table: str, wanted: tuple[str, ...]) -> tuple[pa.Schema, list[str]]:
-    """The schema of these columns of a table, and the names of those that a file has."""
+    """The schema of the `wanted` columns of a table, and the names of those that a file has."""
     schema = pa.schema([field for field in SCHEMAS[table] if field.name in wanted])
     names = set(there.names)
     known = [name for name in schema.names if name in names]
@@ -67,7 +67,7 @@ def _columns(there: pa.Schema, table: str, wanted: tuple[str, ...]) -> tuple[pa.
 
 
 def _check(there: pa.Schema, column: str, wanted: pa.DataType) -> None:
-    """Whether a column can stand for ours. A cast alone would make numbers of texts, and texts of numbers."""
+    """Refuse a column of a wrong type. A cast alone would turn texts into numbers, and numbers into texts."""
     if len(there.get_all_field_indices(column)) > 1:
         raise DamagedError(f"it has the column {column} more than once")
     kind = there.field(column).type
@@ -84,7 +84,7 @@ def _check(there: pa.Schema, column: str, wanted: pa.DataType) -> None:
 
 
 def _validate(rows: pa.Table) -> None:
-    """Look at what pyarrow does not look at when it reads, such as texts that are no UTF-8."""
+    """Check what pyarrow does not check when it reads, such as texts that are not UTF-8."""
     try:
         rows.validate(full=True)
     except pa.ArrowException as problem:

@@ -1,4 +1,4 @@
-"""Points: what the trials of one place on the axes add up to, with means that pool nothing that differs. Pure."""
+"""Points: the trials at one place on the axes summed up, with means that never pool what differs. Pure."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from trainer.errors import InputError, nearest
 Row = Mapping[str, Any]
 
 POINT = ("global_batch", "learning_rate", "optimizer", "dtype")
-# Given with mean and sample standard deviation over seeds.
+# Reported as mean and sample standard deviation over seeds.
 QUALITY = (
     "best_validation_loss",
     "best_validation_accuracy",
@@ -26,9 +26,9 @@ QUALITY = (
     "test_loss",
     "test_accuracy",
 )
-# Given with the mean.
+# Reported as mean.
 WORK = ("seconds_training", "examples_per_second", "updates", "examples", "epochs")
-# What `points` needs of trials: reading these takes a third of the time.
+# The columns of trials that `points` needs: reading only these takes a third of the time.
 NEEDED = tuple(
     dict.fromkeys(
         (
@@ -37,29 +37,29 @@ NEEDED = tuple(
         )
     )
 )
-# Points of one place are never pooled across these.
+# Points at one place are never pooled across these.
 APART = ("phase", *COLUMNS)
-# The phases by how much they say.
+# The phases, the most conclusive first.
 SAYING = (CONFIRM, GRID, SCREEN)
 
 
 def points(trials: pa.Table, by: Sequence[str] | None = None, where: str | None = None) -> pa.Table:
     """One row for each point of the axes `by`, from each trial's latest attempt that `where` is true for.
 
-    Trials that differ in APART are never of one point: those of a screen and those that confirm its best rate, or
-    those of two budgets. Sorted by phase, the confirmations first and the screen last, then by the axes, of equal ones
-    the newest first.
+    Trials that differ in APART never belong to one point: those of a screen and those that confirm its best rate, for
+    example, or those of two budgets. Points are sorted by phase, the confirmations first and the screen last, then by
+    the axes, and equal ones with the newest first.
 
     Columns: `study` and the axes; `trials` and one count for each state, in lower case; `seeds`, the different seeds
     of the completed trials; for QUALITY `*_mean` and `*_sd`, for WORK `*_mean`; for QUALITY again `*_best` (the lowest
     loss, the highest accuracy), and `*_ci95_low` and `*_ci95_high`, the mean's 95 % interval by Student's t; APART.
 
-    All of these are over the completed trials: the others are counted and never averaged in. They are null where a
-    completed trial lacks the value, and deviations (sample, ddof 1) and intervals of one trial are null too. With
-    fewer axes than a study varies, they are over trials that differ in more than the seed.
+    All of these are over the completed trials: the others are counted but never averaged in. They are null if a
+    completed trial lacks the value; deviations (sample, ddof 1) and intervals of a single trial are null too. With
+    fewer axes than a study varies, they cover trials that differ in more than the seed.
 
     Raises:
-        InputError: an axis that does not exist, or a condition that cannot be evaluated.
+        InputError: an axis does not exist, or the condition cannot be evaluated.
     """
     axes = POINT if by is None else tuple(dict.fromkeys(by))
     for axis in axes:
@@ -68,7 +68,7 @@ def points(trials: pa.Table, by: Sequence[str] | None = None, where: str | None 
     rows = latest(trials)
     if where is not None:
         rows = rows_where(rows, where)
-    # Rows of the oldest versions have no phase, and were all of a grid.
+    # Rows of the oldest versions have no phase, and all belonged to a grid.
     rows = rows.set_column(rows.schema.get_field_index("phase"), "phase", pc.fill_null(rows["phase"], GRID))
     keys = ["study", *axes, *APART]
     is_completed = pc.equal(rows["state"], COMPLETED)
@@ -98,7 +98,7 @@ def points(trials: pa.Table, by: Sequence[str] | None = None, where: str | None 
 
 
 def _columns(grouped: pa.Table, axes: Sequence[str]) -> dict[str, pa.ChunkedArray]:
-    """The columns of `points`, of the sums and means of each group."""
+    """The columns of `points`, from the sums and means of each group."""
     completed = grouped["completed_sum"]
     columns = {key: grouped[f"key_{key}"] for key in ("study", *axes)}
     columns["seeds"] = grouped["completed_seed_count_distinct"]
@@ -109,7 +109,7 @@ def _columns(grouped: pa.Table, axes: Sequence[str]) -> dict[str, pa.ChunkedArra
         columns[f"{name}_mean"] = pc.if_else(whole, grouped[f"{name}_mean"], None)
         if name in QUALITY:
             columns[f"{name}_sd"] = pc.if_else(whole, grouped[f"{name}_stddev"], None)
-    # After the others: who reads them by their place finds them there.
+    # These come after the others, for programs that read columns by their position.
     half = _half_interval(completed)
     for name in QUALITY:
         mean, reach = columns[f"{name}_mean"], pc.multiply(columns[f"{name}_sd"], half)
@@ -121,7 +121,7 @@ def _columns(grouped: pa.Table, axes: Sequence[str]) -> dict[str, pa.ChunkedArra
 
 
 def _place(phase: str) -> int:
-    """What was confirmed on fresh seeds says most, a screen least."""
+    """The rank of a phase: confirmations on fresh seeds are the most conclusive, a screen the least."""
     return SAYING.index(phase) if phase in SAYING else len(SAYING)
 
 
@@ -130,7 +130,7 @@ def _best(name: str) -> str:
 
 
 def _half_interval(counts: pa.ChunkedArray) -> pa.Array:
-    """Half the width of Student's 95 % interval of a mean of `counts` values, in their sample deviations."""
+    """Half the width of Student's 95 % interval for a mean of `counts` values, in units of their sample deviation."""
     from scipy.special import stdtrit
 
     freedom = counts.to_numpy() - 1
@@ -138,7 +138,7 @@ def _half_interval(counts: pa.ChunkedArray) -> pa.Array:
 
 
 def with_perplexity(points: pa.Table) -> pa.Table:
-    """The points of a language model with one more column: `perplexity`, e to the mean best validation loss.
+    """The points of a language model with the column `perplexity`, e to the power of the mean best validation loss.
 
     It is the geometric mean of the trials' perplexities.
     """
@@ -146,10 +146,10 @@ def with_perplexity(points: pa.Table) -> pa.Table:
 
 
 def judged(points: pa.Table) -> pa.Table:
-    """Of the points of one experiment of each study those that its verdict is on.
+    """The points that a study's verdict is about, given the points of one experiment of each study.
 
-    They are the confirmations; without any, the points of a grid; without these, those of a screen. Of several rates
-    that were confirmed at a batch size it is the one that the screen chose.
+    They are the confirmations; if there are none, the points of a grid, and else those of a screen. If several rates
+    were confirmed at a batch size, only the one that the screen chose counts.
     """
     rows = points.to_pylist()
     there = {(row["study"], row["phase"]) for row in rows if row["completed"]}
@@ -183,7 +183,7 @@ def _cell(row: Row) -> tuple[Any, ...]:
 
 
 def lowest(points: pa.Table) -> pa.Table:
-    """The point of each study with the lowest mean of best_validation_loss; of equal ones the first."""
+    """The point of each study with the lowest mean of best_validation_loss; the first one if several are equal."""
     measured = points.filter(pc.is_finite(points["best_validation_loss_mean"]))
     order = pc.sort_indices(measured, sort_keys=[("study", "ascending"), ("best_validation_loss_mean", "ascending")])
     return first_of_each(measured.take(order), ("study",))

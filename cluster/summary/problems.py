@@ -1,32 +1,32 @@
-"""What is wrong with objects of a summary: each is named, and what can be read beside it is read all the same."""
+"""Problems with objects of a summary: each object is named, and everything else is read all the same."""
 
 import re
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-# Of many, so many are named; the others are counted.
+# At most this many problems are named; the others are counted.
 NAMED = 10
 LONGEST = 600
-# What must not command a terminal: control characters, and those that change the direction of a line.
+# Characters that must not reach a terminal: control characters, and those that change the direction of a line.
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something to know of the object `name` of the summary at `uri`, most often that it is left out."""
+    """Something to know about the object `name` of the summary at `uri`, most often that it is left out."""
 
     name: str
     what: str
     uri: str = ""
 
     def __str__(self) -> str:
-        """All of it in a line that is safe to print."""
+        """The problem with its address, as a line that is safe to print."""
         return _plain(f"{self.uri}/{self.name}: {self.what}")
 
     @property
     def line(self) -> str:
-        """The same for readers who are not to know where the summary lies."""
+        """The problem without its address, for readers who must not know where the summary is."""
         return _plain(f"{self.name}: {self.what}")
 
 
@@ -34,16 +34,16 @@ Note = Callable[[Problem], object]
 
 
 class SummaryWarning(UserWarning):
-    """A problem of a summary, as Python's `warnings` tells it."""
+    """A problem of a summary, as a warning of Python's `warnings`."""
 
 
 def warn(problem: Problem) -> None:
-    """Tell a problem to whoever runs this program."""
+    """Warn the person who runs this program about a problem."""
     warnings.warn(str(problem), SummaryWarning, stacklevel=2)
 
 
 def tell(problems: Iterable[Problem], note: Note, *, uri: str, folder: str) -> None:
-    """Tell the first problems one by one, and how many others there are in the `folder` of the summary at `uri`."""
+    """Report the first problems one by one, and the number of others in the `folder` of the summary at `uri`."""
     every = list(dict.fromkeys(problems))
     for problem in every[:NAMED]:
         note(replace(problem, uri=uri))

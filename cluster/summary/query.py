@@ -1,7 +1,7 @@
-"""Reading the central summary: its four tables as pyarrow Tables, and what follows from them without a judgement.
+"""Reading the central summary: its four tables as pyarrow Tables, and facts that follow from them without judgement.
 
-Columns that a file lacks are null. What is written while it is read may or may not be there, but never half of it, and
-what is compacted meanwhile is there once.
+Columns that a file lacks are null. Rows that are written during a read may or may not be included, but never in part;
+rows that are compacted meanwhile are included once.
 """
 
 import json
@@ -33,15 +33,15 @@ _COUNTS = ("trials", *(state.lower() for state in STATES))
 
 
 def studies(summary: Summary, study: str | None = None) -> pa.Table:
-    """What was asked for: one row for each spec that was run under a study's name, the newest last."""
+    """What was asked for: one row for each spec that was run under a study's name; the newest is last."""
     return _read(summary, "studies", study).sort_by([("study", "ascending"), ("started_at", "ascending")])
 
 
 def specs(summary: Summary, study: str) -> pa.Table:
-    """The rows of `studies` of one study that have a spec, the newest last.
+    """The rows of `studies` of one study that have a spec; the newest is last.
 
     Raises:
-        InputError: there is none.
+        InputError: there are none.
     """
     rows = with_spec(studies(summary, study))
     if not rows.num_rows:
@@ -52,46 +52,45 @@ def specs(summary: Summary, study: str) -> pa.Table:
 
 
 def trials(summary: Summary, study: str | None = None, *, columns: Sequence[str] | None = None) -> pa.Table:
-    """One row for each attempt that ended, of one study or of all, with all columns or these.
+    """One row for each attempt that ended, of one study or of all, with all columns or the given ones.
 
-    Without `columns`, or if they hold NEEDED, rows of an older version have the columns of `cluster.study.experiment`
+    Without `columns`, or if they include NEEDED, rows of an older version get the columns of `cluster.study.experiment`
     from their spec.
     """
-    found = _read(summary, "trials", study, columns)
-    if not set(experiments.NEEDED) <= set(found.column_names):
-        return found
+    rows = _read(summary, "trials", study, columns)
+    if not set(experiments.NEEDED) <= set(rows.column_names):
+        return rows
     specs = studies(summary, study)
-    tell(experiments.of_no_spec(found, specs), summary.note, uri=summary.uri, folder="trials")
-    return experiments.filled(found, specs) if found["budget"].null_count else found
+    tell(experiments.of_no_spec(rows, specs), summary.note, uri=summary.uri, folder="trials")
+    return experiments.filled(rows, specs) if rows["budget"].null_count else rows
 
 
 def newest(trials: pa.Table, studies: pa.Table) -> pa.Table:
-    """The trials of the experiment that their study asks for now, by the newest of `studies`.
+    """The trials of the experiment that their study asks for now, according to the newest of `studies`.
 
-    Trials of another budget, for example, are of an earlier experiment under the same name: all that is said of a
-    study as a whole is said without them.
+    Trials with another budget, for example, belong to an earlier experiment under the same name: statements about a
+    study as a whole leave them out.
     """
     return experiments.newest(trials, studies)
 
 
 def evaluations(summary: Summary, study: str | None = None) -> pa.Table:
-    """Every evaluation, of one study or of all; see `curves` for trials that were resumed."""
+    """Every evaluation, of one study or of all; use `curves` for trials that were resumed."""
     return _read(summary, "evaluations", study)
 
 
 def probes(summary: Summary, study: str | None = None) -> pa.Table:
-    """Every measurement of every probe, of one study or of all; the newest probe last."""
+    """Every measurement of every probe, of one study or of all; the newest probe is last."""
     return _read(summary, "probes", study).sort_by([("study", "ascending"), ("probed_at", "ascending")])
 
 
 def names(summary: Summary) -> list[str]:
-    """The studies of which there is anything, sorted."""
-    found = (one for table in ("studies", "trials") for one in names_of_studies(summary.store, table))
-    return sorted(set(found))
+    """The names of all studies that have any rows, sorted."""
+    return sorted({study for table in ("studies", "trials") for study in names_of_studies(summary.store, table)})
 
 
 def task(summary: Summary, study: str) -> str | None:
-    """The task of a study's newest spec; None when no spec says so."""
+    """The task of a study's newest spec; None if there is no spec."""
     specs = studies(summary, study)["task"].to_pylist()
     return specs[-1] if specs else None
 
@@ -110,7 +109,7 @@ def counted(trials: pa.Table) -> pa.Table:
 
 
 def asked(summary: Summary, study: str) -> int | None:
-    """How many trials a study asks for, by its newest spec; None when no spec says so.
+    """How many trials a study asks for, according to its newest spec; None if there is no spec.
 
     Raises:
         InputError: there is no such study.
@@ -131,8 +130,8 @@ def asked(summary: Summary, study: str) -> int | None:
 def overview(summary: Summary) -> pa.Table:
     """One row for each study: what it asks for, what became of it, and its `lowest` point.
 
-    `task`, `data`, `started_at` and `asked` (trials) are of its newest spec, the counts are of the trials of its newest
-    experiment, and `lowest_*` are the mean, seeds and global batch of the lowest of the points that are `judged` there.
+    `task`, `data`, `started_at` and `asked` (trials) come from its newest spec, the counts from the trials of its
+    newest experiment, and `lowest_*` are the mean, seeds and global batch of the lowest of its `judged` points.
     """
     specs, rows = studies(summary), trials(summary, columns=NEEDED)
     rows_now = newest(rows, specs)
@@ -153,13 +152,13 @@ def overview(summary: Summary) -> pa.Table:
 
 
 def sql(summary: Summary, text: str, study: str | None = None, *, seconds: float = sandbox.SECONDS) -> pa.Table:
-    """The answer to one SELECT of DuckDB's on the tables `studies`, `trials`, `evaluations` and so on, and `points`.
+    """The answer to one SELECT (DuckDB) on the tables `studies`, `trials`, `evaluations`, `probes` and `points`.
 
-    Of one study or of all. `trials` has a row for each attempt, and `points` is what `points` gives. It is asked in a
-    process of its own, which is ended after `seconds`.
+    They are those of one study or of all. `trials` has a row for each attempt, and `points` is what `points` returns.
+    The query runs in a process of its own, which is ended after `seconds`.
 
     Raises:
-        InputError: it is not one SELECT, reads more than the tables, is wrong, or takes too much memory or time.
+        InputError: the text is not one SELECT, reads more than the tables, is wrong, or takes too much memory or time.
     """
     assert study is None or is_study_name(study), study
 
@@ -170,7 +169,7 @@ def sql(summary: Summary, text: str, study: str | None = None, *, seconds: float
 
 
 def with_spec(studies: pa.Table) -> pa.Table:
-    """Those of the rows of `studies` that have a spec."""
+    """The rows of `studies` that have a spec."""
     return studies.filter(pa.array([_is_spec(text) for text in studies["spec_json"].to_pylist()], pa.bool_()))
 
 

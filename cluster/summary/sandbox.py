@@ -1,8 +1,8 @@
-"""The box: a process of its own for a person's SQL, with bounded memory and time, no network, and no secrets.
+"""The box: a separate process for a person's SQL, with bounded memory and time, no network, and no secrets.
 
-DuckDB's `memory_limit` and `interrupt` bound neither: `select list_sum(range(400000000))` grew to 15.8 GB under a
-limit of 512 MB. So the system bounds the process, and it is killed when its time is over. Its environment holds no
-credentials; it can write no file, and DuckDB is told to open none.
+DuckDB's `memory_limit` and `interrupt` do not bound memory and time: `select list_sum(range(400000000))` grew to 15.8
+GB under a limit of 512 MB. So the system bounds the process, which is killed when its time is over. Its environment
+contains no credentials; the process can write no file, and DuckDB is configured to open none.
 """
 
 import json
@@ -22,7 +22,7 @@ SECONDS = 30.0
 MEMORY_BYTES = 2 * 2**30
 ANSWER_BYTES = 256 * 2**20
 ROOT = str(Path(__file__).parents[2])
-# `-I`: neither the environment nor the working folder says what is imported.
+# With `-I`, neither the environment nor the working folder affects what is imported.
 START = f"import sys; sys.path.insert(0, {ROOT!r}); from cluster.summary.sandboxed import main; main()"
 KEPT = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL")
 # Arrow's own pool and an arena for each thread reserve much more address space than they use.
@@ -32,12 +32,12 @@ OUT_OF_MEMORY = ("OutOfMemoryException", "ArrowMemoryError", "MemoryError")
 
 
 class RefusedError(Exception):
-    """The question has no answer; the message is a line for the person who asked."""
+    """The query has no answer; the message is a line for the person who asked."""
 
 
 @dataclass(frozen=True)
 class TableFiles:
-    """A table that the box reads by itself: files, each with the study of its rows, and its columns."""
+    """A table that the box itself reads: files, each with the study of its rows, and the columns."""
 
     paths: Sequence[tuple[str, str | None]]
     schema: pa.Schema
@@ -49,7 +49,7 @@ def ask(
     """The answer to `{"sql": ...}` on these tables, or to `{"where": ...}` on the one named `rows`.
 
     Raises:
-        RefusedError: it is refused, wrong, or takes too much.
+        RefusedError: the query is refused, is wrong, or takes too much memory or time.
         FileNotFoundError: a file is gone.
     """
     files = {name: table.paths for name, table in tables.items() if isinstance(table, TableFiles)}
@@ -64,21 +64,21 @@ def ask(
         env={name: os.environ[name] for name in KEPT if name in os.environ} | ENVIRONMENT,
     ) as box:
         try:
-            said, talk = box.communicate(head + b"".join(map(_stream, tables.values())), timeout=seconds)
+            answer, log = box.communicate(head + b"".join(map(_stream, tables.values())), timeout=seconds)
         except subprocess.TimeoutExpired:
             raise RefusedError(f"it took more than {seconds:g} s and was ended") from None
         finally:
             box.kill()
     if box.returncode == 0:
-        return pa.ipc.open_stream(pa.py_buffer(said)).read_all()
+        return pa.ipc.open_stream(pa.py_buffer(answer)).read_all()
     for path in (path for paths in files.values() for path, _ in paths):
         if not os.path.exists(path):
             raise FileNotFoundError(path)
-    raise RefusedError(_reason(box.returncode, said, talk))
+    raise RefusedError(_reason(box.returncode, answer, log))
 
 
 def _stream(table: pa.Table | TableFiles) -> bytes:
-    """A table as an Arrow stream; of one that the box reads by itself, its columns."""
+    """A table as an Arrow stream; for a table that the box itself reads, only its columns."""
     rows = table.schema.empty_table() if isinstance(table, TableFiles) else table
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, rows.schema) as writer:
@@ -87,18 +87,18 @@ def _stream(table: pa.Table | TableFiles) -> bytes:
     return content
 
 
-def _reason(status: int, said: bytes, talk: bytes) -> str:
-    """What to tell the person, from how the box ended."""
+def _reason(status: int, answer: bytes, log: bytes) -> str:
+    """An explanation for the person of how the box ended."""
     if status < 0:
         name = signal.Signals(-status).name
         return f"it was ended by {name}, most often because it needs more than {_gib(MEMORY_BYTES)} of memory"
     try:
-        problem: dict[str, Any] = json.loads(said)
+        problem: dict[str, Any] = json.loads(answer)
     except ValueError:
-        raise RuntimeError(f"the box for SQL ended with {status}: {talk.decode(errors='replace')[-2000:]}") from None
+        raise RuntimeError(f"the box for SQL ended with {status}: {log.decode(errors='replace')[-2000:]}") from None
     if problem["kind"] in OUT_OF_MEMORY:
-        return f"it needs more than the {_gib(MEMORY_BYTES)} of memory that it may take"
-    # The lines after the first show the place in the text. A value that it quotes must not command a terminal.
+        return f"it needs more than the {_gib(MEMORY_BYTES)} of memory that it may use"
+    # Later lines only show the place in the text. A value that the message quotes must not command a terminal.
     message: str = problem["message"].splitlines()[0] if problem["message"] else problem["kind"]
     return CONTROLS.sub(" ", message)
 

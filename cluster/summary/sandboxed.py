@@ -1,7 +1,7 @@
-"""What runs inside the box (`cluster.summary.sandbox`): one query on tables, with this process's memory bounded first.
+"""The program inside the box (`cluster.summary.sandbox`): one query on tables, after its own memory was bounded.
 
-It imports next to nothing, so that a box is there in a third of a second. It reads a line of JSON from stdin, then
-tables as Arrow streams; its answer is an Arrow stream on stdout, or JSON there and exit code 1.
+It imports next to nothing, so that a box starts in a third of a second. It reads a line of JSON from stdin, then tables
+as Arrow streams. Its answer is an Arrow stream on stdout, or JSON there with exit code 1.
 """
 
 import json
@@ -21,7 +21,7 @@ CONFIG = {
     "enable_external_access": "false",
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
-    # Without this, a table's name could stand for a Python variable of ours.
+    # Without this, a table's name could refer to one of our Python variables.
     "python_enable_replacements": "false",
     "temp_directory": "",
     "memory_limit": "1GiB",
@@ -32,11 +32,11 @@ Question = dict[str, Any]
 
 
 class RefusedError(Exception):
-    """A query that is not asked; the message says why, to a person."""
+    """A query that is refused; the message tells a person why."""
 
 
 def limit(memory_bytes: int, seconds: int) -> None:
-    """Bound what this process can take, for good: DuckDB's own limits do not hold (`list_sum(range(400000000))`)."""
+    """Limit this process for good, because DuckDB's own limits do not hold (`list_sum(range(400000000))`)."""
     for kind, most in (
         (resource.RLIMIT_AS, memory_bytes),
         (resource.RLIMIT_CPU, seconds),
@@ -52,20 +52,20 @@ def select(connection: duckdb.DuckDBPyConnection, text: str) -> pa.Table:
     kinds = [statement.type.name for statement in statements]
     if kinds != ["SELECT"]:
         what = ", ".join(kinds).lower() if kinds else "nothing"
-        raise RefusedError(f"it is {what}; ask one SELECT, which only reads")
+        raise RefusedError(f"it is {what}; give one SELECT, which only reads")
     return plain(connection.sql(statements[0]).to_arrow_table())
 
 
-def plain(found: pa.Table) -> pa.Table:
-    """The same with whole numbers as int64 where they fit (a sum is a HUGEINT), and each column's name once."""
+def plain(table: pa.Table) -> pa.Table:
+    """The table with whole numbers as int64 where they fit (a sum is a HUGEINT), and with unique column names."""
     names: list[str] = []
     columns = []
-    for name, column in zip(found.column_names, found.columns, strict=True):
+    for name, column in zip(table.column_names, table.columns, strict=True):
         number = 1
-        one = name
-        while one in names:
-            one, number = f"{name}_{number}", number + 1
-        names.append(one)
+        unique = name
+        while unique in names:
+            unique, number = f"{name}_{number}", number + 1
+        names.append(unique)
         if pa.types.is_decimal(column.type):
             try:
                 column = column.cast(pa.int64() if column.type.scale == 0 else pa.float64())
@@ -76,20 +76,20 @@ def plain(found: pa.Table) -> pa.Table:
 
 
 def chosen(connection: duckdb.DuckDBPyConnection, table: pa.Table, condition: str) -> pa.Table:
-    """The rows of `table` for which exactly one SQL expression is true, in their order."""
+    """The rows of `table` for which the condition, exactly one SQL expression, is true, in their order."""
     expression = duckdb.SQLExpression(condition)
     if holds_a_query(connection, condition):
-        raise RefusedError("it holds a query, and is one condition on the columns")
+        raise RefusedError("it contains a query, but must be one condition on the columns")
     rows = connection.from_arrow(table)
-    found = rows.filter(expression)
+    matching = rows.filter(expression)
     kind = str(rows.limit(0).select(expression).types[0])
     if kind != "BOOLEAN":
         raise RefusedError(f"it is neither true nor false but {kind}; compare it with =, <, >")
-    return found.to_arrow_table().cast(table.schema)
+    return matching.to_arrow_table().cast(table.schema)
 
 
 def holds_a_query(connection: duckdb.DuckDBPyConnection, condition: str) -> bool:
-    """Whether a condition, which is otherwise one expression, has a SELECT of its own."""
+    """Whether a condition, which is otherwise one expression, contains a SELECT."""
     # The line break ends a comment at the end of the condition.
     statement = f"select 1 where ({condition}\n)"
     ((text,),) = connection.execute("select json_serialize_sql(?)", [statement]).fetchall()
@@ -100,7 +100,7 @@ def holds_a_query(connection: duckdb.DuckDBPyConnection, condition: str) -> bool
 
 
 def _count(tree: object, kind: str) -> int:
-    """How many nodes of a serialized statement are of this type."""
+    """How many nodes of a serialized statement have this type."""
     if isinstance(tree, list):
         return sum(_count(node, kind) for node in tree)
     if isinstance(tree, dict):
@@ -119,9 +119,9 @@ def answer(question: Question, tables: Mapping[str, pa.Table | pads.Dataset]) ->
 
 
 def _tables(question: Question, streams: pa.BufferReader) -> dict[str, pa.Table | pads.Dataset]:
-    """The tables that were sent, and those of which only the schema was, from their files."""
+    """The tables that were sent; those of which only the schema was sent are opened from their files."""
     tables: dict[str, Any] = {name: pa.ipc.open_stream(streams).read_all() for name in question["streams"]}
-    files = {name: dataset(found, tables[name].schema) for name, found in question["files"].items()}
+    files = {name: dataset(paths, tables[name].schema) for name, paths in question["files"].items()}
     return tables | files
 
 
@@ -130,22 +130,22 @@ def main() -> None:
     limit(int(sys.argv[1]), int(sys.argv[2]))
     pa.set_cpu_count(2)
     pa.set_io_thread_count(2)
-    # What DuckDB says on stdout, such as a progress bar, is not part of an answer.
-    said = os.fdopen(os.dup(1), "wb")
+    # DuckDB's own output on stdout, such as a progress bar, is not part of an answer.
+    stdout = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     content = sys.stdin.buffer.read()
     end = content.index(b"\n") + 1
     problem = None
     try:
         question = json.loads(content[:end])
-        found = answer(question, _tables(question, pa.BufferReader(pa.py_buffer(content)[end:])))
-        if found.nbytes > int(sys.argv[3]):
-            raise RefusedError(f"its answer has {found.nbytes / 2**20:.0f} MiB; ask for fewer rows or columns")
-        with pa.ipc.new_stream(said, found.schema) as writer:
-            writer.write_table(found)
+        rows = answer(question, _tables(question, pa.BufferReader(pa.py_buffer(content)[end:])))
+        if rows.nbytes > int(sys.argv[3]):
+            raise RefusedError(f"its answer has {rows.nbytes / 2**20:.0f} MiB; ask for fewer rows or columns")
+        with pa.ipc.new_stream(stdout, rows.schema) as writer:
+            writer.write_table(rows)
     except (RefusedError, duckdb.Error, pa.ArrowException, MemoryError, OSError) as error:
         problem = {"kind": type(error).__name__, "message": str(error)}
-        said.write(json.dumps(problem).encode())
-    said.flush()
+        stdout.write(json.dumps(problem).encode())
+    stdout.flush()
     # Threads of the query may still run.
     os._exit(1 if problem else 0)

@@ -1,7 +1,7 @@
-"""One table of the summary, read whole: the objects of a folder or a bucket, verified, and their rows judged.
+"""Reading one table of the summary: the objects of a folder or a bucket are verified, and their rows judged.
 
-What cannot be read or accepted is told and left out, and hides nothing else. pyarrow's own S3 filesystem bounds no
-call, so a bucket is read through its store, many objects at once.
+What cannot be read or accepted is reported and left out, and does not affect the rest. pyarrow's own S3 filesystem
+bounds no call, so a bucket is read through its store, many objects at once.
 """
 
 import contextlib
@@ -28,9 +28,9 @@ from trainer.errors import NotReadyError
 
 READERS = 16
 AT_ONCE = 500
-# How often a table is listed anew, because a file of it was compacted away before it was read.
+# How often a table is listed again because one of its files was compacted away before it was read.
 LISTINGS = 5
-# Those whose numbers are results, and what results are judged by.
+# The tables whose numbers are results, or by which results are judged.
 MEASURED = ("studies", "trials", "evaluations")
 
 Answer = TypeVar("Answer")
@@ -38,7 +38,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class Reading:
-    """One try at reading a table: what names its objects, and what was found wrong with them so far."""
+    """One try at reading a table: the names of its objects, and the problems found with them so far."""
 
     store: Store
     table: str
@@ -50,9 +50,9 @@ class Reading:
 def scan(
     store: Store, table: str, study: str | None, columns: Sequence[str] | None = None, *, note: Note = warn
 ) -> pa.Table:
-    """The accepted rows of one study or of all, in one chunk, with all columns or these; what a file lacks is null.
+    """The accepted rows of one study or of all, in one chunk, with all columns or the given ones.
 
-    `note` hears of each object that is left out, in part or whole.
+    Columns that a file lacks are null. `note` is called for each object that is left out, in part or as a whole.
 
     Raises:
         NotReadyError: the store cannot be read.
@@ -72,22 +72,22 @@ def scan(
 
 
 def steadily(store: Store, read: Callable[[], Answer]) -> Answer:
-    """What `read` returns, which is called again when a file is gone that it had listed.
+    """What `read` returns; it is called again if a file that it listed is gone.
 
     Raises:
-        NotReadyError: it is so again and again.
+        NotReadyError: that happens again and again.
     """
     for _ in range(LISTINGS):
         with contextlib.suppress(FileNotFoundError):
             return read()
-    raise NotReadyError(f"files in {store.uri} were deleted while the summary was read: ask again")
+    raise NotReadyError(f"files in {store.uri} were deleted while the summary was read: try again")
 
 
 def listed(store: Store, table: str, study: str | None) -> Reading:
     """The objects of a table that hold rows, and how to read one.
 
     Raises:
-        FileNotFoundError: one is gone that was listed.
+        FileNotFoundError: an object that was listed is gone.
         NotReadyError: the store cannot be read.
     """
     prefix = f"{table}/" if study is None else f"{table}/study={study}/"
@@ -96,7 +96,7 @@ def listed(store: Store, table: str, study: str | None) -> Reading:
         versions = store.versions(prefix)
         names, content = set(versions), functools.partial(kept_content, store, versions)
     else:
-        # Twice: see `cluster.summary.compacted`.
+        # Listed twice: `cluster.summary.compacted` explains why.
         names, content = {*store.names(prefix), *store.names(prefix)}, functools.partial(content_of, store)
     strays = {name for name in names if study_of(name) is None}
     for name in sorted(strays):
@@ -106,9 +106,9 @@ def listed(store: Store, table: str, study: str | None) -> Reading:
 
 
 def verified_files(store: Store, table: str, study: str | None) -> list[tuple[str, str | None]] | None:
-    """The files of a table in a folder, each with its study, if compaction made and sealed each; else None.
+    """The files of a table in a folder, each with its study, if compaction made and sealed all of them; else None.
 
-    Their rows were judged before they were written, and each study has one: nothing needs to be left out.
+    Their rows were judged before they were written, and each study has one file, so nothing needs to be left out.
     """
     reading = listed(store, table, study)
     names = reading.names.live
@@ -123,12 +123,12 @@ def verified_files(store: Store, table: str, study: str | None) -> list[tuple[st
 
 
 def names_of_studies(store: Store, table: str) -> set[str]:
-    """The studies that have rows in a table, by the names of its objects."""
+    """The studies that have rows in a table, according to the names of its objects."""
     return {study for name in store.names(f"{table}/") if (study := study_of(name)) is not None}
 
 
 def study_of(name: str) -> str | None:
-    """The study in whose folder the object `name` lies; None if that is no study's."""
+    """The study in whose folder the object `name` lies; None if the folder is not a study's."""
     match = re.fullmatch(r"[^/]+/study=([^/]+)/[^/]+", name)
     return match[1] if match and is_study_name(match[1]) else None
 
@@ -147,9 +147,9 @@ def _rows(reading: Reading, schema: pa.Schema) -> pa.Table:
     earlier = set(reading.names.earlier)
     unsealed = 0
 
-    def readable(found: Iterable[Part | Problem]) -> Iterable[pa.Table]:
+    def readable(parts: Iterable[Part | Problem]) -> Iterable[pa.Table]:
         nonlocal unsealed
-        for part in found:
+        for part in parts:
             if isinstance(part, Problem):
                 reading.problems.append(part)
                 continue
@@ -162,7 +162,7 @@ def _rows(reading: Reading, schema: pa.Schema) -> pa.Table:
             try:
                 rows = _joined(readable(pool.map(read, names)), schema)
             except BaseException:
-                # Those that have begun end within the store's deadline.
+                # Reads that have begun end within the store's deadline.
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
     else:
@@ -170,15 +170,15 @@ def _rows(reading: Reading, schema: pa.Schema) -> pa.Table:
     judged = judge(reading.table, rows, sources)
     reading.problems.extend(judged.problems)
     if unsealed and reading.table in MEASURED:
-        what = f"{unsealed} of {len(names)} files have no checksum, being of an older version: read, but not verified"
+        what = f"{unsealed} of {len(names)} files were written by an older version without a checksum: not verified"
         reading.problems.append(Problem(reading.table, what))
     return rows if judged.accepted.all() else rows.filter(pa.array(judged.accepted)).combine_chunks()
 
 
 def _joined(parts: Iterable[pa.Table], schema: pa.Schema) -> pa.Table:
-    """One table in one chunk: many would make everything after this slow."""
+    """One table in one chunk, because many chunks would slow down everything that follows."""
     rest, joined = iter(parts), [schema.empty_table()]
-    # Some at a time: what is around a row is ten times as large as the row.
-    while some := list(itertools.islice(rest, AT_ONCE)):
-        joined.append(pa.concat_tables(some).combine_chunks())
+    # A few hundred at a time, because the overhead of a small table is ten times as large as its row.
+    while next_parts := list(itertools.islice(rest, AT_ONCE)):
+        joined.append(pa.concat_tables(next_parts).combine_chunks())
     return pa.concat_tables(joined).combine_chunks()

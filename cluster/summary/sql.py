@@ -1,4 +1,4 @@
-"""A person's SELECT on the tables of a summary, answered in the box; what is wrong with it is one line."""
+"""A person's SELECT on the tables of a summary, answered in the box; an error is one line."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ from trainer.errors import InputError, nearest
 
 POINTS = "points"
 TABLES = (*SCHEMAS, POINTS)
-# As DuckDB names what it does not find.
+# How DuckDB names what it does not find.
 NO_TABLE = re.compile(r"Table with name (\S+) does not exist")
 NO_COLUMN = re.compile(r'(?:Referenced column|does not have a column named) "([^"]+)"')
 
@@ -31,21 +31,22 @@ def answer(
 ) -> pa.Table:
     """The answer to one SELECT on the tables of one study or of all; `points` makes the table of that name.
 
-    What compaction wrote into a folder is verified here, and the box reads the columns that it needs. Everything else
-    is read here: the box has no network, and what is not accepted is left out, of which `note` hears.
+    Files that compaction wrote into a folder are verified here, and the box reads the columns that it needs from them.
+    Everything else is read here, because the box has no network and unaccepted rows must be left out; `note` is called
+    for those.
 
     Raises:
-        InputError: it is not one SELECT, reads more than the tables, is wrong, or takes too much memory or time.
+        InputError: the text is not one SELECT, reads more than the tables, is wrong, or takes too much memory or time.
         NotReadyError: the store cannot be read.
     """
-    # A table that is not named cannot be asked for: nothing of it is read.
+    # A table whose name does not occur in the text cannot be queried, so it is not read.
     named = [name for name in TABLES if re.search(rf"\b{name}\b", text, re.IGNORECASE)]
 
     def table(name: str) -> pa.Table | sandbox.TableFiles:
         if name == POINTS:
             return points()
-        found = None if isinstance(store, Bucket) else verified_files(store, name, study)
-        return scan(store, name, study, note=note) if found is None else sandbox.TableFiles(found, SCHEMAS[name])
+        files = None if isinstance(store, Bucket) else verified_files(store, name, study)
+        return scan(store, name, study, note=note) if files is None else sandbox.TableFiles(files, SCHEMAS[name])
 
     tables: dict[str, pa.Table | sandbox.TableFiles] = {}
 
@@ -60,7 +61,7 @@ def answer(
 
 
 def _explained(problem: str, tables: Mapping[str, pa.Table | sandbox.TableFiles]) -> str:
-    """The problem, and what there is instead."""
+    """The problem, and what exists instead."""
     if match := NO_TABLE.search(problem):
         return f"there is no table {match[1]!r}{nearest(match[1], list(TABLES))}: {', '.join(TABLES)}"
     if match := NO_COLUMN.search(problem):

@@ -1,8 +1,8 @@
-"""Writing the central summary: a study, a row for each attempt, the evaluations, the probes, and who began an attempt.
+"""Writing the central summary: a study, a row for each attempt, evaluations, probes, and markers of begun attempts.
 
-One object for each call, under a name made of trial and attempt, so that writers never meet and a retry of a lost
-answer finds its own object. The column `study` is in the folder's name and not in the files: pyarrow and DuckDB
-both read it from there.
+Each call writes one object under a name made of trial and attempt, so writers never collide, and a retry after a lost
+answer finds its own object. The column `study` is in the folder's name and not in the files: pyarrow and DuckDB both
+read it from there.
 """
 
 import contextlib
@@ -25,23 +25,23 @@ from cluster.summary.problems import Note, Problem, tell, warn
 from trainer.data.store import Store
 from trainer.errors import InputError
 
-# In the root of every summary: says what the folder is, and proves before a run that it can be written.
+# This file in the root of every summary identifies the folder, and proves before a run that it can be written.
 LABEL = "batchscope-summary.json"
 LAYOUT = {"batchscope_summary": 1}
 
 
 class ConflictError(RuntimeError):
-    """An object that is written once is there with other content: two drivers run the same study, or our bug."""
+    """An object that is written only once has other content: two drivers run the same study, or there is a bug."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """The summary at `uri`, a folder or `s3://bucket/prefix`. Opens nothing before it is used, so it pickles.
+    """The summary at `uri`, a folder or `s3://bucket/prefix`. It opens nothing before it is used, so it can be pickled.
 
-    `note` hears of each of its objects that cannot be read or accepted, and is left out.
+    `note` is called for each object that is left out because it cannot be read or accepted.
 
     Raises:
-        InputError: an address that is neither.
+        InputError: the address is neither.
     """
 
     uri: str
@@ -52,7 +52,7 @@ class Summary:
         object.__setattr__(self, "uri", store_of(self.uri).uri)
 
     def also(self, hear: Callable[[Problem], object]) -> "Summary":
-        """The same summary, of whose problems `hear` is told too."""
+        """The same summary, which also calls `hear` with its problems."""
 
         def both(problem: Problem) -> None:
             hear(problem)
@@ -62,11 +62,11 @@ class Summary:
 
     @property
     def store(self) -> Store:
-        """Where the objects lie."""
+        """The store of the objects."""
         return store_of(self.uri)
 
     def write_study(self, row: Mapping[str, Any]) -> None:
-        """Write what a study asks for; a later run of the same spec replaces it (it has another `started_at`)."""
+        """Write what a study asks for; a later run of the same spec replaces the row (with another `started_at`)."""
         table = tables.table_of("studies", [row])
         key = f"studies/study={row['study']}/{row['spec_hash']}.parquet"
         self.store.write(key, _body(table))
@@ -81,7 +81,7 @@ class Summary:
         self._write_once(f"trials/study={row['study']}/{row['trial_id']}-{row['attempt']}.parquet", table)
 
     def write_evaluations(self, rows: Sequence[Mapping[str, Any]], *, part: int) -> None:
-        """Write evaluations of one attempt. `part` counts an attempt's calls, from 0; the same call twice is fine.
+        """Write evaluations of one attempt. `part` counts its calls from 0; repeating a call is fine.
 
         Raises:
             ConflictError: this part was written with other rows.
@@ -94,7 +94,7 @@ class Summary:
         self._write_once(f"evaluations/study={study}/{trial_id}-{attempt}-{part}.parquet", table)
 
     def write_probe(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write all rows of one probe: of one study and spec, with one `probed_at`; the same call twice is fine.
+        """Write all rows of one probe: of one study and spec, with one `probed_at`; repeating the call is fine.
 
         Raises:
             ConflictError: another probe of the spec began in the same microsecond.
@@ -108,13 +108,13 @@ class Summary:
         self._write_once(f"probes/study={study}/{spec_hash}-{moment}.parquet", table)
 
     def attempt_started(self, study: str, trial_id: str, attempt: int, fields: Mapping[str, Any]) -> None:
-        """Mark that an attempt began, before it does. `fields` are columns of its row known by then.
+        """Mark an attempt before it begins. `fields` are the columns of its row that are known by then.
 
         Raises:
             ConflictError: somebody else began this attempt.
         """
         row = {**fields, "study": study, "trial_id": trial_id, "attempt": attempt}
-        # A row that is LOST is made of this later: it must be one already.
+        # This may become the row of a LOST attempt, so it must already be valid as such.
         tables.check("trials", {**row, "state": tables.LOST})
         key = _marker(study, trial_id, attempt)
         body = json.dumps(row, sort_keys=True, default=_json_value).encode()
@@ -124,22 +124,22 @@ class Summary:
 
     def next_attempt(self, study: str, trial_id: str) -> int:
         """The number of a trial's next attempt, 1 for the first."""
-        # Asked for one by one: a listing would grow with the study, and attempts are few.
+        # Read one by one, because a listing would grow with the study, and attempts are few.
         for attempt in itertools.count(1):
             try:
                 content_of(self.store, _marker(study, trial_id, attempt))
             except FileNotFoundError:
                 return attempt
             except DamagedError:
-                # Begun all the same.
+                # The marker is damaged, but the attempt was begun.
                 continue
         raise AssertionError("attempts end")
 
     def lost_attempts(self, study: str) -> list[dict[str, Any]]:
         """The marked attempts without a row, as rows for `write_trial` that lack `state`.
 
-        For a driver that runs nothing yet: an attempt that is still running is among them. Columns of a newer version
-        are passed over, and so are markers that are damaged.
+        Only for a driver that runs nothing yet, since attempts that are still running would be included. Columns of a
+        newer version are skipped, and so are damaged markers.
         """
         rows: list[dict[str, Any]] = []
         problems: list[Problem] = []
@@ -148,33 +148,33 @@ class Summary:
             try:
                 rows.append(_row(content_of(self.store, key), study, *name))
             except (ValueError, RecursionError) as problem:
-                problems.append(Problem(key, f"passed over: it does not mark an attempt ({problem})"))
+                problems.append(Problem(key, f"skipped: it does not mark an attempt ({problem})"))
         tell(problems, self.note, uri=self.uri, folder="attempts")
         return rows
 
     def _names(self, table: str, study: str) -> set[tuple[str, int]]:
         folder = f"{table}/study={study}/"
-        found = [name.removeprefix(folder) for name in self.store.names(folder)]
-        for whole in filter(number_of, list(found)):
-            # Who reads its rows names one that is damaged.
+        names = [name.removeprefix(folder) for name in self.store.names(folder)]
+        for whole in filter(number_of, list(names)):
+            # Reading the rows reports a damaged one.
             with contextlib.suppress(DamagedError):
-                found += replaced(content_of(self.store, folder + whole))
-        names = (re.fullmatch(r"([A-Za-z0-9]+)-(\d{1,18})\.(?:json|parquet)", name) for name in found)
-        return {(name[1], int(name[2])) for name in names if name}
+                names += replaced(content_of(self.store, folder + whole))
+        matches = (re.fullmatch(r"([A-Za-z0-9]+)-(\d{1,18})\.(?:json|parquet)", name) for name in names)
+        return {(match[1], int(match[2])) for match in matches if match}
 
     def _write_once(self, key: str, table: pa.Table) -> None:
         body = _body(table)
         there = self.store.create(key, body)
         if there is not None and there != body and not _same_rows(there, table):
-            raise ConflictError(f"{self.uri}/{key} is there already with other content, and rows never change")
+            raise ConflictError(f"{self.uri}/{key} already has other content, and rows never change")
 
 
 def check_writable(uri: str) -> None:
-    """Prove, by the very way in which rows are written, that the summary at `uri` can be.
+    """Make sure that the summary at `uri` can be written, by writing in the same way as rows are written.
 
     Raises:
-        InputError: a folder that cannot be written, or a summary of another layout.
-        NotReadyError: a bucket that cannot be written.
+        InputError: the folder cannot be written, or holds a summary of another layout.
+        NotReadyError: the bucket cannot be written.
     """
     summary = Summary(uri)
     body = json.dumps(LAYOUT).encode()
@@ -191,25 +191,25 @@ def _marker(study: str, trial_id: str, attempt: int) -> str:
 
 
 def _json_value(value: Any) -> Any:
-    # What a row may hold and JSON does not know: times and NumPy's numbers.
+    # Values that a row may hold but JSON cannot: times and NumPy's numbers.
     return value.isoformat() if isinstance(value, datetime) else value.item()
 
 
 def _row(marker: bytes, study: str, trial_id: str, attempt: int) -> dict[str, Any]:
-    """The columns that an attempt's marker tells.
+    """The columns in an attempt's marker.
 
     Raises:
-        ValueError: it is damaged, or another attempt's.
+        ValueError: the marker is damaged, or belongs to another attempt.
     """
     fields = json.loads(marker)
     if not isinstance(fields, dict):
-        raise ValueError("no JSON object")
+        raise ValueError("it is not a JSON object")
     known = {name: value for name, value in fields.items() if name in tables.TRIALS.names}
     times = [name for name in known if tables.TRIALS.field(name).type == tables.TIME and known[name]]
     row = known | {name: datetime.fromisoformat(str(known[name])) for name in times}
     tables.check("trials", {**row, "state": tables.LOST})
     if (row["study"], row["trial_id"], row["attempt"]) != (study, trial_id, attempt):
-        raise ValueError("it is of another attempt")
+        raise ValueError("it belongs to another attempt")
     return row
 
 
@@ -218,8 +218,8 @@ def _body(table: pa.Table) -> bytes:
 
 
 def _same_rows(there: bytes, table: pa.Table) -> bool:
-    # Another version of pyarrow, or of ours, writes other bytes for the same rows. Compared as written again, since a
-    # NaN in a table equals nothing.
+    # Another version of pyarrow or batchscope writes other bytes for the same rows. The rows are compared after writing
+    # them again, since a NaN in a table equals nothing.
     try:
         rows = decode(there).rows()
     except DamagedError:

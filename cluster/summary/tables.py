@@ -1,6 +1,6 @@
-"""The columns of the central tables `studies`, `trials`, `evaluations` and `probes`, and what a row of them may hold.
+"""The columns of the central tables `studies`, `trials`, `evaluations` and `probes`, and the values that they allow.
 
-Columns are added, never renamed: what an older file lacks is read as null.
+Columns are added, never renamed: a column that an older file lacks is read as null.
 """
 
 import re
@@ -15,8 +15,8 @@ from trainer.report import State
 
 STATES = tuple(str(state) for state in State)
 COMPLETED, STOPPED, DIVERGED, OUT_OF_MEMORY, FAILED, LOST, CANCELLED = STATES
-# A trial in one of these is an answer: another attempt would end in the same one; OUT_OF_MEMORY only where the trial
-# does not go on in smaller micro-batches (`micro_batch_next`).
+# A trial in one of these states is an answer: another attempt would end in the same state. OUT_OF_MEMORY is an answer
+# only if the trial does not go on in smaller micro-batches (`micro_batch_next`).
 FINISHED = (COMPLETED, STOPPED, DIVERGED, OUT_OF_MEMORY)
 AXES = ("global_batch", "learning_rate", "optimizer", "dtype", "seed")
 
@@ -37,7 +37,7 @@ STUDIES = _schema(
     ("declared_at", TIME),
     ("train_rows", WHOLE),
     ("baseline_loss", REAL),
-    ("best_constant_loss", REAL),  # of the best guess that is the same for all validation rows
+    ("best_constant_loss", REAL),  # the loss of the best guess that is the same for all validation rows
 )
 TRIALS = _schema(
     ("study trial_id", TEXT),
@@ -49,7 +49,7 @@ TRIALS = _schema(
     ("optimizer dtype", TEXT),
     ("seed", WHOLE),
     # layout
-    # `micro_batch_next`: that with which at most a trial goes on that is OUT_OF_MEMORY; null where none may be tried
+    # `micro_batch_next`: the largest micro-batch with which an OUT_OF_MEMORY trial goes on; null if it does not go on
     ("workers micro_batch micro_batch_next", WHOLE),
     ("device node_type market", TEXT),
     # work
@@ -65,12 +65,12 @@ TRIALS = _schema(
     ("final_training_loss final_validation_loss best_validation_loss best_validation_accuracy", REAL),
     ("test_loss test_accuracy", REAL),
     ("cost_usd noise_scale gradient_check", REAL),
-    # ledger: `seconds_training` are of all attempts, of which these were taken over; and those that a loss cost
+    # ledger: the part of `seconds_training` that earlier attempts contributed; the seconds that a loss cost
     ("seconds_resumed seconds_repeated usd_per_hour", REAL),
     ("region price_source", TEXT),
     # provenance
     ("data_hash spec_hash code_version tensorflow_version kernel_path checkpoint_uri phase", TEXT),
-    # what tells it from trials of the same point and seed under the same name (`cluster.study.experiment`)
+    # what distinguishes it from trials at the same point and seed under the same name (`cluster.study.experiment`)
     ("budget evaluate_every", TEXT),
     ("clip_norm stop_at_loss", REAL),
 )
@@ -87,25 +87,25 @@ PROBES = _schema(
     ("study", TEXT),
     ("probed_at", TIME),
     ("kind state error", TEXT),
-    # what was measured; `length` is what each row was padded to, null where rows have their own
+    # what was measured; `length` is the length to which each row was padded, null if rows kept their own
     ("global_batch micro_batch length", WHOLE),
     ("optimizer dtype", TEXT),
-    # `lanes` worked at once, each with so many workers
+    # `lanes` worked at once, each with this many workers
     ("lanes workers threads", WHOLE),
     ("device node_type", TEXT),
-    # memory of one worker; the line fitted to the measurements that are not `held_out`, and how far (measured / fitted
-    # - 1) this one is from it
+    # memory of one worker; the line fitted to the measurements that are not `held_out`, and this measurement's distance
+    # from it (measured / fitted - 1)
     ("peak_memory_bytes memory_limit_bytes", WHOLE),
     ("fit_base_bytes fit_bytes_per_place fit_error", REAL),
     ("held_out", WHOLE),
-    # speed: the median over `blocks` of `updates`, their quartiles and coefficient of variation; with_reading 1: rows
-    # were read meanwhile; the processor seconds of a worker in a second, which others on the machine make fewer
+    # speed: the median over `blocks` of `updates`, their quartiles and coefficient of variation; `with_reading` 1: rows
+    # were read meanwhile; `processors_used`: a worker's processor seconds per second, fewer if others use the machine
     ("processors_used", REAL),
     ("blocks updates", WHOLE),
     ("seconds_per_update seconds_per_update_low seconds_per_update_high seconds_per_update_variation", REAL),
     ("with_reading", WHOLE),
     ("examples_per_second tokens_per_second padding_fraction", REAL),
-    # before any of it: imports and opening the data; building, tracing and warming up
+    # before the measurements: imports and opening the data; building, tracing and warming up
     ("seconds_starting seconds_tracing", REAL),
     # provenance
     ("data_hash spec_hash code_version tensorflow_version kernel_path", TEXT),
@@ -116,7 +116,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "evaluations": EVALUATIONS,
     "probes": PROBES,
 }
-# What names a row; never null.
+# The columns that identify a row; never null.
 KEYS = {
     "studies": ("study", "spec_hash"),
     "trials": ("study", "trial_id", "attempt", "state"),
@@ -126,10 +126,10 @@ KEYS = {
 
 
 def table_of(name: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """The rows as the table `name`, a missing column as null.
+    """The rows as the table `name`; missing columns are null.
 
     Raises:
-        ValueError: a column or state that does not exist, a key that is missing, or a value of another type.
+        ValueError: a column or state does not exist, a key is missing, or a value has another type.
     """
     for row in rows:
         check(name, row)

@@ -1,7 +1,7 @@
-"""A person's condition on a table, `global_batch in (16, 64) or learning_rate > 0.01`: exactly one SQL expression.
+"""A person's condition on a table, such as `global_batch in (16, 64) or learning_rate > 0.01`: one SQL expression.
 
-It is evaluated in the box (`cluster.summary.sandbox`) and cannot hold a query of its own, which keeps it to the columns
-of its table.
+It is evaluated in the box (`cluster.summary.sandbox`) and must not contain a query, so it can use only the columns of
+its table.
 """
 
 import re
@@ -16,7 +16,7 @@ def where(table: pa.Table, condition: str) -> pa.Table:
     """The rows of `table` for which `condition` is true, in their order.
 
     Raises:
-        InputError: it is not one expression, has no truth value, names what is not a column, or takes too much.
+        InputError: it is not one expression, is not true or false, names an unknown column, or takes too much.
     """
     try:
         return sandbox.ask({"where": condition}, {"rows": table})

@@ -17,13 +17,13 @@ SCHEMA_VERSION = 1
 
 
 def to_json(table: pa.Table, *, name: str, more: Mapping[str, Any] | None = None) -> str:
-    """One object with `schema_version`, `table`, what `more` has, and `rows`.
+    """One object with `schema_version`, `table`, the keys of `more`, and `rows`.
 
-    JSON has no NaN and no infinity: they are null.
+    JSON has no NaN and no infinity, so they become null.
     """
     rows = [{key: json_value(value) for key, value in row.items()} for row in table.to_pylist()]
     fields = {"schema_version": SCHEMA_VERSION, "table": name, **(more or {}), "rows": rows}
-    # An answer to SQL can hold what JSON has no word for: a date, a UUID, bytes.
+    # An answer to SQL can hold types that JSON lacks: a date, a UUID, bytes.
     return json.dumps(fields, indent=2, default=str) + "\n"
 
 
@@ -32,14 +32,14 @@ def json_value(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, list | tuple):
-        return [json_value(one) for one in value]
+        return [json_value(item) for item in value]
     if isinstance(value, dict):
-        return {str(key): json_value(one) for key, one in value.items()}
+        return {str(key): json_value(item) for key, item in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def to_csv(table: pa.Table) -> str:
-    """Comma-separated values with a header, numbers in full, null as nothing."""
+    """Comma-separated values with a header; numbers are written in full, and null is left empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(table.column_names)
@@ -52,7 +52,7 @@ def _csv_value(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, str):
         value = plain(value)
-        # A spreadsheet would take it for a formula.
+        # A spreadsheet would take such a text for a formula.
         return "'" + value if value.startswith(("=", "+", "-", "@")) else value
     return value
 

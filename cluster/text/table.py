@@ -1,4 +1,4 @@
-"""A table as text for a person: columns with heads of two lines, aligned, as many as fit."""
+"""A table as text for a person: aligned columns with heads of two lines, as many as fit."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -12,11 +12,11 @@ from cluster.text.plain import plain
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the text table. `head` is two lines: what it is, and its unit or the end of its name.
+    """A column of the text table. `head` has two lines: a name, and its unit or the rest of the name.
 
-    `decimals` None means as short as the value is. A `rare` column is shown only if it has a value that is not 0; one
-    with a `usual` value only if it has another, one that `tells_apart` only if its rows differ in it; one that was
-    `asked` for always.
+    With `decimals` None, a value is written as short as it is. A `rare` column is shown only if it has a value other
+    than 0, a column with a `usual` value only if it has another one, a column that `tells_apart` only if its rows
+    differ in it, and a column that was `asked` for always.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Column:
 
 
 def asked_for(names: Iterable[str], columns: Sequence[Column]) -> list[Column]:
-    """The columns of these names, as `columns` have them or with their name as head; all of them are shown."""
+    """The columns of these names: those in `columns`, or new ones with the name as head; all of them are shown."""
     known = {column.name: column for column in columns}
     return [replace(known.get(name, Column(name, ("", name))), asked=True) for name in names]
 
@@ -67,7 +67,7 @@ def to_text(table: pa.Table, columns: Sequence[Column], *, width: int | None = N
 
 
 def cell_text(value: Any, decimals: int | None) -> str:
-    """A value as a cell of the table shows it."""
+    """A value as the text of a cell."""
     if value is None:
         return "-"
     if isinstance(value, datetime):

@@ -220,7 +220,7 @@ def test_what_cannot_be_one_table_is_left(summary: Summary) -> None:
         newer = pa.table({"trial_id": [name], "attempt": [1], "state": ["COMPLETED"], "mood": [mood]})
         pq.write_table(newer, f"{path}/trials/study=wiki/{name}-1.parquet", filesystem=filesystem)
     before = summary.store.names()
-    with pytest.raises(InputError, match="cannot be one table"):
+    with pytest.raises(InputError, match="do not fit into one table"):
         compact(summary, "wiki")
     assert summary.store.names() == before
 

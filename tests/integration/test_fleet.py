@@ -172,7 +172,7 @@ def test_up_twice_status_and_down_to_nothing(account: str, tmp_path: Path, monke
     assert machines.alive("wiki", REGION) == []
     assert "bucket s3://batchscope-wiki-123456789012" in down.stdout
     assert not (tmp_path / ".batchscope/fleets/wiki/token").exists()
-    assert "nothing bills" in run("status", str(file)).stdout
+    assert "only the bucket costs money" in run("status", str(file)).stdout
     assert run("down", str(file)).exit_code == 0
 
 

@@ -191,7 +191,7 @@ def test_machines_that_lack_our_code_are_not_ready_and_a_bug_of_ours_stays_one(
     here_only = ModuleType("here_only")
     exec("def task(piece, tell):\n    yield 1\n", here_only.__dict__)
     monkeypatch.setitem(sys.modules, "here_only", here_only)
-    with pytest.raises(NotReadyError, match=r"No module named 'here_only'.*: look at its machines"):
+    with pytest.raises(NotReadyError, match=r"No module named 'here_only'.*: check its machines"):
         list(work.each("working", here_only.task, pieces))
 
     def fails(piece: Piece, tell: Tell) -> Iterator[int]:

@@ -131,7 +131,7 @@ def test_other_data_in_the_place_of_the_first_end_the_study(
     [worker] = workers_of(nothing_is_left_behind)
     worker.kill()
     stderr = finish(process, status=2)
-    said = f"the data at {tmp_path}/data changed: this study was begun with {before}, there is {now} now"
+    said = f"the data at {tmp_path}/data changed: this study was begun with {before}, but now {now} is there"
     assert said in stderr
     [lost, failed] = rows(file)
     assert (lost["state"], failed["state"]) == ("LOST", "FAILED")

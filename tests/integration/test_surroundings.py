@@ -47,7 +47,7 @@ def test_a_store_that_fails_under_a_run_ends_it_at_once_and_no_key_is_left(
     stderr = finish(process, status=3)
     [line] = [line for line in stderr.splitlines() if line.startswith("batchscope: ")]
     assert "cannot write in" in line
-    assert "the same command goes on from here" in line
+    assert "run the same command again to continue" in line
     assert [row["state"] for row in rows(file)] == ["FAILED"]
     assert holding(tmp_path) == []
     assert not Path(session).exists()

@@ -138,7 +138,7 @@ def built(factory: str | None, kind: str) -> keras.Model:
 @pytest.mark.parametrize(
     ("factory", "kind", "pattern"),
     [
-        (None, VECTORS, "the built-in LSTM reads sequences, but the data have one vector a row: give a model"),
+        (None, VECTORS, "the built-in LSTM reads sequences, but the data have one vector per row: give a model"),
         ("dense", SEQUENCES, r"from sequences of vectors \[rows, vectors, 3\]"),
         ("masked", VECTORS, r"from vectors \[rows, 3\] to \[rows, 3\]"),
         ("masked_by_zeros", SEQUENCES, r"changes with the padding .*Masking\(float\(numpy.finfo\('float32'\).min\)\)"),

@@ -297,8 +297,8 @@ def with_softmax(vocabulary_size: int, outputs: int) -> keras.Model:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        (ModelSpec(bidirectional=True), "reads backwards too .*: set model.bidirectional: false"),
-        (ModelSpec(factory=f"{__name__}:two_ways"), "reads backwards too .* only layers that look back"),
+        (ModelSpec(bidirectional=True), "also reads backwards .*: set model.bidirectional: false"),
+        (ModelSpec(factory=f"{__name__}:two_ways"), "also reads backwards .* only layers that look back"),
         (ModelSpec(factory=f"{__name__}:one_answer"), r"output shape \(None, 40\): .* to \[rows, tokens, 40\]"),
     ],
     ids=["built-in", "factory", "one answer"],

@@ -282,7 +282,7 @@ ERRORS = {
     f"{HERE}:unmasked_lstm": ["changes with the padding", "mask_zero=True"],
     f"{HERE}:unmasked_mean": ["changes with the padding", "mask_zero=True"],
     f"{HERE}:unmasked_window": ["changes with the padding", "mask_zero=True"],
-    f"{HERE}:across_rows": ["the rows beside it"],
+    f"{HERE}:across_rows": ["the rows next to it"],
 }
 
 

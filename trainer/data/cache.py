@@ -1,13 +1,14 @@
-"""The node's cache: a bounded folder of files, each made once by one process and mapped by all that ask.
+"""The node's cache: a bounded folder of files, each made once by one process and mapped by all that need it.
 
-Locks are the system's (flock), so a process that dies frees what it held, and who holds no lock is dead:
+Locks are the system's (flock): a process that dies releases its locks, and a file that is not locked has no owner.
+There are three kinds of files:
 
-- `KEY.arrow` is a file of the cache. Whoever has it mapped holds a shared lock on it; it is evicted under an
-  exclusive one, least recently opened first, so eviction never breaks a reader.
-- `KEY.lock` is held by the one process that makes KEY, in `KEY.raw` and `KEY.new`; it says how many bytes those may
-  grow to. The others wait. Without its holder it is swept away with the two.
-- `cache.lock` is held for moments: to count, to evict, to reserve and to publish. What lies in the folder and what
-  is reserved never exceed the bound together.
+- `KEY.arrow` is a file of the cache. A process that has it mapped holds a shared lock on it. Eviction needs an
+  exclusive lock, so it never breaks a reader; the least recently opened file goes first.
+- `KEY.lock` is held by the one process that makes KEY, in `KEY.raw` and `KEY.new`, and contains the number of bytes to
+  which those may grow. Others wait. If its holder is gone, it is swept away with the two files.
+- `cache.lock` is held only for moments: to count, to evict, to reserve and to publish. The files in the folder and the
+  reservations together never exceed the bound.
 """
 
 import fcntl
@@ -23,7 +24,7 @@ from typing import IO
 
 from trainer.errors import InputError
 
-# What a `KEY.lock` itself takes, with the number in it.
+# The bytes of a `KEY.lock` itself, with the number in it.
 _LOCK_BYTES = 20
 _SECONDS_BETWEEN_TRIES = 0.05
 _UNITS = {unit + i: base**power for i, base in (("", 1000), ("I", 1024)) for power, unit in enumerate("KMGT", 1)}
@@ -38,10 +39,10 @@ def parse_bytes(text: str) -> int:
     """A number of bytes, such as 20000000000, 20GB or 18.5 GiB.
 
     Raises:
-        InputError: it is none, or less than one byte.
+        InputError: the text is not a number of bytes, or is less than one byte.
     """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:([KMGT]I?)?B)?\s*", text.upper())
-    amount = int(float(found[1]) * _UNITS.get(found[2], 1)) if found else 0
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:([KMGT]I?)?B)?\s*", text.upper())
+    amount = int(float(match[1]) * _UNITS.get(match[2], 1)) if match else 0
     if amount < 1:
         raise InputError(f"BATCHSCOPE_CACHE_BYTES is {text!r}: give a number of bytes, such as 20GB")
     return amount
@@ -49,13 +50,13 @@ def parse_bytes(text: str) -> int:
 
 @dataclass(frozen=True)
 class Cache:
-    """The cache in `folder`, which at most `bound` bytes may lie in; None for half of what could lie there."""
+    """The cache in `folder`, which may hold at most `bound` bytes; None for half of what there is room for."""
 
     folder: Path
     bound: int | None = None
 
     def open(self, key: str) -> mmap.mmap | None:
-        """The file of `key`, mapped and read-only; None when there is none. It is not evicted while it is mapped."""
+        """The file of `key`, mapped and read-only; None if there is none. It is not evicted while it is mapped."""
         path = self.folder / f"{key}.arrow"
         while True:
             try:
@@ -72,7 +73,7 @@ class Cache:
 
     @contextmanager
     def making(self, key: str) -> Iterator["Making"]:
-        """Be the one process that makes the file of `key`, after waiting for the one that does."""
+        """Be the only process that makes the file of `key`; wait if another is making it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         lock = _held(self.folder / f"{key}.lock")
         try:
@@ -87,12 +88,12 @@ class Cache:
             yield
 
     def _sweep(self, key: str) -> None:
-        """Remove what was made of `key`, and last its lock, which the caller holds."""
+        """Remove the unfinished files of `key`, and last its lock, which the caller holds."""
         for suffix in ("raw", "new", "lock"):
             (self.folder / f"{key}.{suffix}").unlink(missing_ok=True)
 
     def _reserved_by_others(self, own: str) -> int:
-        """The bytes that others who are making files may still take; the dead are swept."""
+        """The bytes that other processes have reserved; what dead ones left is swept."""
         total = 0
         for path in self.folder.glob("*.lock"):
             if path.stem in ("cache", own):
@@ -117,7 +118,7 @@ class Cache:
 
 @dataclass(frozen=True)
 class Making:
-    """The right to make the file of `key`: put what it is made of in `raw`, write it to `new`, and publish."""
+    """The right to make the file of `key`: fetch its source into `raw`, write it to `new`, and publish."""
 
     cache: Cache
     key: str
@@ -125,7 +126,7 @@ class Making:
 
     @property
     def raw(self) -> Path:
-        """A file for what was fetched."""
+        """The file for what is fetched."""
         return self.cache.folder / f"{self.key}.raw"
 
     @property
@@ -134,18 +135,19 @@ class Making:
         return self.cache.folder / f"{self.key}.new"
 
     def reserve(self, amount: int) -> None:
-        """From now on `raw` and `new` may take `amount` bytes together; evicts what is in the way.
+        """Let `raw` and `new` take `amount` bytes together from now on; evict files if need be.
 
-        Waits for others who are making files. Whoever waits has nothing reserved, so nobody waits for a waiter.
+        This waits for other processes that are making files. A waiting process has nothing reserved, so nobody waits
+        for it.
 
         Raises:
-            InputError: there is no room, since what is there is in use, or the bound is too small.
+            InputError: there is no room, because the files there are in use or the bound is too small.
         """
         while not self._reserved(amount):
             time.sleep(_SECONDS_BETWEEN_TRIES)
 
     def publish(self) -> mmap.mmap:
-        """Make `new` the file of the key; it is mapped already, so that nobody evicts it before it is used."""
+        """Make `new` the file of the key and return it mapped, so that nobody evicts it before it is used."""
         with self.new.open("rb") as file, self.cache._counting():
             fcntl.flock(file, fcntl.LOCK_SH)
             os.replace(self.new, self.cache.folder / f"{self.key}.arrow")
@@ -169,8 +171,8 @@ class Making:
         if others:
             return False
         raise InputError(
-            f"the cache {self.cache.folder} has no room for {amount:,} bytes more: {held:,} bytes are in use, and it "
-            f"may hold {bound:,}: raise BATCHSCOPE_CACHE_BYTES, or shuffle within windows, as "
+            f"the cache {self.cache.folder} has no room for {amount:,} more bytes: {held:,} bytes are in use, and it "
+            f"may hold {bound:,}: raise BATCHSCOPE_CACHE_BYTES, or shuffle within windows, with "
             "`shuffle: {window_rows: 500000}` in the study"
         )
 
@@ -182,12 +184,12 @@ class Making:
 
 
 def _mapped(file: IO[bytes]) -> mmap.mmap:
-    # The mapping has its own copy of the descriptor, and with it the lock until it is collected.
+    # The mapping has its own copy of the descriptor, and so keeps the lock until it is garbage-collected.
     return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def _held(path: Path) -> IO[str]:
-    """A lock file, created if need be, with its exclusive lock."""
+    """A lock file, created if need be, exclusively locked."""
     while True:
         file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+")
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -206,7 +208,7 @@ def _try_exclusive(file: IO[str] | IO[bytes]) -> bool:
 
 
 def _evicted(path: Path) -> bool:
-    """Whether nobody uses a file of the cache; then it is gone."""
+    """Delete a file of the cache unless somebody uses it; return whether it was deleted."""
     with path.open("rb") as file:
         if unused := _try_exclusive(file):
             path.unlink()

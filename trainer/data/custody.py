@@ -1,6 +1,6 @@
-"""Data that are opened again are those that a study was begun with: same `data_hash`, and a tokenizer that is proven.
+"""Opening data again: they must be those that a study was begun with, by their `data_hash` and their tokenizer.
 
-Shards are proven by `trainer.data.shards`, one by one, as they are opened.
+`trainer.data.shards` verifies the shards one by one, as they are opened.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from trainer.errors import DataError
 
 
 def read_again(data: Store, data_hash: str) -> Manifest:
-    """The manifest of the data set at `data`, where a study began with that of `data_hash`; its tokenizer is proven.
+    """The manifest of the data set at `data`, which must have `data_hash`; its tokenizer is verified.
 
     Raises:
         DataError: other data are there now, or what is there is damaged.
@@ -19,18 +19,18 @@ def read_again(data: Store, data_hash: str) -> Manifest:
     manifest = read(data)
     if manifest.data_hash != data_hash:
         raise DataError(
-            f"the data at {data.uri} changed: this study was begun with {data_hash[:8]}, there is "
-            f"{manifest.data_hash[:8]} now: put the old data back, or give the study another name"
+            f"the data at {data.uri} changed: this study was begun with {data_hash[:8]}, but now "
+            f"{manifest.data_hash[:8]} is there: put the old data back, or give the study another name"
         )
     read_tokenizer(data, manifest)
     return manifest
 
 
 def read_tokenizer(data: Store, manifest: Manifest) -> bytes | None:
-    """The tokenizer of the data set at `data`, proven to be the one that its manifest names; None if it names none.
+    """The tokenizer of the data set at `data`, verified against its manifest; None if that names no tokenizer.
 
     Raises:
-        DataError: it is missing or another one.
+        DataError: the tokenizer is missing or is another one.
     """
     if not manifest.tokenizer_sha256:
         return None

@@ -1,7 +1,7 @@
-"""What a row is to the model: token ids, one vector of numbers, or a sequence of vectors.
+"""The model's input for a row: token ids, one vector of numbers, or a sequence of vectors.
 
-Token ids are padded with 0, which is no word. A vector of zeros can be data, so sequences of vectors are padded with
-PADDING_NUMBER, the lowest float32, which `prepare` refuses as data: a position that holds nothing else is padding.
+Token ids are padded with 0, which is not a word. A vector of zeros can be data, so sequences of vectors are padded with
+PADDING_NUMBER, the lowest float32, which `prepare` refuses as data: a vector of nothing else is padding.
 """
 
 from dataclasses import dataclass
@@ -23,26 +23,26 @@ class Inputs:
 
     @property
     def column(self) -> str:
-        """The column of a shard that holds them."""
+        """The column of a shard that holds the inputs."""
         return "tokens" if self.kind == TOKENS else "features"
 
     @property
     def dtype(self) -> str:
-        """What a batch of them is made of."""
+        """The dtype of a batch of inputs."""
         return "int32" if self.kind == TOKENS else "float32"
 
     @property
     def padding(self) -> float:
-        """What stands after a row's end."""
+        """The value that fills a row after its end."""
         return PADDING_NUMBER if self.kind == SEQUENCES else 0
 
     @property
     def shape(self) -> tuple[int | None, ...]:
-        """The shape of one row, None for as many tokens or vectors as it has."""
+        """The shape of one row; None stands for its number of tokens or vectors."""
         return {TOKENS: (None,), VECTORS: (self.width,), SEQUENCES: (None, self.width)}[self.kind]
 
     def empty(self, rows: int, length: int) -> npt.NDArray[Any]:
-        """A batch of nothing but padding, `length` tokens or vectors a row."""
+        """A batch of nothing but padding, with `length` tokens or vectors per row."""
         shape = [length if size is None else size for size in self.shape]
         return np.full((rows, *shape), self.padding, self.dtype)
 

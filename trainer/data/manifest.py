@@ -1,9 +1,9 @@
-"""What `manifest.json` of a prepared data set says: splits, shards, vocabulary, labels and one `data_hash`.
+"""The `manifest.json` of a prepared data set: its splits, shards, vocabulary, labels and one `data_hash`.
 
 `cluster.prepare` writes it, everything else reads it. A prepared data set is a folder (or S3 prefix) with
 `manifest.json`, `tokenizer.json` and Parquet shards with the columns `row` int64, `tokens` list<uint16|uint32>
-and `label` int32 (classification) or float32 (regression). Prepared for `language_model` it has no `label`; of numbers
-instead of text it has no tokenizer, and `features` list<float32> (or list of those) instead of `tokens`.
+and `label` int32 (classification) or float32 (regression). Prepared for `language_model`, it has no `label`; prepared
+from numbers instead of text, it has no tokenizer, and `features` list<float32> (or list of those) instead of `tokens`.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from trainer.fields import Fields, WrongFieldError, parsed, sha256_of
 from trainer.trial import TASKS
 
 SCHEMA_VERSION = 2
-# In this version no hash covers the names, the sizes and what belongs to which split.
+# In this version, no hash covers names, sizes and which shards belong to which split.
 _UNVERIFIED_VERSION = 1
 SPLITS = ("train", "validation", "test")
 PADDING_ID = 0
@@ -25,11 +25,11 @@ UNKNOWN_ID = 1
 # The task whose data need no labels.
 LANGUAGE_MODEL = "language_model"
 COPY_AGAIN = "copy the data set again, or prepare it again with `batchscope prepare`"
-# The key of the hash of all else in the file.
+# The key of the hash of everything else in the file.
 _SEAL = "sha256"
 _SHA256 = "[0-9a-f]{64}"
 _LABEL_DTYPES = {"classification": "int32", "regression": "float32", LANGUAGE_MODEL: ""}
-# How many ids a type of tokens holds; numbers have none.
+# The number of ids that each token type can hold; numbers have no ids.
 _IDS = {"uint16": 2**16, "uint32": 2**32, "float32": 0}
 # Arrow's offsets, and so the tokens of a shard, are signed integers of 32 bits.
 _MOST_OF_A_SHARD = 2**31 - 1
@@ -52,11 +52,11 @@ class Split:
 
     `label_counts` follows `label_names` (empty for regression); `length_histogram[i]` counts the rows whose tokens
     are in `[2**i, 2**(i+1))`; `length_percentiles` are the 50th, 90th and 99th. Lengths are after truncation;
-    `truncated_rows` were longer. `unknown_tokens` of the `tokens` are not in the vocabulary. Of a sequence of vectors
-    each vector counts as a token, of one vector each number. `repeated_rows` have the tokens of a row of a split before
-    this one, from which they differ in words outside the vocabulary. `digest` is the sha256 of the rows' content in
-    their order (empty in the first version of the schema). `label_mean` and `label_variance` (of the whole split) are
-    those of a regression's labels; None for other tasks, and for what was prepared before there were these.
+    `truncated_rows` were longer. `unknown_tokens` counts the `tokens` that are not in the vocabulary. In a sequence of
+    vectors each vector counts as a token, in a single vector each number. `repeated_rows` have the same tokens as a row
+    of an earlier split and differ from it only in words outside the vocabulary. `digest` is the sha256 of the rows'
+    content in their order (empty in the first version of the schema). `label_mean` and `label_variance` (of the whole
+    split) are those of a regression's labels; None for other tasks, and for data prepared before these fields existed.
     """
 
     rows: int
@@ -75,9 +75,9 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """The whole manifest. `data_hash` is that of `identified`.
+    """The whole manifest. `identified` computes its `data_hash`.
 
-    `group_by` is the column whose groups were kept in one split (empty: duplicates only). `kind` and
+    `group_by` is the column whose groups were each kept in one split (empty: duplicates only). `kind` and
     `features_width` are those of `trainer.data.inputs.Inputs`.
     """
 
@@ -100,22 +100,22 @@ class Manifest:
 
     @property
     def inputs(self) -> Inputs:
-        """What a row is to the model."""
+        """The model's input for a row."""
         return Inputs(self.kind, self.features_width)
 
     @property
     def longest(self) -> int:
-        """No row of the train split has more tokens."""
+        """An upper bound on the tokens of a row of the train split."""
         bins = len(self.splits["train"].length_histogram)
         return min(self.max_tokens, 2**bins - 1) if bins else self.max_tokens
 
     def outputs(self, task: str) -> int:
-        """The numbers that a model of `task` gives for a row, or for each token of it: classes, next tokens, or 1."""
+        """How many numbers a model of `task` returns for a row, or for each token of it: classes, next tokens, or 1."""
         return self.vocabulary_size if task == LANGUAGE_MODEL else max(1, len(self.label_names))
 
     @property
     def verified(self) -> bool:
-        """Whether hashes cover all it says; those of the first version of the schema cover the shards' bytes only."""
+        """Whether hashes cover all of it; in the first version of the schema, they cover only the shards' bytes."""
         return self.schema_version > _UNVERIFIED_VERSION
 
     def to_json(self) -> str:
@@ -125,11 +125,11 @@ class Manifest:
 
 
 def identified(manifest: Manifest) -> Manifest:
-    """The manifest with its `data_hash`: what identifies the data set in every trial made of it.
+    """The manifest with its `data_hash`, which identifies the data set in every trial on it.
 
-    It covers all that decides numbers or names: the rows' content, in order and by split, what a row and its label
-    are, the label names and the tokenizer. It does not cover the files' bytes: another pyarrow, another shard size or
-    another input format gives the same hash. The shards are covered by the manifest's own hash, beside it in the file.
+    The hash covers everything that decides numbers or names: the rows' content in order and by split, the types of rows
+    and labels, the label names and the tokenizer. It does not cover the files' bytes: another pyarrow, another shard
+    size or another input format gives the same hash. The manifest's own hash, also in the file, covers the shards.
     """
     names = ("task", "label_names", "token_dtype", "label_dtype", "vocabulary_size", "max_tokens", "tokenizer_sha256")
     of_split = ("digest", "rows", "tokens", "label_counts", "length_histogram")
@@ -162,7 +162,7 @@ def parse(text: str, *, where: str) -> Manifest:
 
 
 def _manifest(fields: Fields, version: int) -> Manifest:
-    """The manifest in `fields`, every value of its type and all of them consistent."""
+    """The manifest in `fields`, with every value checked, and all of them against each other."""
     known = Manifest.__dataclass_fields__.keys() | ({_SEAL} if version > _UNVERIFIED_VERSION else set())
     fields.only(known)
     kind = fields.choice("kind", KINDS) if "kind" in fields else TOKENS
@@ -171,7 +171,7 @@ def _manifest(fields: Fields, version: int) -> Manifest:
     token_dtype = fields.choice("token_dtype", dtypes)
     of_splits = fields.object("splits")
     of_splits.only(SPLITS)
-    found = Manifest(
+    manifest = Manifest(
         task=task,
         token_dtype=token_dtype,
         label_dtype=fields.choice("label_dtype", (_LABEL_DTYPES[task],)),
@@ -189,10 +189,10 @@ def _manifest(fields: Fields, version: int) -> Manifest:
         kind=kind,
         features_width=fields.whole("features_width", most=_MOST_OF_A_SHARD) if "features_width" in fields else 0,
     )
-    _check_sums(found)
-    if found.verified:
-        _check_hashes(fields, found)
-    return found
+    _check_sums(manifest)
+    if manifest.verified:
+        _check_hashes(fields, manifest)
+    return manifest
 
 
 def _split(fields: Fields, version: int) -> Split:
@@ -202,7 +202,7 @@ def _split(fields: Fields, version: int) -> Split:
         rows=fields.whole("rows", least=1),
         tokens=fields.whole("tokens"),
         label_counts=fields.wholes("label_counts"),
-        # A power of two for each bit of a length.
+        # One bin for each bit of a length.
         length_histogram=fields.wholes("length_histogram", at_most=_MOST_OF_A_SHARD.bit_length()),
         shards=tuple(_shard(shard) for shard in fields.objects("shards")),
         length_percentiles=fields.wholes("length_percentiles") if "length_percentiles" in fields else (),
@@ -218,7 +218,7 @@ def _split(fields: Fields, version: int) -> Split:
 def _shard(fields: Fields) -> Shard:
     fields.only(Shard.__dataclass_fields__.keys())
     return Shard(
-        file=fields.matching("file", r"\w[\w.-]{0,199}", "the name of a file beside the manifest"),
+        file=fields.matching("file", r"\w[\w.-]{0,199}", "the name of a file next to the manifest"),
         rows=fields.whole("rows", most=_MOST_OF_A_SHARD),
         tokens=fields.whole("tokens"),
         bytes=fields.whole("bytes"),
@@ -227,10 +227,10 @@ def _shard(fields: Fields) -> Shard:
 
 
 def _check_sums(manifest: Manifest) -> None:
-    """What is said twice is said alike: the rows, tokens and labels of a split and its parts; no shard counts twice."""
+    """Check that a split's rows, tokens and labels agree with those of its parts, and that no shard is listed twice."""
     files = [shard.file for split in manifest.splits.values() for shard in split.shards]
     if twice := sorted({file for file in files if files.count(file) > 1}):
-        raise WrongFieldError(f"the shard {twice[0]} stands in it twice")
+        raise WrongFieldError(f"the shard {twice[0]} is listed twice")
     if (manifest.kind == TOKENS) != (manifest.features_width == 0):
         raise WrongFieldError(f"'features_width' is {manifest.features_width} for {manifest.kind}")
     for name, split in manifest.splits.items():
@@ -241,26 +241,26 @@ def _check_sums(manifest: Manifest) -> None:
             "rows in 'label_counts'": (sum(split.label_counts or [split.rows]), split.rows),
             "entries of 'label_counts'": (len(split.label_counts or manifest.label_names), len(manifest.label_names)),
         }
-        for what, (found, wanted) in sums.items():
-            if found != wanted:
-                raise WrongFieldError(f"the {what} are {found} in the {name} split, not {wanted}")
+        for what, (actual, wanted) in sums.items():
+            if actual != wanted:
+                raise WrongFieldError(f"the {what} are {actual} in the {name} split, not {wanted}")
 
 
 def _check_hashes(fields: Fields, manifest: Manifest) -> None:
-    """Its `data_hash` is that of what it says, and its own hash that of all that stands in the file."""
+    """Check that its `data_hash` fits its content, and its own hash everything in the file."""
     expected = identified(manifest).data_hash
     if manifest.data_hash != expected:
-        raise WrongFieldError(f"its names, sizes or splits have the data_hash {expected}, but it says otherwise")
+        raise WrongFieldError(f"its names, sizes or splits have the data_hash {expected}, not the one that it states")
     body = {key: value for key, value in fields.values.items() if key != _SEAL}
     if fields.text(_SEAL) != sha256_of(body):
-        raise WrongFieldError("it has another sha256 than it says of itself: something in it was changed")
+        raise WrongFieldError("it does not have the sha256 that it states: something in it was changed")
 
 
 def read(data: Store) -> Manifest:
     """The manifest of the prepared data set at `data`.
 
     Raises:
-        DataError: there is no prepared data, it is damaged, or it is of a newer schema.
+        DataError: there are no prepared data, or the manifest is damaged or of a newer schema.
     """
     try:
         text = data.read("manifest.json")

@@ -1,10 +1,11 @@
 """Rows of one split by number, from memory-mapped shards, as padded arrays; and reading ahead.
 
-What is said of tokens holds for numbers too: a vector has its numbers where a text has its tokens, and a sequence its
-vectors (`trainer.data.inputs`).
+Tokens stand for numbers too: a vector has its numbers where a text has its tokens, and a sequence has its vectors
+(`trainer.data.inputs`).
 
-Three numbers could be confused: a *position* stands in the endless order (`trainer.order.permutation`); a *row* is what
-stands there, from 0 to the split's rows; the row's place *within* its shard is that minus the shard's first row.
+Three numbers could be confused: a *position* is a place in the endless order (`trainer.order.permutation`); a *row* is
+the number of the row at that place, from 0 up to the split's rows; *within* is that number minus the first row of its
+shard.
 """
 
 from collections import OrderedDict, deque
@@ -22,13 +23,13 @@ from trainer.data.shards import OpenShard, open_shard
 from trainer.data.store import Store
 from trainer.order.shapes import Ints, padded
 
-# Of so many rows in a shard, a copy for each is faster than one gather of windows: 10 against 11 us for 16 rows of
+# Up to this many rows in a shard, copying each is faster than one gather of windows: 10 us against 11 for 16 rows of
 # 150 tokens, 25 against 15 for 64, 83 against 35 for 256. (A gather with an index for each token took 14, 34 and 117.)
 FEW_ROWS = 16
 
 
 class Rows:
-    """A split whose shards are opened when a row of them is asked for; `first[i]` is the first row of shard i."""
+    """A split whose shards are opened when one of their rows is asked for; `first[i]` is the first row of shard i."""
 
     def __init__(self, data: Store, split: Split, inputs: Inputs) -> None:
         self._data, self._shards, self._inputs = data, split.shards, inputs
@@ -40,7 +41,7 @@ class Rows:
         return int(self.first[-1])
 
     def keep_open(self, shards: int) -> None:
-        """From now on keep at most so many shards open, those used last; at the beginning, all stay open."""
+        """From now on keep at most `shards` shards open, those used last; before the first call, all stay open."""
         self._most_open = shards
         self._close_others()
 
@@ -52,9 +53,9 @@ class Rows:
         return lengths
 
     def tokens(self, rows: Ints) -> npt.NDArray[Any]:
-        """Right-padded token ids int32 of `rows`, [len(rows), longest of them, `padded`].
+        """Right-padded token ids of `rows`, int32 [len(rows), the longest of them, rounded up by `padded`].
 
-        Or vectors float32 [len(rows), width], or sequences of them, float32 [len(rows), longest as above, width].
+        Or vectors, float32 [len(rows), width]; or sequences of vectors, float32 [len(rows), longest as above, width].
         """
         inputs, longest = self._inputs, int(self.lengths(rows).max(initial=1))
         width = inputs.width if inputs.kind == VECTORS else padded(longest)
@@ -71,7 +72,7 @@ class Rows:
         return tokens
 
     def labels(self, rows: Ints) -> npt.NDArray[np.generic]:
-        """The labels of `rows`, [len(rows)]: int32 class numbers (0 where nothing is labelled) or float32."""
+        """The labels of `rows`, [len(rows)]: int32 class numbers (0 if the data have no labels) or float32."""
         labels: npt.NDArray[np.generic] | None = None
         for shard, here, within in self._by_shard(rows):
             if labels is None:
@@ -106,13 +107,13 @@ class Rows:
 
 
 def _windows(tokens: npt.NDArray[Any], width: int) -> npt.NDArray[Any]:
-    """The `width` tokens from each token on, as a view of [len(tokens) - width + 1, width]; NumPy checks its bounds."""
+    """The `width` tokens from each token on, as a view [len(tokens) - width + 1, width]; NumPy checks its bounds."""
     strides = (tokens.itemsize, tokens.itemsize)
     return np.ndarray((len(tokens) - width + 1, width), tokens.dtype, tokens, strides=strides)
 
 
 def open_rows(data: Store, split: Split, inputs: Inputs = TEXT) -> Rows:
-    """The rows of one split of the prepared data set at `data`; nothing of it is fetched yet."""
+    """The rows of one split of the prepared data set at `data`; nothing is fetched yet."""
     return Rows(data, split, inputs)
 
 
@@ -120,7 +121,7 @@ Item = TypeVar("Item")
 
 
 def read_ahead(items: Iterator[Item], depth: int = 3) -> Generator[Item, None, None]:
-    """The same items, made by another thread up to `depth` ahead, so that reading hides behind computing."""
+    """The same items, made by another thread up to `depth` items ahead, so that reading hides behind computing."""
     with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as pool:
         pending = deque(pool.submit(next, items, None) for _ in range(depth))
         try:

@@ -1,7 +1,7 @@
-"""Shards on this node: each Parquet file fetched and verified once, decoded once to Arrow IPC, and mapped by all.
+"""Shards on this node: each Parquet file is fetched and verified once, decoded once to Arrow IPC, and mapped by all.
 
-The decoded file lies in the node's cache (`trainer.data.cache`) under the sha256 of what it was decoded from, and
-carries that sha256 and a checksum of its own: what a disk lost, changed or renamed since is decoded anew.
+The decoded file lies in the node's cache (`trainer.data.cache`) under the sha256 of its source, and contains that
+sha256 and its own checksum: a file that the disk has lost, changed or renamed since is decoded again.
 """
 
 import mmap
@@ -31,8 +31,8 @@ _CHECKSUM, _SOURCE = b"crc32", b"source"
 class OpenShard:
     """A memory-mapped shard: row i has the tokens `tokens[offsets[i]:offsets[i + 1]]` and the label `labels[i]`.
 
-    `tokens` are token ids or a vector's numbers [all], or the vectors of sequences [all, width]. The mapping, and with
-    it the file's place in the cache, lasts as long as any of the arrays.
+    `tokens` are token ids or a vector's numbers [all], or the vectors of sequences [all, width]. The mapping lasts as
+    long as any of the arrays, and so does the file's place in the cache.
     """
 
     tokens: npt.NDArray[Any]
@@ -40,7 +40,7 @@ class OpenShard:
     labels: npt.NDArray[np.generic]
 
     def checksum(self) -> bytes:
-        """A checksum of the three arrays, in hexadecimal. About a second for each gigabyte."""
+        """A checksum of the three arrays, in hexadecimal. It takes about a second for each gigabyte."""
         crc = 0
         for array in (self.tokens, self.offsets, self.labels):
             crc = zlib.crc32(array.data, crc)
@@ -51,22 +51,22 @@ def open_shard(data: Store, shard: Shard) -> OpenShard:
     """The shard of the prepared data set at `data`, decoded into the node's cache if it is not there yet.
 
     Raises:
-        DataError: the file is not there, or is not the one that the manifest speaks of.
-        InputError: it finds no room in the cache.
+        DataError: the file is missing, or is not the one that the manifest describes.
+        InputError: the cache has no room for it.
         NotReadyError: the cache's folder cannot be used.
     """
     bound = os.environ.get("BATCHSCOPE_CACHE_BYTES")
     cache = Cache(cache_folder(), parse_bytes(bound) if bound else None)
     try:
-        if found := _whole(cache.open(shard.sha256), shard):
-            return found
+        if intact := _whole(cache.open(shard.sha256), shard):
+            return intact
         with cache.making(shard.sha256) as making:
             # Another process may have made it while this one waited.
             return _whole(cache.open(shard.sha256), shard) or _made(data, shard, making)
     except OSError as problem:
         raise NotReadyError(
-            f"{data.uri}/{shard.file} cannot be brought into the cache {cache.folder} ({problem}): make room or give "
-            "rights there, or set BATCHSCOPE_CACHE to another folder"
+            f"{data.uri}/{shard.file} cannot be brought into the cache {cache.folder} ({problem}): make room there or "
+            "change its permissions, or set BATCHSCOPE_CACHE to another folder"
         ) from None
 
 
@@ -74,7 +74,7 @@ def verify(file: Path, shard: Shard, *, where: str) -> None:
     """Compare the bytes of a shard's local file with the manifest's sha256; `where` names it in errors.
 
     Raises:
-        DataError: it is missing or another file.
+        DataError: the file is missing or is another one.
     """
     if not file.is_file():
         raise DataError(f"{where} is missing: {COPY_AGAIN}")
@@ -84,7 +84,7 @@ def verify(file: Path, shard: Shard, *, where: str) -> None:
 
 
 def _made(data: Store, shard: Shard, making: Making) -> OpenShard:
-    """Fetch, verify, decode and publish a shard. The raw file is gone before room is asked for the decoded one."""
+    """Fetch, verify, decode and publish a shard. The raw file goes before room is reserved for the decoded one."""
     where = f"{data.uri}/{shard.file}"
     making.reserve(shard.bytes)
     try:
@@ -101,19 +101,19 @@ def _made(data: Store, shard: Shard, making: Making) -> OpenShard:
         _write(batch, file)
         file.flush()
         os.fsync(file.fileno())
-    found = _whole(making.publish(), shard)
-    if found is None:
+    intact = _whole(making.publish(), shard)
+    if intact is None:
         raise NotReadyError(
-            f"{cache_folder()} gives back other bytes than were written: set BATCHSCOPE_CACHE elsewhere"
+            f"{cache_folder()} does not return the bytes that were written: set BATCHSCOPE_CACHE to another folder"
         )
-    return found
+    return intact
 
 
 def schema_of(file: Path, *, where: str) -> pa.Schema:
     """The schema of a shard's local file; `where` names it in errors.
 
     Raises:
-        DataError: it is not Parquet, or has two columns of one name.
+        DataError: the file is not Parquet, or has two columns with the same name.
     """
     with _damage(where):
         schema = pq.read_schema(str(file))
@@ -123,7 +123,7 @@ def schema_of(file: Path, *, where: str) -> pa.Schema:
 
 
 def _decoded(source: Path, shard: Shard, *, where: str) -> pa.RecordBatch:
-    """The shard as one batch that tells its checksum, and what it was decoded from."""
+    """The shard as one batch, with its checksum and the sha256 of its source as metadata."""
     names = [name for name in schema_of(source, where=where).names if name in ("tokens", "features", "label")]
     with _damage(where):
         table = pq.read_table(str(source), columns=names).combine_chunks()
@@ -147,14 +147,14 @@ def _decoded(source: Path, shard: Shard, *, where: str) -> pa.RecordBatch:
 
 @contextmanager
 def _damage(where: str) -> Iterator[None]:
-    """Whatever Arrow raises of a file's content is damage; what the system says of the disk, or of memory, is not."""
+    """Turn what Arrow raises about a file's content into a DataError, but not errors of the disk or lack of memory."""
     try:
         yield
     except (pa.ArrowException, ValueError, TypeError, AttributeError, OSError) as problem:
         if isinstance(problem, MemoryError) or getattr(problem, "errno", None) is not None:
             raise
         reason = str(problem).split("\n", 1)[0][:200]
-        raise DataError(f"{where} is no shard that can be read ({reason}): {COPY_AGAIN}") from None
+        raise DataError(f"{where} cannot be read as a shard ({reason}): {COPY_AGAIN}") from None
 
 
 def _write(batch: pa.RecordBatch, sink: object) -> None:
@@ -175,22 +175,22 @@ def _flat(values: pa.Array) -> npt.NDArray[Any]:
     """The tokens or numbers of all rows [all], or their vectors [all, width]."""
     if not pa.types.is_list(values.type):
         return values.to_numpy(zero_copy_only=True)  # type: ignore[no-any-return]
-    # All vectors of a data set have one width: `cluster.prepare.features` refuses others.
+    # All vectors of a data set have the same width: `cluster.prepare.features` refuses others.
     return values.values.to_numpy(zero_copy_only=True).reshape(len(values), -1)  # type: ignore[no-any-return]
 
 
 def _whole(mapped: mmap.mmap | None, shard: Shard) -> OpenShard | None:
-    """The shard in a decoded file; None when there is none, or when it is not as it was written."""
+    """The shard in a decoded file; None if there is no file, or if it is not as it was written."""
     if mapped is None:
         return None
     try:
         batch = pa.ipc.open_file(pa.BufferReader(pa.py_buffer(mapped))).get_batch(0)
-        # Lengths first: a damaged one would be read beyond the file's end.
+        # Lengths first: a damaged one would make the reader run beyond the end of the file.
         batch.validate()
-        found = _view(batch)
+        view = _view(batch)
         noted = batch.schema.metadata or {}
-        if len(found.labels) != shard.rows or noted.get(_SOURCE) != shard.sha256.encode():
+        if len(view.labels) != shard.rows or noted.get(_SOURCE) != shard.sha256.encode():
             return None
-        return found if found.checksum() == noted.get(_CHECKSUM) else None
+        return view if view.checksum() == noted.get(_CHECKSUM) else None
     except (pa.ArrowException, ValueError, KeyError, OSError):
         return None

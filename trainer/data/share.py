@@ -1,4 +1,4 @@
-"""A worker's shares: of each update in turn, the rows at its positions, read and cut into micro-batches."""
+"""A worker's shares of one update after the other: the rows at its positions, read and cut into micro-batches."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ ALONE = World()
 
 @dataclass(frozen=True, kw_only=True)
 class MicroBatch:
-    """Rows that go through the model at once: tokens (`Rows.tokens`), labels, positions int64 [rows].
+    """Rows that go through the model at once: tokens (`Rows.tokens`), labels, and positions int64 [rows].
 
-    `labels` are [rows], or for language_model the tokens (`read_arrays`).
+    `labels` have the shape [rows], or are the tokens for language_model (`read_arrays`).
     """
 
     tokens: Any
@@ -34,12 +34,12 @@ class MicroBatch:
 
 @dataclass(frozen=True)
 class Share:
-    """A worker's share of one update, and how many tokens of it are real and how many go into the model.
+    """A worker's share of one update, with the number of its real tokens and of those that go into the model.
 
-    The LSTM on CPUs leaves most of the difference out (`trainer.model.packing`).
+    The LSTM on CPUs leaves out most of the difference (`trainer.model.packing`).
 
-    `measured` says that the update's gradient noise is measured (`trainer.update.noise`), for which it is cut
-    otherwise.
+    `measured` is True if the update's gradient noise is measured (`trainer.update.noise`), for which the share is cut
+    in another way.
     """
 
     micro_batches: list[MicroBatch]
@@ -49,7 +49,7 @@ class Share:
 
 
 def shares_of(trial: TrialSpec, rows: Rows, world: World, micro_batch: int, first_update: int) -> Iterator[Share]:
-    """This worker's share of each update from `first_update` on, without end."""
+    """This worker's share of each update from `first_update` on; it never ends."""
     rows.keep_open(shards_needed(rows.first, trial.window_rows))
     update = first_update
     while True:
@@ -73,7 +73,7 @@ def read_share(
 ) -> Share:
     """The rows at `positions` as micro-batches of about equal length; if `measured`, in order (`trainer.update.noise`).
 
-    With a `world`, only those that are dealt to this worker.
+    With a `world`, only the rows that are dealt to this worker.
     """
     numbers = rows_at(positions, rows=len(rows), seed=trial.seed, window_rows=trial.window_rows)
     lengths = rows.lengths(numbers)
@@ -93,6 +93,6 @@ def read_share(
 
 
 def read_arrays(task: str, rows: Rows, numbers: Ints) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """What goes into the model for some rows (`Rows.tokens`), and their labels, the same for language_model."""
+    """The model's input for some rows (`Rows.tokens`), and their labels, which for language_model are that input."""
     tokens = rows.tokens(numbers)
     return tokens, tokens if task == "language_model" else rows.labels(numbers)

@@ -1,4 +1,4 @@
-"""The open splits of a prepared data set: what a trial trains on, and what its model is scored on."""
+"""The open splits of a prepared data set: one that a trial trains on, and two on which its model is scored."""
 
 from dataclasses import dataclass, replace
 from itertools import accumulate
@@ -21,10 +21,10 @@ class Data:
 def open_data(store: Store, data_hash: str, *, first_rows: int | None = None) -> tuple[Manifest, Data]:
     """The manifest and the open splits of the data set in `store`, which must be the one of `data_hash`.
 
-    With `first_rows`, of each split only the shards that hold so many of its first rows.
+    With `first_rows`, each split has only the shards that hold its first `first_rows` rows.
 
     Raises:
-        DataError: other data are there, or what is there is damaged.
+        DataError: other data are there, or the data are damaged.
     """
     manifest = read_again(store, data_hash)
     splits = (_first(manifest.splits[name], first_rows) for name in SPLITS)

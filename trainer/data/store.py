@@ -1,8 +1,8 @@
-"""Where whole objects lie: in a folder of this machine, or behind anything else that keeps this promise.
+"""Stores of whole objects: a folder of this machine, or anything else that implements this protocol.
 
-What a trial reads and writes goes through a `Store`: shards, manifest, checkpoints. `Folder` is here; S3 is
-`cluster.stores`, since the trainer does not know boto3. Every call is bounded in time and raises a UserError that
-names the place when the store cannot be used.
+Everything that a trial reads and writes goes through a `Store`: shards, manifest, checkpoints. `Folder` is here; S3 is
+in `cluster.stores`, because the trainer does not know boto3. Every call is bounded in time, and raises a UserError that
+names the place if the store cannot be used.
 """
 
 import contextlib
@@ -36,21 +36,21 @@ class Store(Protocol):
         """
 
     def fetch(self, name: str, target: Path) -> None:
-        """Copy an object to the local file `target`, which is of use only when this returns.
+        """Copy an object to the local file `target`, which must not be used before this returns.
 
         Raises:
             FileNotFoundError: there is none of this name.
         """
 
     def write(self, name: str, content: bytes) -> None:
-        """Publish an object at once, in the place of one with this name."""
+        """Publish an object at once, and replace one of this name."""
 
     def create(self, name: str, content: bytes) -> bytes | None:
-        """Publish an object at once if there is none of this name; of several that try, one succeeds.
+        """Publish an object at once if there is none of this name; if several callers try, one succeeds.
 
         Returns:
-            None when it was published, else what is there. That can be `content`: an earlier try of this call may
-            have succeeded and its answer been lost.
+            None if the object was published, else what is there. That can be `content`, if an earlier try of this call
+            succeeded and its answer was lost.
         """
 
     def names(self, prefix: str = "") -> list[str]:
@@ -60,13 +60,13 @@ class Store(Protocol):
         """The bytes of each object whose name begins with `prefix`."""
 
     def versions(self, prefix: str = "") -> dict[str, str]:
-        """A mark of each object whose name begins with `prefix`: another one means another content."""
+        """A mark of each object whose name begins with `prefix`; another mark means another content."""
 
     def delete(self, name: str) -> None:
-        """Delete an object; one that is not there is no error."""
+        """Delete an object; it is no error if there is none."""
 
     def sweep(self) -> None:
-        """Delete what writers that were killed left behind, in a store to which nobody writes now."""
+        """Delete what killed writers left behind, in a store to which nobody is writing."""
 
     def within(self, name: str) -> "Store":
         """The store at `name` in this one."""
@@ -76,7 +76,7 @@ class Store(Protocol):
 class Folder:
     """The store in the folder `uri`, created by the first `write`. Names that begin with a dot are not objects.
 
-    Every call raises NotReadyError when a file cannot be read, InputError when one cannot be written.
+    Every call can raise NotReadyError if a file cannot be read, and InputError if one cannot be written.
     """
 
     uri: str
@@ -94,11 +94,11 @@ class Folder:
             shutil.copyfile(path, target)
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file beside its place, flush it to disk, and rename it."""
+        """Write a temporary file next to its place, flush it to disk, and rename it."""
         self._publish(name, content, os.replace)
 
     def create(self, name: str, content: bytes) -> bytes | None:
-        """Write a file beside its place, flush it to disk, and link it unless its name is taken."""
+        """Write a temporary file next to its place, flush it to disk, and link it unless the name is taken."""
         try:
             self._publish(name, content, os.link)
         except FileExistsError:
@@ -138,7 +138,7 @@ class Folder:
             (Path(self.uri) / name).unlink(missing_ok=True)
 
     def sweep(self) -> None:
-        """Delete the files that were being written, in this folder and not below."""
+        """Delete files that were never finished, in this folder and not below."""
         with _writing(self.uri, "deleting a file"):
             for path in Path(self.uri).glob(f".*{UNFINISHED}"):
                 path.unlink(missing_ok=True)
@@ -150,7 +150,7 @@ class Folder:
     def _file(self, name: str) -> Path:
         path = Path(self.uri) / name
         with _reading(path):
-            # What is there and no file either, such as a pipe, is refused where it is read.
+            # Anything else that is not a file, such as a pipe, is refused when it is read.
             if path.is_dir() or not path.exists():
                 raise FileNotFoundError(f"{path} is not there")
         return path
@@ -177,29 +177,29 @@ class Folder:
 
 
 def _regular(path: Path) -> int:
-    """Open a file for reading; a pipe or a device, on which one could wait for ever, is none."""
+    """Open a file for reading, but refuse a pipe or a device, on which a reader could wait for ever."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "no regular file", str(path))
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
     return descriptor
 
 
 @contextlib.contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Turn what the system says when `path` cannot be read into a NotReadyError."""
+    """Turn the system's error into a NotReadyError if `path` cannot be read."""
     try:
         yield
     except FileNotFoundError:
         raise
     except OSError as problem:
         reason = problem.strerror or str(problem)
-        raise NotReadyError(f"cannot read {problem.filename or path} ({reason}): look at its permissions") from None
+        raise NotReadyError(f"cannot read {problem.filename or path} ({reason}): check its permissions") from None
 
 
 @contextlib.contextmanager
 def _writing(folder: str, action: str) -> Iterator[None]:
-    """Turn what the system says when `action` fails into an InputError; a name that is taken is the caller's."""
+    """Turn the system's error into an InputError if `action` fails; the caller handles a name that is taken."""
     try:
         yield
     except OSError as problem:
@@ -231,7 +231,7 @@ def _raise_unless_gone(problem: OSError) -> None:
 
 
 def flush_to_disk(path: Path) -> None:
-    """Return when what was written to a file, or which names a folder has, would survive a loss of power."""
+    """Return once the content of a file, or the names in a folder, would survive a loss of power."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,8 +1,8 @@
-"""Dropout whose mask is a pure function of (seed, position): the same rows are dropped however a batch is cut.
+"""Dropout whose mask is a pure function of (seed, position): each row loses the same units however a batch is cut.
 
-A position stands in exactly one update of a trial, so (seed, position) says as much as (seed, update, position). The
-mask's bits come from integer hashing ("lowbias32", Wellons, https://nullprogram.com/blog/2018/07/31/), because
-TensorFlow's own random operations take one seed a call, not one a row.
+A position belongs to exactly one update of a trial, so (seed, position) determines (seed, update, position). The mask's
+bits come from integer hashing ("lowbias32", Wellons, https://nullprogram.com/blog/2018/07/31/), because TensorFlow's
+own random operations take one seed per call, not one per row.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ _row_keys: ContextVar[Any] = ContextVar("row_keys", default=None)
 
 @contextmanager
 def row_keys(seed: Any, positions: Any) -> Iterator[None]:
-    """Calls of `KeyedDropout` inside belong to these rows: a seed (int64 scalar), positions (int64 [rows])."""
+    """Calls of `KeyedDropout` inside the block are for these rows: a seed (int64 scalar), positions (int64 [rows])."""
     token = _row_keys.set(_row_key(seed, positions))
     try:
         yield
@@ -28,7 +28,7 @@ def row_keys(seed: Any, positions: Any) -> Iterator[None]:
 
 @keras.saving.register_keras_serializable(package="batchscope")
 class KeyedDropout(keras.layers.Layer):  # type: ignore[misc]
-    """Stands in for `keras.layers.Dropout` while training; `salt` tells the dropouts of one model apart.
+    """Stands in for `keras.layers.Dropout` while training; `salt` distinguishes the dropouts of one model.
 
     As in Keras, a kept value is divided by `1 - rate`. A sequence [rows, tokens, units] has its own mask per token.
     """
@@ -55,18 +55,18 @@ class KeyedDropout(keras.layers.Layer):  # type: ignore[misc]
 
 
 def _row_key(seed: Any, positions: Any) -> Any:
-    """One uint32 a row from the seed and the position, all of whose bits count."""
+    """One uint32 per row from all bits of the seed and the position."""
     seeded = _hash(_low(seed))
     return _hash(tf.bitwise.bitwise_xor(_low(positions), _hash(tf.bitwise.bitwise_xor(_high(positions), seeded))))
 
 
 def _uniform(keys: Any, salt: int, shape: Any) -> Any:
-    """Numbers in [0, 1) of the given shape [rows, ...], a function of each row's key, the salt and the place."""
+    """Numbers in [0, 1) of the given shape [rows, ...]: a function of each row's key, the salt and the place."""
     inner = tf.reduce_prod(shape[1:])
     places = tf.cast(tf.range(inner), tf.uint32)[None, :]
     salted = _hash(tf.bitwise.bitwise_xor(keys, tf.constant(_salt(salt), tf.uint32)))[:, None]
     bits = _hash(salted + _hash(places))
-    # 24 bits are what a float32 holds exactly.
+    # A float32 holds 24 bits exactly.
     unit = tf.cast(tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.int32), tf.float32) / 2.0**24
     return tf.reshape(unit, shape)
 

@@ -8,10 +8,10 @@ from trainer.errors import InputError
 
 
 def call(factory: str, sizes: dict[str, int]) -> Any:
-    """What the factory makes of the sizes.
+    """The result of calling the factory with the sizes.
 
     Raises:
-        InputError: it is not there, or fails.
+        InputError: the factory cannot be imported, or fails.
     """
     function = _load(factory)
     try:
@@ -19,7 +19,7 @@ def call(factory: str, sizes: dict[str, int]) -> Any:
     except Exception as problem:
         raise InputError(
             f"model.factory {factory!r} failed ({type(problem).__name__}: {problem}): it is called as "
-            f"build({', '.join(f'{name}=...' for name in sizes)}) and returns a keras.Model"
+            f"build({', '.join(f'{name}=...' for name in sizes)}) and must return a keras.Model"
         ) from problem
 
 
@@ -27,7 +27,7 @@ def _load(factory: str) -> Callable[..., Any]:
     """The function that "module:function" names.
 
     Raises:
-        InputError: it is not there.
+        InputError: it cannot be imported.
     """
     module_name, _, name = factory.partition(":")
     try:

@@ -1,11 +1,11 @@
 """Keras' masked LSTM for right-padded rows, computed without the mask: the same numbers, faster.
 
-In one direction, padding at the end cannot reach a real token's state, so the layer runs unmasked (which also keeps
-cuDNN's path open) and the state at each row's last real token is taken. Backwards, each row is reversed within its own
-length first. On CPUs the loop over tokens is `trainer.model.recurrence`, which leaves most of the padding out. Without
-that, on rows of one length, forward and backward, one thread, against the masked Keras layer: 5.1x, 3.9x and 2.0x the
-rows per second at 8, 16 and 64 rows of 64 tokens and 32 units; 3.3x, 2.3x and 1.0x at 100 tokens and 128 units, where
-the processor's arithmetic is the limit.
+Forwards, padding at the end cannot reach a real token's state, so the layer runs unmasked (which also keeps cuDNN's
+path open), and the state at each row's last real token is taken. Backwards, each row is first reversed within its own
+length. On CPUs, the loop over tokens is `trainer.model.recurrence`, which leaves out most of the padding. Even without
+that gain (rows of one length, forward and backward, one thread), it computes 5.1x, 3.9x and 2.0x the rows per second of
+the masked Keras layer at 8, 16 and 64 rows of 64 tokens and 32 units, and 3.3x, 2.3x and 1.0x at 100 tokens and 128
+units, where the processor's arithmetic is the limit.
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ from trainer.model import recurrence
 class RightPaddedLSTM(keras.layers.LSTM):  # type: ignore[misc]
     """Stands in for `keras.layers.LSTM` while training: same configuration, same weights, same output.
 
-    Only for what `can_replace` accepts. Without a mask it is the Keras layer.
+    It replaces only layers that `can_replace` accepts. Without a mask, it computes like the Keras layer.
     """
 
     return_sequences: bool
@@ -38,11 +38,11 @@ class RightPaddedLSTM(keras.layers.LSTM):  # type: ignore[misc]
         if not self.return_sequences:
             return states
         if self.go_backwards:
-            # Keras returns a backward layer's outputs in the order in which it read them: last token first.
+            # Keras returns the outputs of a backward layer in the order in which it read the tokens: last token first.
             return tf.reverse(_zero_padding(tf.reverse_sequence(states, lengths, seq_axis=1), mask), [1])
         if self.zero_output_for_mask:
             return _zero_padding(states, mask)
-        # Keras repeats the last real state over the padding; a layer after this one may look at it.
+        # Keras repeats the last real state over the padding, and a later layer may read it.
         places = tf.minimum(tf.range(tf.shape(states)[1])[None, :], lengths[:, None] - 1)
         return tf.gather(states, places, axis=1, batch_dims=1)
 
@@ -69,7 +69,7 @@ class RightPaddedLSTM(keras.layers.LSTM):  # type: ignore[misc]
 
 
 def can_replace(layer: Any) -> bool:
-    """Whether a layer is a plain Keras LSTM that `RightPaddedLSTM` computes to the same numbers."""
+    """Whether a layer is a plain Keras LSTM, for which `RightPaddedLSTM` gives the same numbers."""
     return type(layer) is keras.layers.LSTM and not (
         layer.stateful or layer.return_state or layer.dropout or layer.recurrent_dropout
     )
@@ -86,12 +86,12 @@ def kernel_path(layer: Any) -> str:
         return "keras"
     if tf.config.list_logical_devices("GPU"):
         return "cudnn"
-    # In half precision the recurrence's gradients of a weight, sums over all tokens, would be rounded too often.
+    # In half precision, the recurrence would round the gradients of a weight, sums over all tokens, too often.
     return "xla" if layer.compute_dtype in ("float32", "float64") else "keras"
 
 
 def kernel_paths(model: keras.Model) -> str:
-    """What computes the LSTM layers of a model (`kernel_path`): sorted, with '+' between; "none" without any."""
+    """What computes the LSTM layers of a model (`kernel_path`): sorted and joined by '+'; "none" if there are none."""
     layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.LSTM)]
     paths = {kernel_path(layer) if isinstance(layer, RightPaddedLSTM) else "keras" for layer in layers}
     return "+".join(sorted(paths)) or "none"

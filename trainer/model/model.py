@@ -1,9 +1,9 @@
 """The model of a trial: the built-in Keras LSTM or the user's own, and its twin for training.
 
-The plain model is what a user exports and what plain Keras loads: token ids [rows, tokens] (0 is padding), or numbers
-as `trainer.data.inputs` says, to class probabilities [rows, classes], one number [rows, 1], or logits of the next token
-[rows, tokens, vocabulary]. The training twin has the same weights in the same order, but keyed dropout, the faster
-right-padded LSTM, and logits instead of a final softmax.
+The plain model is what a user exports and plain Keras loads. It maps token ids [rows, tokens] (0 is padding), or the
+numbers described in `trainer.data.inputs`, to class probabilities [rows, classes], one number [rows, 1], or logits of
+the next token [rows, tokens, vocabulary]. The training twin has the same weights in the same order, but keyed dropout,
+the faster right-padded LSTM, and logits instead of a final softmax.
 """
 
 from typing import Any
@@ -22,10 +22,10 @@ from trainer.model.token_dense import TokenDense
 from trainer.trial import ModelSpec
 
 BIDIRECTIONAL = (
-    "a language model that reads backwards too sees the tokens that it is to predict: set model.bidirectional: false, "
+    "a language model that also reads backwards sees the tokens that it must predict: set model.bidirectional: false, "
     "or, in a factory, use only layers that look back"
 )
-# Factories whose models were seen to treat each row by itself: trials build them again and again.
+# Factories whose models have been found to treat each row by itself; trials build them again and again.
 _independent: set[tuple[str, str, int, int, Inputs]] = set()
 
 
@@ -45,9 +45,8 @@ def build(
     `outputs` is `Manifest.outputs` of the task.
 
     Raises:
-        InputError: the factory cannot be imported, or does not return a model of the right output, whose output for
-            a row is that row's own, with weights that can be trained; or a language model sees the tokens that it is
-            to predict.
+        InputError: the factory cannot be imported, or its model has the wrong output, mixes rows, or has no weights
+            that can be trained; or a language model sees the tokens that it must predict.
     """
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(dtype)
@@ -75,7 +74,7 @@ def build(
 
 
 def training_twin(plain: keras.Model) -> keras.Model:
-    """The model that is trained: `plain` with its layers swapped as the module's first lines say.
+    """The model that is trained: `plain` with its layers swapped as the module's docstring describes.
 
     Raises:
         InputError: a layer's randomness or statistics would make the gradient depend on how a batch is cut.
@@ -105,7 +104,7 @@ def training_twin(plain: keras.Model) -> keras.Model:
 
 @keras.saving.register_keras_serializable(package="batchscope")
 class Logits(keras.layers.Layer):  # type: ignore[misc]
-    """Stands in for a final `keras.layers.Softmax`, which can be called with a mask."""
+    """Stands in for a final `keras.layers.Softmax`; like that, it can be called with a mask."""
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
         """The inputs."""
@@ -113,17 +112,17 @@ class Logits(keras.layers.Layer):  # type: ignore[misc]
 
 
 def _lstm(model: ModelSpec, vocabulary_size: int, outputs: int, task: str, inputs: Inputs) -> keras.Model:
-    """Embedding (numbers need none), LSTM layers, dropout between them and before the head.
+    """Embedding (not for numbers), LSTM layers, and dropout between them and before the head.
 
-    A language model has the head at every token.
+    A language model applies the head at every token.
     """
     every_token = task == "language_model"
     if every_token and model.bidirectional:
         raise InputError(BIDIRECTIONAL)
     if inputs.kind == VECTORS:
         raise InputError(
-            "the built-in LSTM reads sequences, but the data have one vector a row: give a model of your own, as "
-            '`model: {factory: "my_models:build"}`, or prepare lists of vectors'
+            "the built-in LSTM reads sequences, but the data have one vector per row: give a model of your own, such "
+            'as `model: {factory: "my_models:build"}`, or prepare lists of vectors'
         )
     tokens = keras.Input(inputs.shape, dtype=inputs.dtype, name=inputs.column)
     if inputs.kind == SEQUENCES:
@@ -153,7 +152,7 @@ def _swap_bidirectional(layer: Any) -> Any:
 
 
 def _final(model: keras.Model) -> Any:
-    """The operation that makes the model's output; not always the last of its layers."""
+    """The operation that computes the model's output; it is not always the last of the layers."""
     return model.outputs[0]._keras_history.operation
 
 
@@ -164,7 +163,7 @@ def _gives_logits_or_softmax(layer: Any) -> bool:
 
 
 def _swap_dense(layer: Any, *, final: bool) -> Any:
-    """Gives logits where `layer` is the `final` one."""
+    """A copy of `layer` that returns logits if it is the `final` one."""
     config = layer.get_config()
     if final and config["activation"] == "softmax":
         config["activation"] = "linear"
@@ -172,9 +171,9 @@ def _swap_dense(layer: Any, *, final: bool) -> Any:
 
 
 def _refuse_dependent(plain: keras.Model, inputs: Inputs) -> None:
-    """A row's output must be the row's own: how much padding follows it and what stands beside it is the layout's."""
+    """Refuse a model whose output for a row depends on other rows or on padding, which differ between layouts."""
     row, wider = inputs.empty(1, 8), inputs.empty(2, 16)
-    # Of a vector all numbers, of the others 8 and 11 tokens.
+    # All numbers of a vector, or 8 and 11 tokens of a sequence.
     row[0] = wider[0, : row.shape[1]] = 1
     wider[1, :11] = 1 if inputs.kind == TOKENS else 2
     try:
@@ -189,12 +188,12 @@ def _refuse_dependent(plain: keras.Model, inputs: Inputs) -> None:
     if not _agree(alone, beside):
         mask = {
             TOKENS: "use keras.layers.Embedding(..., mask_zero=True), and after it only layers that heed the mask",
-            SEQUENCES: "begin with keras.layers.Masking(float(numpy.finfo('float32').min)), which is what stands "
-            "after a row's end, and after it only layers that heed the mask",
+            SEQUENCES: "begin with keras.layers.Masking(float(numpy.finfo('float32').min)), the value that fills a "
+            "row after its end, and after it use only layers that heed the mask",
             VECTORS: "use only layers that treat each row by itself",
         }
         raise InputError(
-            "the model's output for a row changes with the padding after it or with the rows beside it, so it would "
+            "the model's output for a row changes with the padding after it or with the rows next to it, so it would "
             f"depend on how a batch is cut: {mask[inputs.kind]}"
         )
 
@@ -208,16 +207,16 @@ def _said(inputs: Inputs) -> str:
 
 
 def _refuse_foresight(plain: keras.Model, vocabulary_size: int) -> None:
-    """What is told at a token must not change with those after it, which are what is to be told."""
+    """Refuse a model whose output at a token depends on later tokens, which it must predict."""
     tokens = np.ones((2, 8), "int32")
     tokens[1, 4:] = vocabulary_size - 1
-    one, other = np.asarray(plain(tokens, training=False))
-    if not _agree(one[:4], other[:4]):
+    first, second = np.asarray(plain(tokens, training=False))
+    if not _agree(first[:4], second[:4]):
         raise InputError(BIDIRECTIONAL)
 
 
 def _agree(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> bool:
-    """Whether two outputs differ by no more than rounding, which in half precision is to 8 bits or 11."""
+    """Whether two outputs differ by no more than rounding, which in half precision is to 8 or 11 bits."""
     if one.dtype.itemsize == 2:
         return np.allclose(one.astype("float32"), other.astype("float32"), rtol=0.05, atol=0.05)
     return np.allclose(one, other, rtol=1e-4, atol=1e-5)

@@ -1,10 +1,11 @@
-"""Packing: right-padded rows laid out token by token with hardly any of their padding, for a loop of fixed shapes.
+"""Packing: right-padded rows laid out token by token, with hardly any padding, for a loop of fixed shapes.
 
-The rows of a micro-batch, longest first, are dealt to strands, row i to strand i % S: each strand is computed on its
-own, by another thread, and all have the same shapes. A strand goes through PHASES phases, each with fewer rows than the
-one before: a row whose tokens are over drops out at the end of a phase. The places of a strand are the rows of token 0,
-of token 1, and so on. Of the places of random batches of package descriptions (up to 200 tokens, 67 in the mean) 80 %
-are tokens at 16 rows and 86 % at 64 in micro-batches of 32; of rows padded to the longest, 41 % and 53 %.
+The rows of a micro-batch, longest first, are dealt to strands, row i to strand i % S. Each strand is computed on its
+own, by its own thread, and all strands have the same shapes. A strand goes through PHASES phases, each with fewer rows
+than the one before: a row drops out at the end of the phase in which its tokens end. The places of a strand are the
+rows of token 0, then those of token 1, and so on. In random batches of package descriptions (up to 200 tokens, 67 on
+average), 80 % of the places are tokens at 16 rows, and 86 % at 64 rows in micro-batches of 32; in rows padded to the
+longest, 41 % and 53 %.
 
 Shapes: B rows of T tokens; S strands of N rows and P places. N is a multiple of ROWS_MULTIPLE (the loop takes 13 us a
 token for 4 rows of 128 units and 10 for 2).
@@ -18,12 +19,13 @@ from trainer.order.shapes import PHASES, ROWS_MULTIPLE, STEP_AT_LEAST, STEPS, TO
 
 
 class Packing(NamedTuple):
-    """Where everything is. Of a strand all but `source_SP` and `real_SP` is the same in every strand.
+    """Where everything is. All but `source_SP` and `real_SP` are the same for every strand.
 
-    `rows` is N; `ends` the number of tokens after which each phase is over; `room` the places to be computed with, of
-    which only few numbers occur; `source_SP` what stands at a place, in rows laid end to end [B * T], and `real_SP`
-    whether it is a token and no padding; `before` the place of the token before, for all places that follow the first
-    `first` ones, which have none; `place_BT` the place of a row's token in strands laid end to end, [B, T].
+    `rows` is N. `ends` is the number of tokens after which each phase is over. `room` is the number of places that are
+    computed, rounded up to one of few values. `source_SP` is the source of a place, as an index into rows laid end to
+    end [B * T], and `real_SP` whether it is a token and not padding. `before` is the place of the previous token, for
+    all places but the first `first` ones, which have none. `place_BT` is the place of a row's token in strands laid end
+    to end, [B, T].
     """
 
     rows: Any
@@ -45,11 +47,11 @@ def pack(lengths: Any, tokens: Any, strands: int) -> Packing:
     dealt_NS = tf.reshape(tf.pad(order, [[0, missing]]), [rows, strands])
     lengths_NS = tf.reshape(tf.pad(tf.gather(lengths, order), [[0, missing]]), [rows, strands])
     width = tf.stack(widths(rows))
-    # The longest row that the next phase does not have: rows are in order, and no strand's are longer than the first's.
+    # The longest row that is not in the next phase: rows are in order, and no strand's are longer than the first's.
     ends = tf.gather(tf.pad(lengths_NS[:, 0], [[0, 1]]), tf.concat([width[1:], [0]], 0))
     starts = tf.pad(ends[:-1], [[1, 0]])
     stops = tf.cumsum((ends - starts) * width)
-    # A token's place is `token * width + row` beside something that its phase says.
+    # A token's place is `token * width + row` plus a shift that depends on its phase.
     shift = stops - ends * width
     places = tf.range(stops[-1])
     phase = tf.searchsorted(stops, places, side="right")
@@ -76,7 +78,7 @@ def pack(lengths: Any, tokens: Any, strands: int) -> Packing:
 
 
 def _place(token: Any, row: Any, ends: Any, shift: Any, width: Any) -> Any:
-    """The place in its strand; what is no token of a row has some place or none."""
+    """The place of a token in its strand; for anything that is not a token of a row, the place has no meaning."""
     phase = tf.searchsorted(ends, tf.reshape(token, [-1]), side="right")
     phase = tf.reshape(tf.minimum(phase, PHASES - 1), tf.shape(token))
     return tf.gather(shift, phase) + token * tf.gather(width, phase) + row
@@ -89,6 +91,6 @@ def _few(rows: Any) -> Any:
 
 
 def _power_of_two(number: Any) -> Any:
-    """The least that is not below a positive int32."""
+    """The least power of two that is not below a positive int32."""
     bits = tf.reduce_sum(tf.cast(tf.bitwise.right_shift(number - 1, tf.range(31)) > 0, tf.int32))
     return tf.bitwise.left_shift(1, bits)

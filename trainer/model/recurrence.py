@@ -1,15 +1,15 @@
-"""The LSTM on CPUs with its own backward pass, its loop over tokens compiled by XLA; the same numbers as Keras'.
+"""The LSTM on CPUs, with its own backward pass and a loop over tokens compiled by XLA; the same numbers as Keras'.
 
-TensorFlow runs Keras' loop operation by operation, some tens of them a token, which is most of the time of a small
-model. Here a whole pass over the tokens is one compiled loop, over packed rows (`trainer.model.packing`): padding is
-hardly computed. The backward pass makes only the gradient of the gate inputs; what it means for the weights is one
-product over all tokens after the loop.
+TensorFlow runs Keras' loop operation by operation, some tens of them per token, which takes most of the time of a small
+model. Here a whole pass over the tokens is one compiled loop over packed rows (`trainer.model.packing`), so hardly any
+padding is computed. The loop of the backward pass computes only the gradient of the gate inputs; after it, one product
+over all tokens gives the gradients of the weights.
 
-A compiled loop keeps one thread busy. With several threads between operations the rows are dealt to as many strands,
-whose loops run at once; their gradients are added in the order of the strands, so that time decides nothing.
+A compiled loop keeps one thread busy. With several threads between operations, the rows are dealt to as many strands,
+whose loops run at once; their gradients are added in the order of the strands, so timing changes no number.
 
 Shapes: as in `trainer.model.packing`, with E inputs and H units; P places; G = 4H gates in Keras' order input, forget,
-candidate, output. XLA compiles once for each number of rows and room, for a second or so.
+candidate, output. XLA compiles once for each number of rows and room, which takes about a second.
 """
 
 from typing import Any
@@ -22,7 +22,7 @@ from trainer.order.shapes import widths
 
 
 def strands() -> int:
-    """How many loops run at once: one for each thread between operations."""
+    """The number of loops that run at once: one for each thread between operations."""
     return max(1, int(tf.config.threading.get_inter_op_parallelism_threads()))
 
 
@@ -37,10 +37,10 @@ def states(
     strands: int,
     training: bool = True,
 ) -> Any:
-    """The state after a row's last token, [B, H], or with `every_token` after each, [B, T, H], zeros after the last.
+    """The state after a row's last token, [B, H], or with `every_token` after each token, [B, T, H], then zeros.
 
-    `lengths` are the tokens of each row; from a zero state. Not `training`, nothing is kept for a gradient, which then
-    takes longer.
+    `lengths` are the tokens of each row; the first state is zero. Without `training`, nothing is kept for a gradient,
+    which then takes longer.
     """
     packing = pack(lengths, tf.shape(x_BTE)[1], strands)
     last = tf.maximum(lengths - 1, 0)
@@ -53,7 +53,7 @@ def states(
 def _states(
     x_BTE: Any, kernel: Any, bias: Any, u_HG: Any, packing: Packing, place: Any, real_BT: Any, training: bool
 ) -> Any:
-    """The state at each of `place`; of those that are no token's, anything."""
+    """The state at each of `place`; undefined at places that are not a token's."""
 
     @tf.custom_gradient  # type: ignore[untyped-decorator]
     def computed(x_BTE: Any, kernel: Any, bias: Any, u_HG: Any) -> Any:
@@ -133,7 +133,7 @@ def _forward(z_PG: Any, u_HG: Any, none_NH: Any, ends: Any) -> tuple[Any, Any, A
 
 @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
 def _forward_states(z_PG: Any, u_HG: Any, none_NH: Any, ends: Any) -> tuple[Any]:
-    """The states alone: XLA keeps no buffer that nobody asks for."""
+    """The states alone: XLA keeps no buffer that is not returned."""
     return (_forward(z_PG, u_HG, none_NH, ends)[0],)
 
 
@@ -145,7 +145,7 @@ def _backward(dh_PH: Any, c_PH: Any, gates_PG: Any, u_HG: Any, none_NH: Any, end
 
     def token(at: Any, t: Any, first: Any, dh: Any, dc: Any, dz_PG: Any) -> tuple[Any, ...]:
         rows = tf.shape(dh)[0]
-        # The token before the first of a phase is in the phase before, which has other rows after these.
+        # The token before the first one of a phase is in the previous phase, which has further rows after these.
         before = at - tf.where(t == first, rows_before, rows)
         i, f, g, o = tf.split(_taken(gates_PG, at, rows), 4, axis=1)
         c_before = tf.where(t > 0, _taken(c_PH, tf.maximum(before, 0), rows), tf.zeros_like(dc))
@@ -168,7 +168,7 @@ def _backward(dh_PH: Any, c_PH: Any, gates_PG: Any, u_HG: Any, none_NH: Any, end
     sizes = [(firsts[phase + 1] - firsts[phase]) * rows for phase, rows in enumerate(rows_of)]
     rows_before_of = [0]
     for rows, size in zip(rows_of, sizes, strict=True):
-        # A phase may be over as soon as it begins.
+        # A phase may be empty.
         rows_before_of.append(tf.where(size > 0, rows, rows_before_of[-1]))
     dh = dc = none_NH[:0]
     t = firsts[-1] - 1
@@ -183,7 +183,7 @@ def _backward(dh_PH: Any, c_PH: Any, gates_PG: Any, u_HG: Any, none_NH: Any, end
 
 
 def _taken(places: Any, at: Any, rows: Any) -> Any:
-    # Not tf.slice: XLA would take its beginning for a constant where it can, and compile again for each of its values.
+    # Not tf.slice: where XLA can, it takes the beginning of that for a constant, and compiles again for each value.
     return xla_dynamic_slice(places, tf.stack([at, 0]), tf.stack([rows, places.shape[1]]))
 
 
@@ -192,6 +192,6 @@ def _put(places: Any, values: Any, at: Any) -> Any:
 
 
 def _free(start: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The shapes of a loop's values, of which the first dimension is known only to XLA."""
+    """The shapes of a loop's values, whose first dimension is known only to XLA."""
     shapes = [tf.convert_to_tensor(value).shape for value in start]
     return tuple(tf.TensorShape([None, *shape[1:]]) if shape.rank else shape for shape in shapes)

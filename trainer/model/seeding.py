@@ -1,15 +1,15 @@
-"""Building model after model in one process: from the seed alone, and without holding more memory for each.
+"""Building model after model in one process, from the seed alone and without leaking memory.
 
-TensorFlow keeps a kernel for each operation that was called eagerly, by its attributes, functions included. A worker
-lives for hundreds of trials and builds a model for each, so two things matter (measured on the development machine,
-2 cores, TensorFlow 2.21, 2026-11-28):
+TensorFlow caches a kernel for each eager operation under the operation's attributes, functions included. A worker lives
+for hundreds of trials and builds a model for each, so two things matter (measured on the development machine, 2 cores,
+TensorFlow 2.21, 2026-11-28):
 
-- `tf.random.set_seed`, and `keras.utils.set_random_seed` with it, empties that cache. Every function is then
-  instantiated again at its next call, and what XLA compiles within it is never given back (`CreateXlaKernel`
-  instantiates the function's body and does not release it): 4.8 MiB and 0.9 s a trial of the built-in model. Keras'
-  own initializers draw from Python's random numbers, so TensorFlow's seed is set only for a model that needs it.
-- A variable's name is among the attributes of its kernel, and Keras names the layers of a model anew each time: 36 KiB
-  a variable. So variables are made under one name; what Keras calls them stays.
+- `tf.random.set_seed`, and so `keras.utils.set_random_seed`, empties that cache. Every function is then instantiated
+  again at its next call, and what XLA compiled in it is never released (`CreateXlaKernel` instantiates the function's
+  body and does not release it): 4.8 MiB and 0.9 s for each trial of the built-in model. Keras' own initializers draw
+  from Python's random numbers, so TensorFlow's seed is set only for a model that needs it.
+- A variable's name is among the attributes of its kernel, and Keras gives the layers of a model new names each time:
+  36 KiB for each variable. So all variables are made under one name; Keras' own names for them stay.
 """
 
 import random
@@ -25,16 +25,16 @@ _needs_tensorflow: dict[Hashable, bool] = {}
 
 
 def set_seed(seed: int) -> None:
-    """Begin the random numbers of Python and NumPy at `seed`: Keras' own initializers need no more."""
+    """Seed the random numbers of Python and NumPy; Keras' own initializers need no more."""
     random.seed(seed)
     np.random.seed(seed)
 
 
 def seeded(make: Callable[[], keras.Model], seed: int, *, of: Hashable) -> keras.Model:
-    """The model that `make` returns once every random number begins at `seed`.
+    """The model that `make` returns after all random numbers were seeded with `seed`.
 
-    The first time for `of` it is made twice, to see whether its weights need the seed of TensorFlow and of
-    `keras.random` at all. A model that does pays what is said above for each call.
+    The first time for `of`, the model is made twice, to find out whether its weights need the seed of TensorFlow and
+    `keras.random` at all. If they do, every call has the cost described above.
     """
     if _needs_tensorflow.get(of, True):
         keras.utils.set_random_seed(seed)
@@ -53,10 +53,10 @@ def _weights(model: keras.Model) -> list[bytes]:
 
 @contextmanager
 def one_name() -> Iterator[None]:
-    """Variables that are made inside have the same name for TensorFlow."""
+    """Give all variables that are made inside the block the same name for TensorFlow."""
 
     def created(make: Any, **options: Any) -> Any:
-        # The slash leaves the scopes of Keras' layers, whose names would come before it.
+        # The trailing slash leaves the scopes of Keras' layers, whose names would otherwise come first.
         return make(**{**options, "name": "weight/"})
 
     with tf.variable_creator_scope(created):

@@ -1,4 +1,4 @@
-"""What is set on the weights of a factory's model, and which of them cannot be trained as Keras would."""
+"""Settings on the weights of a factory's model, and weights that cannot be trained as Keras would train them."""
 
 import keras
 
@@ -6,7 +6,7 @@ from trainer.errors import InputError
 
 
 def carry_over(plain: keras.Model, twin: keras.Model) -> None:
-    """Give the weights of `twin` what was set on those of `plain`: their layers' configurations do not have it."""
+    """Copy what was set on the weights of `plain` to those of `twin`; the layers' configurations do not contain it."""
     for weight, original in zip(twin.weights, plain.weights, strict=True):
         weight.trainable, weight.constraint = original.trainable, original.constraint
 
@@ -15,7 +15,7 @@ def refuse_untrainable(model: keras.Model) -> None:
     """Refuse weights that a gradient summed in the dtype of Keras' policy could not change.
 
     Raises:
-        InputError: there are such weights, or none that is trained.
+        InputError: there are such weights, or no weight is trainable.
     """
     if not model.trainable_variables:
         raise InputError("no weight of the model is trainable, so there is nothing to train: unfreeze a layer")

@@ -1,1 +1,1 @@
-"""Integers only: which rows an update uses, how they are cut, and which shapes that compiles. No TensorFlow here."""
+"""Integers only, no TensorFlow: which rows an update uses, how they are cut, and which shapes must be compiled."""

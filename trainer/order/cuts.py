@@ -1,7 +1,7 @@
 """The micro-batches of an update or an evaluation as numbers: how many, how long, how many places, in which shapes.
 
-Pure. What an update costs is told by these, whatever the words in its rows. XLA compiles the recurrence once for each
-shape that a process meets, for seconds each, so the shapes are counted too.
+Pure. These numbers determine the cost of an update, whatever words its rows contain. XLA compiles the recurrence once
+for each shape that a process meets, which takes seconds, so the shapes are collected too.
 """
 
 from collections.abc import Iterable
@@ -15,17 +15,17 @@ from trainer.order.permutation import rows_at
 from trainer.order.shapes import CompiledShape, Ints, packed, padded, room
 from trainer.trial import TrialSpec
 
-# So many updates of a trial tell the mean of all, and nearly all shapes.
+# This many updates of a trial are enough for the mean of all, and for nearly all shapes.
 UPDATES_LOOKED_AT = 200
-# Of a large global batch fewer are looked at.
+# Fewer updates are looked at if the global batch is large.
 ROWS_LOOKED_AT = 200_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cuts:
-    """Some micro-batches: their number, the longest rows' tokens summed, places and packed places, and their shapes.
+    """Some micro-batches: their number, the sum of their longest rows' tokens, places, packed places, and shapes.
 
-    A place is a token of a row, padding included; of the packed ones hardly any is padding (`trainer.model.packing`).
+    A place is a token of a row, padding included; hardly any packed place is padding (`trainer.model.packing`).
     """
 
     count: float
@@ -35,7 +35,7 @@ class Cuts:
     shapes: frozenset[CompiledShape] = frozenset()
 
     def times(self, factor: float) -> "Cuts":
-        """As many times so many; the shapes are the same."""
+        """All numbers multiplied by `factor`; the shapes stay the same."""
         return Cuts(
             count=self.count * factor,
             tokens=self.tokens * factor,
@@ -46,9 +46,9 @@ class Cuts:
 
 
 def of_chunks(chunks: Iterable[Ints], *, strands: int = 1) -> Cuts:
-    """The cuts of micro-batches, each given by the lengths of its rows; `packed` is of one of the strands.
+    """The cuts of micro-batches, each given by the lengths of its rows; `packed` counts the places of one strand.
 
-    There are as many strands as threads, and all go through the recurrence at once.
+    There are as many strands as threads, and all of them go through the recurrence at once.
     """
     every = [chunk for chunk in chunks if len(chunk)]
     longest = [int(chunk.max()) for chunk in every]
@@ -65,36 +65,36 @@ def of_chunks(chunks: Iterable[Ints], *, strands: int = 1) -> Cuts:
 def of_updates(
     trial: TrialSpec, lengths: Ints, *, workers: int, micro_batch: int, total: int, strands: int = 1
 ) -> Cuts:
-    """The mean cuts of an update in the worker that has most to do, and all shapes of any worker.
+    """The mean cuts of an update in its busiest worker, and the shapes of all workers.
 
-    `lengths` are the tokens of the train split's rows, or of some of them. Spread over the trial's `total` updates, at
-    most UPDATES_LOOKED_AT are looked at.
+    `lengths` are the tokens of the train split's rows, or of some of them. At most UPDATES_LOOKED_AT updates are looked
+    at, spread over the trial's `total` updates.
     """
     at_most = max(3, min(UPDATES_LOOKED_AT, ROWS_LOOKED_AT // trial.global_batch))
     numbers = np.unique(np.linspace(0, total - 1, min(at_most, total)).astype(int)).tolist()
     most = []
     shapes: set[CompiledShape] = set()
     for update in numbers:
-        found = _lengths(trial, lengths, plan.positions_of(update, trial.global_batch))
+        batch = _lengths(trial, lengths, plan.positions_of(update, trial.global_batch))
         parts = (
-            share_cuts.dealt(found, rank=rank, workers=workers, micro_batch=micro_batch) for rank in range(workers)
+            share_cuts.dealt(batch, rank=rank, workers=workers, micro_batch=micro_batch) for rank in range(workers)
         )
-        shares = [of_chunks((found[chunk] for chunk in part), strands=strands) for part in parts]
-        most.append(max(shares, key=lambda one: one.packed))
-        shapes.update(*(one.shapes for one in shares))
+        shares = [of_chunks((batch[chunk] for chunk in part), strands=strands) for part in parts]
+        most.append(max(shares, key=lambda share: share.packed))
+        shapes.update(*(share.shapes for share in shares))
     if total >= measuring.EVERY:
         shapes |= of_chunks(_measured(trial, lengths, workers, micro_batch), strands=strands).shapes
     return Cuts(
-        count=float(np.mean([one.count for one in most])),
-        tokens=float(np.mean([one.tokens for one in most])),
-        places=float(np.mean([one.places for one in most])),
-        packed=float(np.mean([one.packed for one in most])),
+        count=float(np.mean([share.count for share in most])),
+        tokens=float(np.mean([share.tokens for share in most])),
+        places=float(np.mean([share.places for share in most])),
+        packed=float(np.mean([share.packed for share in most])),
         shapes=frozenset(shapes),
     )
 
 
 def of_evaluation(lengths: Ints, *, task: str, workers: int, strands: int = 1) -> Cuts:
-    """The cuts of one evaluation of rows of these lengths in one of the workers, which share it evenly."""
+    """The cuts of one evaluation of rows with these lengths, in one of the workers, which share it evenly."""
     chunks = evaluation.chunks(lambda rows: lengths[rows], len(lengths), task=task)
     return of_chunks((lengths[chunk] for chunk in chunks), strands=strands).times(1 / workers)
 
@@ -102,7 +102,7 @@ def of_evaluation(lengths: Ints, *, task: str, workers: int, strands: int = 1) -
 def of_proof(
     trial: TrialSpec, lengths: Ints, held_out: Ints, *, micro_batch: int, strands: int = 1
 ) -> tuple[Cuts, Cuts]:
-    """What the proof before the first trial of a kind trains on and evaluates (`trainer.check`)."""
+    """The cuts on which the check before the first trial of a kind trains and evaluates (`trainer.check`)."""
     batch = min(trial.global_batch, ROWS_AT_MOST)
     found = _lengths(trial, lengths, range(batch))
     cut = [chunk for layout in layouts(batch, micro_batch=micro_batch) for chunk in _laid_out(trial, found, layout)]
@@ -123,12 +123,12 @@ def _laid_out(trial: TrialSpec, lengths: Ints, layout: Layout) -> Iterable[Ints]
 
 
 def _measured(trial: TrialSpec, lengths: Ints, workers: int, micro_batch: int) -> list[Ints]:
-    """The lengths of the rows of each micro-batch of the first worker, of the first update that is measured."""
+    """The lengths of the rows in each micro-batch of the first worker, for the first update that is measured."""
     positions = plan.positions_of(measuring.EVERY - 1, trial.global_batch)
-    found = _lengths(trial, lengths, plan.share(positions, rank=0, workers=workers))
+    share = _lengths(trial, lengths, plan.share(positions, rank=0, workers=workers))
     return [
-        found[chunk]
-        for chunk in share_cuts.in_order(len(found), global_batch=trial.global_batch, micro_batch=micro_batch)
+        share[chunk]
+        for chunk in share_cuts.in_order(len(share), global_batch=trial.global_batch, micro_batch=micro_batch)
     ]
 
 

@@ -1,6 +1,6 @@
 """Which rows of a split are evaluated at once: chunks of about equal length, cut run by run.
 
-Pure; `trainer.evaluate` says why. Runs, because a chunk of the whole split by length would need all of its shards.
+Pure; `trainer.evaluate` explains why the rows are cut in this way.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,20 +11,20 @@ from trainer.order import plan
 from trainer.order.shapes import Ints
 
 EVALUATION_ROWS = 256
-# Of a language model's logits, [rows, tokens, vocabulary], an eighth as many rows take gigabytes already.
+# The logits of a language model, [rows, tokens, vocabulary], take gigabytes, so it evaluates an eighth as many rows.
 PARTS = {"classification": 1, "regression": 1, "language_model": 8}
 RUN_ROWS = 8192
 
 
 def rows_at_once(task: str, at_most: int | None = None) -> int:
-    """The rows of a chunk, where `at_most` a number of them (None: EVALUATION_ROWS) may be computed at once."""
+    """The rows of a chunk, if at most `at_most` rows (None: EVALUATION_ROWS) may be computed at once."""
     return max(1, (EVALUATION_ROWS if at_most is None else at_most) // PARTS[task])
 
 
 def chunks(lengths_of: Callable[[Ints], Ints], rows: int, *, task: str, at_most: int | None = None) -> Iterator[Ints]:
     """The numbers of all `rows` of a split, each once, in chunks of `rows_at_once`.
 
-    `lengths_of` gives the tokens of rows by their numbers; it is asked for one run after the other.
+    `lengths_of` returns the number of tokens of each of the rows given by their numbers; it is called run by run.
     """
     for start in range(0, rows, RUN_ROWS):
         run = np.arange(start, min(start + RUN_ROWS, rows))
@@ -33,7 +33,7 @@ def chunks(lengths_of: Callable[[Ints], Ints], rows: int, *, task: str, at_most:
 
 
 def shards_of_a_run(first: Ints) -> int:
-    """The most shards in which a run has rows, and at least two; `first` is each shard's first row, and all rows."""
+    """The most shards that one run touches, at least two; `first` has each shard's first row, then the row count."""
     rows = int(first[-1])
     starts = np.arange(0, rows, RUN_ROWS)
     lasts = np.minimum(starts + RUN_ROWS, rows) - 1

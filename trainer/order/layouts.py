@@ -23,11 +23,12 @@ class Layout:
 
 
 def layouts(batch: int, *, micro_batch: int) -> tuple[Layout, ...]:
-    """The layouts of a batch of `batch` rows: first the whole of it at once, with which the others are compared."""
+    """The layouts of a batch of `batch` rows; the first, all rows at once, is what the others are compared with."""
     return (
         Layout(micro_batch=batch, piece=batch),
         Layout(micro_batch=micro_batch, piece=batch),
-        # Pieces as the rows come: sorted by length they would have twice the shapes, each compiled for seconds.
+        # Pieces in the order of the rows: sorted by length they would have twice as many shapes to compile, for seconds
+        # each.
         Layout(micro_batch=SMALL_MICRO_BATCH, piece=SMALL_MICRO_BATCH),
         Layout(micro_batch=micro_batch, piece=batch, shared=True),
         Layout(micro_batch=micro_batch, piece=batch, shared=True, measured=True),

@@ -1,7 +1,7 @@
 """The endless order: which row stands at which position, as pure arithmetic of (seed, position).
 
-Position p is in epoch `p // rows`, and each epoch is one permutation of all rows, drawn from (seed, epoch), whole or
-within windows (`trainer.order.window`). Nothing else enters: not the global batch, not the workers, not what was read
+Position p is in epoch `p // rows`, and each epoch is one permutation of all rows, drawn from (seed, epoch), as a whole
+or within windows (`trainer.order.window`). Nothing else matters: not the global batch, the workers, or what was read
 before. So a trial resumes from one integer.
 """
 
@@ -18,8 +18,8 @@ from trainer.order.window import window_at
 def rows_at(positions: range, *, rows: int, seed: int, window_rows: int | None = None) -> Ints:
     """The rows at contiguous `positions`, in order; int64 of shape [len(positions)]. No `window_rows`: a full shuffle.
 
-    Holds one permutation between calls, the epoch's or the window's: 4 bytes a row (8 from 2**32 rows on), twice that
-    while it is drawn.
+    One permutation is kept between calls, the epoch's or the window's: 4 bytes per row (8 from 2**32 rows on), twice
+    that while it is drawn.
     """
     parts = []
     start = positions.start

@@ -1,8 +1,8 @@
-"""The plan of a trial: which positions an update uses, a worker's share of them, its micro-batches, the end.
+"""The plan of a trial: the positions of an update, a worker's share of them, its micro-batches, and the end.
 
-All of it is integer arithmetic without I/O. A global batch B takes positions `[u*B, (u+1)*B)` in update u (from 0);
-each of W workers computes a share of them, dealt by length, so that shares differ by at most one row and by hardly
-any token: any B works on any W, and no worker waits long for another; an empty share is a share. Where the order of
+All of it is integer arithmetic without I/O. A global batch B takes positions `[u*B, (u+1)*B)` in update u (from 0).
+Each of W workers computes a share of them, dealt by length, so that shares differ by at most one row and hardly any
+tokens. So any B works with any W, even if a share is empty, and no worker waits long for another. Where the order of
 positions matters (`trainer.update.noise`), worker r computes `[B*r//W, B*(r+1)//W)` of them.
 """
 
@@ -28,8 +28,8 @@ def share(positions: range, *, rank: int, workers: int) -> range:
 def dealt(lengths: Ints, *, rank: int, workers: int) -> Ints:
     """Which rows of a global batch, ascending, worker `rank` computes; `lengths` are the tokens of all its rows.
 
-    Longest first, the rows are dealt to the workers there and back. Of 128 package descriptions the larger of two
-    shares has 0.2 % more tokens than a half, where the larger half of the positions has 5.0 %.
+    Longest first, the rows are dealt to the workers back and forth. With 128 package descriptions, the larger of two
+    shares has 0.2 % more tokens than half, compared with 5.0 % if the positions are halved.
     """
     place = np.arange(len(lengths))
     turn, owner = np.divmod(place, workers)
@@ -40,21 +40,21 @@ def dealt(lengths: Ints, *, rank: int, workers: int) -> Ints:
 def micro_batches(lengths: Ints, *, micro_batch: int) -> list[Ints]:
     """Indices into a share, cut into micro-batches of at most `micro_batch` rows of about the same length.
 
-    `lengths` are the tokens of each row of the share. The share is sorted by length (stable) before it is cut, so
-    that little of a micro-batch is padding. The gradient is a sum over rows, which no grouping changes.
+    `lengths` are the tokens of each row of the share. The share is sorted by length (stable) before it is cut, so that
+    a micro-batch has little padding. The gradient is a sum over rows, so grouping does not change it.
     """
     order = np.argsort(lengths, kind="stable")
     return [order[part.start : part.stop] for part in parts(len(order), at_most=micro_batch)]
 
 
 def parts(rows: int, *, at_most: int) -> list[range]:
-    """As few parts as hold `at_most` rows each, as even as can be, one after the other."""
+    """The fewest consecutive parts of at most `at_most` rows each, as even as possible."""
     count = math.ceil(rows / at_most)
     return [range(rows * i // count, rows * (i + 1) // count) for i in range(count)]
 
 
 def total_updates(budget: Duration, *, global_batch: int, rows: int) -> int | None:
-    """The updates of a budget: the first that reaches it; None when only the clock decides."""
+    """The number of updates that first reaches the budget; None if only the clock decides."""
     if budget.unit == "updates":
         return max(1, math.ceil(budget.amount))
     if budget.unit == "seconds":
@@ -73,7 +73,7 @@ def is_due(every: Duration, *, update: int, global_batch: int, rows: int) -> boo
 
 
 def times_due(every: Duration, *, updates: int, global_batch: int, rows: int) -> int:
-    """After how many of so many updates it falls due (never for seconds)."""
+    """After how many of the `updates` something that happens `every` so often falls due (0 for seconds)."""
     if every.unit == "seconds":
         return 0
     each = {"updates": 1.0, "examples": global_batch, "epochs": global_batch / rows}[every.unit] / every.amount

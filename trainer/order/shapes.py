@@ -1,6 +1,6 @@
-"""The shapes that rows are computed in: padded to few lengths, packed by length, compiled for few sizes.
+"""The shapes in which rows are computed: padded to few lengths, packed by length, compiled for few sizes.
 
-Pure. `trainer.model.packing` says what packing is for and does it to tensors; here it is arithmetic on lengths.
+Pure. `trainer.model.packing` explains packing and applies it to tensors; here it is arithmetic on lengths.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ Ints = npt.NDArray[np.int64]
 # The rows of a strand, and the places that its recurrence is compiled for.
 CompiledShape = tuple[int, int]
 
-# Few lengths keep the memory allocator's and, on a GPU, the kernels' shapes few.
+# With few lengths, the memory allocator and, on a GPU, the kernels meet few shapes.
 LENGTH_MULTIPLE = 8
 PHASES = 4
 ROWS_MULTIPLE = 4
@@ -22,29 +22,29 @@ STEPS, STEP_AT_LEAST = 8, 8
 
 
 def padded(length: int) -> int:
-    """The tokens to which rows are padded whose longest has `length`."""
+    """The number of tokens to which rows are padded if the longest has `length`."""
     return int(up(length, LENGTH_MULTIPLE))
 
 
 def up(number: Any, multiple: Any) -> Any:
-    """The least multiple that is not below a number; of numbers or tensors."""
+    """The least multiple that is not below a number; for numbers or tensors."""
     return -(-number // multiple) * multiple
 
 
 def widths(rows: Any) -> list[Any]:
-    """The rows of each phase, of a strand of `rows`; numbers or tensors."""
+    """The rows in each phase of a strand of `rows`; for numbers or tensors."""
     return [up(-(-rows * (PHASES - phase) // PHASES), ROWS_MULTIPLE) for phase in range(PHASES)]
 
 
 def strand_rows(rows: int) -> int:
-    """The rows that a strand of `rows` is computed with: few numbers occur, so that XLA compiles seldom."""
+    """The rows with which a strand of `rows` is computed, rounded up to one of few numbers, so XLA compiles rarely."""
     return int(
         up(rows, ROWS_MULTIPLE if rows <= ROWS_MULTIPLE else max(STEP_AT_LEAST, power_of_two(rows + 1) // STEPS))
     )
 
 
 def room(rows: int, places: int) -> int:
-    """The places that a strand of `rows` rows and `places` places is computed with, of which few numbers occur."""
+    """The places with which a strand of `rows` rows and `places` places is computed, one of few numbers."""
     return rows * power_of_two(max(TOKENS_AT_LEAST, -(-places // rows)))
 
 
@@ -54,7 +54,7 @@ def power_of_two(number: int) -> int:
 
 
 def packed(lengths: Ints, strands: int) -> tuple[int, int]:
-    """The rows and the places of each strand into which rows of these lengths are packed."""
+    """The rows and the places of each strand when rows of these lengths are packed."""
     rows = strand_rows(-(-len(lengths) // strands))
     falling, longest = np.zeros(rows + 1, np.int64), -np.sort(-lengths)[::strands]
     falling[: len(longest)] = longest

@@ -1,10 +1,10 @@
-"""The windowed shuffle: an epoch's order that needs only a part of the data at a time.
+"""The windowed shuffle: an order for an epoch that needs only a part of the data at a time.
 
-The rows are cut into contiguous blocks of ceil(window_rows / 8); each epoch draws an order of the blocks from (seed,
-epoch); each 8 blocks in that order are a window; and the rows of a window are permuted by (seed, epoch, window). So
-each row stands once in an epoch, and nothing else enters: not the workers, nor how the rows are cut into files. With
-window_rows >= rows there is one window, and every order of the rows can be drawn; with less, rows of one block
-always stand near each other, which matters if the data are sorted (by label, by time).
+The rows are cut into contiguous blocks of ceil(window_rows / 8). Each epoch draws an order of the blocks from (seed,
+epoch); every 8 blocks in that order form a window, and the rows of a window are permuted by (seed, epoch, window). So
+each row occurs once in an epoch, and nothing else matters: neither the workers nor how the rows are cut into files.
+With window_rows >= rows there is one window, and any order of the rows can be drawn. With less, rows of one block
+always stay near each other, which matters if the data are sorted (by label, by time).
 """
 
 from functools import lru_cache
@@ -23,7 +23,7 @@ _STREAM = 1 << 127
 def window_at(offset: int, *, rows: int, seed: int, epoch: int, window_rows: int) -> tuple[int, npt.NDArray[Any]]:
     """The window in which the epoch's `offset` lies: the offset of its first row, and its rows in order.
 
-    Holds one window's rows and one epoch's order of blocks between calls, 4 bytes each (8 from 2**32 rows on).
+    One window's rows and one epoch's order of blocks are kept between calls, 4 bytes each (8 from 2**32 rows on).
     """
     firsts, _ = _blocks(rows, seed, epoch, window_rows)
     number = int(np.searchsorted(firsts, offset, side="right")) - 1
@@ -33,8 +33,8 @@ def window_at(offset: int, *, rows: int, seed: int, epoch: int, window_rows: int
 def shards_needed(first: Ints, window_rows: int | None) -> int:
     """The most shards that two windows can touch, or all of them without windows; at least one.
 
-    Two, since the worker that reads ahead is in the next window while the last rows of this one are used. Shard i
-    has the rows from `first[i]` up to `first[i + 1]`.
+    There are two windows, because the reader is already in the next one while the last rows of this one are used. Shard
+    i has the rows from `first[i]` up to `first[i + 1]`.
     """
     rows, shards = int(first[-1]), len(first) - 1
     if window_rows is None:
@@ -67,7 +67,7 @@ def _blocks(rows: int, seed: int, epoch: int, window_rows: int) -> tuple[Ints, n
     last = len(order) - 1
     _philox(seed, epoch, 0).shuffle(order)
     firsts = np.arange(0, len(order), BLOCKS, dtype=np.int64) * size
-    # The last block of the rows may be shorter: what comes after the window it is in begins earlier.
+    # The last block of the rows may be shorter: windows after the one that contains it begin earlier.
     firsts[int(np.flatnonzero(order == last)[0]) // BLOCKS + 1 :] -= (last + 1) * size - rows
     return firsts, order
 

@@ -1,4 +1,4 @@
-"""Which worker this is, of how many."""
+"""The rank of this worker and the number of workers."""
 
 from dataclasses import dataclass
 

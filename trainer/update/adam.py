@@ -1,11 +1,10 @@
 """Adam and AdamW in one pass over each weight: Keras' own arithmetic to the last digit, compiled by XLA.
 
-Keras computes them operation by operation, each a pass over the whole embedding table: of an update of 8 rows with a
-vocabulary of 17,000 tokens, two fifths of the time.
+Keras computes them operation by operation, each a pass over the whole embedding table. In an update of 8 rows with a
+vocabulary of 17,000 tokens, that takes two fifths of the time.
 
-XLA's code would round less often than Keras does: it computes a product and a sum as one operation, wherever one
-follows the other, and has no option against it. So a product's bits go through an `xor` with a zero that XLA cannot
-know to be one.
+XLA's code would round less often than Keras: it fuses a product and a following sum into one operation, and has no
+option against that. So the bits of each product go through an `xor` with a zero that XLA cannot recognize as zero.
 """
 
 from typing import Any
@@ -18,15 +17,15 @@ BITS = {"float32": tf.int32, "float64": tf.int64}
 
 
 def can_apply(optimizer: Any, dtype: str) -> bool:
-    """Whether `apply` is what `optimizer` does to weights of `dtype`."""
+    """Whether `apply` can stand in for `optimizer` on weights of `dtype`."""
     plain = type(optimizer) in (keras.optimizers.Adam, keras.optimizers.AdamW) and not optimizer.amsgrad
     return plain and dtype in BITS and not tf.config.list_logical_devices("GPU")
 
 
 def apply(optimizer: Any, gradients: list[Any], variables: list[Any], scale: Any) -> None:
-    """What `optimizer.apply` does of the gradients times `scale`, for a built optimizer; all of one dtype.
+    """Do what `optimizer.apply` does with the gradients times `scale`, for a built optimizer; all have one dtype.
 
-    Weight constraints are Keras' own operations after it: few models have any.
+    Weight constraints follow as Keras' own operations, since few models have any.
     """
     dtype = variables[0].dtype
     rate = ops.cast(optimizer.learning_rate, dtype)
@@ -39,7 +38,7 @@ def apply(optimizer: Any, gradients: list[Any], variables: list[Any], scale: Any
         "new_2": tf.convert_to_tensor(1 - optimizer.beta_2, dtype),
         "scale": scale,
         "epsilon": tf.constant(optimizer.epsilon, dtype),
-        # As Keras does it: by way of float32, and TensorFlow multiplies the two numbers first in a traced function.
+        # As in Keras: by way of float32, and in a traced function TensorFlow multiplies the two numbers first.
         "decay": tf.cast(optimizer.weight_decay, dtype) * rate if decays else None,
         "zero": tf.cast(tf.bitwise.right_shift(tf.cast(optimizer.iterations, tf.int64), 62), BITS[dtype]),
     }

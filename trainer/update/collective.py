@@ -1,7 +1,7 @@
 """The sum over workers: one all-reduce per update, on every worker, exactly once.
 
-With several workers TensorFlow's collective runtime is started from `TF_CONFIG` by a MultiWorkerMirroredStrategy
-that is then left alone: Keras 3 models cannot be trained under it (keras#20585), so nothing else may reduce.
+With several workers, a MultiWorkerMirroredStrategy starts TensorFlow's collective runtime from `TF_CONFIG` and is then
+not used any further: Keras 3 models cannot be trained under it (keras#20585), so nothing else may reduce.
 """
 
 from typing import Any
@@ -12,17 +12,17 @@ from trainer.order.world import World
 
 
 class Collective:
-    """Sums tensors over the workers of `world`; with one worker the tensor is the sum.
+    """Sums tensors over the workers of `world`; with one worker, the tensor is the sum.
 
-    Every worker must call `sum` in the same order. Each traced call has a key of its own; calls outside a `tf.function`
-    are traced once for each shape, since TensorFlow remembers every key, 1.5 KiB for each evaluation.
+    All workers must make their calls of `sum` in the same order. Each traced call has its own key. Calls outside a
+    `tf.function` are traced once for each shape, because TensorFlow remembers every key, 1.5 KiB for each evaluation.
     """
 
     def __init__(self, world: World) -> None:
         self.world = world
         self._keys = 0
         self._traced = tf.function(self._reduced, autograph=False)
-        # Held for its server, which answers the other workers as long as this process lives.
+        # Kept for its server, which must answer the other workers as long as this process lives.
         self._strategy = tf.distribute.MultiWorkerMirroredStrategy() if world.workers > 1 else None
 
     def sum(self, tensor: Any) -> Any:

@@ -1,18 +1,19 @@
 """The gradient noise scale tr(Sigma) / |G|^2: how many rows a gradient averages when its noise is as large as itself.
 
-McCandlish et al. 2018 (arXiv:1812.06162, section 2.2 and appendix A.1, "B_simple"). The unit is rows: also for
-language_model, where a row's gradient is the sum over its targets, and G the mean of such sums. An order of magnitude,
-not a verdict: it grows as a trial goes on and moves with the learning rate. What dropout draws counts as noise.
+McCandlish et al. 2018 (arXiv:1812.06162, section 2.2 and appendix A.1, "B_simple"). The unit is rows, also for
+language_model, where a row's gradient is the sum over its targets and G the mean of such sums. It is an order of
+magnitude, not a verdict: it grows as a trial goes on and moves with the learning rate. The randomness of dropout counts
+as noise.
 
 Few updates are measured (`trainer.order.measuring`), each before clipping. On a CPU, at 16, 64 and 256 rows of 75
-tokens, a measured one took 3.4, 1.4 and 1.7 times another's processor time with 32 units and 2.6, 1.1 and 1.6 times
-with 128: 0.1 to 2.4 % of a trial. Besides, a shape that no other update has is compiled once a process, for up to some
-seconds.
+tokens, a measured update took 3.4, 1.4 and 1.7 times the processor time of another with 32 units, and 2.6, 1.1 and 1.6
+times with 128 units: 0.1 to 2.4 % of a trial. In addition, shapes that no other update has are compiled once in each
+process, which takes up to some seconds.
 
-A measured share is cut into micro-batches in the order of its positions, which is random, and not by length as others
-are: rows of one length have gradients alike, which would pass for noise. How much noise an estimate has itself depends
-on the batch: far below the noise scale, |G|^2 is a small difference of large numbers, of which a few updates may tell
-no more than its sign.
+A measured share is cut into micro-batches in the order of its positions, which is random, and not by length like other
+shares: rows of one length have similar gradients, which would pass for noise. The noise of an estimate itself depends
+on the batch: far below the noise scale, |G|^2 is a small difference of large numbers, and a few updates may show no
+more than its sign.
 """
 
 import math
@@ -31,7 +32,7 @@ class Moments(NamedTuple):
 
 
 def moments(*, rows: float, squared: float, part_rows_squared: float, parts_squared: float) -> Moments:
-    """What one update tells, from sums of gradients over rows, of the whole batch and of the parts it was cut into.
+    """The estimates from one update: from the gradient sums over the whole batch, and over the parts it was cut into.
 
     `squared` is |S|^2 of the sum S over all `rows`; `parts_squared` the sum of |s_j|^2 over the parts of all workers,
     and `part_rows_squared` that of the squares of their rows. A sum over b rows has E|s|^2 = b^2 |G|^2 + b tr(Sigma),
@@ -44,8 +45,8 @@ def moments(*, rows: float, squared: float, part_rows_squared: float, parts_squa
 def scale(measured: Sequence[Sequence[float]]) -> float | None:
     """The noise scale in rows from the `Moments` of some updates: the ratio of their averages.
 
-    Never the average of their ratios, which is far off where |G|^2 comes out near zero. None when nothing was measured
-    and when |G|^2 is not above zero, which leaves no more than that the scale is large.
+    It is not the average of their ratios, which is far off if some |G|^2 comes out near zero. None if nothing was
+    measured, or if |G|^2 is not above zero, which shows only that the scale is large.
     """
     if not measured:
         return None
@@ -55,7 +56,7 @@ def scale(measured: Sequence[Sequence[float]]) -> float | None:
 
 
 def squared_norm(gradients: Iterable[Any]) -> Any:
-    """|s|^2 of a gradient, float64; an embedding's, which has a row for each use of a token, summed by token before."""
+    """|s|^2 of a gradient, float64. An embedding's has a row for each use of a token; these are summed first."""
     return tf.add_n([_squared(gradient) for gradient in gradients if gradient is not None])
 
 

@@ -1,4 +1,4 @@
-"""The optimizers by the names that a trial has: those of Keras, with its own settings but for what the name says."""
+"""The optimizers by their names in a trial: those of Keras, with its defaults except for what the name implies."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a learner is traced for."""
+"""The shape of a learner: everything for which it is traced."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from trainer.trial import ModelSpec, TrialSpec
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """What a learner is traced for: trials that agree on it share one learner."""
+    """Everything for which a learner is traced: trials with the same shape share one learner."""
 
     model: ModelSpec
     vocabulary_size: int
@@ -34,5 +34,5 @@ class Shape:
 
     @property
     def weights_dtype(self) -> str:
-        """That of weights, losses, sums and the optimiser's state, also where the model computes in half precision."""
+        """The dtype of weights, losses, sums and optimizer state, even if the model computes in half precision."""
         return "float64" if self.dtype == "float64" else "float32"

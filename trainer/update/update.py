@@ -1,8 +1,8 @@
 """One update: the sum of the gradients over rows, micro-batches and workers, divided once by the global batch.
 
-For language_model the one division is by the target tokens of the global batch, counted on all workers.
+For language_model, the one division is by the target tokens of the global batch, counted on all workers.
 
-`Learner` holds a model, its optimiser and the traced functions. Seed, learning rate, beta2, clipping and global batch
+`Learner` holds a model, its optimizer and the traced functions. Seed, learning rate, beta2, clipping and global batch
 are values, not shapes: one learner serves all trials that agree on the rest, without tracing again.
 """
 
@@ -36,10 +36,10 @@ COUNT_PART = 2**12
 class Updated:
     """What one update did. `loss` is the batch's mean and `gradient_norm` the norm of its gradient, before clipping.
 
-    `targets` is what both were divided by: the global batch, or its target tokens for language_model. A batch without
-    any target has a loss and a gradient of zero, of which the optimiser makes what it makes of any.
-    `extras` are the sums over workers of what was passed in. When the loss or the gradient was not finite, nothing
-    was changed and `finite` is False.
+    `targets` is the divisor of both: the global batch, or its target tokens for language_model. A batch without any
+    target has a loss and a gradient of zero, and the optimizer treats it like any other gradient. `extras` are the sums
+    over workers of the numbers passed in. If the loss or the gradient was not finite, nothing was changed and `finite`
+    is False.
     """
 
     loss: float
@@ -50,7 +50,7 @@ class Updated:
 
 
 class Learner:
-    """A model in training on one worker; `collective` sums over the others."""
+    """A model in training on one worker; `collective` sums over all workers."""
 
     def __init__(self, shape: Shape, collective: Collective) -> None:
         self.shape = shape
@@ -90,7 +90,7 @@ class Learner:
         self._clear()
 
     def set_rate(self, learning_rate: float) -> None:
-        """The learning rate from the next update on: a value, so nothing is traced again."""
+        """Set the learning rate from the next update on; it is a value, so nothing is traced again."""
         self.optimizer.learning_rate = learning_rate
 
     def add(self, micro_batch: MicroBatch) -> None:
@@ -98,11 +98,11 @@ class Learner:
         added = False
         while not added:
             done = self._add(micro_batch.tokens, micro_batch.labels, micro_batch.positions)
-            # Nothing waits for the answer where there can be but one.
+            # Without a scale the result is always True, so do not wait for it.
             added = not self._scale.used or bool(done)
 
     def add_measured(self, micro_batch: MicroBatch) -> float:
-        """`add`, and the squared norm of the micro-batch's own sum of gradients (`trainer.update.noise`)."""
+        """Like `add`, and return the squared norm of the micro-batch's own gradient sum (`trainer.update.noise`)."""
         while True:
             squared, added = self._add_measured(micro_batch.tokens, micro_batch.labels, micro_batch.positions)
             if not self._scale.used or added:
@@ -125,14 +125,14 @@ class Learner:
         )
 
     def gradient(self, *, global_batch: int) -> tuple[float, Arrays]:
-        """The mean loss and gradient of what was added, over all workers, without an update; clears the sums."""
+        """The mean loss and gradient of what was added on all workers, without an update; clears the sums."""
         mean_loss, gradients, _, _ = self._reduced(tf.constant(global_batch, tf.float64), tf.zeros(0, tf.float64))
         arrays = [gradient.numpy() for gradient in gradients]
         self._clear()
         return float(mean_loss), arrays
 
     def evaluate(self, tokens: Any, labels: Any) -> tuple[Any, Any, Any]:
-        """The sum of the losses, of the right predictions and of the targets of some rows, float64."""
+        """The sums of losses, right predictions and targets over some rows, float64."""
         return self._evaluate(tokens, labels)  # type: ignore[no-any-return]
 
     def weights(self) -> Arrays:
@@ -140,18 +140,18 @@ class Learner:
         return [np.asarray(array) for array in self.model.get_weights()]
 
     def optimizer_state(self) -> Arrays:
-        """The optimiser's variables, iterations and learning rate included."""
+        """The optimizer's variables, including iterations and learning rate."""
         return [variable.numpy() for variable in self.optimizer.variables]
 
     @property
     def most_bytes(self) -> int:
-        """No checkpoint of this model is longer: its weights twice, its optimiser's variables, a header for each."""
+        """The most bytes of a checkpoint: the weights twice, the optimizer's variables, and a header for each."""
         variables = [*self.model.weights, *self.model.weights, *self.optimizer.variables]
         most: int = sum(8 * math.prod(variable.shape) + 1024 for variable in variables) + 2**16
         return most
 
     def restore(self, weights: Arrays, optimizer_state: Arrays | None = None) -> None:
-        """Take over weights, and the optimiser's variables if given, that were saved before."""
+        """Take over weights, and the optimizer's variables if given, that were saved before."""
         self.model.set_weights(weights)
         for variable, value in zip(self.optimizer.variables, optimizer_state or [], strict=optimizer_state is not None):
             variable.assign(value)
@@ -181,13 +181,13 @@ class Learner:
         }[self.shape.task]
         rows = [tokens, labels, tf.TensorSpec([None], tf.int64)]
         numbers = [tf.TensorSpec([], tf.float64), tf.TensorSpec([None], tf.float64)]
-        # AutoGraph would go through all of it for no branch or loop of its own, which takes a worker 1.5 s of Python;
-        # Keras keeps it away from models' layers anyway.
+        # AutoGraph would search all of this code, in which there is no branch or loop for it, and take 1.5 s of Python
+        # in each worker; Keras keeps it away from the layers of models anyway.
         self._add = tf.function(self._add_rows, rows, autograph=False)
         self._add_measured = tf.function(self._add_measured_rows, rows, autograph=False)
         self._evaluate = tf.function(self._evaluate_rows, [tokens, labels], autograph=False)
         self._update = tf.function(self._update_once, numbers, autograph=False)
-        # Before the update is traced, also by a worker whose share is empty: it must know which weights to leave alone.
+        # Traced before the update, even by a worker whose share is empty, which must know which weights to leave alone.
         self._add.get_concrete_function()
 
     def _add_rows(self, tokens: Any, labels: Any, positions: Any) -> Any:
@@ -198,7 +198,7 @@ class Learner:
         return noise.squared_norm(gradients), added
 
     def _added(self, tokens: Any, labels: Any, positions: Any) -> tuple[list[Any], Any]:
-        """Some rows' gradients, and whether they were added or must be computed again (`trainer.update.scaling`)."""
+        """The gradients of some rows; whether they were added or must be computed again (`trainer.update.scaling`)."""
         with tf.GradientTape() as tape, row_keys(self._seed, positions):
             logits = tf.cast(self.model(tokens, training=True), self.shape.weights_dtype)
             total = tf.reduce_sum(loss.per_row(self.shape.task, labels, logits))
@@ -227,7 +227,7 @@ class Learner:
     def _reduced(self, global_batch: Any, extras: Any) -> tuple[Any, list[Any], Any, Any]:
         """The mean loss, the mean gradients, their divisor and the sums of the extras over all workers."""
         totals = [sums.read_value() for sums in self._sums]
-        # In two parts, whose sums over workers are whole numbers that float32 holds, up to 2**36 targets.
+        # The count is split in two, so that float32 holds the sums over workers exactly, up to 2**36 targets.
         high = self._targets // COUNT_PART
         counts = [high, self._targets - high * COUNT_PART]
         head = tf.concat([extras, [self._loss_sum.read_value(), *counts]], 0)

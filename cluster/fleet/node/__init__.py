@@ -1,1 +1,1 @@
-"""What runs on every machine as a service of the system: Python without packages, put there by its user data."""
+"""The service that runs on every machine: Python without packages, put there by the machine's user data."""

@@ -1,6 +1,6 @@
-"""When a machine ends itself: pure rules over seconds since it started, so that a test's clock can be anything.
+"""When a machine ends itself: pure rules over the seconds since it started, so tests need no clock.
 
-These are the dead-man switches: none asks a controller, a laptop or AWS, so none is lost together with them.
+These are the dead-man switches: they ask no controller, laptop or AWS, so losing one of those does not disable them.
 """
 
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 class Limits:
     """How long a machine lives, all in seconds.
 
-    `deadline` counts from its start; `to_join` is what a worker has for its set-up until it has met the head once;
-    `head_lost` begins when the head was last reached; `idle` (head) when a study was last seen to wait or run.
+    `deadline` counts from its start; `to_join` is a worker's time for its set-up, until it first reaches the head;
+    `head_lost` counts from when the head was last reached; `idle` (head) from when a study last waited or ran.
     """
 
     deadline: float
@@ -22,7 +22,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Observed:
-    """What a machine has seen, in seconds since it started; None is never."""
+    """When a machine last saw the head or a study, in seconds since it started; None means never."""
 
     head: float | None = None
     study: float | None = None
@@ -40,7 +40,7 @@ def worker_ends(limits: Limits, seen: Observed, now: float) -> str | None:
 def head_ends(limits: Limits, seen: Observed, now: float) -> str | None:
     """Why the head must end at `now`, and its workers before it, or None.
 
-    A head that cannot be asked shows no study: it must not bill on for being broken.
+    A head that cannot be asked counts as without a study: a broken head must not cost money for ever.
     """
     if now >= limits.deadline:
         return "its deadline has come"
@@ -48,5 +48,5 @@ def head_ends(limits: Limits, seen: Observed, now: float) -> str | None:
 
 
 def seconds_until_interruption(notice_unix: float, now_unix: float) -> int:
-    """The whole seconds that a spot machine still has; at least 1, so that a late notice still drains."""
+    """The whole seconds that a spot machine has left; at least 1, so that even a late notice drains it."""
     return max(1, int(notice_unix - now_unix))

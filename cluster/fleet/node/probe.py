@@ -1,6 +1,6 @@
 """What a machine can find out: whether the head answers, whether a study runs, whether EC2 takes the machine back.
 
-Every question has a deadline for the whole of it, and an answer that does not come is a no.
+Every request has a deadline for the whole call, and a missing answer counts as no.
 """
 
 import json
@@ -29,7 +29,7 @@ def head_answers(address: str) -> bool:
 
 
 def study_lives(dashboard: str, token: str) -> bool:
-    """Whether a job waits or runs, by Ray's dashboard at `dashboard`."""
+    """Whether a job is waiting or running, according to Ray's dashboard at `dashboard`."""
     try:
         jobs = json.loads(_get(f"{dashboard}/api/jobs/", {"Authorization": f"Bearer {token}"}))
         return any(isinstance(job, dict) and job.get("status") in LIVE for job in jobs)
@@ -38,7 +38,7 @@ def study_lives(dashboard: str, token: str) -> bool:
 
 
 def interruption(metadata: str = METADATA) -> float | None:
-    """When EC2 takes this spot machine back, as Unix time, or None: the notice comes two minutes before (IMDSv2).
+    """The Unix time at which EC2 takes this spot machine back, or None. The notice comes two minutes before (IMDSv2).
 
     https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html
     """
@@ -52,12 +52,12 @@ def interruption(metadata: str = METADATA) -> float | None:
         notice = json.loads(_get(f"{metadata}/latest/meta-data/spot/instance-action", headers))
         return float(timegm(time.strptime(notice["time"], "%Y-%m-%dT%H:%M:%SZ")))
     except (OSError, ValueError, TypeError, KeyError):
-        # 404: no notice.
+        # A 404 means that there is no notice.
         return None
 
 
 def _get(url: str, headers: dict[str, str]) -> bytes:
-    """The body at `url`; at most SECONDS go by between two pieces, and twice that in all."""
+    """The body at `url`; reading takes at most SECONDS between two pieces, and twice that in all."""
     ends = time.monotonic() + 2 * SECONDS
     body = b""
     with _opener.open(urllib.request.Request(url, headers=headers), timeout=SECONDS) as answer:

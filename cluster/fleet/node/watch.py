@@ -1,7 +1,7 @@
-"""The service of every machine: look every few seconds, and end the machine when a rule says so.
+"""The service of every machine: it looks every few seconds, and ends the machine when a rule requires it.
 
-Run as root by systemd: `python3 -m cluster.fleet.node.watch SETTINGS.json`. What was seen is kept in a file, so that
-a restart of the service does not begin the waiting again.
+systemd runs it as root: `python3 -m cluster.fleet.node.watch SETTINGS.json`. A file keeps what was seen, so a restart
+of the service does not start the waiting anew.
 """
 
 import json
@@ -19,9 +19,9 @@ SECONDS_FOR_A_COMMAND = 60.0
 
 @dataclass(frozen=True)
 class Settings:
-    """What user data says; `kept` is a folder that is emptied when the machine starts.
+    """The settings from the user data; `kept` is a folder that is emptied when the machine starts.
 
-    In it, `head` holds the head's `host:port` once Ray has been started here.
+    Its file `head` holds the head's `host:port` once Ray has been started here.
     """
 
     role: str
@@ -51,7 +51,7 @@ class Watch:
         self.seen = self._read()
 
     def look(self, now: float) -> str | None:
-        """Look around at `now`, seconds since the machine started; why it ends, if it does."""
+        """Look around at `now`, in seconds since the machine started; return why it ends, or None."""
         if self._settings.role == "head":
             self._look_for_studies(now)
             why = decide.head_ends(self._settings.limits, self.seen, now)
@@ -79,7 +79,7 @@ class Watch:
     def _end(self, why: str) -> None:
         _say(f"batchscope: this machine ends itself: {why}")
         if self._settings.role == "head":
-            # If this fails they follow by themselves, when they have lost the head for long enough.
+            # If this fails, the workers end by themselves once they have lost the head for long enough.
             _run(self._settings.end_workers)
         _run(self._settings.power_off)
 

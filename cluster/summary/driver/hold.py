@@ -1,4 +1,4 @@
-"""Holding a study as its only driver: what is asked of a lock or a lease, also by whoever runs the study meanwhile."""
+"""Holding a study as its only driver: the protocol that locks and leases share, also for the code that trains."""
 
 from typing import Protocol
 
@@ -9,9 +9,10 @@ class Hold(Protocol):
     """A study that this process holds, until it is given back or lost."""
 
     def lost(self) -> NotReadyError | None:
-        """Why the study is not held any more: another driver may run it by now, and nothing may be written for it.
+        """Why the study is no longer held; None while it is.
 
-        None while it is held. Cheap, for any thread to ask often; once lost, it stays lost.
+        Once it is lost, another driver may run it, so nothing may be written for it, and it stays lost. The call is
+        cheap, and any thread may make it often.
         """
 
 

@@ -1,12 +1,12 @@
-"""A lease: one driver a study, also where nothing can be locked, as on S3.
+"""A lease: one driver for each study, even where nothing can be locked, as on S3.
 
-Each holder creates the next number under `drivers/study=NAME/` (create-only: of several, one succeeds) and renews it
-now and then by writing it anew. Whoever finds one that was not given back watches whether it is renewed. That compares
-no two machines' clocks, and costs a driver that follows a killed one SECONDS_TO_WATCH.
+Each holder creates the next number under `drivers/study=NAME/` (create-only: if several try, one succeeds) and renews
+it now and then by writing it again. A driver that finds a lease that was not given back watches whether it is renewed.
+So no clocks of two machines are compared, and after a killed driver the next one waits SECONDS_TO_WATCH.
 
-A holder that could not renew for SECONDS_WITHOUT_RENEWAL has lost it, by its own clock and before a watcher may begin,
-however long a call to the store hangs. A clock can stand still with its machine: a lease is also lost when a higher
-number is there, and one that was lost is never renewed.
+A holder that could not renew its lease for SECONDS_WITHOUT_RENEWAL has lost it, by its own clock and before a watcher
+may begin, however long a call to the store hangs. A machine's clock can stand still with the machine, so a lease is
+also lost when a higher number is there, and a lost lease is never renewed.
 """
 
 import contextlib
@@ -38,13 +38,13 @@ class Lease:
         self._lock = threading.Lock()
 
     def lost(self) -> NotReadyError | None:
-        """Why the lease is not held any more; None while it is."""
+        """Why the lease is no longer held; None while it is."""
         with self._lock:
             if self._lost is None and time.monotonic() - self._renewed_at > SECONDS_WITHOUT_RENEWAL:
                 self._lost = NotReadyError(
                     f"{self._store.uri} could not be reached for {SECONDS_WITHOUT_RENEWAL:g} s (or this machine stood "
-                    f"still), so another driver may have taken study {self._study!r} over and this one ends: run the "
-                    "same command again to go on"
+                    f"still), so another driver may have taken over study {self._study!r} and this one ends: run the "
+                    "same command again to continue"
                 )
             return self._lost
 
@@ -54,19 +54,20 @@ class Lease:
         Raises:
             UserError: the store cannot be used.
         """
-        # Looked at before each step: this process may have stood still in between.
+        # Checked before each step, because this process may have stood still in between.
         began = time.monotonic()
         if self.lost() or self._is_superseded() or self.lost():
             return
         self._renewals += 1
         self._store.write(_name(self._number), _body(self._holder, self._renewals))
         with self._lock:
-            # From when it began: a watcher counts from when it saw it. One that took too long came too late.
+            # Counted from the beginning of the call, since a watcher counts from when it saw the renewal. A renewal
+            # that took too long came too late.
             if time.monotonic() - self._renewed_at <= SECONDS_WITHOUT_RENEWAL:
                 self._renewed_at = began
 
     def give_back(self) -> None:
-        """Let the next driver begin at once; nothing of a driver that has taken the study over is touched.
+        """Let the next driver begin at once; a driver that has already taken over the study is left alone.
 
         Raises:
             UserError: the store cannot be used.
@@ -82,18 +83,18 @@ class Lease:
         there = _numbers(self._store)
         if there and there[-1] == self._number:
             return False
-        what = "another driver has taken the study over" if there and there[-1] > self._number else "it was deleted"
+        what = "another driver has taken over the study" if there and there[-1] > self._number else "it was deleted"
         with self._lock:
             self._lost = self._lost or NotReadyError(
-                f"the lease on study {self._study!r} in {self._store.uri} is lost ({what}), so this driver ends: see "
-                "what else runs the study, then run the same command again to go on"
+                f"the lease on study {self._study!r} in {self._store.uri} is lost ({what}), so this driver ends: find "
+                "out what else runs the study, then run the same command again to continue"
             )
         return True
 
 
 @contextlib.contextmanager
 def held(summary: Store, study: str, say: Callable[[str], None]) -> Iterator[Lease]:
-    """Hold the study's lease inside; `say` is told what is waited for.
+    """Hold the study's lease during the block; `say` is called with a text if there is a wait.
 
     Raises:
         InputError: another process holds it.
@@ -114,7 +115,7 @@ def held(summary: Store, study: str, say: Callable[[str], None]) -> Iterator[Lea
     finally:
         over.set()
         renewing.join()
-        # A failure costs the next driver its watch, and is not to hide what may have gone wrong inside.
+        # If this fails, the next driver has to watch; the failure must not hide an error from inside the block.
         try:
             lease.give_back()
         except UserError as problem:
@@ -124,13 +125,13 @@ def held(summary: Store, study: str, say: Callable[[str], None]) -> Iterator[Lea
 def _keep(lease: Lease, over: threading.Event) -> None:
     """Renew the lease until it is over or lost."""
     while not over.wait(SECONDS_BETWEEN_RENEWALS) and lease.lost() is None:
-        # Without success in time it is lost.
+        # Without a success in time, the lease is lost.
         with contextlib.suppress(UserError):
             lease.renew()
 
 
 def _wait_for_last(store: Store, study: str, say: Callable[[str], None]) -> int:
-    """The number of the last lease, once it is known to be given back or its holder dead; 0 for none."""
+    """The number of the last lease, once it was given back or its holder is known to be dead; 0 if there is none."""
     numbers = _numbers(store)
     if not numbers:
         return 0
@@ -149,13 +150,13 @@ def _wait_for_last(store: Store, study: str, say: Callable[[str], None]) -> int:
                         break
                     raise _refusal(study, now)
     except FileNotFoundError:
-        # A later driver gave its own back and deleted this one.
+        # A later driver gave back its own lease and deleted this one.
         return _wait_for_last(store, study, say)
     return numbers[-1]
 
 
 def _numbers(store: Store) -> list[int]:
-    """The numbers of the leases that are there, rising; what is not named as one is none of ours."""
+    """The numbers of the leases that are there, in ascending order; objects with other names are ignored."""
     names = (re.fullmatch(r"(\d{9})\.json", name) for name in store.names())
     return [int(name[1]) for name in names if name]
 
@@ -169,7 +170,7 @@ def _body(holder: dict[str, object], renewals: int) -> bytes:
 
 
 def _read(lease: bytes) -> dict[str, Any]:
-    """What a lease says; nothing if it is damaged."""
+    """The fields of a lease; empty if it is damaged."""
     try:
         fields = json.loads(lease)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""A lock: one driver a study, in a summary that is a folder of this machine."""
+"""A lock: one driver for each study, in a summary that is a folder of this machine."""
 
 import contextlib
 import fcntl
@@ -11,9 +11,9 @@ from trainer.errors import InputError, NotReadyError
 
 
 class Lock:
-    """The lock in the open `file` at `path`, held by this process as long as that file is the one at its place.
+    """The lock in the open `file` at `path`, held by this process as long as that file is in its place.
 
-    Where it was deleted, with its summary most often, another driver can lock a new one.
+    If the file was deleted, most often with its summary, another driver can lock a new one.
     """
 
     def __init__(self, path: Path, file: IO[str], study: str) -> None:
@@ -22,11 +22,11 @@ class Lock:
         self._lost: NotReadyError | None = None
 
     def lost(self) -> NotReadyError | None:
-        """Why the study is not locked any more; None while it is."""
+        """Why the study is no longer locked; None while it is."""
         if self._lost is None and not self._is_there():
             self._lost = NotReadyError(
-                f"{self._path.parent} was deleted or replaced while study {self._study!r} ran, and rows of it with "
-                "that: put back what is missing, or run the same command again to train it anew"
+                f"{self._path.parent} was deleted or replaced while study {self._study!r} ran, and some of its rows "
+                "with it: put back what is missing, or run the same command again to train it again"
             )
         return self._lost
 
@@ -36,13 +36,13 @@ class Lock:
         except FileNotFoundError:
             return False
         except OSError:
-            # A folder over a network that does not answer now says nothing of the lock.
+            # A network folder that does not answer at the moment shows nothing about the lock.
             return True
 
 
 @contextlib.contextmanager
 def locked(summary: str, study: str) -> Iterator[Lock]:
-    """Lock the study in the folder `summary` inside.
+    """Lock the study in the folder `summary` during the block.
 
     Raises:
         InputError: another process holds the lock.

@@ -1,4 +1,4 @@
-"""One driver a study, wherever its summary is: the lock of a folder of this machine, or the lease in a bucket."""
+"""One driver for each study, wherever its summary is: by a lock in a folder of this machine, or a lease in a bucket."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -11,11 +11,11 @@ from cluster.summary.store import Summary
 
 @contextlib.contextmanager
 def only_driver(summary: Summary, study: str, say: Callable[[str], None]) -> Iterator[Hold]:
-    """Hold the study inside; `say` hears what is waited for.
+    """Hold the study during the block; `say` is called with a text if there is a wait.
 
     Raises:
         InputError: another process holds it.
-        NotReadyError: it was lost inside: another process may have begun to run the study.
+        NotReadyError: the hold was lost inside, so another process may have begun to run the study.
     """
     in_bucket = summary.uri.startswith("s3://")
     with lease.held(summary.store, study, say) if in_bucket else locked(summary.uri, study) as hold:

@@ -38,7 +38,7 @@ def test_two_lines_are_a_fleet() -> None:
         ("fleet: wiki\nregion: us-east-1\nssh_from: 0.0.0.0/0", "too many"),
         ("fleet: wiki\nregion: us-east-1\nssh_from: home", "give a CIDR"),
         ("fleet: wiki\nregion: us-east-1\ndeadline_hours: .inf", "deadline_hours"),
-        ("fleet: wiki\nregion: us-east-1\ninstance_types: [g5.xlarge, g5.xlarge]", "stands twice"),
+        ("fleet: wiki\nregion: us-east-1\ninstance_types: [g5.xlarge, g5.xlarge]", "listed twice"),
         ("fleet: wiki\nregion: us-east-1\nimage: 'a b; c'", "image is"),
     ],
 )

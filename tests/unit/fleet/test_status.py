@@ -144,7 +144,7 @@ def test_ray_that_hangs_or_fails_is_ended_and_said(monkeypatch: pytest.MonkeyPat
     config = tmp_path / "cluster.yaml"
     note = f"import os; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); import time; time.sleep(60)"
     monkeypatch.setattr(ray_up, "_RAY", [sys.executable, "-c", "raise SystemExit(7)"])
-    with pytest.raises(NotReadyError, match="`ray up` ended with 7"):
+    with pytest.raises(NotReadyError, match="`ray up` ended with exit code 7"):
         ray_up.up(config)
     monkeypatch.setattr(ray_up, "_RAY", [sys.executable, "-c", note])
     monkeypatch.setattr(ray_up, "SECONDS_DOWN", 3)

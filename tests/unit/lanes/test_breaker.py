@@ -118,7 +118,8 @@ def test_the_first_fault_of_the_surroundings_saves_what_runs_and_ends_the_study(
     # What runs may save until the end has come.
     assert not found.wait(0)
     found._over.set()
-    with pytest.raises(NotReadyError, match=r"cannot write in /x; what is written is kept: the same command goes on"):
+    text = r"cannot write in /x; everything written so far is kept: run the same command again to continue"
+    with pytest.raises(NotReadyError, match=text):
         found.wait(0)
 
 

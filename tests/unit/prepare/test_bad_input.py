@@ -168,7 +168,7 @@ class TestAnyFormat:
         )
 
     def test_empty_split(self, tmp_path: Path, name: str) -> None:
-        refused(tmp_path, write(tmp_path, name, ROWS[:4]), r"the (validation|test) split is empty, of 4 rows in all")
+        refused(tmp_path, write(tmp_path, name, ROWS[:4]), r"the (validation|test) split is empty \(4 rows in all")
         one_group = [row | {"source": "same"} for row in ROWS]
         refused(tmp_path, write(tmp_path, name, one_group), "split is empty.*groups", group_by="source")
 
@@ -243,7 +243,7 @@ def test_damaged_parquet(tmp_path: Path) -> None:
     [
         ('{"body": "x", ', r"line 3 is not JSON \(.*\): there must be one JSON object on each line"),
         ("[1]", "line 3 is a JSON list, not an object"),
-        ('{"body": "\\ud800", "topic": "a"}', "line 3: text 'body' holds half a surrogate"),
+        ('{"body": "\\ud800", "topic": "a"}', "line 3: text 'body' contains half a surrogate"),
     ],
 )
 def test_malformed_json(tmp_path: Path, line: str, pattern: str) -> None:
@@ -256,7 +256,7 @@ def test_malformed_json(tmp_path: Path, line: str, pattern: str) -> None:
 @pytest.mark.parametrize(
     ("line", "pattern"),
     [
-        ("a,b,c,d", "line 3 has 4 fields, the header has 3: correct the line"),
+        ("a,b,c,d", "line 3 has 4 fields, but the header has 3: correct the line"),
         ('"a,b,c', "line 3 is not CSV .*quote"),
         ('a"b"," c"d,e', "line 3 is not CSV"),
     ],
@@ -306,7 +306,7 @@ def test_destination_in_use(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="already holds prepared data: choose another folder or delete it"):
         prepare([source], str(dest), text="body", label="topic")
     assert {path.name: path.read_bytes() for path in dest.iterdir()} == before
-    with pytest.raises(InputError, match=r"is not empty \(it holds .*\) and is no prepared data"):
+    with pytest.raises(InputError, match=r"is not empty \(it holds .*\) and is not prepared data"):
         prepare([source], str(tmp_path), text="body", label="topic")
     with pytest.raises(InputError, match="is a file"):
         prepare([source], source, text="body", label="topic")
@@ -334,7 +334,7 @@ def test_source_that_changes_while_it_is_read(tmp_path: Path) -> None:
             with source.open("a") as file:
                 file.write("one more,t0,s0\n")
 
-    refused(tmp_path, str(source), r"the sources changed while they were read \(100 rows, then", progress=grow)
+    refused(tmp_path, str(source), r"the sources changed while they were being read \(100 rows, then", progress=grow)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

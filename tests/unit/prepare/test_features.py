@@ -164,12 +164,12 @@ REFUSED = [
     (changed(30, [PADDING_NUMBER, 1.0, 2.0]), r"row 31: .* not finite"),
     (
         changed(30, [1.0, 2.0]),
-        r"row 31: features 'x' \(\[1.0, 2.0\]\) has a vector that is not of 3 numbers.*one width",
+        r"row 31: features 'x' \(\[1.0, 2.0\]\) has a vector that does not have 3 numbers.*the same width",
     ),
     (changed(30, [[]], sequences()), r"row 31: features 'x' \(\[\[\]\]\) has an empty list"),
     (changed(30, [], sequences()), r"row 31: features 'x' \(\[\]\) has an empty list"),
     (changed(30, [None], sequences()), r"row 31: .* has an empty list"),
-    (changed(30, [[1.0, 2.0, 3.0], [1.0, 2.0]], sequences()), r"row 31: .* a vector that is not of 3 numbers"),
+    (changed(30, [[1.0, 2.0, 3.0], [1.0, 2.0]], sequences()), r"row 31: .* a vector that does not have 3 numbers"),
     (changed(30, [[1.0, math.inf, 3.0]], sequences()), r"row 31: .*inf.* not finite"),
 ]
 
@@ -214,7 +214,7 @@ def test_files_of_two_widths_or_kinds_are_refused(tmp_path: Path) -> None:
     for name, rows in (("b", [{"x": [1.0, 2.0], "y": "a"}]), ("c", [{"x": [[1.0, 2.0, 3.0]], "y": "a"}])):
         other = write(tmp_path / f"{name}.parquet", rows)
         with pytest.raises(
-            InputError, match=rf"{name}\.parquet has \w+ of \d numbers, the files before it vectors of 3"
+            InputError, match=rf"{name}\.parquet has \w+ of \d numbers, but the files before it have vectors of 3"
         ):
             prepare([one, other], str(tmp_path / "out"), features="x", label="y")
 

@@ -41,7 +41,7 @@ def parquet(tmp_path: Path, column: str, values: pa.Array) -> Path:
 @pytest.mark.parametrize(("what", "column"), [("text", "body"), ("label", "topic"), ("group", "source")])
 def test_half_a_surrogate_pair_is_no_character(tmp_path: Path, what: str, column: str) -> None:
     source = jsonl(tmp_path, {column: "x\ud800"})
-    refused(source, rf"line 41: {what} '{column}' holds half a surrogate pair", group_by="source")
+    refused(source, rf"line 41: {what} '{column}' contains half a surrogate pair", group_by="source")
 
 
 @pytest.mark.parametrize("value", [["a"], {"a": 1}, [[["a"]]]])
@@ -81,7 +81,7 @@ DATES: Sequence[pa.Array] = [
 @pytest.mark.parametrize("dates", DATES, ids=lambda dates: str(dates.type))
 def test_a_group_that_is_a_date_of_no_calendar(tmp_path: Path, dates: pa.Array) -> None:
     source = parquet(tmp_path, "source", dates)
-    refused(source, "column 'source' holds a value that is out of range .*--group-by", group_by="source")
+    refused(source, "column 'source' has a value that is out of range .*--group-by", group_by="source")
 
 
 @pytest.mark.parametrize("first", [[None], [None, [1.0, 2.0]], [[]], [[], [1.0, 2.0]]])

@@ -105,7 +105,9 @@ def test_not_a_number_is_no_class_among_numbers(tmp_path: Path, labels: list[str
 )
 @pytest.mark.parametrize("batch_rows", [1, 1000])
 def test_json_values_of_two_types_are_no_labels(tmp_path: Path, labels: list[Any], batch_rows: int) -> None:
-    with pytest.raises(InputError, match=r"label.*'topic' .*(of one type \(.*line 1\).*line 2|make it one type)"):
+    with pytest.raises(
+        InputError, match=r"label.*'topic' .*(do not fit one type \(.*line 1\).*line 2|make it one type)"
+    ):
         prepared(tmp_path, "a.jsonl", [*labels, *labels], task="classification", batch_rows=batch_rows)
 
 

@@ -127,7 +127,9 @@ def test_swallowed_rows_are_also_seen_where_nothing_is_labelled(tmp_path: Path, 
         for index, (text, kind) in enumerate([("a first sentence", "sport"), *opened_and_closed_later()])
     ]
     source = plainly(tmp_path / "a.csv", [[row[name] for name in header] for row in fields], header)
-    pattern = r"line 3: a quote opens a field there that ends on line 5 and holds what look like rows: quote the field"
+    pattern = (
+        r"line 3: a quote opens a field there that ends on line 5 and contains what look like rows: quote the field"
+    )
     with pytest.raises(InputError, match=pattern):
         prepare([source], str(tmp_path / "out"), text="body", task="language_model")
     assert not (tmp_path / "out").exists()
@@ -164,7 +166,9 @@ def test_quotes_escaped_with_a_backslash_are_named_as_such(tmp_path: Path, name:
 def test_a_tsv_of_one_column_whose_quotes_stay_open_is_refused_with_the_line(tmp_path: Path) -> None:
     texts = [(text,) for text, _ in opened_and_closed_later()]
     source = plainly(tmp_path / "a.tsv", [("plain",), *texts], ("body",))
-    with pytest.raises(InputError, match=r"line 3 begins with a quote that does not end with it: of one column"):
+    with pytest.raises(
+        InputError, match=r"line 3 begins with a quote that is not closed on that line: with a single column"
+    ):
         prepare([source], str(tmp_path / "out"), text="body", task="language_model")
 
 
@@ -189,7 +193,9 @@ def test_lines_that_end_with_a_carriage_return_alone_are_named_as_such(tmp_path:
     rows = [(f"text number {number}", ("spam", "ham")[number % 2]) for number in range(100)]
     source = Path(plainly(tmp_path / name, rows))
     source.write_bytes(source.read_bytes().replace(b"3\tham\n", b"3\tham\r").replace(b"3,ham\n", b"3,ham\r"))
-    with pytest.raises(InputError, match=r"line 5 holds a lone carriage return: end lines with LF or CR LF, or quote"):
+    with pytest.raises(
+        InputError, match=r"line 5 contains a lone carriage return: end lines with LF or CR LF, or quote"
+    ):
         prepared(str(source), tmp_path)
 
 

@@ -161,7 +161,7 @@ def test_a_data_set_that_is_there_is_refused_before_any_work(store: Store, monke
     monkeypatch.setattr("cluster.prepare.dataset.find", None)
     with pytest.raises(InputError, match="already holds prepared data"):
         prepare([f"{store.uri}/in"], f"{store.uri}/out", text="body", label="topic")
-    with pytest.raises(InputError, match=r"is not empty \(it holds a\.jsonl\) and is no prepared data"):
+    with pytest.raises(InputError, match=r"is not empty \(it holds a\.jsonl\) and is not prepared data"):
         prepare([f"{store.uri}/in"], f"{store.uri}/lines", text="body", label="topic")
     assert store.names() == before
 

@@ -159,7 +159,7 @@ def test_a_part_of_ray_that_has_ended_ends_the_run_with_its_name() -> None:
     ends = Ends(here, HELD, None, began_at=0.0)
     assert ends.check(Tally()) is None
     dead.append(("gcs_server", None))
-    with pytest.raises(NotReadyError, match=r"Ray's gcs_server on this machine has ended: .* the same command again"):
+    with pytest.raises(NotReadyError, match=r"Ray's gcs_server on this machine has ended; .* the same command again"):
         ends.check(Tally())
 
 
@@ -193,7 +193,7 @@ def test_a_head_that_is_silent_for_long_is_lost(monkeypatch: pytest.MonkeyPatch)
     for now[0] in range(100, 130, 3):
         found.append(there.lost())
     assert found[:7] == [None] * 7
-    assert found[-1] == "the head of the cluster at 127.0.0.1:1 does not answer any more"
+    assert found[-1] == "the head of the cluster at 127.0.0.1:1 no longer answers"
 
 
 def test_a_budget_in_seconds_counts_from_the_commands_start() -> None:

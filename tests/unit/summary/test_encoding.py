@@ -126,7 +126,7 @@ def test_an_older_file_is_read_and_said_to_be_unverified_until_it_is_compacted(t
     before = query.trials(summary)
     assert before.num_rows == 3
     assert [str(one) for one in problems] == [
-        f"{summary.uri}/trials: 3 of 3 files have no checksum, being of an older version: read, but not verified"
+        f"{summary.uri}/trials: 3 of 3 files were written by an older version without a checksum: not verified"
     ]
     compact(summary, "wiki")
     # As an older version compacted: one file without a seal.

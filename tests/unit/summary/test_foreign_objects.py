@@ -162,9 +162,10 @@ FILES: dict[str, tuple[str, Callable[[Summary], None], str]] = {
     "fifo": (f"{TRIALS}/fifo-1.parquet", fifo, "regular file"),
     "whole empty": (WHOLE, text(WHOLE, b""), PARQUET),
     **{
-        f"whole replaces {said[:9]}": (WHOLE, replacing(said), "no list of names") for said in ("3", "null", "{", "[7]")
+        f"whole replaces {said[:9]}": (WHOLE, replacing(said), "not a list of names")
+        for said in ("3", "null", "{", "[7]")
     },
-    "whole replaces deep": (WHOLE, replacing("[" * 100_000), "no list of names"),
+    "whole replaces deep": (WHOLE, replacing("[" * 100_000), "not a list of names"),
 }
 ROWS: dict[str, tuple[Callable[[pa.Table], pa.Table], str]] = {
     "copy": (lambda one: one, "have a key that is in"),
@@ -172,7 +173,7 @@ ROWS: dict[str, tuple[Callable[[pa.Table], pa.Table], str]] = {
     "null trial_id": (lambda one: changed(one, trial_id=None), "have no trial_id"),
     "null attempt": (lambda one: new(one, attempt=None), "have no attempt"),
     "null state": (lambda one: new(one, state=None), "have no state"),
-    "trial_id of a path": (lambda one: changed(one, trial_id="../../x"), "have a trial_id that is none"),
+    "trial_id of a path": (lambda one: changed(one, trial_id="../../x"), "have an invalid trial_id"),
     "unknown state": (lambda one: new(one, state="DONE"), "have an unknown state"),
     "unknown phase": (lambda one: new(one, phase="tune"), "have an unknown phase"),
     "unknown optimizer": (lambda one: new(one, optimizer="../adam"), "have an unknown optimizer"),
@@ -180,8 +181,8 @@ ROWS: dict[str, tuple[Callable[[pa.Table], pa.Table], str]] = {
     "attempt 0": (lambda one: new(one, attempt=0), "have a attempt below 1"),
     "batch 0": (lambda one: new(one, global_batch=0), "have a global_batch below 1"),
     "micro-batch -1": (lambda one: new(one, micro_batch=-1), "have a micro_batch below 1"),
-    "rate 0": (lambda one: new(one, learning_rate=0.0), "learning_rate that cannot be"),
-    "rate NaN": (lambda one: new(one, learning_rate=float("nan")), "learning_rate that cannot be"),
+    "rate 0": (lambda one: new(one, learning_rate=0.0), "have an impossible learning_rate"),
+    "rate NaN": (lambda one: new(one, learning_rate=float("nan")), "have an impossible learning_rate"),
     "late": (retyped("started_at", LATE), "started_at out of range"),
     "column twice": (lambda one: twice(new(one)), "column seed more than once"),
     "nested": (retyped("seed", pa.array([{"a": 1}])), "its column seed is struct"),
@@ -190,7 +191,7 @@ ROWS: dict[str, tuple[Callable[[pa.Table], pa.Table], str]] = {
     "no UTF-8": (lambda one: text_of("error", b"\xff\xfe")(new(one)), "UTF"),
     "study": (
         lambda one: new(one).append_column("study", pa.array(["other"])),
-        "of another study than 'wiki'",
+        "to another study than 'wiki'",
     ),
     "no keys at all": (lambda one: one.select(["best_validation_loss"]), "have no trial_id"),
     "no columns of ours": (lambda one: renamed(one.select(["seed"]), "seed", "x"), "have no trial_id"),
@@ -376,7 +377,7 @@ def test_a_spec_that_another_tool_wrote_again_is_said_to_be_unverified(
     put(summary, name, changed(some(summary, "studies"), margin=0.5))
     query.specs(summary, "wiki")
     assert [str(one.name) for one in problems] == ["studies"]
-    assert "1 of 1 files have no checksum" in problems[0].what
+    assert "1 of 1 files were written by an older version without a checksum" in problems[0].what
 
 
 @pytest.mark.parametrize("lacking", ["data", "data_hash"])
@@ -407,7 +408,7 @@ def test_a_name_that_tells_a_key_is_believed_before_another(summary: Summary, pr
     # A file named after another attempt than that of its rows.
     put(summary, name.replace("-1.parquet", "-2.parquet"), new(one))
     query.trials(summary)
-    assert any("have another trial_id than the file's name" in one.what for one in problems)
+    assert any("have another trial_id than the file's name says" in one.what for one in problems)
 
 
 def test_evaluations_and_probes_and_specs_are_judged_too(summary: Summary, problems: list[Problem]) -> None:
@@ -462,7 +463,7 @@ def test_answers_that_lack_what_a_verdict_needs_are_told(
     name = summary.store.names(TRIALS)[0]
     put(summary, name, encode(changed(some(summary), **{column: None})))
     query.trials(summary)
-    told = ["1 of its rows lack an axis or the time: they are read, and no verdict uses them"]
+    told = ["1 of its rows lack an axis or the time: they are read, but no verdict uses them"]
     assert [one.what for one in problems] == (told if column != "micro_batch" else [])
     specs, trials, evaluations = query.specs(summary, "wiki"), query.trials(summary), query.evaluations(summary)
     assert judge(specs, trials.filter(pc.equal(trials["study"], "wiki")), evaluations).groups

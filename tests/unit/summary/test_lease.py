@@ -187,7 +187,7 @@ def test_a_holder_that_was_succeeded_touches_nothing(summary: Store, clock: Cloc
         newer = json.dumps({"host": "h", "process": 1, "token": "t", "renewals": 3}).encode()
         summary.create("drivers/study=a/000000002.json", newer)
         own.renew()
-        assert "another driver has taken the study over" in str(own.lost())
+        assert "another driver has taken over the study" in str(own.lost())
     assert fields(summary, 1)["renewals"] == 0
     assert fields(summary, 2)["renewals"] == 3
 

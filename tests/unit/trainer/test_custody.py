@@ -95,8 +95,8 @@ def test_each_file_that_was_changed_after_the_driver_read_it_is_named(here: Path
         assert file in str(caught.value)
         return
     assert str(caught.value) == (
-        f"the data at {here}/data changed: this study was begun with {began_with[:8]}, there is "
-        f"{hash_of(here / 'other')[:8]} now: put the old data back, or give the study another name"
+        f"the data at {here}/data changed: this study was begun with {began_with[:8]}, but now "
+        f"{hash_of(here / 'other')[:8]} is there: put the old data back, or give the study another name"
     )
 
 
@@ -112,7 +112,7 @@ def test_whole_other_data_are_named_with_both_hashes(here: Path) -> None:
     study = examined(here)
     before, now = replace_data(here)
     for first_rows in (None, 1):
-        with pytest.raises(DataError, match=f"begun with {before}, there is {now} now: put the old data back"):
+        with pytest.raises(DataError, match=f"begun with {before}, but now {now} is there: put the old data back"):
             open_data(Folder(str(here / "data")), study.manifest.data_hash, first_rows=first_rows)
 
 

@@ -227,7 +227,7 @@ def test_a_value_of_another_type_is_named_with_its_key_and_itself(manifest: Mani
 def test_a_shard_is_a_file_beside_the_manifest(manifest: Manifest, name: str) -> None:
     for text in (manifest.to_json(), json.dumps(of_the_first_version(manifest))):
         line = refused(edited(text, ("splits", "train", "shards", 0, "file"), name))
-        assert "not the name of a file beside the manifest" in line
+        assert "not the name of a file next to the manifest" in line
         assert len(line) < 400
 
 

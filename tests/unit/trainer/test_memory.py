@@ -89,5 +89,5 @@ def test_the_line_that_says_so_is_found() -> None:
 
 
 def test_a_limit_below_what_is_held_is_said_at_once() -> None:
-    with pytest.raises(MemoryError, match=r"before its first row, its limit is 1,048,576"):
+    with pytest.raises(MemoryError, match=r"before its first row, but its limit is 1,048,576"):
         memory.limit_memory(MIB)

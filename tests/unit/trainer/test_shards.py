@@ -247,9 +247,9 @@ def of_other_bytes(file: Path) -> None:
     [
         (doubled, "two columns named 'tokens'"),
         (without_a_token, "tokens, but the manifest says"),
-        (with_nulls, "no shard that can be read"),
-        (of_texts, "no shard that can be read"),
-        (of_other_bytes, "no shard that can be read"),
+        (with_nulls, "cannot be read as a shard"),
+        (of_texts, "cannot be read as a shard"),
+        (of_other_bytes, "cannot be read as a shard"),
     ],
 )
 def test_a_file_of_the_right_hash_and_the_wrong_content_is_refused(
