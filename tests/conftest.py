@@ -38,6 +38,17 @@ CLASSES = 3
 COMPILED = pytest.StashKey[str | None]()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """A command of its own for what takes too long for every change."""
+    parser.addoption("--long", action="store_true", help="train every model in every layout, not a choice of them")
+
+
+@pytest.fixture(scope="session")
+def long(request: pytest.FixtureRequest) -> bool:
+    """Whether campaigns run in full."""
+    return bool(request.config.getoption("long"))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Compile once a run; the processes of a shared run inherit the folder."""
     config.stash[COMPILED] = compiled.keep()

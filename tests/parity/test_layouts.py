@@ -1,5 +1,6 @@
 """Contract 2: any workers, micro-batch and grouping give the same update; and a detector that sees when they do not."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,11 @@ MODELS = [
     ModelSpec(embedding_units=6, lstm_units=5, dropout=0.5),
     ModelSpec(embedding_units=4, lstm_units=5, layers=2, bidirectional=True, dropout=0.3),
 ]
+TRIALS = dict(
+    enumerate(replace(TINY, model=model, dtype=dtype) for dtype in ("float64", "float32") for model in MODELS)
+)
+# One with dropout, and the deep one in both dtypes; with --long all.
+ON_SEVERAL_WORKERS = (1, 2, 5)
 
 
 def error(found: np.ndarray, expected: np.ndarray) -> float:
@@ -45,18 +51,22 @@ class Computed:
 
 
 @pytest.fixture(scope="module")
-def computed(sixty_rows: Path, prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[Computed]]:
+def computed(
+    sixty_rows: Path, prepared: Path, tmp_path_factory: pytest.TempPathFactory, long: bool
+) -> dict[int, list[Computed]]:
     """By number of workers: what each of them computed, all of it in one process a worker; one worker is this one."""
     place = tmp_path_factory.mktemp("checkpoints")
     arguments = (str(sixty_rows), str(prepared), str(place))
+    everywhere = {number: TRIALS[number] for number in (TRIALS if long else ON_SEVERAL_WORKERS)}
     # One worker first: what it compiles is there for the others.
-    alone = [compute(World(), *arguments)]
-    return {1: alone} | {workers: processes.run(compute, workers=workers, arguments=arguments) for workers in (2, 3)}
+    alone = [compute(World(), TRIALS, *arguments)]
+    return {1: alone} | {
+        workers: processes.run(compute, workers=workers, arguments=(everywhere, *arguments)) for workers in (2, 3)
+    }
 
 
-def compute(world: World, sixty_rows: str, prepared: str, place: str) -> Computed:
+def compute(world: World, trials: Mapping[int, TrialSpec], sixty_rows: str, prepared: str, place: str) -> Computed:
     """All of it; of three workers the gradients alone are asked for."""
-    trials = [replace(TINY, model=model, dtype=dtype) for dtype in ("float64", "float32") for model in MODELS]
     gradients = bodies.gradients(world, sixty_rows, trials)
     if world.workers == 3:
         return Computed(gradients, {}, [])

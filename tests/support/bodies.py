@@ -1,6 +1,7 @@
 """What the worker processes of the parity tests run: gradients, weights after updates, and whole trials."""
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -45,7 +46,7 @@ def open_data(folder: str) -> Any:
 
 
 def gradients(
-    world: Any, folder: str, trials: list[TrialSpec], batches: tuple[int, ...] = GLOBAL_BATCHES
+    world: Any, folder: str, trials: Mapping[int, TrialSpec], batches: tuple[int, ...] = GLOBAL_BATCHES
 ) -> dict[tuple[int, int, int], Flat]:
     """The gradient of the second update of each trial, for each global batch and micro-batch: {(trial, B, m): flat}."""
     from trainer.data import share
@@ -54,7 +55,7 @@ def gradients(
     from trainer.order import plan
 
     rows, inputs, found = open_data(folder).train, read(Folder(folder)).inputs, {}
-    for number, trial in enumerate(trials):
+    for number, trial in trials.items():
         learner = open_learner(world, trial, inputs)
         learner.start(trial)
         for batch, micro_batch in itertools.product(batches, MICRO_BATCHES):

@@ -17,7 +17,8 @@ from tests.support.trials import TINY
 from trainer.report import State
 from trainer.trial import Duration, TrialSpec
 
-TRIAL = replace(TINY, budget=Duration(unit="epochs", amount=1), evaluate_every=Duration(unit="epochs", amount=1))
+EPOCH = Duration(unit="epochs", amount=1)
+TRIAL = replace(TINY, global_batch=8, learning_rate=0.1, seed=0, budget=EPOCH, evaluate_every=EPOCH)
 GRID = tuple(
     replace(TRIAL, global_batch=batch, learning_rate=rate, seed=seed)
     for seed in range(2)
