@@ -13,6 +13,7 @@ from typing import Any
 
 import ray
 
+from cluster.lanes.places import free_places_of_the_dead
 from cluster.lanes.reports import Beat, Taken, TakenBack, WorkerReport
 from cluster.lanes.station import Station
 from cluster.study.at_once import RowsAtOnce
@@ -20,6 +21,7 @@ from trainer.report import State
 from trainer.trial import TrialSpec
 
 SECONDS_BETWEEN_LOOKS = 1.0
+SECONDS_BETWEEN_FREEINGS = 5.0
 # Ray itself gives this resource to a cluster's head and to the only node of a local Ray. Drivers, lanes and the board
 # compute nothing and belong on the one machine that is never reclaimed: whatever asks for a thousandth is placed there.
 ON_HEAD = {"node:__internal_head__": 0.001}
@@ -55,11 +57,15 @@ class _Group:
 class Board:
     """The state behind the actor; every method is one message.
 
-    `draining` returns the nodes that are being reclaimed; `micro_batches` are the initial values of `largest`.
+    `draining` returns the nodes that are being reclaimed; `micro_batches` are the initial values of `largest`;
+    `free_places` frees what lanes that were killed had reserved.
     """
 
     def __init__(
-        self, draining: Callable[[], Mapping[str, int]], micro_batches: Mapping[str, int] = MappingProxyType({})
+        self,
+        draining: Callable[[], Mapping[str, int]],
+        micro_batches: Mapping[str, int] = MappingProxyType({}),
+        free_places: Callable[[], int] = lambda: 0,
     ) -> None:
         self._groups: dict[str, _Group] = {}
         self._wish: State | None = None
@@ -69,6 +75,8 @@ class Board:
         self._look = draining
         self._draining: set[str] = set()
         self._looked_at = float("-inf")
+        self._free_places = free_places
+        self._freed_at = float("-inf")
 
     async def post(self, group: str, assignment: Assignment) -> None:
         """Give a group its next assignment."""
@@ -114,6 +122,7 @@ class Board:
             try:
                 await asyncio.wait_for(here.changed.wait_for(lambda: bool(here.reports)), timeout_seconds)
             except TimeoutError:
+                await self._free()
                 return []
             reports, here.reports = here.reports, []
             return reports
@@ -185,6 +194,12 @@ class Board:
             here.closed = True
             here.changed.notify_all()
 
+    async def _free(self) -> None:
+        """Free what killed lanes had reserved; whoever waits for a place may wait for one of these."""
+        if time.monotonic() - self._freed_at > SECONDS_BETWEEN_FREEINGS:
+            self._freed_at = time.monotonic()
+            await asyncio.to_thread(self._free_places)
+
     def _group(self, group: str) -> _Group:
         return self._groups.setdefault(group, _Group())
 
@@ -192,7 +207,7 @@ class Board:
 def start_board(micro_batches: Mapping[str, int]) -> Any:
     """A handle of a new board actor on the head, which ends with the driver that started it."""
     actor = ray.remote(Board).options(num_cpus=0, resources=ON_HEAD, max_concurrency=1000)
-    return actor.remote(draining_nodes, micro_batches)
+    return actor.remote(draining_nodes, micro_batches, free_places_of_the_dead)
 
 
 def draining_nodes() -> Mapping[str, int]:

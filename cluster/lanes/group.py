@@ -15,10 +15,10 @@ from collections.abc import Mapping
 import ray
 import ray.train
 from ray.train.v2.api.config import FailureConfig
-from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from cluster.lanes.backend import CollectiveConfig
 from cluster.lanes.settings import LaneSettings
+from cluster.lanes.train_run import TrainRun
 from cluster.lanes.worker import WorkerSettings, work
 
 # Train passes these on to its controller, which reads them.
@@ -28,6 +28,8 @@ _TRAIN_ENVIRONMENT = {
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(7 * 24 * 3600),
     # Saves one process in each group: the board sees the notices itself, and workers learn of them by heartbeat.
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    # Half of the default: how long after its last trial, or after the loss of a worker, a group is still there.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1",
 }
 SECONDS_TO_END = 5.0
 
@@ -56,7 +58,7 @@ class WorkerGroup:
     def _run(self) -> None:
         settings = self._settings
         os.environ.update(_TRAIN_ENVIRONMENT)
-        trainer = DataParallelTrainer(
+        trainer = TrainRun(
             work,
             train_loop_config={
                 "settings": WorkerSettings(

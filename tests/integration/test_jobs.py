@@ -33,8 +33,8 @@ BIN = Path(sys.executable).parent
 ONE = {"axes": {"global_batch": [17], "learning_rate": 0.01, "seeds": 1}}
 LONG = {
     **ONE,
-    "budget": {"updates": 10_000},
-    "evaluate_every": {"updates": 1000},
+    "budget": {"updates": 4000},
+    "evaluate_every": {"updates": 400},
     "checkpoint_every_seconds": 0.5,
 }
 
@@ -187,7 +187,7 @@ def test_a_stopped_study_saves_and_is_resumed(batchscope: Any, tmp_path: Path) -
     assert "saving and stopping" in batchscope("logs", "long", "-f", status=143).stdout
     [cancelled] = query.trials(Summary(str(tmp_path / "summary")), "long").to_pylist()
     assert cancelled["state"] == "CANCELLED"
-    assert 0 < cancelled["updates"] < 10_000
+    assert 0 < cancelled["updates"] < 4000
 
     batchscope("resume", "long", "--wait")
     rows = query.trials(Summary(str(tmp_path / "summary")), "long").to_pylist()

@@ -9,8 +9,8 @@ LSTM = {"embedding_units": 6, "lstm_units": 5, "dropout": 0.2}
 # A second of training on the tiny data set is hundreds of updates: a trial of these goes on for several.
 LONG = {
     "axes": {"global_batch": [17], "learning_rate": 0.01, "seeds": 2},
-    "budget": {"updates": 6000},
-    "evaluate_every": {"updates": 600},
+    "budget": {"updates": 3000},
+    "evaluate_every": {"updates": 300},
     "checkpoint_every_seconds": 0.5,
 }
 

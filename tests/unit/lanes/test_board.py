@@ -149,3 +149,18 @@ def test_hearing_nothing_ends_and_closing_ends_the_workers() -> None:
         assert await waiting is None
 
     play(body)
+
+
+def test_who_waits_in_vain_has_the_places_of_the_dead_freed_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    freed: list[int] = []
+    board = Board(dict, free_places=lambda: freed.append(1) or 1)
+
+    async def body() -> None:
+        for _ in range(3):
+            assert await board.hear("lane", 0.01) == []
+        assert len(freed) == 1
+        monkeypatch.setattr(board_module, "SECONDS_BETWEEN_FREEINGS", 0.0)
+        assert await board.hear("lane", 0.01) == []
+        assert len(freed) == 2
+
+    asyncio.run(asyncio.wait_for(body(), 10))
