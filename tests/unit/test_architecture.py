@@ -33,6 +33,7 @@ def test_a_commands_own_help_imports_nothing_heavy(command: str) -> None:
     assert not HEAVY & imported_by(f"import cluster.cli.{command}")
 
 
+@pytest.mark.slow
 def test_asking_results_needs_neither_ray_nor_tensorflow() -> None:
     code = "import cluster.summary.query, cluster.summary.store, cluster.report.points, cluster.text.formats"
     assert not {"ray", "tensorflow", "keras", "boto3"} & imported_by(code)
@@ -77,6 +78,7 @@ def imported(module: str, path: Path, known: set[str]) -> set[str]:
     return (names & known) - {module}
 
 
+@pytest.mark.slow
 def test_no_modules_import_each_other_in_a_circle() -> None:
     paths = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in MODULES}
     graph = {module: imported(module, path, set(paths)) for module, path in paths.items()}

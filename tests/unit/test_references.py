@@ -58,6 +58,7 @@ def names_bound_by(node: ast.stmt) -> set[str]:
     return {name.id for target in targets if target for name in ast.walk(target) if isinstance(name, ast.Name)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", EVERYTHING, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_dotted_name_in_prose_exists(path: Path) -> None:
     named = {name for text in prose_of(path) for name in re.findall(r"(?<![\w/.])(?:trainer|cluster)(?:\.\w+)+", text)}
@@ -86,6 +87,7 @@ def names_used_by(path: Path) -> Iterator[str]:
             yield from re.split(r"[.:]", node.value)
 
 
+@pytest.mark.slow
 def test_no_public_definition_is_used_by_tests_alone() -> None:
     used = {name for path in PRODUCT for name in names_used_by(path)}
     unused = {
@@ -98,6 +100,7 @@ def test_no_public_definition_is_used_by_tests_alone() -> None:
     assert unused == set()
 
 
+@pytest.mark.slow
 def test_no_module_is_imported_by_tests_alone() -> None:
     imported = set()
     for path in PRODUCT:

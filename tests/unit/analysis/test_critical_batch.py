@@ -108,6 +108,7 @@ def test_a_grid_on_one_side_of_the_knee_gives_a_bound() -> None:
     assert exact.reason == "up to 32, the largest batch, the curve did not bend"
 
 
+@pytest.mark.slow
 def test_no_noise_at_all_is_a_plateau_below_the_grid() -> None:
     flat = critical_batch.identify(BATCHES, np.full((5, 10), 77.0))
     assert (flat.critical_batch, flat.at_least, flat.at_most) == (None, None, 4)
@@ -219,6 +220,7 @@ def test_the_noisy_quadratic_with_a_guard_takes_the_standards_updates(batch: int
     assert quadratic(batch, guard=1e-8) == {**QUADRATIC, 4: 1515372, 64: 95986}[batch]
 
 
+@pytest.mark.slow
 def test_the_noisy_quadratic_has_its_regimes() -> None:
     batches = [2**power for power in range(2, 15)]
     updates = [quadratic(batch) for batch in batches]

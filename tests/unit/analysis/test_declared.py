@@ -45,6 +45,7 @@ def refusal(group: GroupVerdict, code: str) -> str:
     return text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("margin", [0.2, 0.01, None])
 def test_a_late_margin_moves_neither_the_automatic_target_nor_a_conclusion(margin: float | None) -> None:
     tables = study(spec_of(**AUTO), WIDE)
@@ -60,6 +61,7 @@ def test_a_late_margin_moves_neither_the_automatic_target_nor_a_conclusion(margi
     assert "under the margin of 0.05" in refusal(group, "late_margin")
 
 
+@pytest.mark.slow
 def test_a_margin_that_came_late_where_none_was_moves_no_automatic_target() -> None:
     tables = study(spec_of(target="auto", margin=None), WIDE)
     before, _ = judged(tables)
@@ -69,6 +71,7 @@ def test_a_margin_that_came_late_where_none_was_moves_no_automatic_target() -> N
     assert "was declared after the confirmations began" in refusal(group, "late_margin")
 
 
+@pytest.mark.slow
 def test_a_target_changed_late_leaves_the_one_declared_in_time() -> None:
     tables = study(spec_of(), STEADY)
     for late in ({"validation_loss": 0.9}, "auto", None):
@@ -92,6 +95,7 @@ def test_a_batch_size_screened_late_moves_no_automatic_target() -> None:
     assert after.declared.target == before.declared.target
 
 
+@pytest.mark.slow
 def test_the_spec_of_the_first_confirmation_is_the_one_that_counts() -> None:
     spec, other = spec_of(**AUTO), spec_of(target="auto", margin={"validation_loss": 0.3})
     studies, trials, evaluations = study(spec, WIDE)
@@ -124,6 +128,7 @@ def test_confirmations_that_have_begun_go_on_to_the_target_they_began_with(late:
     assert {one.trial.stop_at_loss for one in fresh.plan(losses(screened)).trials} != {None, stop_at_loss}
 
 
+@pytest.mark.slow
 def test_seeds_added_after_a_look_are_a_caution_everywhere(tmp_path: Any) -> None:
     few, more = spec_of(), spec_of(axes=SEVEN)
     _, trials, evaluations = study(more, STEADY)
@@ -145,6 +150,7 @@ def test_seeds_added_after_a_look_are_a_caution_everywhere(tmp_path: Any) -> Non
     assert "7 (2 added too late)" in shown
 
 
+@pytest.mark.slow
 def test_seeds_that_were_declared_in_time_are_no_caution() -> None:
     few, more = spec_of(), spec_of(axes=SEVEN)
     tables = study(more, STEADY)
@@ -156,6 +162,7 @@ def test_seeds_that_were_declared_in_time_are_no_caution() -> None:
     assert verdict.declared.seeds_late == ()
 
 
+@pytest.mark.slow
 def test_a_margin_declared_with_another_budget_after_a_look_is_a_caution() -> None:
     first, margin = study(spec_of(margin=None), STEADY), {"validation_loss": 0.2}
     shorter = spec_of(budget={"epochs": 29}, margin=margin)

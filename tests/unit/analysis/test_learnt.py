@@ -42,6 +42,7 @@ def guessed(tables: Tables, loss: float | None = GUESS, **columns: Any) -> Table
 FLAT = World(floor=GUESS, rate_penalty=0.001, random_seed=1)
 
 
+@pytest.mark.slow
 def test_a_study_that_learnt_nothing_compares_nothing(tmp_path: Any) -> None:
     tables = guessed(study(spec_of(axes=AXES, target="auto"), FLAT))
     verdict = judge(*tables)
@@ -77,6 +78,7 @@ def test_one_batch_size_that_learnt_is_enough() -> None:
     assert group.arms
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["classification", "regression"])
 def test_a_grid_says_it_too(task: str, tmp_path: Any) -> None:
     tables = guessed(study(spec_of(axes=GRID, protocol=None, target=None, task=task), FLAT), task=task)

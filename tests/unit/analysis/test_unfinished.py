@@ -186,6 +186,7 @@ def test_where_every_batch_size_has_diverged_runs_nothing_is_compared() -> None:
     assert group.firsts == ()
 
 
+@pytest.mark.slow
 def test_one_number_on_every_surface(tmp_path: Any) -> None:
     tables = tables_of("DIVERGED", "FAILED", batch=128)
     verdict, _, _ = judged(tables)

@@ -67,6 +67,7 @@ def test_a_conclusion_from_fewer_than_five_seeds_is_preliminary(seeds: int, word
     assert worse.count("preliminary") == (seeds < 5)
 
 
+@pytest.mark.slow
 def test_what_noise_hides_is_undecided_with_the_seeds_that_would_decide() -> None:
     verdict, group = judged(study(spec_of(), World(run_deviation=0.08)))
     undecided = {batch for batch, outcome in outcomes(group).items() if outcome == "undecided"}
@@ -78,6 +79,7 @@ def test_what_noise_hides_is_undecided_with_the_seeds_that_would_decide() -> Non
     )
 
 
+@pytest.mark.slow
 def test_the_law_of_updates_and_its_knee_are_found() -> None:
     batches = [8, 16, 32, 64, 128, 256, 512]
     spec = spec_of(axes={**spec_of().axes.model_dump(), "global_batch": batches}, budget={"epochs": 60})
@@ -144,6 +146,7 @@ def test_without_a_protocol_nothing_is_concluded() -> None:
         assert not any("soonest:" in line or "equivalent to" in line for line in sentences(verdict))
 
 
+@pytest.mark.slow
 def test_a_rate_at_an_edge_speaks_for_nothing() -> None:
     world = World(run_deviation=0.005, best_rates={64: 9.0})
     verdict, group = judged(study(spec_of(), world))
@@ -166,6 +169,7 @@ def test_one_seed_is_no_verdict() -> None:
     assert group.firsts == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changed", "code"),
     [
@@ -181,6 +185,7 @@ def test_what_a_spec_lacks_is_said(changed: dict[str, Any], code: str) -> None:
     assert group.firsts == () or code == "no_margin"
 
 
+@pytest.mark.slow
 def test_what_is_declared_after_the_confirmations_decides_nothing() -> None:
     early, late = spec_of(target=None, margin=None), spec_of()
     studies, trials, evaluations = study(early, STEADY)
@@ -211,6 +216,7 @@ def test_one_batch_size_is_compared_with_nothing() -> None:
     assert "one_batch" in codes(group)
 
 
+@pytest.mark.slow
 def test_a_price_that_is_not_known_is_said() -> None:
     _, group = judged(study(spec_of(), World(run_deviation=0.005, usd_per_second=None)))
     assert "no_price" in codes(group)
@@ -226,6 +232,7 @@ def test_the_ranking_depends_on_what_is_held_equal() -> None:
     assert "unequal_updates" in {one.code for one in group.caveats}
 
 
+@pytest.mark.slow
 def test_studies_of_equal_batch_sizes_call_one_different_no_more_often_than_5_percent_allow() -> None:
     rates = {"around": 0.01, "at": 32, "rule": "sqrt", "points": 3}
     axes = {"global_batch": list(BATCHES), "learning_rate": rates, "seeds": 5}
@@ -238,6 +245,7 @@ def test_studies_of_equal_batch_sizes_call_one_different_no_more_often_than_5_pe
     assert alarms <= stats.binom.ppf(0.99, 60, 0.05)
 
 
+@pytest.mark.slow
 def test_the_command_prints_tables_sentences_and_json(tmp_path: Any) -> None:
     from cluster.cli import batchscope
     from cluster.summary.store import Summary
@@ -278,6 +286,7 @@ def test_a_study_that_has_just_begun_and_one_without_its_spec(tmp_path: Any) -> 
     assert "has no spec" in str(refused.exception)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", [None, {}])
 def test_what_is_said_where_nothing_completed_is_true(protocol: dict[str, Any] | None) -> None:
     spec = spec_of(protocol=protocol)
@@ -290,6 +299,7 @@ def test_what_is_said_where_nothing_completed_is_true(protocol: dict[str, Any] |
     ]
 
 
+@pytest.mark.slow
 def test_one_batch_size_is_the_lowest_of_none() -> None:
     axes = {"learning_rate": {"around": 0.01, "at": 32, "rule": "sqrt", "points": 5}, "seeds": 5}
     assert "Lowest" not in "".join(sentences(judge(*study(spec_of(axes={**axes, "global_batch": [32]}), World()))))

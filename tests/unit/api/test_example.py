@@ -9,6 +9,7 @@ import batchscope
 from tests.support import readme, simulated, stored
 
 
+@pytest.mark.slow
 def test_the_example_of_the_readme_is_short_and_does_what_it_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

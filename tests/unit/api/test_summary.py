@@ -38,6 +38,7 @@ def uri(tmp_path: Path) -> str:
     return store.uri
 
 
+@pytest.mark.slow
 def test_each_question_has_its_table(uri: str, capfd: pytest.CaptureFixture[str]) -> None:
     summary = batchscope.Summary(uri)
     assert summary.studies().to_pylist()[0]["asked"] == 2
@@ -81,6 +82,7 @@ def test_a_table_shows_its_first_rows_and_escapes_what_people_named(uri: str) ->
     assert repr(many).count("\n") == 22
 
 
+@pytest.mark.slow
 def test_a_verdict_reads_as_the_command_prints_it() -> None:
     from cluster.analysis.verdict import judge
     from cluster.report.verdict import sentences

@@ -101,6 +101,7 @@ def test_the_json_has_its_keys(study: Write) -> None:
     assert sum(point["trials"] for point in found["points"]) == found["expected"]["trials"] == 18
 
 
+@pytest.mark.slow
 def test_a_plan_needs_neither_ray_nor_tensorflow_before_it_calibrates(study: Write) -> None:
     code = f"from cluster.cli import plan; plan.command(['--no-calibration', {study()!r}], standalone_mode=False)"
     assert not {"ray", "tensorflow", "keras"} & imported_by(code)

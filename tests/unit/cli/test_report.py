@@ -27,6 +27,7 @@ def report(study: str, summary: Summary, path: Path) -> Result:
     return CliRunner().invoke(command, arguments, standalone_mode=False)
 
 
+@pytest.mark.slow
 def test_the_page_is_one_file_that_asks_for_nothing(summary: Summary, tmp_path: Path) -> None:
     path = tmp_path / "page.html"
     result = report("simulated", summary, path)
@@ -84,6 +85,7 @@ def odd(name: str) -> Tables:
     return changed(studies, train_rows=None), trials.slice(0, 1), evaluations
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [

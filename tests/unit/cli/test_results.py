@@ -196,6 +196,7 @@ def test_where_and_by(summary: str) -> None:
     assert nothing.stdout.startswith("6 of 8 trials ended")
 
 
+@pytest.mark.slow
 def test_mistakes_are_one_line(summary: str) -> None:
     assert "did you mean 'wiki'" in refusal("wikki", "--summary", summary)
     assert "did you mean 'seed'" in refusal("wiki", "--summary", summary, "--where", "sead = 1")
@@ -247,6 +248,7 @@ def test_what_became_of_the_trials(counts: dict[str, Any], asked: int | None, li
     assert progress_line(none | counts, asked) == line
 
 
+@pytest.mark.slow
 def test_the_command_in_its_own_process(summary: str) -> None:
     script = (
         "import sys; from cluster.cli import batchscope; "

@@ -227,6 +227,7 @@ def test_the_stack_keeps_the_rule_and_a_bad_one_does_not(rule: Any, spoil: Any) 
     assert not rule(bad)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rule", "spoil"), OVER_THE_MACHINES, ids=lambda one: getattr(one, "__name__", ""))
 def test_the_machines_keep_the_rule_and_a_bad_one_does_not(rule: Any, spoil: Any) -> None:
     good = config()

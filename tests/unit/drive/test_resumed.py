@@ -96,6 +96,7 @@ def new_seeds(plan: protocol.Wanted, known: Mapping[str, float]) -> list[int]:
     return seeds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("late", [0.05, 0.2, None])
 @pytest.mark.parametrize(("screen_seeds", "confirm"), [(1, [6, 7]), (2, [7, 8])])
 def test_more_seeds_and_a_late_margin_train_nothing_again(
@@ -119,6 +120,7 @@ def test_more_seeds_and_a_late_margin_train_nothing_again(
     assert exported.keys() >= known.keys() | {planned.trial.trial_id for planned in plan.trials}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("late", [0.05, 0.2, None])
 def test_of_two_budgets_each_keeps_its_own_screen_seeds_and_target(late: float | None, old: Old) -> None:
     short = old.run(spec(seeds=5, budget={"epochs": 10}))
@@ -143,6 +145,7 @@ def test_a_spec_that_cannot_be_read_stops_no_study_that_goes_on(old: Old) -> Non
     assert new_seeds(old.resumed(spec(seeds=6)).plan(old.losses()), old.losses()) == [6]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop_at_target", [True, False])
 def test_a_seed_that_screened_after_the_study_grew_confirms_nowhere(stop_at_target: bool, old: Old) -> None:
     protocol_keys = {"protocol": {"stop_at_target": stop_at_target}}

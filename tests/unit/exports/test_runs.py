@@ -187,6 +187,7 @@ def test_mlflow_follows_a_trial_that_runs_and_is_resumed(running: Summary, folde
     assert {name for name, _ in history(folder, run)} >= {"validation_loss", "best_validation_loss", "examples"}
 
 
+@pytest.mark.slow
 def test_an_export_that_was_broken_off_is_completed(
     ended: Summary, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -297,6 +298,7 @@ def single(values: dict[tuple[str, int], float]) -> dict[tuple[str, int], float]
     return {key: struct.unpack("f", struct.pack("f", value))[0] for key, value in values.items()}
 
 
+@pytest.mark.slow
 def test_tensorboard_has_a_folder_for_each_trial_with_its_numbers(ended: Summary, tmp_path: Path) -> None:
     rows = query.latest(query.trials(ended, "simulated")).to_pylist()
     assert counted(export(ended, "simulated", f"tensorboard:{tmp_path}")) == f"{len(rows)} new, 0 changed, 0 unchanged"

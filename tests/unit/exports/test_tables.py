@@ -77,6 +77,7 @@ def same(one: pa.Table, other: pa.Table) -> bool:
     return one.schema.equals(other.schema) and repr(one.to_pylist()) == repr(other.to_pylist())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("study", ["simulated", None])
 def test_tables_read_back_as_they_are_asked(summary: Summary, tmp_path: Path, study: str | None) -> None:
     arguments = [study] if study else []
@@ -151,6 +152,7 @@ def test_files_that_are_there_stay_unless_forced(summary: Summary, tmp_path: Pat
     assert "cannot make the folder" in refusal("simulated", "--tables", f"{tmp_path}/file/x", summary=summary)
 
 
+@pytest.mark.slow
 def test_plots_are_the_pages_own_and_png_is_wide_enough_for_print(tmp_path: Path) -> None:
     charts = {"loss": SVG, "speed": SVG.replace("Loss", "Speed")}
     assert plots.names(charts, form="svg") == ["loss.svg", "speed.svg"]
@@ -165,6 +167,7 @@ def test_plots_are_the_pages_own_and_png_is_wide_enough_for_print(tmp_path: Path
         plots.names({}, form="svg")
 
 
+@pytest.mark.slow
 def test_every_chart_of_the_page_is_a_file(summary: Summary, tmp_path: Path) -> None:
     done = export("simulated", "--plots", str(tmp_path), summary=summary)
     assert done.exception is None

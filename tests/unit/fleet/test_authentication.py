@@ -45,12 +45,14 @@ def head(status: int, *, drip: threading.Event | None = None) -> Iterator[tuple[
         server.server_close()
 
 
+@pytest.mark.slow
 def test_a_401_is_fine_and_no_token_was_shown() -> None:
     with head(401) as (address, asked):
         require_authentication(address)
     assert asked == [("/api/version", None)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "said"), [(200, "RAY_AUTH_MODE=token"), (403, "403 instead of 401"), (302, "302"), (500, "500")]
 )
@@ -60,6 +62,7 @@ def test_anything_else_is_refused(status: int, said: str) -> None:
     assert len(asked) == 1
 
 
+@pytest.mark.slow
 def test_silence_is_refused_by_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(authentication, "SECONDS", 0.3)
     with head(200, drip=threading.Event()) as (address, _), pytest.raises(NotReadyError, match="does not answer"):

@@ -150,6 +150,7 @@ def said(folder: Path) -> list[str]:
     return file.read_text().splitlines() if file.exists() else []
 
 
+@pytest.mark.slow
 def test_the_head_ends_its_workers_first_and_then_itself(tmp_path: Path, service: Any) -> None:
     address, handler = service
     handler.answers[("GET", "/api/jobs/")] = (200, json.dumps([{"status": "SUCCEEDED"}, {"status": "RUNNING"}]))
@@ -166,6 +167,7 @@ def test_the_head_ends_its_workers_first_and_then_itself(tmp_path: Path, service
     assert said(tmp_path) == ["end-workers", "power-off"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", [(500, ""), (200, "not json"), (200, '{"a": 1}'), (401, "")])
 def test_a_head_that_cannot_be_asked_does_not_bill_on(tmp_path: Path, service: Any, answer: tuple[int, str]) -> None:
     address, handler = service
@@ -175,6 +177,7 @@ def test_a_head_that_cannot_be_asked_does_not_bill_on(tmp_path: Path, service: A
     assert said(tmp_path)[-1] == "power-off"
 
 
+@pytest.mark.slow
 def test_a_worker_meets_and_loses_the_head(tmp_path: Path, service: Any) -> None:
     address, _ = service
     worker = watch.Watch(settings(tmp_path, role="worker"), metadata=address)
@@ -215,6 +218,7 @@ def test_a_command_that_fails_stops_nothing(tmp_path: Path) -> None:
     assert said(tmp_path) == ["power-off"]
 
 
+@pytest.mark.slow
 def test_an_answer_that_does_not_end_is_a_no(service: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     address, handler = service
     handler.answers[("GET", "/api/jobs/")] = (200, json.dumps([{"status": "RUNNING"}] * 20))

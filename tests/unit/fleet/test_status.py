@@ -82,6 +82,7 @@ def dashboard() -> Iterator[tuple[str, list[Any]]]:
     server.server_close()
 
 
+@pytest.mark.slow
 def test_what_is_in_use_is_told_by_the_head(dashboard: tuple[str, list[Any]]) -> None:
     address, asked = dashboard
     found = status.with_use([machine(), machine(private_ip="10.71.0.6")], address, "the-token")

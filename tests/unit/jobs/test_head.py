@@ -110,6 +110,7 @@ def test_a_head_that_moved_or_is_none_is_said(serve: Any) -> None:
         connect(Address("http://127.0.0.1:1", loopback=True), lambda: None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("answer", "reason"), [(silent, "timed out"), (drip, "no answer within 0.4 s")])
 def test_a_head_that_does_not_answer_has_a_deadline(
     serve: Any, monkeypatch: pytest.MonkeyPatch, answer: Any, reason: str

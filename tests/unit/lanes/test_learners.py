@@ -49,6 +49,7 @@ def test_every_shape_of_a_small_model_is_made_once() -> None:
     assert made.ask(*every, *every) == []
 
 
+@pytest.mark.slow
 def test_of_large_ones_a_few_are_kept_and_those_used_longest_ago_go_first() -> None:
     made = Made(*range(10))
     few = list(range(KEPT_AT_LEAST))
@@ -59,6 +60,7 @@ def test_of_large_ones_a_few_are_kept_and_those_used_longest_ago_go_first() -> N
     assert made.ask(1) == [1]
 
 
+@pytest.mark.slow
 def test_small_ones_stay_once_the_large_one_is_gone() -> None:
     made = Made(0)
     assert made.ask(*range(12)) == list(range(12))
@@ -66,6 +68,7 @@ def test_small_ones_stay_once_the_large_one_is_gone() -> None:
     assert made.ask(0) == [0]
 
 
+@pytest.mark.slow
 def test_one_that_is_dropped_is_gone_at_once() -> None:
     made = Made(*range(10))
     first = weakref.ref(made.learners.of(0))  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,6 +65,7 @@ BEATS = st.lists(st.integers(0, 9), max_size=2).map(
 )
 
 
+@pytest.mark.slow
 @given(COURSES, st.lists(st.tuples(REPORTS, BEATS), max_size=30))
 def test_each_attempt_has_one_row_and_only_an_open_trial_begins_another(course: Course, heard: list[Any]) -> None:
     rows, limit = 0, course.rows.micro_batch
@@ -97,6 +99,7 @@ def test_each_attempt_has_one_row_and_only_an_open_trial_begins_another(course: 
     assert rows <= len(heard)
 
 
+@pytest.mark.slow
 @given(COURSES, st.lists(st.sampled_from([0, 0, 0, 1]), min_size=200, max_size=200), st.data())
 def test_a_trial_that_takes_its_workers_with_it_ends(course: Course, gains: list[int], data: st.DataObject) -> None:
     """Losses and exhaustion end after a bounded number of attempts that came no further."""

@@ -55,6 +55,7 @@ def point_of(trial: TrialSpec, *, workers: int = 1, micro_batch: int = 8) -> Poi
     return point(trial, lengths_of(), costs_of(trial), workers=workers, micro_batch=micro_batch)
 
 
+@pytest.mark.slow
 @given(batch=st.integers(1, 51), epochs=st.integers(1, 30).map(lambda n: n / 4))
 def test_updates_reach_the_budget_and_no_more(batch: int, epochs: float) -> None:
     found = point_of(trial_of(global_batch=batch, budget=Duration(unit="epochs", amount=epochs)))
@@ -64,6 +65,7 @@ def test_updates_reach_the_budget_and_no_more(batch: int, epochs: float) -> None
     assert found.seconds > found.seconds_training > 0
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(
     batches=st.lists(st.integers(1, 51), min_size=1, max_size=4, unique=True),
@@ -249,6 +251,7 @@ def test_a_second_optimizer_compiles_what_the_first_compiled_for_it_in_the_calib
     assert found[1].seconds_tracing == pytest.approx(5.0 + proof_seconds(true), rel=1e-3)
 
 
+@pytest.mark.slow
 @given(lanes=st.integers(1, 64), spare=st.integers(0, 64))
 def test_beside_ray_lanes_are_slower_only_where_they_leave_it_no_cores(lanes: int, spare: int) -> None:
     found = slowdown(lanes=lanes, cores_a_lane=1.0, cores=lanes + spare)

@@ -96,6 +96,7 @@ def test_a_hint_names_only_what_more_worker_counts_divide(size: int) -> None:
         assert size / 2 <= other <= 2 * size
 
 
+@pytest.mark.slow
 @given(
     lengths=st.lists(st.integers(1, 300), min_size=20, max_size=60),
     batch=st.integers(1, 20),

@@ -121,6 +121,7 @@ def test_a_text_that_names_a_special_token_holds_no_padding() -> None:
     assert build(words, size=9).encode("[PAD][UNK]").ids.count(0) == 0
 
 
+@pytest.mark.slow
 def test_the_same_rows_give_the_same_data_set_whatever_the_batches_and_shards(tmp_path: Path) -> None:
     data = rows(400)
     results = [

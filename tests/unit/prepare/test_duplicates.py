@@ -145,6 +145,7 @@ hashes = st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 20), max_size=40).m
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 2), hashes), max_size=12))
 def test_repeats_are_counted_whatever_the_order_of_the_rows(parts: list[tuple[int, Any]]) -> None:
@@ -171,6 +172,7 @@ def test_of_very_many_rows_a_sample_is_held_and_the_count_is_about_right() -> No
     assert counts[1] == pytest.approx(20_000, rel=0.1)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=400)
 @given(
     st.lists(

@@ -142,6 +142,7 @@ def test_parquet_labels_are_told_apart_and_named_by_their_own_digits(
     assert counts_of(manifest) == dict.fromkeys(expected, COUNT // len(labels))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [pa.float64(), pa.float32()], ids=str)
 @pytest.mark.parametrize("batch_rows", [1, 1000])
 def test_zero_is_one_class_with_either_sign(tmp_path: Path, kind: pa.DataType, batch_rows: int) -> None:

@@ -1,6 +1,7 @@
 """Splits by hash: duplicates and groups stay together, and order does not matter."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -32,6 +33,7 @@ def test_texts_that_differ_in_case_or_space_are_duplicates(text: str) -> None:
     assert len(set(split_of_texts([text, text.upper(), f"  {text} ", text.replace(" ", "\t\n ")]))) == 1
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(ROWS)
 def test_groups_and_duplicates_stay_together(pairs: list[tuple[int, int]]) -> None:

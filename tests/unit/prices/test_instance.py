@@ -117,6 +117,7 @@ def test_what_ec2_would_not_say_is_not_believed(metadata: Metadata, name: str, t
     assert this_instance() == LOCAL
 
 
+@pytest.mark.slow
 def test_a_service_that_drips_is_left_by_the_deadline(metadata: Metadata, monkeypatch: pytest.MonkeyPatch) -> None:
     # Each byte comes well within any timeout between bytes; all of them would take ten seconds, and then be right.
     metadata.pause_seconds = 0.25

@@ -118,6 +118,7 @@ def test_spot_is_asked_of_ec2(credentials: None, s3_server: str, monkeypatch: py
     assert hourly("g9.none", market="spot", region="us-east-1").source == "unknown"
 
 
+@pytest.mark.slow
 def test_without_credentials_the_pinned_table_answers_and_says_so() -> None:
     assert g5() == PINNED
     assert hourly("g5.xlarge", market="spot", region="us-east-1") == Price(0.4347, "pinned table", "2026-01")
@@ -152,11 +153,13 @@ def test_without_a_price_in_the_answer_the_pinned_table_answers(pricing: PriceLi
     assert pricing.asked
 
 
+@pytest.mark.slow
 def test_an_answer_that_is_not_ec2s_is_no_reason_to_fail(pricing: PriceList) -> None:
     assert hourly("g5.xlarge", market="spot", region="us-east-1").source == "pinned table"
     assert pricing.asked
 
 
+@pytest.mark.slow
 def test_a_server_that_drips_is_left_by_the_deadline(pricing: PriceList, monkeypatch: pytest.MonkeyPatch) -> None:
     # Each byte comes well within boto3's timeouts; all of them would take half a minute, and then be a price.
     pricing.pause_seconds = 0.15

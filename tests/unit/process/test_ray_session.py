@@ -107,6 +107,7 @@ def test_a_long_temporary_folder_is_none_for_rays_sockets(monkeypatch: pytest.Mo
     assert found.folders[0].startswith("/tmp/batchscope-ray-")
 
 
+@pytest.mark.slow
 def test_ray_begins_by_nobodys_asking_but_ours() -> None:
     code = (
         "from cluster.study import capacity; capacity.this_machine(with_gpus=True)\n"
@@ -119,6 +120,7 @@ def test_ray_begins_by_nobodys_asking_but_ours() -> None:
     assert done.stdout == "RaySystemError False\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "first",
     ["import cluster.drive.run", "import cluster.lanes.schedule", "import batchscope, ray", "import cluster.lanes"],
@@ -132,6 +134,7 @@ def test_whatever_is_imported_first_ray_is_one_that_stays_on_loopback(first: str
     assert done.stdout == "False\n"
 
 
+@pytest.mark.slow
 def test_a_ray_that_would_listen_on_every_interface_is_not_used() -> None:
     code = (
         "import ray\nfrom cluster.process import ray_session\n"

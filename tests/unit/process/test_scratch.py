@@ -87,6 +87,7 @@ with {block}:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "block", ["publish._put(Folder(sys.argv[1]))", "sources.opened(stored)", "processes.lanes(None, 0)"]
 )

@@ -47,6 +47,7 @@ def told(summary: Summary, *arguments: str) -> str:
     return result.stdout
 
 
+@pytest.mark.slow
 def test_all_failed_is_the_headline_everywhere(tmp_path: Path) -> None:
     summary = study(tmp_path, [ERROR.format(number) for number in range(4)])
     said = "All 4 trials failed, all with: InvalidArgumentError: indices[0] = 0 is not in [0, 4) <b> (my_models.py:39)"

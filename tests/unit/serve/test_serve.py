@@ -285,6 +285,7 @@ def test_a_name_that_is_not_listed_is_not_there(client: TestClient, name: str, e
         assert "/tmp" not in got.text
 
 
+@pytest.mark.slow
 def test_the_document_is_openapi_and_what_is_answered_is_as_it_says(client: TestClient) -> None:
     document = client.get("/api/openapi.json").json()
     validate_openapi(document)

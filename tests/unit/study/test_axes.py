@@ -62,6 +62,7 @@ def test_each_global_batch_has_its_own_budget() -> None:
     assert {(t.global_batch, t.budget.amount) for t in expanded(spec)} == {(8, 15.0), (100, 150.0)}
 
 
+@pytest.mark.slow
 @unhurried
 @given(
     batches=st.lists(st.integers(1, 99) | st.just("full"), min_size=1, max_size=4, unique=True),

@@ -190,6 +190,7 @@ def test_a_file_that_cannot_be_one_is_one_line(tmp_path: Path, module: Any) -> N
             module.load(path)
 
 
+@pytest.mark.slow
 def test_very_many_problems_and_very_long_keys_are_a_few_lines() -> None:
     keys = "\n".join(f"{'k' * 300}{number}: {{x: {'y' * 300}}}" for number in range(2_000))
     with pytest.raises(InputError) as caught:

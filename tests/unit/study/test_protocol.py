@@ -124,6 +124,7 @@ def test_a_rate_that_diverged_on_one_screen_seed_is_not_the_best() -> None:
     assert {t.learning_rate for t in of_phase(plan, CONFIRM) if t.global_batch == 8} <= {rates[1], rates[3]}
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.floats(0.1, 10), min_size=300, max_size=300), st.integers(1, 2), st.integers(0, 3))
 def test_a_plan_only_grows_and_searches_all_batches_equally(

@@ -283,6 +283,7 @@ def test_what_is_not_a_study_at_all(text: str, expected: list[str]) -> None:
     assert all(part in str(caught.value) for part in expected), str(caught.value)
 
 
+@pytest.mark.slow
 @unhurried
 @given(
     st.dictionaries(

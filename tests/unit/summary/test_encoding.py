@@ -74,6 +74,7 @@ def test_a_file_that_is_cut_or_no_parquet_is_refused(cut: int) -> None:
             decode(other)
 
 
+@pytest.mark.slow
 def test_any_reader_reads_it_and_by_its_pages_checksums(tmp_path: Path) -> None:
     file = tmp_path / "rows.parquet"
     file.write_bytes(encode(TABLE, {"kept": "beside"}))

@@ -75,6 +75,7 @@ def two_budgets(request: pytest.FixtureRequest, tmp_path: Path) -> Summary:
     return written(summary, spec(), spec(budget={"epochs": 20}), with_columns=request.param)
 
 
+@pytest.mark.slow
 def test_a_cell_has_one_number_on_every_surface(two_budgets: Summary) -> None:
     summary = two_budgets
     verdict = results(summary, "--verdict", "--format", "json")
@@ -120,6 +121,7 @@ def test_a_cell_has_one_number_on_every_surface(two_budgets: Summary) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_the_verdict_is_on_the_newest_spec_also_when_an_older_one_is_asked_for_again(tmp_path: Path) -> None:
     alone = [judge(*simulated.study(spec(budget={"epochs": epochs}), World())) for epochs in (10, 20)]
     summary = written(Summary(str(tmp_path / "s")), spec(), spec(budget={"epochs": 20}))
@@ -130,6 +132,7 @@ def test_the_verdict_is_on_the_newest_spec_also_when_an_older_one_is_asked_for_a
     assert judge(*tables).groups[0].cells == alone[0].groups[0].cells
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changed",
     [
@@ -155,6 +158,7 @@ def test_whatever_makes_another_experiment_is_told_apart(changed: dict[str, Any]
         assert [cell.loss for cell in cells] == [cell.loss for cell in alone]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changed",
     [
@@ -180,6 +184,7 @@ def test_rows_without_a_spec_are_kept_together() -> None:
     assert query.newest(bare, STUDIES.empty_table()).equals(bare)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [{}, {"target": "auto", "protocol": {"stop_at_target": True}}])
 def test_the_screen_that_a_study_began_with_is_found_and_its_runs_count(stop: dict[str, Any], tmp_path: Path) -> None:
     more = spec(axes=AXES | {"seeds": 5}, **stop)

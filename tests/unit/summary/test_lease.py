@@ -55,6 +55,7 @@ def test_a_second_driver_is_refused_while_the_first_lives(summary: Store) -> Non
         pass
 
 
+@pytest.mark.slow
 def test_the_lease_of_a_dead_driver_is_taken_over_after_a_watch(summary: Store) -> None:
     dead = json.dumps({"host": "h", "process": 1, "token": "t", "renewals": 7}).encode()
     summary.write("drivers/study=a/000000004.json", dead)
@@ -64,6 +65,7 @@ def test_the_lease_of_a_dead_driver_is_taken_over_after_a_watch(summary: Store) 
     assert "driver on h" in said[0]
 
 
+@pytest.mark.slow
 def test_of_several_that_follow_a_dead_one_one_succeeds(summary: Store) -> None:
     dead = json.dumps({"host": "h", "process": 1, "token": "t", "renewals": 7}).encode()
     summary.write("drivers/study=a/000000001.json", dead)

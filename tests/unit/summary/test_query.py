@@ -60,6 +60,7 @@ def highest(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [best[key] for key in sorted(best)]
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(ROWS)
 def test_latest_and_finished_are_one_row_a_trial(rows: list[dict[str, Any]]) -> None:
@@ -123,6 +124,7 @@ def test_a_mean_is_over_all_completed_seeds_or_null() -> None:
     assert point["test_loss_sd"] is None
 
 
+@pytest.mark.slow
 def test_only_the_latest_attempt_counts_also_under_a_condition() -> None:
     first = trial(0, state="LOST", best_validation_loss=9.0)
     point = one_point(first, trial(0, attempt=2))
@@ -249,6 +251,7 @@ def test_even_a_query_could_read_nothing(tmp_path: Path, monkeypatch: pytest.Mon
             where(SOME, f"exists (from {source})")
 
 
+@pytest.mark.slow
 def test_a_condition_that_takes_too_much_is_ended() -> None:
     # DuckDB itself would take 15 GB for it, whatever its `memory_limit` says.
     with pytest.raises(InputError, match="it needs more than the 2 GiB of memory"):

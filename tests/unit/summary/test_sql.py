@@ -50,6 +50,7 @@ def frames(summary: Summary) -> dict[str, pd.DataFrame]:
     }
 
 
+@pytest.mark.slow
 def test_one_table(summary: Summary) -> None:
     found = query.sql(summary, "select study, count(*) as n, sum(seed) as s from trials group by 1 order by 1")
     wanted = frames(summary)["trials"].groupby("study").agg(n=("seed", "size"), s=("seed", "sum")).reset_index()
@@ -57,6 +58,7 @@ def test_one_table(summary: Summary) -> None:
     assert found.schema.field("s").type == pa.int64(), "a sum is a HUGEINT"
 
 
+@pytest.mark.slow
 def test_a_join_over_studies(summary: Summary) -> None:
     text = (
         "select t.study, t.global_batch, max(e.validation_loss) as worst from evaluations e "
@@ -69,6 +71,7 @@ def test_a_join_over_studies(summary: Summary) -> None:
     pd.testing.assert_frame_equal(query.sql(summary, text).to_pandas(), wanted.rename("worst").reset_index())
 
 
+@pytest.mark.slow
 def test_points_and_one_study(summary: Summary) -> None:
     found = query.sql(summary, "FROM Points WHERE best_validation_loss_mean < 0.61 ORDER BY global_batch", "wiki")
     wanted = frames(summary)["points"].query("study == 'wiki' and best_validation_loss_mean < 0.61")
@@ -165,6 +168,7 @@ def refusal(summary: Summary, text: str, **options: Any) -> str:
     return str(refused.value)
 
 
+@pytest.mark.slow
 def test_what_must_not_be_is_refused_in_one_line(
     summary: Summary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,11 +188,13 @@ def test_what_must_not_be_is_refused_in_one_line(
     assert list(tmp_path.iterdir()) == [secret]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("bomb", "message"), [*BOMBS, TRICKS[5], TRICKS[22]])
 def test_the_box_holds(summary: Summary, bomb: str, message: str) -> None:
     assert message in refusal(summary, bomb)
 
 
+@pytest.mark.slow
 def test_what_duckdb_says_meanwhile_is_no_answer(summary: Summary, monkeypatch: pytest.MonkeyPatch) -> None:
     # It shows a progress bar on stdout after two seconds.
     talkative = (
@@ -199,11 +205,13 @@ def test_what_duckdb_says_meanwhile_is_no_answer(summary: Summary, monkeypatch: 
     assert query.sql(summary, "select 1 as one").to_pylist() == [{"one": 1}]
 
 
+@pytest.mark.slow
 def test_a_value_that_an_error_quotes_commands_no_terminal(summary: Summary) -> None:
     said = refusal(summary, "select ('a' || chr(27) || '[31m' || chr(8238) || seed)::int from trials")
     assert "Could not convert string 'a [31m 0'" in said or "Could not convert string 'a [31m 1'" in said
 
 
+@pytest.mark.slow
 def test_what_does_not_end_is_ended(summary: Summary) -> None:
     text = "select count(*) from range(1000000) a, range(1000000) b, trials where a.range * b.range % 7 = 8"
     # Other tests leave a process of Python's own: multiprocessing's tracker.
@@ -212,6 +220,7 @@ def test_what_does_not_end_is_ended(summary: Summary) -> None:
     assert psutil.Process().children() == before
 
 
+@pytest.mark.slow
 def test_a_box_holds_no_secrets_and_writes_no_file(
     summary: Summary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,6 +257,7 @@ def test_an_error_names_what_there_is(summary: Summary, monkeypatch: pytest.Monk
     assert "Conversion Error" in refusal(summary, "select 'a'::int from trials")
 
 
+@pytest.mark.slow
 def test_a_file_that_goes_away_is_looked_for_again(summary: Summary, monkeypatch: pytest.MonkeyPatch) -> None:
     asked, original = [], sandbox.ask
 
@@ -369,6 +379,7 @@ def same(found: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> None:
             assert one[name] == expected, (name, one, other)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(ROWS, st.lists(st.sampled_from(["global_batch", "optimizer"]), unique=True))
 def test_points_are_what_pandas_says(rows: list[dict[str, Any]], by: list[str]) -> None:
@@ -376,6 +387,7 @@ def test_points_are_what_pandas_says(rows: list[dict[str, Any]], by: list[str]) 
     same(found, points_by_pandas(rows, by))
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(ROWS, st.sampled_from([16, 8]))
 def test_where_and_sql_are_what_pandas_says(rows: list[dict[str, Any]], batch: int) -> None:
@@ -394,6 +406,7 @@ def test_where_and_sql_are_what_pandas_says(rows: list[dict[str, Any]], batch: i
     assert found == wanted
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(
     ROWS,

@@ -83,6 +83,7 @@ def die(*_, **__): os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
+@pytest.mark.slow
 def test_eight_processes_fetch_each_shard_once(data: Path, cache: Path, tmp_path: Path) -> None:
     code = OPENER + "\nprint('ready', flush=True); sys.stdin.readline()\n"
     code += "print(sum(int(shards.open_shard(data, shard).tokens.sum()) for shard in train))"
@@ -111,6 +112,7 @@ KILLS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", KILLS)
 def test_a_killed_process_leaves_what_the_next_can_use(data: Path, cache: Path, tmp_path: Path, point: str) -> None:
     code = f"{OPENER}\n{KILLS[point]}\nshards.open_shard(data, train[0])"
@@ -198,6 +200,7 @@ def churn(folders: list[str], seed: int) -> None:
         assert is_right(data, number, opened(data, number))
 
 
+@pytest.mark.slow
 def test_the_bound_holds_under_churn(data: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_prepared(tmp_path / "other", train=300, longest=40, seed=1)
     folders = [data, tmp_path / "other"]

@@ -116,6 +116,7 @@ def test_a_folder_that_is_not_there_has_no_checkpoint(folder: str) -> None:
     assert Checkpoints(store_of(folder), TRIAL).weights("best") is None
 
 
+@pytest.mark.slow
 def test_the_newest_two_are_kept_and_the_newest_is_read(folder: str) -> None:
     for update in (9, 10, 100, 1000, 20000):
         Checkpoints(store_of(folder), TRIAL).save(saved(update))
@@ -405,6 +406,7 @@ def flipped(content: bytes, bit: int) -> bytes:
     return bytes(changed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [RESUME, "best", "last"])
 def test_no_bit_of_a_description_changes_a_value(kept: dict[str, bytes], name: str) -> None:
     whole, notes = told(kept, name)
@@ -528,6 +530,7 @@ BOMBS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("archive", BOMBS.values(), ids=BOMBS.keys())
 def test_what_an_archive_claims_is_not_allocated(kept: dict[str, bytes], archive: bytes) -> None:
     spoilt = with_archive(kept, archive)

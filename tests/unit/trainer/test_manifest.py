@@ -189,6 +189,7 @@ def edited(text: str, path: tuple[Any, ...], value: Any) -> str:
     return json.dumps(document)
 
 
+@pytest.mark.slow
 def test_no_value_can_be_edited_or_left_out(manifest: Manifest) -> None:
     text = manifest.to_json()
     for path, was in leaves(json.loads(text)):
@@ -200,6 +201,7 @@ def test_no_value_can_be_edited_or_left_out(manifest: Manifest) -> None:
             assert line.isprintable()
 
 
+@pytest.mark.slow
 def test_no_character_of_it_can_be_another(manifest: Manifest) -> None:
     text = manifest.to_json()
     for at in range(len(text)):

@@ -69,6 +69,7 @@ def _holds(limit: int, wanted: int, pipe: object) -> None:
     pipe.send((answer, memory._status()["VmHWM"]))  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("wanted", "held"), [(100 * MIB, 100 * MIB), (900 * MIB, 0)])
 def test_a_limit_is_kept(wanted: int, held: int) -> None:
     context = multiprocessing.get_context("spawn")

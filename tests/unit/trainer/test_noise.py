@@ -66,6 +66,7 @@ def test_v4_the_ratio_of_averages_is_the_noise_scale(sizes: list[int], seed: int
     assert 90 < noise.scale(drawn(200, seed, 100, sizes)) < 110  # type: ignore[operator]
 
 
+@pytest.mark.slow
 def test_a_mean_of_ratios_is_biased_where_a_ratio_of_means_is_not() -> None:
     found = drawn(4000, 1, 100, [10] * 10)
     assert noise.scale(found) == pytest.approx(TRACE, rel=0.02)

@@ -155,6 +155,7 @@ print(shards.open_shard(data, shard).tokens.tolist())
 """
 
 
+@pytest.mark.slow
 def test_a_shard_is_decoded_once_though_several_processes_open_it_at_once(data: Path, cache: Path) -> None:
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     openers = [subprocess.Popen([sys.executable, "-c", OPENER, str(data)], **pipes) for _ in range(3)]
@@ -275,6 +276,7 @@ shards.open_shard(data, manifest.read(data).splits["train"].shards[0])
 """
 
 
+@pytest.mark.slow
 def test_a_killed_decoder_leaves_nothing_visible_and_nobody_waiting(data: Path, cache: Path) -> None:
     killed = subprocess.run([sys.executable, "-c", KILLED_DECODER, str(data)], check=False)
     assert killed.returncode == -9
@@ -296,6 +298,7 @@ def test_a_decoder_that_fails_leaves_no_file(
     assert [path.name for path in cache.iterdir()] == ["cache.lock"]
 
 
+@pytest.mark.slow
 def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, cache: Path, tmp_path: Path) -> None:
     assert cache_folder() == cache
     monkeypatch.setenv("HOME", str(tmp_path / "home"))

@@ -99,6 +99,7 @@ def test_two_windows_need_the_shards_of_sixteen_blocks() -> None:
     assert shards_needed(shards_of_1000, None) == 1000
 
 
+@pytest.mark.slow
 @unhurried
 @given(st.data())
 def test_what_is_needed_covers_any_two_windows(data: st.DataObject) -> None:
