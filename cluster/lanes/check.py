@@ -7,10 +7,10 @@ from typing import Any
 import ray
 import ray.train
 from ray.train import TrainingFailedError
-from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.util.queue import Queue
 
 from cluster.lanes.backend import CollectiveConfig
+from cluster.lanes.train_run import TrainRun
 from cluster.process import scratch
 from cluster.process.deadline import within
 from cluster.stores import store_of
@@ -30,7 +30,7 @@ def check(trials: Sequence[TrialSpec], *, data: str) -> list[Proof]:
     """
     answers = Queue(actor_options={"num_cpus": 0})
     with scratch.folder("batchscope-check-", tempfile.gettempdir()) as storage:
-        trainer = DataParallelTrainer(
+        trainer = TrainRun(
             _compare,
             train_loop_config={"trials": trials, "data": data, "answers": answers},
             backend_config=CollectiveConfig(),
@@ -67,11 +67,13 @@ def _compare(config: dict[str, Any]) -> None:
 def _prove(config: dict[str, Any]) -> None:
     from trainer.check import prove
     from trainer.data.splits import open_data
+    from trainer.machine import device
     from trainer.order.world import World
     from trainer.update.collective import Collective
     from trainer.update.shape import Shape
     from trainer.update.update import Learner
 
+    device.set_up(threads=0, gpus=len(ray.get_gpu_ids()))
     context = ray.train.get_context()
     world = World(context.get_world_rank(), context.get_world_size())
     trials: Sequence[TrialSpec] = config["trials"]

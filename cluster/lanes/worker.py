@@ -87,13 +87,13 @@ class _Trainer:
         from trainer.order.world import World
         from trainer.update.collective import Collective
 
-        device.set_up(threads=settings.threads, memory_bytes=settings.memory_bytes)
+        device.set_up(threads=settings.threads, gpus=len(ray.get_gpu_ids()), memory_bytes=settings.memory_bytes)
         self.settings, self.rank = settings, rank
         self._collective = Collective(World(rank, workers))
         self._manifest, self._data = open_data(store_of(settings.data), data_hash)
         self._learners = Learners(self._new_learner)
         self._proofs: dict[Any, Proof] = {}
-        if settings.memory_bytes and not tf.config.list_physical_devices("GPU"):
+        if settings.memory_bytes and not tf.config.get_visible_devices("GPU"):
             memory.limit_memory(settings.memory_bytes)
 
     def train(self, assignment: Assignment, publish: Callable[[Any], None]) -> Any:

@@ -65,7 +65,7 @@ class CalibrationWorker:
         from trainer.order.world import World
         from trainer.update.collective import Collective
 
-        device.set_up(threads=task.threads)
+        device.set_up(threads=task.threads, gpus=0)
         self._task, self._collective = task, Collective(World(rank, task.workers))
         self._seconds_importing = time.time() - task.started
         self._manifest, self._data = open_data(store_of(task.data), task.trials[0].data_hash, first_rows=SAMPLE_ROWS)

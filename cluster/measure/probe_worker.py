@@ -102,7 +102,7 @@ class ProbeWorker:
     """A worker process's TensorFlow, data and learners. All workers of a lane get the same questions in one order."""
 
     def __init__(self, layout: LaneLayout, place: Place) -> None:
-        _choose_gpus(layout.gpus_per_worker, place.lane * layout.workers + place.rank)
+        gpus = _choose_gpus(layout.gpus_per_worker, place.lane * layout.workers + place.rank)
         import tensorflow as tf
 
         # Ray and everything else that a lane's worker holds.
@@ -113,13 +113,13 @@ class ProbeWorker:
         from trainer.order.world import World
         from trainer.update.collective import Collective
 
-        device.set_up(threads=layout.threads, memory_bytes=layout.limit_bytes)
+        device.set_up(threads=layout.threads, gpus=gpus, memory_bytes=layout.limit_bytes)
         self._folder = place.folder
         self._collective = Collective(World(place.rank, layout.workers))
         self._manifest, self._data = open_data(store_of(layout.data), layout.data_hash)
         self._learners: dict[Any, Any] = {}
         self._journeys: dict[MeasuredBatch, Journey] = {}
-        if layout.limit_bytes and not tf.config.list_physical_devices("GPU"):
+        if layout.limit_bytes and not tf.config.get_visible_devices("GPU"):
             memory.limit_memory(layout.limit_bytes)
 
     def hold(self, trial: "TrialSpec", micro_batch: int) -> Held:
@@ -270,9 +270,13 @@ def _longest(rows: "Rows", count: int) -> Any:
     return points.longest(lengths, count)
 
 
-def _choose_gpus(each: float, place: int) -> None:
-    """Let the worker at this place among those of all lanes see only its `each` GPUs, or part of one, as Ray does."""
+def _choose_gpus(each: float, place: int) -> int:
+    """Let the worker at this place among those of all lanes see only its `each` GPUs, or part of one, as Ray does.
+
+    Returns how many these are.
+    """
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     first, count = (int(place * each), int(each)) if each >= 1 or not each else (place // int(1 / each), 1)
     known = given.split(",") if given else [str(number) for number in range(first + count)]
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(known[first : first + count])
+    return count

@@ -64,11 +64,15 @@ def assert_nothing_is_left(seen: Seen, mark: str) -> None:
 def test_a_study_brings_the_machines_it_needs_and_lets_them_go(
     study: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, nothing_is_left_behind: str
 ) -> None:
-    file = study(resources={"lanes": 2, "workers": 1, "gpus_per_worker": 1})
+    file = study(resources={"lanes": 2, "workers": 1})
     with fleet(most_machines=3, idle_seconds=6) as here, counted(here.seen) as counts:
         monkeypatch.setenv("HOME", str(here.home))
         assert here.seen.machines() == set()
         run(file, "--address", here.seen.address)
+        assert_nothing_is_left(here.seen, nothing_is_left_behind)
+        # The machines say that they have a card, but TensorFlow finds none there: nothing is trained on their CPUs.
+        blind = study(study="blind", resources={"lanes": 1, "workers": 1, "gpus_per_worker": 1})
+        assert "was given 1 GPU, but TensorFlow" in run(blind, "--address", here.seen.address, status=3).stderr
         assert_nothing_is_left(here.seen, nothing_is_left_behind)
         wait_until(lambda: not here.seen.machines(), here.log_of_autoscaler)
         wait_until(lambda: counts[-1] == 0, lambda: counts)

@@ -27,8 +27,8 @@ SIGNS = (
     "creation via pthread_create() failed",
     "pthread_create failed: Resource temporarily unavailable",
     "Status: 1, message: could not create a primitive",
-    "ThenRnnForward",
-    "ThenRnnBackward",
+    "Failed to call DoRnnForward",
+    "Failed to call DoRnnBackward",
     "CUDNN_STATUS_ALLOC_FAILED",
     "CUBLAS_STATUS_ALLOC_FAILED",
 )

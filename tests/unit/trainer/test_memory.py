@@ -19,7 +19,7 @@ class ResourceExhaustedError(Exception):
     [
         MemoryError(),
         ResourceExhaustedError("a tensor"),
-        RuntimeError("Failed to call ThenRnnForward with model config: ..."),
+        RuntimeError("Failed to call DoRnnForward with model config: ..."),
         RuntimeError("UNKNOWN: CUDNN_STATUS_ALLOC_FAILED in tensorflow/..."),
         RuntimeError("INTERNAL: RESOURCE_EXHAUSTED: Out of memory while trying to allocate 800 bytes."),
         OSError(12, "Cannot allocate memory"),
