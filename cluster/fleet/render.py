@@ -19,6 +19,10 @@ _ENVIRONMENT = {
     "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(userdata.SECONDS_TO_JOIN),
+    # By default botocore asks a machine's metadata service for credentials once, for a second; on a machine that boots
+    # or whose lanes all ask at once, that is not enough (botocore/utils.py, `IMDSFetcher`).
+    "AWS_METADATA_SERVICE_NUM_ATTEMPTS": "5",
+    "AWS_METADATA_SERVICE_TIMEOUT": "2",
 }
 
 
@@ -56,8 +60,8 @@ def cluster(spec: FleetSpec, stack: Stack) -> dict[str, Any]:
         "setup_commands": [],
         "head_setup_commands": [] if spec.image else _install(cuda=False),
         "worker_setup_commands": [] if spec.image else _install(cuda=True),
-        "head_start_ray_commands": _start_head(),
-        "worker_start_ray_commands": _start_worker(),
+        "head_start_ray_commands": _start_head(spec),
+        "worker_start_ray_commands": _start_worker(spec),
     }
     if spec.image:
         config["docker"] = {
@@ -161,25 +165,31 @@ def pins(*, cuda: bool) -> list[str]:
     return sorted(found)
 
 
-def _exports() -> str:
-    return "export " + " ".join(f"{name}={value}" for name, value in _ENVIRONMENT.items())
+def _exports(spec: FleetSpec) -> str:
+    """What Ray, and all that it starts, has in its environment.
+
+    An image's own CUDA libraries are left out: LD_LIBRARY_PATH comes before the RUNPATH by which TensorFlow finds those
+    that pip installed with it (tensorflow#60750). With the region S3 is reached without a redirect, and past the NAT.
+    """
+    known = {**_ENVIRONMENT, "AWS_DEFAULT_REGION": spec.region}
+    return "unset LD_LIBRARY_PATH; export " + " ".join(f"{name}={value}" for name, value in known.items())
 
 
-def _start_head() -> list[str]:
+def _start_head(spec: FleetSpec) -> list[str]:
     return [
         "ray stop",
         # For the service that checks whether a study is alive; only root and this user may read the token.
         f"install -m 600 {TOKEN_ON_NODES} {userdata.KEPT}/token",
-        f"ulimit -n 65536; {_exports()}; ray start --head --port={userdata.GCS_PORT} --object-manager-port=8076 "
+        f"ulimit -n 65536; {_exports(spec)}; ray start --head --port={userdata.GCS_PORT} --object-manager-port=8076 "
         f"--autoscaling-config=~/ray_bootstrap_config.yaml --dashboard-host=127.0.0.1 "
         f"--dashboard-port={userdata.DASHBOARD_PORT}",
     ]
 
 
-def _start_worker() -> list[str]:
+def _start_worker(spec: FleetSpec) -> list[str]:
     address = f"$RAY_HEAD_IP:{userdata.GCS_PORT}"
     return [
         "ray stop",
-        f"ulimit -n 65536; {_exports()}; ray start --address={address} --object-manager-port=8076",
+        f"ulimit -n 65536; {_exports(spec)}; ray start --address={address} --object-manager-port=8076",
         f"echo {address} > {userdata.KEPT}/head",
     ]

@@ -159,6 +159,13 @@ def token_is_on(found: dict[str, Any]) -> bool:
     return all("RAY_AUTH_MODE=token" in one for one in starts if "ray start" in one)
 
 
+def aws_is_asked_patiently_and_by_region(found: dict[str, Any]) -> bool:
+    starts = found["head_start_ray_commands"] + found["worker_start_ray_commands"]
+    region = found["provider"]["region"]
+    wanted = ["AWS_METADATA_SERVICE_NUM_ATTEMPTS=5", f"AWS_DEFAULT_REGION={region};", "unset LD_LIBRARY_PATH;"]
+    return all(words in one for one in starts if "ray start" in one for words in wanted)
+
+
 def dashboard_is_on_loopback(found: dict[str, Any]) -> bool:
     return any("--dashboard-host=127.0.0.1" in one for one in found["head_start_ray_commands"])
 
@@ -212,6 +219,7 @@ OVER_THE_MACHINES = [
     (shutting_down_is_ending, change(*_SPOT, "InstanceInitiatedShutdownBehavior", to="stop")),
     (switches_are_on_every_machine, change(*_SPOT, "UserData", to="")),
     (token_is_on, change("worker_start_ray_commands", 1, to="ray start --address=$RAY_HEAD_IP:6379")),
+    (aws_is_asked_patiently_and_by_region, change("worker_start_ray_commands", 1, to="export X=1; ray start")),
     (dashboard_is_on_loopback, change("head_start_ray_commands", to=["ray start --head --dashboard-host=0.0.0.0"])),
     (head_computes_nothing, change("available_node_types", "head", "resources", "CPU", to=2)),
     (head_is_on_demand, change(*_HEAD, "InstanceMarketOptions", to={"MarketType": "spot"})),
