@@ -78,6 +78,7 @@ def _shown(
 ) -> "Callable[[Event], None]":
     """A function that shows the events of a run on stderr, until `shown` is closed."""
     from cluster.drive import events
+    from cluster.plan.evaluating import hint_from_rows
     from cluster.report.headline import headline
     from cluster.report.live import LiveView
     from cluster.report.progress_lines import StudyProgress
@@ -100,6 +101,8 @@ def _shown(
             case events.StudyOpened(study=study, asked=asked, finished=finished, finished_examples=examples):
                 text = headline(study, finished, asked)
                 say(line_of(StudyProgress(done=finished, asked=asked, running=0, text=text)))
+                if (hint := hint_from_rows(study)) is not None:
+                    say(f"hint: {hint}")
                 view = LiveView.of(study, asked=asked, finished=finished, finished_examples=examples)
             case events.RayConnected(study=study):
                 before(study)

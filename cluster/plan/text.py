@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from cluster.plan import as_json, work
 from cluster.plan.estimate import Point
+from cluster.plan.evaluating import hint_from_costs
 from cluster.plan.phases import EXTENSION
 from cluster.plan.planned import Plan
 from cluster.text import table
@@ -138,7 +139,8 @@ def _totals(plan: Plan) -> list[str]:
         f"the first lane starts work after {_time(one.seconds_starting)}; the lanes' trials take "
         f"{_time(one.lane_seconds)} together, including {_time(one.seconds_compiling)} to trace and compile",
     ]
-    return lines + _protocol(plan) + _hints(plan)
+    hint = hint_from_costs(plan.points)
+    return lines + _protocol(plan) + ([f"hint: {hint}"] if hint else []) + _hints(plan)
 
 
 def _money(plan: Plan) -> str:
