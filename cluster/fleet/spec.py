@@ -19,12 +19,20 @@ from cluster.study.reading import Strict
 
 STATE_FOLDER = "~/.batchscope/fleets"
 # Only the form of EC2's own names, because a shell on the head runs what is rendered.
+_BUCKET = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
+_KEY = r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[a-zA-Z0-9-]{1,64}$"
 _TYPE = r"^[a-z][a-z0-9-]{0,15}\.[a-z0-9-]{1,16}$"
 
 
 def _types(values: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(values)) != len(values):
         raise ValueError("a type is listed twice, remove one")
+    return values
+
+
+def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(values)) != len(values):
+        raise ValueError("one is listed twice, remove it")
     return values
 
 
@@ -76,6 +84,20 @@ class FleetSpec(Strict):
     ssh_from: Annotated[str, AfterValidator(_cidr)] | None = Field(
         default=None, description="a CIDR such as 203.0.113.4/32, or leave it out to connect through SSM"
     )
+    read_buckets: Annotated[
+        tuple[Annotated[str, Field(pattern=_BUCKET)], ...],
+        BeforeValidator(forms.listed),
+        Field(max_length=20),
+        AfterValidator(_distinct),
+    ] = Field(
+        default=(), description="a list of up to 20 names of buckets with your data, which machines may only read"
+    )
+    kms_keys: Annotated[
+        tuple[Annotated[str, Field(pattern=_KEY)], ...],
+        BeforeValidator(forms.listed),
+        Field(max_length=20),
+        AfterValidator(_distinct),
+    ] = Field(default=(), description="a list of up to 20 ARNs of KMS keys that encrypt the data in read_buckets")
     alarm_email: str | None = Field(
         default=None, pattern=r"^[^@\s]+@[^@\s]+$", description="an e-mail address, or leave it out for no alarm"
     )

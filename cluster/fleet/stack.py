@@ -28,10 +28,14 @@ def ensure(spec: FleetSpec, *, say: Callable[[str], None], pause: Callable[[floa
     from botocore.exceptions import ClientError
 
     client = aws.client("cloudformation", spec.region)
+    partition = client.meta.partition
     values = {
         "Fleet": spec.fleet,
         "InstanceTypes": ",".join(spec.instance_types),
         "SshFrom": spec.ssh_from or "",
+        "ReadBuckets": ",".join(f"arn:{partition}:s3:::{bucket}" for bucket in spec.read_buckets),
+        "ReadObjects": ",".join(f"arn:{partition}:s3:::{bucket}/*" for bucket in spec.read_buckets),
+        "KmsKeys": ",".join(spec.kms_keys),
         "AlarmEmail": spec.alarm_email or "",
         "AlarmUsd": f"{spec.alarm_usd:g}",
     }

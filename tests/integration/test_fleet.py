@@ -104,6 +104,30 @@ def test_the_group_lets_in_only_itself(account: str) -> None:
     assert [pair["GroupId"] for rule in found["IpPermissions"] for pair in rule["UserIdGroupPairs"]] == [group]
 
 
+def test_machines_read_the_buckets_that_the_fleet_names_and_no_others(account: str) -> None:
+    key = "arn:aws:kms:us-east-1:123456789012:key/1234abcd"
+    iam = aws.client("iam", REGION)
+
+    def allowed() -> dict[str, Any]:
+        """What the workers' role may do, by statement."""
+        profile = stack.read(FLEET).worker_profile.rpartition("/")[2]
+        (role,) = iam.get_instance_profile(InstanceProfileName=profile)["InstanceProfile"]["Roles"]
+        name = role["RoleName"]
+        policies = [
+            iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]
+            for policy in iam.list_role_policies(RoleName=name)["PolicyNames"]
+        ]
+        return {one["Sid"]: one["Resource"] for policy in policies for one in policy["Statement"]}
+
+    stack.ensure(FLEET, say=quiet)
+    assert not {"BucketsOfOthers", "ObjectsOfOthers", "Decrypt"} & set(allowed())
+    stack.ensure(FLEET.model_copy(update={"read_buckets": ("articles", "more"), "kms_keys": (key,)}), say=quiet)
+    found = allowed()
+    assert found["BucketsOfOthers"] == ["arn:aws:s3:::articles", "arn:aws:s3:::more"]
+    assert found["ObjectsOfOthers"] == ["arn:aws:s3:::articles/*", "arn:aws:s3:::more/*"]
+    assert found["Decrypt"] == [key]
+
+
 class FakeRay:
     """`ray up`, `ray down` and the tunnel, with machines in moto instead; `head` is what is asked for its token."""
 

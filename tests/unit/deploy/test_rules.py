@@ -154,6 +154,19 @@ def switches_are_on_every_machine(found: dict[str, Any]) -> bool:
     return all("batchscope-node.service" in one["UserData"] and "- -P" in one["UserData"] for one in nodes(found))
 
 
+def other_buckets_are_only_read(found: dict[str, Any]) -> bool:
+    rules = [found["Resources"][name] for name in ("ReadPolicy", "KeyPolicy")]
+    listed = [
+        action for rule in rules for one in rule["Properties"]["PolicyDocument"]["Statement"] for action in actions(one)
+    ]
+    named = [one["Resource"] for rule in rules for one in rule["Properties"]["PolicyDocument"]["Statement"]]
+    return (
+        set(listed) == {"s3:ListBucket", "s3:GetBucketLocation", "s3:GetObject", "kms:Decrypt"}
+        and named == [{"!Ref": "ReadBuckets"}, {"!Ref": "ReadObjects"}, {"!Ref": "KmsKeys"}]
+        and all("Condition" in rule for rule in rules)
+    )
+
+
 def token_is_on(found: dict[str, Any]) -> bool:
     starts = found["head_start_ray_commands"] + found["worker_start_ray_commands"]
     return all("RAY_AUTH_MODE=token" in one for one in starts if "ray start" in one)
@@ -197,6 +210,7 @@ def statement(role: str, **changes: Any) -> Callable[[dict[str, Any]], None]:
 
 
 _BUCKET = ("Resources", "Bucket", "Properties")
+_READ = ("Resources", "ReadPolicy", "Properties", "PolicyDocument", "Statement")
 _HEAD = ("available_node_types", "head", "node_config")
 _SPOT = ("available_node_types", "g5.xlarge-spot", "node_config")
 OVER_THE_STACK = [
@@ -210,6 +224,8 @@ OVER_THE_STACK = [
     (bucket_wants_tls, change("Resources", "BucketRules", "Properties", "PolicyDocument", "Statement", to=[])),
     (bucket_is_private, change(*_BUCKET, "PublicAccessBlockConfiguration", "BlockPublicAcls", to=False)),
     (bucket_is_encrypted, change(*_BUCKET, to={})),
+    (other_buckets_are_only_read, change(*_READ, 1, "Action", to=["s3:GetObject", "s3:PutObject"])),
+    (other_buckets_are_only_read, change(*_READ, 1, "Resource", to="*")),
     (uploads_are_aborted, change(*_BUCKET, "LifecycleConfiguration", to={})),
 ]
 OVER_THE_MACHINES = [

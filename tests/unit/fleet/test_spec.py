@@ -40,6 +40,9 @@ def test_two_lines_are_a_fleet() -> None:
         ("fleet: wiki\nregion: us-east-1\ndeadline_hours: .inf", "deadline_hours"),
         ("fleet: wiki\nregion: us-east-1\ninstance_types: [g5.xlarge, g5.xlarge]", "listed twice"),
         ("fleet: wiki\nregion: us-east-1\nimage: 'a b; c'", "image is"),
+        ("fleet: wiki\nregion: us-east-1\nread_buckets: ['s3://mine']", "read_buckets"),
+        ("fleet: wiki\nregion: us-east-1\nread_buckets: [mine, mine]", "listed twice"),
+        ("fleet: wiki\nregion: us-east-1\nkms_keys: [alias/mine]", "kms_keys"),
     ],
 )
 def test_what_a_fleet_is_refused_for(text: str, said: str) -> None:
