@@ -1,5 +1,6 @@
 """Submits a study to a cluster, and follows a job's log there to the study's exit code."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -15,12 +16,14 @@ if TYPE_CHECKING:
 def hand_over(head: "Head", spec: "StudySpec", *, budget: str | None, wait: bool) -> int:
     """Submit a study, print what to do next, follow it if `wait`, and return the exit code."""
     from cluster.jobs.submit import submit
-    from trainer.trial import ModelSpec
+    from cluster.study.factory_code import factory_of, to_ship
 
-    factory = spec.model.model_spec().factory
-    if factory != ModelSpec.factory:
-        click.echo(f"the model's factory {factory} is not shipped: it must be installed on the cluster", err=True)
-    submitted = submit(head, spec, budget=budget)
+    code = to_ship(spec, Path.cwd())
+    if code:
+        click.echo(f"the code of the model goes with the job: {', '.join(code)}", err=True)
+    elif (factory := factory_of(spec)) is not None:
+        click.echo(f"the model's factory {factory} is installed here, and must be on the cluster's machines", err=True)
+    submitted = submit(head, spec, budget=budget, code=code)
     job = submitted.job
     if submitted.before:
         since = f"{job.submitted_at:%Y-%m-%d %H:%M} UTC"

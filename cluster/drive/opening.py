@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cluster.analysis.declared import as_begun
+from cluster.study.factory_code import factory_of, refuse_other_code
 from cluster.study.identity import refuse_other_study
 from cluster.study.protocol import Unfolding, Wanted
 from cluster.study.spec import ValidationLoss
@@ -113,6 +114,7 @@ def _read(study: Study, summary: Summary, hold: Hold) -> Opened:
     name, spec_hash = study.spec.study, study.spec_hash
     specs = query.studies(summary, name)
     refuse_other_study(study.spec, study.manifest.data_hash, specs.to_pylist())
+    refuse_other_code(factory_of(study.spec), study.factory_sha256, specs.to_pylist())
     trials = query.trials(summary, name)
     study = as_begun(study, specs, trials)
     losses = answers(trials, spec_hash)

@@ -7,7 +7,7 @@ import re
 import shlex
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,6 +16,7 @@ from cluster.jobs.address import Address
 from cluster.jobs.job import Job, metadata, of_details
 from cluster.process import proxies
 from cluster.process.deadline import within
+from cluster.study.factory_code import sha256_of
 from cluster.study.spec import StudySpec
 from trainer.errors import NotReadyError
 
@@ -64,14 +65,14 @@ class Head:
         """Ask a job to end; it keeps running until it has saved."""
         _asked(self.address, lambda: self._client.stop_job(job_id))
 
-    def submit(self, spec: StudySpec, *, job_id: str, budget: str | None) -> bool:
-        """Submit a study under a new id; False if somebody else took the id first.
+    def submit(self, spec: StudySpec, *, job_id: str, budget: str | None, code: Mapping[str, Path]) -> bool:
+        """Submit a study with the files of its model under a new id; False if somebody else took the id first.
 
         The driver asks for no resources: only then does Ray put it on the head node, by the node's id, whatever CPUs
         and custom resources that has (JobManager._get_label_selector in Ray 2.60), and never on a spot machine.
         """
         with tempfile.TemporaryDirectory(prefix="batchscope-job-") as folder:
-            package.fill(Path(folder), spec)
+            package.fill(Path(folder), spec, code)
             runtime_env = {
                 "working_dir": folder,
                 "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS), "RAY_USAGE_STATS_ENABLED": "0"},
@@ -81,7 +82,7 @@ class Head:
                 return self._client.submit_job(
                     entrypoint=entrypoint(budget),
                     submission_id=job_id,
-                    metadata=metadata(spec),
+                    metadata=metadata(spec, sha256_of(code)),
                     runtime_env=runtime_env,
                 )
 

@@ -17,6 +17,7 @@ STOPPED = "STOPPED"
 FAILED = "FAILED"
 
 _STUDY, _HASH, _SPEC = "batchscope_study", "batchscope_spec_hash", "batchscope_spec"
+_CODE = "batchscope_factory_sha256"
 # Ray passes the metadata to the driver in one environment variable, for which Linux allows 128 KiB (MAX_ARG_STRLEN);
 # escaped quotes make the text longer there.
 _SPEC_CHARACTERS_AT_MOST = 32_000
@@ -87,9 +88,11 @@ def _moment(milliseconds: int) -> datetime:
     return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
-def metadata(spec: StudySpec) -> dict[str, str]:
-    """The metadata of a job: enough to find its study again, and to run it again."""
+def metadata(spec: StudySpec, factory_sha256: str | None) -> dict[str, str]:
+    """The metadata of a job: enough to find its study again, and to run it again beside the code of its model."""
     kept = {_STUDY: spec.study, _HASH: identity.spec_hash(spec)}
+    if factory_sha256 is not None:
+        kept[_CODE] = factory_sha256
     text = identity.canonical_json(spec)
     return {**kept, _SPEC: text} if len(text) <= _SPEC_CHARACTERS_AT_MOST else kept
 

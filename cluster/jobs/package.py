@@ -1,7 +1,8 @@
-"""What a job takes to the cluster: the two packages, the study, and no other file."""
+"""What a job takes to the cluster: the two packages, the study, the code of its model, and no other file."""
 
 import importlib.metadata
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -15,14 +16,18 @@ STUDY_FILE = "study.yaml"
 _SUFFIXES = (".py", ".typed", ".yaml", ".csv", ".md")
 
 
-def fill(folder: Path, spec: StudySpec) -> None:
+def fill(folder: Path, spec: StudySpec, code: Mapping[str, Path]) -> None:
     """Write a job's working directory into the empty `folder`; Ray puts it first on the path of driver and workers.
 
+    `code` are the files that build the model, by their paths there (`cluster.study.factory_code`).
     The study is written as its canonical JSON, which is also YAML. The `dist-info` is there because the version of the
     code is a column of the summary, and `importlib.metadata` knows only installed packages.
     """
     for package in (trainer, cluster):
         _copy(package, folder)
+    for name, file in code.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, folder / name)
     (folder / STUDY_FILE).write_text(identity.canonical_json(spec) + "\n", encoding="utf-8")
     version = importlib.metadata.version("batchscope")
     info = folder / f"batchscope-{version}.dist-info"

@@ -1,7 +1,10 @@
 """Submitting a study to a cluster: it runs there once, however often it is submitted."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
 
 from cluster.jobs.address import Address
 from cluster.jobs.head import Head
@@ -36,8 +39,10 @@ def on_cluster(spec: StudySpec, address: Address) -> StudySpec:
     return spec.model_copy(update=absolute)
 
 
-def submit(head: Head, spec: StudySpec, *, budget: str | None = None) -> Submitted:
-    """Submit the study to the cluster, or find the job that already runs it.
+def submit(
+    head: Head, spec: StudySpec, *, budget: str | None = None, code: Mapping[str, Path] = MappingProxyType({})
+) -> Submitted:
+    """Submit the study to the cluster with the files of its model, or find the job that already runs it.
 
     A study that ended is submitted again as another job: finished trials are not repeated.
 
@@ -51,7 +56,7 @@ def submit(head: Head, spec: StudySpec, *, budget: str | None = None) -> Submitt
     if running is not None:
         return Submitted(running, before=True)
     job_id = next_id(spec, jobs)
-    if head.submit(spec, job_id=job_id, budget=budget):
+    if head.submit(spec, job_id=job_id, budget=budget, code=code):
         return Submitted(head.job(job_id), before=False)
     running = _running(head.jobs(), spec)
     if running is None:

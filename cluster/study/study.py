@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
-from cluster.study import identity, placement, protocol
+from cluster.study import factory_code, identity, placement, protocol
 from cluster.study.capacity import Capacity
 from cluster.study.spec import StudySpec
 from cluster.study.target import Begun
@@ -70,7 +71,14 @@ class Study:
             "data_hash": self.manifest.data_hash,
             "task": self.spec.task,
             "train_rows": self.manifest.splits["train"].rows,
+            "factory_sha256": self.factory_sha256,
         }
+
+    @cached_property
+    def factory_sha256(self) -> str | None:
+        """The hash of the code in the current folder that builds the model; None where it is not the user's own."""
+        factory = factory_code.factory_of(self.spec)
+        return None if factory is None else factory_code.sha256_of(factory_code.files_of(factory, Path.cwd()))
 
     @property
     def workers(self) -> dict[int, int]:

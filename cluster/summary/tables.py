@@ -38,6 +38,7 @@ STUDIES = _schema(
     ("train_rows", WHOLE),
     ("baseline_loss", REAL),
     ("best_constant_loss", REAL),  # the loss of the best guess that is the same for all validation rows
+    ("factory_sha256", TEXT),  # of the code that builds the model; null for the built-in LSTM
 )
 TRIALS = _schema(
     ("study trial_id", TEXT),

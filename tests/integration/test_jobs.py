@@ -4,6 +4,7 @@ The head needs what `ray[default]` installs. It runs on loopback, on free ports,
 """
 
 import contextlib
+import inspect
 import json
 import os
 import signal
@@ -22,11 +23,13 @@ import psutil
 import pytest
 
 from cluster.process.ports import free_ports
+from cluster.study.factory_code import sha256_of
 from cluster.summary import query
 from cluster.summary.store import Summary
 from tests.conftest import write_prepared
+from tests.support import models
 from tests.support.runs import MARK, processes_of
-from tests.support.studies import LSTM, write_study
+from tests.support.studies import write_study
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 BIN = Path(sys.executable).parent
@@ -137,18 +140,24 @@ def batchscope(ray_head: RunningHead, tmp_path: Path) -> Callable[..., subproces
 
 
 def write(folder: Path, name: str, **changes: Any) -> None:
-    """Write the tiny study, of the built-in model: a factory is not shipped to a cluster."""
-    write_study(folder, **{"study": name, "data": "data", "summary": "summary", "model": LSTM, **changes})
+    """Write the tiny study and the code of its model, which goes with the job."""
+    (folder / "bags.py").write_text(inspect.getsource(models).replace("def bag(", "def build("))
+    factory = {"factory": "bags:build"}
+    write_study(folder, **{"study": name, "data": "data", "summary": "summary", "model": factory, **changes})
 
 
 def test_a_study_is_submitted_followed_and_listed(batchscope: Any, tmp_path: Path, ray_head: RunningHead) -> None:
     write(tmp_path, "short", **ONE)
     followed = batchscope("submit", "study.yaml", "--wait")
     assert "submitted as job batchscope-short-" in followed.stderr
+    assert "the code of the model goes with the job: bags.py" in followed.stderr
     assert "1 done, 0 running, 0 waiting" in followed.stdout
     assert "global batch" in followed.stdout
-    [row] = query.trials(Summary(str(tmp_path / "summary")), "short").to_pylist()
+    summary = Summary(str(tmp_path / "summary"))
+    [row] = query.trials(summary, "short").to_pylist()
     assert row["state"] == "COMPLETED"
+    [study] = query.studies(summary, "short").to_pylist()
+    assert study["factory_sha256"] == sha256_of({"bags.py": tmp_path / "bags.py"})
 
     [job] = json.loads(batchscope("status", "short", "--format", "json").stdout)["rows"]
     assert (job["state"], job["trials_done"], job["trials_asked"], job["exit_code"]) == ("SUCCEEDED", 1, 1, 0)

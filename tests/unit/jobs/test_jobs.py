@@ -115,7 +115,7 @@ def test_a_call_ends_by_its_deadline_or_as_it_ends() -> None:
 
 
 def test_exactly_the_packages_and_the_study_are_shipped(tmp_path: Path, spec: StudySpec) -> None:
-    package.fill(tmp_path, spec)
+    package.fill(tmp_path, spec, {})
     found = {str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*") if file.is_file()}
     root = Path(__file__).parents[3]
     code = {
@@ -149,7 +149,7 @@ def test_folders_of_another_machine_are_refused(spec: StudySpec, monkeypatch: py
 def details(spec: StudySpec, **changes: Any) -> SimpleNamespace:
     made = {
         "submission_id": f"batchscope-my-study-{spec_hash(spec)[:8]}-3",
-        "metadata": metadata(spec),
+        "metadata": metadata(spec, None),
         "status": SimpleNamespace(value="FAILED"),
         "start_time": 1_000,
         "end_time": 61_000,
@@ -172,7 +172,7 @@ def test_a_job_is_read_from_what_ray_tells(spec: StudySpec) -> None:
 
 def test_a_spec_that_is_too_long_is_not_kept(spec: StudySpec) -> None:
     axes = spec.axes.model_copy(update={"seeds": tuple(range(10_000))})
-    kept = metadata(spec.model_copy(update={"axes": axes}))
+    kept = metadata(spec.model_copy(update={"axes": axes}), None)
     assert "batchscope_spec" not in kept
     assert "batchscope_spec_hash" in kept
 
@@ -240,7 +240,7 @@ class Cluster:
             raise answer
         return str(answer)
 
-    def submit(self, spec: StudySpec, *, job_id: str, budget: str | None) -> bool:
+    def submit(self, spec: StudySpec, *, job_id: str, budget: str | None, code: Any) -> bool:
         if self.taken_by is not None:
             self.known = [*self.known, self.taken_by]
             return False
