@@ -8,6 +8,7 @@ from cluster.fleet.authentication import require_authentication
 from cluster.fleet.machines import Machine
 from cluster.fleet.render import render
 from cluster.fleet.spec import FleetSpec
+from cluster.fleet.types import check_types
 from trainer.errors import InputError, NotReadyError
 
 Say = Callable[[str], None]
@@ -19,10 +20,11 @@ def up(spec: FleetSpec, *, say: Say) -> Path:
     If the fleet is already up, only its head is asked whether it wants the token: another `ray up` would restart Ray.
 
     Raises:
-        InputError: the fleet is up with other settings.
+        InputError: the fleet is up with other settings, or a type of its machines cannot train.
         NotReadyError: a program, a permission or a machine is missing, or the head lets anyone in; no machine is left.
     """
     ray_up.require_tools(spec)
+    check_types(spec)
     tokens.ensure(spec.fleet)
     stack.ensure(spec, say=say)
     head = _head(machines.alive(spec.fleet, spec.region))

@@ -1,0 +1,55 @@
+"""Whether a fleet's types of machines can do its work: the region has them, and the image drives the workers' cards.
+
+The image has NVIDIA's open kernel modules, which drive cards since Turing and no older ones
+(https://github.com/NVIDIA/open-gpu-kernel-modules), and programs for x86_64.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cluster.fleet import aws
+from cluster.fleet.spec import FleetSpec
+from trainer.errors import InputError
+
+TOO_OLD = ("K520", "K80", "M60", "V100")
+_UNKNOWN = ("InvalidInstanceType", "InvalidParameterValue")
+
+
+def check_types(spec: FleetSpec) -> None:
+    """Refuse a fleet of which a machine would start, be paid for, and never train.
+
+    Raises:
+        InputError: the region lacks a type, or its machines cannot do the work.
+        NotReadyError: AWS refused or did not answer.
+    """
+    from botocore.exceptions import ClientError
+
+    client = aws.client("ec2", spec.region)
+    names = sorted({*spec.instance_types, spec.head_type})
+    try:
+        answer = aws.ask(
+            "ec2:DescribeInstanceTypes", lambda: client.describe_instance_types(InstanceTypes=names), known=_UNKNOWN
+        )
+    except ClientError as problem:
+        message = problem.response["Error"].get("Message", "")
+        raise InputError(f"{spec.region} lacks a type of {', '.join(names)} ({message}): give others") from None
+    reason = unfit(spec, answer["InstanceTypes"])
+    if reason is not None:
+        raise InputError(reason)
+
+
+def unfit(spec: FleetSpec, types: Sequence[Mapping[str, Any]]) -> str | None:
+    """What is wrong with the fleet's types, by EC2's descriptions of them; None if nothing is."""
+    known = {one["InstanceType"]: one for one in types}
+    for name in (spec.head_type, *spec.instance_types):
+        if name not in known:
+            return f"{spec.region} has no machines of type {name}: give others"
+        if "x86_64" not in known[name]["ProcessorInfo"]["SupportedArchitectures"]:
+            return f"{name} has another processor than x86_64, for which the image is made: give others"
+    for name in spec.instance_types:
+        cards = known[name].get("GpuInfo", {}).get("Gpus", [])
+        if not any(card.get("Manufacturer") == "NVIDIA" for card in cards):
+            return f"instance_types: {name} has no NVIDIA card: give types such as g6.xlarge or g5.xlarge"
+        if old := next((card["Name"] for card in cards if card.get("Name") in TOO_OLD), None):
+            return f"instance_types: the {old} of {name} is too old for the image's driver: give g4dn, g5, g6 or newer"
+    return None
