@@ -13,6 +13,9 @@ TEMPLATE = Path(__file__).parent / "cloudformation.yaml"
 # Ubuntu 24.04 with NVIDIA's driver, Docker and the AWS CLI; the head runs it too.
 # https://docs.aws.amazon.com/dlami/latest/devguide/find-dlami-id.html
 IMAGE_PARAMETER = "/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-ubuntu-24.04/latest/ami-id"
+# Local and wavelength zones are of other kinds.
+ZONE = "availability-zone"
+MOST_ZONES = 6
 SECONDS_TO_SETTLE = 15 * 60
 SECONDS_BETWEEN_LOOKS = 5.0
 # CloudFormation's one code for "there is no such stack" and for "there is nothing to update".
@@ -28,10 +31,12 @@ def ensure(spec: FleetSpec, *, say: Callable[[str], None], pause: Callable[[floa
     from botocore.exceptions import ClientError
 
     client = aws.client("cloudformation", spec.region)
-    partition = client.meta.partition
+    partition, zones = client.meta.partition, _zones(spec.region)
     values = {
         "Fleet": spec.fleet,
         "InstanceTypes": ",".join(spec.instance_types),
+        "Zones": str(len(zones)),
+        "ZoneNames": ",".join(zones),
         "SshFrom": spec.ssh_from or "",
         "ReadBuckets": ",".join(f"arn:{partition}:s3:::{bucket}" for bucket in spec.read_buckets),
         "ReadObjects": ",".join(f"arn:{partition}:s3:::{bucket}/*" for bucket in spec.read_buckets),
@@ -59,6 +64,20 @@ def ensure(spec: FleetSpec, *, say: Callable[[str], None], pause: Callable[[floa
             return
         raise NotReadyError(f"the stack {spec.stack} could not be created or updated: {message}") from None
     _settle(client, spec.stack, pause)
+
+
+def _zones(region: str) -> list[str]:
+    """The names of a region's availability zones that this account may use, at most six.
+
+    Raises:
+        NotReadyError: AWS refused, or names only one.
+    """
+    client = aws.client("ec2", region)
+    answer = aws.ask("ec2:DescribeAvailabilityZones", client.describe_availability_zones)
+    zones = [zone["ZoneName"] for zone in answer["AvailabilityZones"] if zone.get("ZoneType", ZONE) == ZONE]
+    if len(zones) < 2:
+        raise NotReadyError(f"{region} has no two availability zones for this account: take another region")
+    return sorted(zones)[:MOST_ZONES]
 
 
 def _settle(client: Any, name: str, pause: Callable[[float], None]) -> None:

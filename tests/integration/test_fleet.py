@@ -63,6 +63,8 @@ def test_ray_takes_the_configuration_and_launches_a_head_and_a_spot_worker(accou
     stack.ensure(FLEET, say=quiet)
     stack.ensure(FLEET, say=quiet)  # nothing to do is no error
     made = stack.read(FLEET)
+    # One in each of the region's zones.
+    assert len(set(made.subnets)) == 6
     config = prepare_config(yaml.safe_load(render.render(FLEET, made)))
     config = AWSNodeProvider.fillout_available_node_types_resources(config)
     validate_config(config)
