@@ -114,8 +114,9 @@ def _read(study: Study, summary: Summary, hold: Hold) -> Opened:
     name, spec_hash = study.spec.study, study.spec_hash
     specs = query.studies(summary, name)
     refuse_other_study(study.spec, study.manifest.data_hash, specs.to_pylist())
-    refuse_other_code(factory_of(study.spec), study.factory_sha256, specs.to_pylist())
     trials = query.trials(summary, name)
+    ran = trials.select(["spec_hash", "state", "updates"]).to_pylist()
+    refuse_other_code(factory_of(study.spec), study.factory_sha256, specs.to_pylist(), ran)
     study = as_begun(study, specs, trials)
     losses = answers(trials, spec_hash)
     first = {row["spec_hash"]: row["declared_at"] for row in specs.to_pylist()}.get(spec_hash)

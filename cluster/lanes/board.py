@@ -5,6 +5,7 @@ listens to any more.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -119,13 +120,12 @@ class Board:
         """Wait for reports since the previous call and return them; the list is empty after the timeout."""
         here = self._group(group)
         async with here.changed:
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(here.changed.wait_for(lambda: bool(here.reports)), timeout_seconds)
-            except TimeoutError:
-                await self._free()
-                return []
             reports, here.reports = here.reports, []
-            return reports
+        if not reports:
+            await self._free()
+        return reports
 
     async def beat(self, group: str, serial: int, beat: Beat | None) -> State | None:
         """Note the progress that rank 0 reports; return the state in which the trial must end early, or None.
@@ -198,7 +198,9 @@ class Board:
         """Free what killed lanes had reserved; whoever waits for a place may wait for one of these."""
         if time.monotonic() - self._freed_at > SECONDS_BETWEEN_FREEINGS:
             self._freed_at = time.monotonic()
-            await asyncio.to_thread(self._free_places)
+            # Ray's head may not answer now: no trial fails for it, and the next look is in a moment.
+            with contextlib.suppress(Exception):
+                await asyncio.to_thread(self._free_places)
 
     def _group(self, group: str) -> _Group:
         return self._groups.setdefault(group, _Group())

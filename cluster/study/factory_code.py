@@ -10,6 +10,7 @@ from typing import Any
 
 from cluster.study.spec import StudySpec
 from trainer.errors import InputError
+from trainer.report import State
 from trainer.trial import ModelSpec
 
 # These packages are ours, and go with every job.
@@ -63,31 +64,43 @@ def to_ship(spec: StudySpec, folder: Path) -> dict[str, Path]:
 
 
 def sha256_of(files: Mapping[str, Path]) -> str | None:
-    """The hash of the files' code, without comments and the layout of lines; None where there are no files."""
+    """The hash of the files' names and bytes; None where there are no files.
+
+    Of the bytes, since what Python parses of them (`ast.dump`) changes from one version of Python to the next.
+    """
     if not files:
         return None
-    code = {name: ast.dump(_parsed(file)) for name, file in sorted(files.items())}
+    code = {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in sorted(files.items())}
     return hashlib.sha256(json.dumps(code).encode()).hexdigest()
 
 
-def refuse_other_code(factory: str | None, sha256: str | None, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Refuse to train with other code than that with which the study was begun.
+def refuse_other_code(
+    factory: str | None, sha256: str | None, rows: Iterable[Mapping[str, Any]], trials: Iterable[Mapping[str, Any]]
+) -> None:
+    """Refuse to train with other code than that with which trials of the study were trained.
+
+    Code that failed before any update may be corrected.
 
     Args:
         factory: The factory of the study's spec.
         sha256: The hash of its code now; None if it is not known.
         rows: The rows of the study in the summary's `studies`.
+        trials: Its rows in `trials`.
 
     Raises:
-        InputError: the finished trials would stand beside those of another model.
+        InputError: trials of another model would stand beside them.
     """
+    # A lost attempt may have left a checkpoint, whatever its row knows of updates.
+    trained = {trial["spec_hash"] for trial in trials if trial["state"] != State.FAILED or trial["updates"]}
     for row in rows:
         before = row["factory_sha256"]
-        if sha256 is None or before in (None, sha256) or _factory_in(row["spec_json"]) != factory:
+        if sha256 is None or before in (None, sha256) or row["spec_hash"] not in trained:
+            continue
+        if _factory_in(row["spec_json"]) != factory:
             continue
         raise InputError(
-            f"the code of model.factory {factory} changed: this study was begun with {before[:8]}, there is "
-            f"{sha256[:8]} now, and trials of two models would stand side by side; put the code back, or give the "
+            f"the code of model.factory {factory} changed: this study was trained with {before[:8]}, there "
+            f"is {sha256[:8]} now, and trials of two models would stand side by side; put the code back, or give the "
             "study another name"
         )
 

@@ -162,5 +162,7 @@ def test_who_waits_in_vain_has_the_places_of_the_dead_freed_now_and_then(monkeyp
         monkeypatch.setattr(board_module, "SECONDS_BETWEEN_FREEINGS", 0.0)
         assert await board.hear("lane", 0.01) == []
         assert len(freed) == 2
+        board._free_places = lambda: 1 // 0
+        assert await board.hear("lane", 0.01) == []
 
     asyncio.run(asyncio.wait_for(body(), 10))

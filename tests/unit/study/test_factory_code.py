@@ -80,26 +80,40 @@ def test_what_is_ours_is_no_code_of_the_users(factory: str | None, folder: Path)
     assert to_ship(spec, folder) == {}
 
 
-def test_comments_and_lines_do_not_count_and_code_does(folder: Path) -> None:
+def test_the_hash_is_of_the_code_that_is_imported_and_of_no_other(folder: Path) -> None:
     before = sha256_of(files_of("models:build", folder))
-    (folder / "sizes.py").write_text("# Units.\nUNITS = (\n    3\n)\n")
+    (folder / "other.py").write_text("UNITS = 4\n")
     assert sha256_of(files_of("models:build", folder)) == before
     (folder / "sizes.py").write_text("UNITS = 4\n")
     assert sha256_of(files_of("models:build", folder)) not in (before, None)
     assert sha256_of({}) is None
 
 
-def row(factory: str, sha256: str | None) -> dict[str, Any]:
-    return {"spec_json": json.dumps({"model": {"factory": factory}}), "factory_sha256": sha256}
+def row(factory: str, sha256: str | None, spec_hash: str = "5bec") -> dict[str, Any]:
+    spec_json = json.dumps({"model": {"factory": factory}})
+    return {"spec_hash": spec_hash, "spec_json": spec_json, "factory_sha256": sha256}
 
 
-def test_a_study_goes_on_only_with_the_code_that_it_was_begun_with() -> None:
-    refuse_other_code("models:build", "a" * 64, [row("models:build", "a" * 64), row("models:build", None)])
-    refuse_other_code("models:build", None, [row("models:build", "a" * 64)])
+def ran(state: str, updates: int | None, spec_hash: str = "5bec") -> dict[str, Any]:
+    return {"spec_hash": spec_hash, "state": state, "updates": updates}
+
+
+@pytest.mark.parametrize("trial", [ran("COMPLETED", 6), ran("FAILED", 3), ran("LOST", None), ran("CANCELLED", 1)])
+def test_a_study_goes_on_only_with_the_code_that_trained_it(trial: dict[str, Any]) -> None:
+    refuse_other_code("models:build", "a" * 64, [row("models:build", "a" * 64), row("models:build", None)], [trial])
+    refuse_other_code("models:build", None, [row("models:build", "a" * 64)], [trial])
     # Trials of another factory are other trials.
-    refuse_other_code("models:build", "a" * 64, [row("models:wider", "b" * 64)])
-    with pytest.raises(InputError, match=r"factory models:build changed: .* begun with bbbbbbbb, .* aaaaaaaa"):
-        refuse_other_code("models:build", "a" * 64, [row("models:build", "b" * 64)])
+    refuse_other_code("models:build", "a" * 64, [row("models:wider", "b" * 64)], [trial])
+    with pytest.raises(InputError, match=r"factory models:build changed: .* trained with bbbbbbbb, .* aaaaaaaa"):
+        refuse_other_code("models:build", "a" * 64, [row("models:build", "b" * 64)], [trial])
+
+
+def test_code_that_failed_before_any_update_may_be_corrected() -> None:
+    rows = [row("models:build", "b" * 64)]
+    refuse_other_code("models:build", "a" * 64, rows, [])
+    refuse_other_code("models:build", "a" * 64, rows, [ran("FAILED", None), ran("FAILED", 0)])
+    # What ran under another spec was trained with that one's code.
+    refuse_other_code("models:build", "a" * 64, rows, [ran("COMPLETED", 6, "07be")])
 
 
 def test_a_file_that_is_no_python_is_named(folder: Path) -> None:
