@@ -91,7 +91,10 @@ def _head(spec: FleetSpec, stack: Stack) -> dict[str, Any]:
 
 
 def _workers(spec: FleetSpec, stack: Stack) -> dict[str, Any]:
-    """Each type on each market. The fallback is Ray's: for a while, it prefers others to a type that EC2 lacked."""
+    """Each type on each market, by priority.
+
+    Ray prefers what has the higher priority, and asks for it again where EC2 has none of it (ray#20774, ray#58623).
+    """
     markets = ["spot", "on-demand"] if spec.spot else ["on-demand"]
     wanted = [(instance_type, market) for market in markets for instance_type in spec.instance_types]
     types = {}
