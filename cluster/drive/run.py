@@ -100,6 +100,8 @@ def _train(here: Opened, storage: str, ends: Ends, heard: Heard, tally: Tally, o
         # The cause is also the end of a trial, which must be passed on.
         deliver()
         raise
+    finally:
+        schedule.leave()
     ensure(ends.hold)
     end, reason = _end(ended_by, tally, schedule.cause)
     return RunResult(study=here.study, end=end, failed=tally.failed, cost_usd=tally.cost_usd(), reason=reason)

@@ -18,7 +18,7 @@ from ray.train.v2.api.config import FailureConfig
 
 from cluster.lanes.backend import CollectiveConfig
 from cluster.lanes.settings import LaneSettings
-from cluster.lanes.train_run import TrainRun
+from cluster.lanes.train_run import RunInActor
 from cluster.lanes.worker import WorkerSettings, work
 
 # Train passes these on to its controller, which reads them.
@@ -58,7 +58,7 @@ class WorkerGroup:
     def _run(self) -> None:
         settings = self._settings
         os.environ.update(_TRAIN_ENVIRONMENT)
-        trainer = TrainRun(
+        trainer = RunInActor(
             work,
             train_loop_config={
                 "settings": WorkerSettings(

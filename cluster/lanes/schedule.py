@@ -25,6 +25,8 @@ from cluster.study.protocol import Unfolding, Wanted
 from trainer.errors import DataError, NotReadyError
 from trainer.report import State
 
+# Tune takes a step every tenth of a second, unless Ray has ended under it.
+SECONDS_TO_LEAVE = 5.0
 SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN")
 
 
@@ -49,7 +51,8 @@ class Schedule:
         self._queue = Queue(unfolding, release=self._board.release.remote, begins=begins)
         scheduler = StopWithinCells(settings.train_rows) if stop_early else FIFOScheduler()
         self._watch = watch
-        self._tuner = _tuner(self._queue, scheduler, lanes, settings, _Watcher(self._note))
+        self._left = threading.Event()
+        self._tuner = _tuner(self._queue, scheduler, lanes, settings, _Watcher(self._note, self._left.is_set))
         self._problem: BaseException | None = None
         self._ended: deque[TrialEnded] = deque(maxlen=IDENTICAL_AT_MOST)
         self.cause: Break | None = None
@@ -86,6 +89,14 @@ class Schedule:
         self._queue.close()
         # Not waited for: a board that does not answer must not hold up the caller.
         self._board.stop.remote(State.CANCELLED)
+
+    def leave(self) -> None:
+        """Let Tune's thread end, whatever is still running, and wait a while for that.
+
+        Ray ends a process in which a thread calls it after `ray.shutdown` (core_worker_process.cc, EnsureInitialized).
+        """
+        self._left.set()
+        self._over.wait(SECONDS_TO_LEAVE)
 
     def _note(self, event: TrialEvent) -> None:
         """Pass an event on; begin no further trial if none can succeed, because of the data or the surroundings."""
@@ -134,11 +145,20 @@ def understood(problem: BaseException) -> BaseException:
     return problem
 
 
-class _Watcher(tune.Callback):
-    """Passes on what Tune reports about trials, as events."""
+class LeftError(BaseException):
+    """Ends Tune's loop at its next step; it is no Exception, after which Tune would first wait for all its actors."""
 
-    def __init__(self, watch: Callable[[TrialEvent], None]) -> None:
-        self._watch = watch
+
+class _Watcher(tune.Callback):
+    """Passes on what Tune reports about trials, as events, and ends Tune's loop once `left` is true."""
+
+    def __init__(self, watch: Callable[[TrialEvent], None], left: Callable[[], bool]) -> None:
+        self._watch, self._left = watch, left
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """End Tune's loop if the schedule was left."""
+        if self._left():
+            raise LeftError
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune saves its callbacks for a restore, which is not used here; `watch` belongs to this process."""

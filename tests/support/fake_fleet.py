@@ -21,8 +21,6 @@ import yaml
 from tests.support.processes import free_ports
 from tests.support.runs import MARK, processes_of
 
-# Ray's own, one a cluster, on its head, made by the first Train run and kept by Ray for the next.
-_OF_RAY = "_AutoscalingCoordinatorActor"
 HEAD_ID = "f" * 51 + "00000"
 # Ray needs at least 75 MB a node.
 OBJECT_STORE_BYTES = 80 * 1024**2
@@ -67,7 +65,7 @@ class Seen:
     def left(self) -> list[str]:
         """What drivers have left behind: their jobs, their actors, their placement groups."""
         groups = self._state.placement_group_table().values()
-        actors = [one for one in self._state.actor_table(None, None, None).values() if one["ActorClassName"] != _OF_RAY]
+        actors = self._state.actor_table(None, None, None).values()
         return [
             *[f"job {job['JobID']}" for job in self._state.job_table() if not job["IsDead"]],
             *[f"actor {one['ActorClassName']} {one['State']}" for one in actors if one["State"] != "DEAD"],

@@ -156,7 +156,7 @@ def test_a_disk_that_tune_fills_is_said_in_words() -> None:
 def lane_failed(problem: Exception) -> TrialEnded:
     """What is told of a trial whose lane ended with `problem`."""
     events: list[TrialEvent] = []
-    watcher = schedules._Watcher(events.append)
+    watcher = schedules._Watcher(events.append, lambda: False)
     trial = SimpleNamespace(config={}, get_pickled_error=lambda: problem, last_result=None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(schedules, "trial_of", lambda config: config)

@@ -19,7 +19,7 @@ def test_no_key_of_the_driver_is_in_a_lanes_runtime_environment(monkeypatch: pyt
     monkeypatch.setattr(tune, "Tuner", lambda *arguments, **kept: None)
     settings: Any = SimpleNamespace(storage=str(tmp_path))
     queue: Any = None
-    schedule._tuner(queue, FIFOScheduler(), 1, settings, schedule._Watcher(lambda event: None))
+    schedule._tuner(queue, FIFOScheduler(), 1, settings, schedule._Watcher(lambda event: None, lambda: False))
     given: dict[str, Any] = {}
 
     def remote(**options: Any) -> Any:
