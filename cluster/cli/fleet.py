@@ -17,10 +17,10 @@ def command() -> None:
 @click.option("--without-aws", is_flag=True, help="Use placeholders instead of asking the fleet's stack.")
 def _render(file: str, without_aws: bool) -> None:
     """Print the configuration for `ray up`."""
-    from cluster.fleet import render, spec, stack
+    from cluster.fleet import render, spec, stack, types
 
     fleet = spec.load(file)
-    place = spec.PLACEHOLDERS if without_aws else stack.read(fleet)
+    place = spec.placeholders(fleet) if without_aws else stack.read(fleet, types.shapes_of(fleet))
     click.echo(render.render(fleet, place), nl=False)
 
 

@@ -1,14 +1,15 @@
 """Bringing a fleet up and taking it down; a failure on the way up leaves no machine behind."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from cluster.fleet import aws, machines, ray_up, stack, tokens
+from cluster.fleet import aws, machines, node, ray_up, stack, tokens
 from cluster.fleet.authentication import require_authentication
 from cluster.fleet.machines import Machine
 from cluster.fleet.render import render
 from cluster.fleet.spec import FleetSpec
-from cluster.fleet.types import check_types
+from cluster.fleet.types import shapes_of
 from trainer.errors import InputError, NotReadyError
 
 Say = Callable[[str], None]
@@ -24,11 +25,11 @@ def up(spec: FleetSpec, *, say: Say) -> Path:
         NotReadyError: a program, a permission or a machine is missing, or the head lets anyone in; no machine is left.
     """
     ray_up.require_tools(spec)
-    check_types(spec)
+    shapes = shapes_of(spec)
     tokens.ensure(spec.fleet)
     stack.ensure(spec, say=say)
     head = _head(machines.alive(spec.fleet, spec.region))
-    text = render(spec, stack.read(spec, image_id=head.image_id if head else None))
+    text = render(spec, stack.read(spec, shapes, image_id=head.image_id if head else None))
     file = spec.folder / "cluster.yaml"
     if head is None:
         file.write_text(text, encoding="utf-8")
@@ -40,6 +41,7 @@ def up(spec: FleetSpec, *, say: Say) -> Path:
         )
     try:
         if head is None:
+            _write_provider(spec)
             ray_up.up(file)
         say("asking the head without a token: it must refuse")
         with ray_up.tunnel(file) as address:
@@ -80,6 +82,14 @@ def down(spec: FleetSpec, *, delete_stack: bool, say: Say) -> list[str]:
         f"stack {spec.stack} (costs nothing by itself)",
         f"bucket s3://{found.get('Bucket', '?')} (costs by the GB)",
     ]
+
+
+def _write_provider(spec: FleetSpec) -> None:
+    """Put what the head's autoscaler imports where `ray up` takes it from (`render.PROVIDER_ON_NODES`)."""
+    here, there = Path(node.__file__).parent, spec.folder / "provider" / "cluster" / "fleet" / "node"
+    there.mkdir(parents=True, exist_ok=True)
+    for name in ("offers.py", "provider.py"):
+        shutil.copyfile(here / name, there / name)
 
 
 def _head(fleet: list[Machine]) -> Machine | None:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from cluster.fleet import aws
+from cluster.fleet.node.offers import TAG_REFUSED
 from cluster.fleet.render import TAG
 from trainer.errors import NotReadyError
 
@@ -18,7 +19,10 @@ SECONDS_BETWEEN_LOOKS = 5.0
 
 @dataclass(frozen=True)
 class Machine:
-    """One machine. `role` is `head`, `worker` or empty; `in_use` is None if its Ray could not be asked."""
+    """One machine. `role` is `head`, `worker` or empty; `in_use` is None if its Ray could not be asked.
+
+    `refused` is what EC2 had refused when a worker was started in its place, and on the head what it refuses now.
+    """
 
     instance_id: str
     role: str
@@ -28,6 +32,7 @@ class Machine:
     launched_at: datetime
     private_ip: str
     image_id: str
+    refused: str = ""
     usd_per_hour: float | None = None
     in_use: str | None = None
 
@@ -55,6 +60,7 @@ def _machine(instance: dict[str, Any]) -> Machine:
         launched_at=instance["LaunchTime"],
         private_ip=instance.get("PrivateIpAddress", ""),
         image_id=instance["ImageId"],
+        refused=tags.get(TAG_REFUSED, ""),
     )
 
 

@@ -1,4 +1,4 @@
-"""The configuration for `ray up`: one head that computes nothing, and workers of each type, spot before on-demand."""
+"""The configuration for `ray up`: one head that computes nothing, and workers of each shape, from whichever offer."""
 
 from importlib import metadata
 from typing import Any
@@ -6,12 +6,13 @@ from typing import Any
 import yaml
 
 from cluster.fleet import userdata
-from cluster.fleet.spec import FleetSpec, Stack
+from cluster.fleet.spec import FleetSpec, Shape, Stack
 
 TAG = "batchscope-fleet"
 # The head has no CPUs, so nothing that trains is placed there; lanes ask for cluster.lanes.board.ON_HEAD.
 HEAD_RESOURCES = {"CPU": 0, "head": 1000}
 TOKEN_ON_NODES = "~/.ray/auth_token"
+PROVIDER_ON_NODES = "~/batchscope-provider"
 _VENV = "$HOME/batchscope"
 # A machine boots and installs before its workers can join their group; without this, Train would start the group again
 # and again (https://github.com/ray-project/ray/issues/60376).
@@ -23,6 +24,14 @@ _ENVIRONMENT = {
     # or whose lanes all ask at once, that is not enough (botocore/utils.py, `IMDSFetcher`).
     "AWS_METADATA_SERVICE_NUM_ATTEMPTS": "5",
     "AWS_METADATA_SERVICE_TIMEOUT": "2",
+}
+# What Ray fills in for its own providers (ray/autoscaler/aws/defaults.yaml), and not for another one's.
+_DEFAULTS: dict[str, Any] = {
+    "docker": {},
+    "cluster_synced_files": [],
+    "file_mounts_sync_continuously": False,
+    "rsync_exclude": [],
+    "rsync_filter": [],
 }
 
 
@@ -45,7 +54,10 @@ def cluster(spec: FleetSpec, stack: Stack) -> dict[str, Any]:
         "idle_timeout_minutes": spec.idle_minutes,
         "upscaling_speed": 1.0,
         "provider": {
-            "type": "aws",
+            "type": "external",
+            "module": "cluster.fleet.node.provider.OffersProvider",
+            "offers": {_name(shape): types for shape, types in by_shape(spec, stack).items()},
+            "spot": spec.spot,
             "region": spec.region,
             "use_internal_ips": spec.ssh_from is None,
             # Stopped machines still cost money for their disks.
@@ -53,7 +65,7 @@ def cluster(spec: FleetSpec, stack: Stack) -> dict[str, Any]:
             "key_pair": {"key_name": spec.stack},
         },
         "auth": _auth(spec),
-        "file_mounts": {TOKEN_ON_NODES: str(spec.folder / "token").replace(str(spec.folder.home()), "~", 1)},
+        "file_mounts": {TOKEN_ON_NODES: _here(spec, "token"), PROVIDER_ON_NODES: _here(spec, "provider")},
         "head_node_type": "head",
         "available_node_types": {"head": _head(spec, stack), **_workers(spec, stack)},
         "initialization_commands": _before_setup(spec),
@@ -62,6 +74,7 @@ def cluster(spec: FleetSpec, stack: Stack) -> dict[str, Any]:
         "worker_setup_commands": [] if spec.image else _install(cuda=True),
         "head_start_ray_commands": _start_head(spec),
         "worker_start_ray_commands": _start_worker(spec),
+        **_DEFAULTS,
     }
     if spec.image:
         config["docker"] = {
@@ -90,29 +103,40 @@ def _head(spec: FleetSpec, stack: Stack) -> dict[str, Any]:
     return {"resources": HEAD_RESOURCES, "min_workers": 0, "max_workers": 0, "node_config": config}
 
 
-def _workers(spec: FleetSpec, stack: Stack) -> dict[str, Any]:
-    """Each type on each market, by priority.
+def by_shape(spec: FleetSpec, stack: Stack) -> dict[Shape, list[str]]:
+    """The fleet's types by their shapes, in the order of the types, the preferred one first."""
+    found: dict[Shape, list[str]] = {}
+    for instance_type in spec.instance_types:
+        found.setdefault(stack.shapes[instance_type], []).append(instance_type)
+    return found
 
-    Ray prefers what has the higher priority, and asks for it again where EC2 has none of it (ray#20774, ray#58623).
+
+def _name(shape: Shape) -> str:
+    return f"{shape.gpus}gpu-{shape.cpus}cpu"
+
+
+def _workers(spec: FleetSpec, stack: Stack) -> dict[str, Any]:
+    """A Ray node type for each shape; which offer becomes its machine is the provider's choice.
+
+    Ray chooses among node types of different shapes by how well they fit, and by priority only where they fit alike.
     """
-    markets = ["spot", "on-demand"] if spec.spot else ["on-demand"]
-    wanted = [(instance_type, market) for market in markets for instance_type in spec.instance_types]
-    types = {}
-    data = userdata.user_data(spec, role="worker")
-    for rank, (instance_type, market) in enumerate(wanted):
-        config = _node_config(spec, stack, stack.worker_profile, data)
-        config["InstanceType"] = instance_type
-        if market == "spot":
-            options = {"SpotInstanceType": "one-time", "InstanceInterruptionBehavior": "terminate"}
-            config["InstanceMarketOptions"] = {"MarketType": "spot", "SpotOptions": options}
-        types[f"{instance_type}-{market}"] = {
-            "resources": {},  # Ray finds them out from EC2
+    found = by_shape(spec, stack)
+    config = _node_config(spec, stack, stack.worker_profile, userdata.user_data(spec, role="worker"))
+    return {
+        _name(shape): {
+            "resources": {},  # Ray finds them out from EC2, by this type
             "min_workers": 0,
             "max_workers": spec.most_machines,
-            "priority": len(wanted) - rank,
-            "node_config": config,
+            "priority": len(found) - rank,
+            "node_config": {**config, "InstanceType": types[0]},
         }
-    return types
+        for rank, (shape, types) in enumerate(found.items())
+    }
+
+
+def _here(spec: FleetSpec, name: str) -> str:
+    """A file in the fleet's folder of this machine, as anybody may read it."""
+    return str(spec.folder / name).replace(str(spec.folder.home()), "~", 1)
 
 
 def _node_config(spec: FleetSpec, stack: Stack, profile: str, data: str) -> dict[str, Any]:
@@ -183,7 +207,9 @@ def _start_head(spec: FleetSpec) -> list[str]:
         "ray stop",
         # For the service that checks whether a study is alive; only root and this user may read the token.
         f"install -m 600 {TOKEN_ON_NODES} {userdata.KEPT}/token",
-        f"ulimit -n 65536; {_exports(spec)}; ray start --head --port={userdata.GCS_PORT} --object-manager-port=8076 "
+        # The autoscaler imports our provider; a job brings its own batchscope, whole, which Python prefers.
+        f"ulimit -n 65536; {_exports(spec)}; PYTHONPATH=$HOME/batchscope-provider ray start --head "
+        f"--port={userdata.GCS_PORT} --object-manager-port=8076 "
         f"--autoscaling-config=~/ray_bootstrap_config.yaml --dashboard-host=127.0.0.1 "
         f"--dashboard-port={userdata.DASHBOARD_PORT}",
     ]

@@ -8,6 +8,7 @@ Two lines are enough for a fleet:
 
 import ipaddress
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -66,7 +67,7 @@ class FleetSpec(Strict):
         description="a list of up to 6 instance types, the preferred one first, such as [g6.xlarge, g4dn.xlarge]",
     )
     most_machines: int = Field(default=4, ge=1, le=64, description="a whole number of workers from 1 to 64")
-    spot: bool = Field(default=True, description="true (spot first, on-demand when there is none) or false")
+    spot: bool = Field(default=True, description="true (spot first, on-demand where EC2 has none) or false")
     idle_minutes: float = Field(
         default=5.0, ge=1, le=60, description="idle minutes from 1 to 60 after which a worker ends"
     )
@@ -115,8 +116,16 @@ class FleetSpec(Strict):
 
 
 @dataclass(frozen=True)
+class Shape:
+    """What Ray's autoscaler counts of a type of machine: types of one shape stand in for each other."""
+
+    gpus: int
+    cpus: int
+
+
+@dataclass(frozen=True)
 class Stack:
-    """What the fleet's machines take from its CloudFormation stack, and the disk image they start from."""
+    """What the fleet's machines take from AWS: its CloudFormation stack, their disk image, and the types' shapes."""
 
     bucket: str
     subnets: tuple[str, ...]
@@ -124,17 +133,20 @@ class Stack:
     head_profile: str
     worker_profile: str
     image_id: str
+    shapes: Mapping[str, Shape]
 
 
-# For looking at the configuration without an AWS account.
-PLACEHOLDERS = Stack(
-    bucket="batchscope-example-000000000000",
-    subnets=("subnet-00000000000000000", "subnet-11111111111111111"),
-    security_group="sg-00000000000000000",
-    head_profile="arn:aws:iam::000000000000:instance-profile/example-head",
-    worker_profile="arn:aws:iam::000000000000:instance-profile/example-worker",
-    image_id="ami-00000000000000000",
-)
+def placeholders(spec: FleetSpec) -> Stack:
+    """What stands in for AWS where the configuration is only to be looked at; each type counts as alike."""
+    return Stack(
+        bucket="batchscope-example-000000000000",
+        subnets=("subnet-00000000000000000", "subnet-11111111111111111"),
+        security_group="sg-00000000000000000",
+        head_profile="arn:aws:iam::000000000000:instance-profile/example-head",
+        worker_profile="arn:aws:iam::000000000000:instance-profile/example-worker",
+        image_id="ami-00000000000000000",
+        shapes=dict.fromkeys(spec.instance_types, Shape(gpus=1, cpus=4)),
+    )
 
 
 def folder_of(fleet: str) -> Path:

@@ -1,12 +1,12 @@
 """Creating, updating, reading and deleting the CloudFormation stack of a fleet."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from cluster.fleet import aws
-from cluster.fleet.spec import FleetSpec, Stack
+from cluster.fleet.spec import FleetSpec, Shape, Stack
 from trainer.errors import InputError, NotReadyError
 
 TEMPLATE = Path(__file__).parent / "cloudformation.yaml"
@@ -103,8 +103,8 @@ def outputs(name: str, region: str) -> dict[str, str] | None:
     return None if found is None else {pair["OutputKey"]: pair["OutputValue"] for pair in found.get("Outputs", [])}
 
 
-def read(spec: FleetSpec, *, image_id: str | None = None) -> Stack:
-    """The fleet's stack as it is; AWS is asked for the `image_id` if none is given.
+def read(spec: FleetSpec, shapes: Mapping[str, Shape], *, image_id: str | None = None) -> Stack:
+    """The fleet's stack as it is, with the `shapes` of its types; AWS is asked for the `image_id` if none is given.
 
     Raises:
         NotReadyError: there is no such stack, it is not complete, or AWS refused.
@@ -120,6 +120,7 @@ def read(spec: FleetSpec, *, image_id: str | None = None) -> Stack:
             head_profile=found["HeadProfile"],
             worker_profile=found["WorkerProfile"],
             image_id=image_id or _image(spec.region),
+            shapes=shapes,
         )
     except KeyError as missing:
         raise NotReadyError(f"the stack {spec.stack} has no output {missing}: `batchscope fleet up` adds it") from None

@@ -78,7 +78,12 @@ def to_text(found: Sequence[Machine]) -> str:
     sizes = [max(len(row[column]) for row in rows) for column in range(len(head))]
     # Only the price is a number.
     lines = ["  ".join([*map(str.ljust, row[:-1], sizes), row[-1].rjust(sizes[-1])]).rstrip() for row in rows]
-    return "\n".join([*lines, f"total: {_usd(total(found))} usd/hour"]) + "\n"
+    refused = [f"{_refused(machine)}: {machine.refused}" for machine in found if machine.refused]
+    return "\n".join([*lines, f"total: {_usd(total(found))} usd/hour", *refused]) + "\n"
+
+
+def _refused(machine: Machine) -> str:
+    return "EC2 refused" if machine.role == "head" else f"EC2 refused before it gave {machine.instance_id}"
 
 
 def _row(machine: Machine) -> tuple[str, ...]:

@@ -8,15 +8,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cluster.fleet import aws
-from cluster.fleet.spec import FleetSpec
+from cluster.fleet.spec import FleetSpec, Shape
 from trainer.errors import InputError
 
 TOO_OLD = ("K520", "K80", "M60", "V100")
 _UNKNOWN = ("InvalidInstanceType", "InvalidParameterValue")
 
 
-def check_types(spec: FleetSpec) -> None:
-    """Refuse a fleet of which a machine would start, be paid for, and never train.
+def shapes_of(spec: FleetSpec) -> dict[str, Shape]:
+    """The shapes of the workers' types, once every type is known to be fit for its work.
+
+    A machine of a type that is not would start, be paid for, and never train.
 
     Raises:
         InputError: the region lacks a type, or its machines cannot do the work.
@@ -36,6 +38,16 @@ def check_types(spec: FleetSpec) -> None:
     reason = unfit(spec, answer["InstanceTypes"])
     if reason is not None:
         raise InputError(reason)
+    return {
+        one["InstanceType"]: _shape(one)
+        for one in answer["InstanceTypes"]
+        if one["InstanceType"] in spec.instance_types
+    }
+
+
+def _shape(described: Mapping[str, Any]) -> Shape:
+    gpus = sum(card.get("Count", 1) for card in described["GpuInfo"]["Gpus"])
+    return Shape(gpus=gpus, cpus=described["VCpuInfo"]["DefaultVCpus"])
 
 
 def unfit(spec: FleetSpec, types: Sequence[Mapping[str, Any]]) -> str | None:

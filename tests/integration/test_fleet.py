@@ -50,6 +50,7 @@ def account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
 
 
 FLEET = spec.FleetSpec(fleet="wiki", region=REGION)
+SHAPES = spec.placeholders(FLEET).shapes
 
 
 def quiet(_: str) -> None:
@@ -57,23 +58,24 @@ def quiet(_: str) -> None:
 
 
 def test_ray_takes_the_configuration_and_launches_a_head_and_a_spot_worker(account: str, tmp_path: Path) -> None:
-    from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
+    from ray.autoscaler._private.providers import _get_node_provider_cls
     from ray.autoscaler._private.util import prepare_config, validate_config
 
     stack.ensure(FLEET, say=quiet)
     stack.ensure(FLEET, say=quiet)  # nothing to do is no error
-    made = stack.read(FLEET)
+    made = stack.read(FLEET, SHAPES)
     # One in each of the region's zones.
     assert len(set(made.subnets)) == 6
     config = prepare_config(yaml.safe_load(render.render(FLEET, made)))
-    config = AWSNodeProvider.fillout_available_node_types_resources(config)
+    provider_class = _get_node_provider_cls(config["provider"])
+    config = provider_class.fillout_available_node_types_resources(config)
     validate_config(config)
-    assert config["available_node_types"]["g5.xlarge-spot"]["resources"]["GPU"] == 1
+    assert config["available_node_types"]["1gpu-4cpu"]["resources"]["GPU"] == 1
     assert config["available_node_types"]["head"]["resources"]["CPU"] == 0
-    config = AWSNodeProvider.bootstrap_config(config)
+    config = provider_class.bootstrap_config(config)
     assert (tmp_path / ".ssh/batchscope-wiki.pem").stat().st_mode & 0o777 == 0o600
-    provider = AWSNodeProvider(config["provider"], config["cluster_name"])
-    for name, kind in (("head", "head"), ("g5.xlarge-spot", "worker")):
+    provider = provider_class(config["provider"], config["cluster_name"])
+    for name, kind in (("head", "head"), ("1gpu-4cpu", "worker")):
         node = config["available_node_types"][name]["node_config"]
         tags = {"ray-node-type": kind, "ray-launch-config": "x", "ray-user-node-type": name}
         assert len(provider.create_node(node, tags, 1)) == 1
@@ -81,7 +83,7 @@ def test_ray_takes_the_configuration_and_launches_a_head_and_a_spot_worker(accou
     ec2 = aws.client("ec2", REGION)
     head, worker = machines.alive("wiki", REGION)
     assert (head.role, head.instance_type, head.market) == ("head", "m7i.large", "on-demand")
-    assert (worker.role, worker.instance_type, worker.market) == ("worker", "g5.xlarge", "spot")
+    assert (worker.role, worker.instance_type, worker.market) == ("worker", "g6.xlarge", "spot")
     for one, profile in ((head, made.head_profile), (worker, made.worker_profile)):
         (raw,) = ec2.describe_instances(InstanceIds=[one.instance_id])["Reservations"][0]["Instances"]
         assert raw["IamInstanceProfile"]["Arn"] == profile
@@ -100,7 +102,7 @@ def test_ray_takes_the_configuration_and_launches_a_head_and_a_spot_worker(accou
 def test_the_group_lets_in_only_itself(account: str) -> None:
     stack.ensure(FLEET, say=quiet)
     ec2 = aws.client("ec2", REGION)
-    group = stack.read(FLEET).security_group
+    group = stack.read(FLEET, SHAPES).security_group
     (found,) = ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"]
     assert [rule["IpRanges"] + rule.get("Ipv6Ranges", []) for rule in found["IpPermissions"]] == [[]]
     assert [pair["GroupId"] for rule in found["IpPermissions"] for pair in rule["UserIdGroupPairs"]] == [group]
@@ -112,7 +114,7 @@ def test_machines_read_the_buckets_that_the_fleet_names_and_no_others(account: s
 
     def allowed() -> dict[str, Any]:
         """What the workers' role may do, by statement."""
-        profile = stack.read(FLEET).worker_profile.rpartition("/")[2]
+        profile = stack.read(FLEET, SHAPES).worker_profile.rpartition("/")[2]
         (role,) = iam.get_instance_profile(InstanceProfileName=profile)["InstanceProfile"]["Roles"]
         name = role["RoleName"]
         policies = [
@@ -227,7 +229,7 @@ def test_the_stack_goes_only_with_an_empty_bucket(
     small.write_text(f"{parameters}Resources:\n{bucket}Outputs:\n  Bucket: {{Value: !Ref Bucket}}\n{others}")
     monkeypatch.setattr(stack, "TEMPLATE", small)
     stack.ensure(FLEET, say=quiet)
-    bucket, s3 = stack.read(FLEET).bucket, aws.client("s3", REGION)
+    bucket, s3 = stack.read(FLEET, SHAPES).bucket, aws.client("s3", REGION)
     s3.put_object(Bucket=bucket, Key="summary/x", Body=b"x")
     with pytest.raises(InputError, match="aws s3 rm --recursive"):
         lifecycle.down(FLEET, delete_stack=True, say=quiet)
@@ -235,7 +237,7 @@ def test_the_stack_goes_only_with_an_empty_bucket(
     assert lifecycle.down(FLEET, delete_stack=True, say=quiet) == []
     assert stack.outputs(FLEET.stack, REGION) is None
     with pytest.raises(NotReadyError, match="there is no stack"):
-        stack.read(FLEET)
+        stack.read(FLEET, SHAPES)
 
 
 def _price(usd: float) -> Any:

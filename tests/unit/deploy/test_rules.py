@@ -38,7 +38,8 @@ def template() -> dict[str, Any]:
 
 
 def config() -> dict[str, Any]:
-    return yaml.safe_load(render.render(spec.load(ROOT / "deploy/fleet.yaml"), spec.PLACEHOLDERS))
+    fleet = spec.load(ROOT / "deploy/fleet.yaml")
+    return yaml.safe_load(render.render(fleet, spec.placeholders(fleet)))
 
 
 def of_kind(found: dict[str, Any], kind: str) -> list[dict[str, Any]]:
@@ -212,7 +213,7 @@ def statement(role: str, **changes: Any) -> Callable[[dict[str, Any]], None]:
 _BUCKET = ("Resources", "Bucket", "Properties")
 _READ = ("Resources", "ReadPolicy", "Properties", "PolicyDocument", "Statement")
 _HEAD = ("available_node_types", "head", "node_config")
-_SPOT = ("available_node_types", "g5.xlarge-spot", "node_config")
+_WORKER = ("available_node_types", "1gpu-4cpu", "node_config")
 OVER_THE_STACK = [
     (no_open_ingress, change("Resources", "FromEachOther", "Properties", "CidrIp", to="0.0.0.0/0")),
     (no_star_where_something_changes, statement("OwnMachines", Resource="*")),
@@ -230,10 +231,10 @@ OVER_THE_STACK = [
 ]
 OVER_THE_MACHINES = [
     (metadata_wants_a_token, change(*_HEAD, "MetadataOptions", "HttpTokens", to="optional")),
-    (metadata_stays_on_the_machine, change(*_SPOT, "MetadataOptions", "HttpPutResponseHopLimit", to=2)),
-    (disks_are_encrypted, change(*_SPOT, "BlockDeviceMappings", 0, "Ebs", "Encrypted", to=False)),
-    (shutting_down_is_ending, change(*_SPOT, "InstanceInitiatedShutdownBehavior", to="stop")),
-    (switches_are_on_every_machine, change(*_SPOT, "UserData", to="")),
+    (metadata_stays_on_the_machine, change(*_WORKER, "MetadataOptions", "HttpPutResponseHopLimit", to=2)),
+    (disks_are_encrypted, change(*_WORKER, "BlockDeviceMappings", 0, "Ebs", "Encrypted", to=False)),
+    (shutting_down_is_ending, change(*_WORKER, "InstanceInitiatedShutdownBehavior", to="stop")),
+    (switches_are_on_every_machine, change(*_WORKER, "UserData", to="")),
     (token_is_on, change("worker_start_ray_commands", 1, to="ray start --address=$RAY_HEAD_IP:6379")),
     (aws_is_asked_patiently_and_by_region, change("worker_start_ray_commands", 1, to="export X=1; ray start")),
     (dashboard_is_on_loopback, change("head_start_ray_commands", to=["ray start --head --dashboard-host=0.0.0.0"])),
@@ -276,4 +277,4 @@ def test_cfn_lint_finds_nothing() -> None:
 def test_what_is_in_deploy_is_what_the_commands_use() -> None:
     assert (ROOT / "deploy/cloudformation.yaml").resolve() == stack.TEMPLATE
     fleet = spec.load(ROOT / "deploy/fleet.yaml")
-    assert (ROOT / "deploy/ray-cluster.yaml").read_text() == render.render(fleet, spec.PLACEHOLDERS)
+    assert (ROOT / "deploy/ray-cluster.yaml").read_text() == render.render(fleet, spec.placeholders(fleet))

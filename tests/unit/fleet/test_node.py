@@ -265,7 +265,7 @@ def test_no_secret_is_in_what_is_rendered(tmp_path: Path, monkeypatch: pytest.Mo
     assert file.stat().st_mode & 0o777 == 0o600
     assert len(file.read_text()) >= 40
     assert tokens.ensure("wiki").read_text() == file.read_text()
-    text = render.render(fleet, spec.PLACEHOLDERS)
+    text = render.render(fleet, spec.placeholders(fleet))
     assert file.read_text() not in text
     assert "~/.ray/auth_token: ~/.batchscope/fleets/wiki/token" in text
     file.chmod(0o644)

@@ -1,5 +1,6 @@
 """A fleet's file: what it may say, what it is refused for, and what `fleet render` makes of it."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ def parse(text: str) -> spec.FleetSpec:
 
 def rendered(**changes: Any) -> dict[str, Any]:
     fleet = spec.FleetSpec(fleet="wiki", region="eu-west-1", **changes)
-    return yaml.safe_load(render.render(fleet, spec.PLACEHOLDERS))
+    return yaml.safe_load(render.render(fleet, spec.placeholders(fleet)))
 
 
 def test_two_lines_are_a_fleet() -> None:
@@ -52,14 +53,27 @@ def test_what_a_fleet_is_refused_for(text: str, said: str) -> None:
     assert "fleet.yaml" in str(problem.value)
 
 
-def test_spot_comes_first_and_on_demand_stands_by() -> None:
-    types = rendered(instance_types=("g6.xlarge", "g5.xlarge"))["available_node_types"]
-    names = ["g6.xlarge-spot", "g5.xlarge-spot", "g6.xlarge-on-demand", "g5.xlarge-on-demand"]
-    assert list(types) == ["head", *names]
-    assert [types[name]["priority"] for name in names] == [4, 3, 2, 1]
-    market = [types[name]["node_config"].get("InstanceMarketOptions", {}).get("MarketType") for name in names]
-    assert market == ["spot", "spot", None, None]
-    assert not [name for name in rendered(spot=False)["available_node_types"] if "spot" in name]
+def test_types_of_one_shape_are_one_node_type_and_stand_in_for_each_other() -> None:
+    fleet = spec.FleetSpec(
+        fleet="wiki", region="eu-west-1", instance_types=("g6.2xlarge", "g6.xlarge", "g5.xlarge", "g6.12xlarge")
+    )
+    small, middle, large = spec.Shape(1, 4), spec.Shape(1, 8), spec.Shape(4, 48)
+    shapes = {"g6.2xlarge": middle, "g6.xlarge": small, "g5.xlarge": small, "g6.12xlarge": large}
+    found = yaml.safe_load(render.render(fleet, replace(spec.placeholders(fleet), shapes=shapes)))
+    assert found["provider"]["offers"] == {
+        "1gpu-8cpu": ["g6.2xlarge"],
+        "1gpu-4cpu": ["g6.xlarge", "g5.xlarge"],
+        "4gpu-48cpu": ["g6.12xlarge"],
+    }
+    types = found["available_node_types"]
+    assert list(types) == ["head", "1gpu-8cpu", "1gpu-4cpu", "4gpu-48cpu"]
+    assert [types[name]["priority"] for name in list(types)[1:]] == [3, 2, 1]
+    assert types["1gpu-4cpu"]["node_config"]["InstanceType"] == "g6.xlarge"
+
+
+def test_whether_spot_is_asked_is_the_fleets_choice() -> None:
+    assert rendered()["provider"]["spot"] is True
+    assert rendered(spot=False)["provider"]["spot"] is False
 
 
 def test_the_way_in_is_ssm_unless_a_place_is_named() -> None:

@@ -53,6 +53,13 @@ def test_the_table_is_aligned() -> None:
     assert head.index("role") == first.index("worker") == second.index("worker")
 
 
+def test_what_ec2_refused_stands_below_the_table() -> None:
+    text = status.to_text(
+        [machine(role="head", refused="all"), machine(instance_id="i-2", refused="g6 spot"), machine()]
+    )
+    assert text.splitlines()[-2:] == ["EC2 refused: all", "EC2 refused before it gave i-2: g6 spot"]
+
+
 @pytest.fixture
 def dashboard() -> Iterator[tuple[str, list[Any]]]:
     asked: list[Any] = []

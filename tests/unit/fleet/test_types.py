@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from moto import mock_aws
 
-from cluster.fleet.spec import FleetSpec
-from cluster.fleet.types import check_types, unfit
+from cluster.fleet.spec import FleetSpec, Shape
+from cluster.fleet.types import shapes_of, unfit
 from trainer.errors import InputError
 
 A10G = {"Gpus": [{"Name": "A10G", "Manufacturer": "NVIDIA"}]}
@@ -52,8 +52,10 @@ def test_ec2_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "fake-key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "fake-secret")
     with mock_aws():
-        check_types(fleet("g4dn.xlarge", "g5.xlarge"))
+        alike = Shape(gpus=1, cpus=4)
+        shapes = {"g4dn.xlarge": alike, "g5.xlarge": alike, "g4dn.12xlarge": Shape(gpus=4, cpus=48)}
+        assert shapes_of(fleet(*shapes, head="g4dn.xlarge")) == shapes
         with pytest.raises(InputError, match=r"m5\.large has no NVIDIA card"):
-            check_types(fleet("m5.large"))
+            shapes_of(fleet("m5.large"))
         with pytest.raises(InputError, match="us-east-1 lacks a type of"):
-            check_types(fleet("g99.xlarge"))
+            shapes_of(fleet("g99.xlarge"))
