@@ -33,14 +33,13 @@ lint: install  ## ruff, mypy and the contracts of imports
 check: install  ## the quick tests
 	$(BIN)/pytest tests/unit -m "not ray and not tf and not slow" $(SHARED)
 
-# The longest files are not among the last. What starts a Ray comes after the others, one by one: beside them its processes
-# starve, and `--address auto` means whichever cluster is there.
+# The longest files are not among the last. What starts a Ray comes after the others: beside them its processes starve.
 test: install  ## all tests, or those of FILE=tests/unit/study
 ifdef FILE
 	$(BIN)/pytest $(FILE)
 else
 	$(BIN)/pytest -m "not ray" $(SHARED)
-	$(BIN)/pytest -m ray
+	$(BIN)/pytest -m ray $(SHARED)
 endif
 
 # About three hours on two cores, idle otherwise; takes what batchscope is measured against into the same environment.

@@ -40,7 +40,11 @@ COMPILED = pytest.StashKey[str | None]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """A command of its own for what takes too long for every change."""
-    parser.addoption("--long", action="store_true", help="train every model in every layout, not a choice of them")
+    parser.addoption(
+        "--long",
+        action="store_true",
+        help="every model in every layout, and every signal in every phase, not a choice of them",
+    )
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from cluster.fleet import userdata
-from cluster.fleet.spec import FleetSpec, Shape, Stack
+from cluster.fleet.spec import FleetSpec, MachineShape, Stack
 
 TAG = "batchscope-fleet"
 # The head has no CPUs, so nothing that trains is placed there; lanes ask for cluster.lanes.board.ON_HEAD.
@@ -103,15 +103,15 @@ def _head(spec: FleetSpec, stack: Stack) -> dict[str, Any]:
     return {"resources": HEAD_RESOURCES, "min_workers": 0, "max_workers": 0, "node_config": config}
 
 
-def by_shape(spec: FleetSpec, stack: Stack) -> dict[Shape, list[str]]:
+def by_shape(spec: FleetSpec, stack: Stack) -> dict[MachineShape, list[str]]:
     """The fleet's types by their shapes, in the order of the types, the preferred one first."""
-    found: dict[Shape, list[str]] = {}
+    found: dict[MachineShape, list[str]] = {}
     for instance_type in spec.instance_types:
         found.setdefault(stack.shapes[instance_type], []).append(instance_type)
     return found
 
 
-def _name(shape: Shape) -> str:
+def _name(shape: MachineShape) -> str:
     return f"{shape.gpus}gpu-{shape.cpus}cpu"
 
 

@@ -116,7 +116,7 @@ class FleetSpec(Strict):
 
 
 @dataclass(frozen=True)
-class Shape:
+class MachineShape:
     """What Ray's autoscaler counts of a type of machine: types of one shape stand in for each other."""
 
     gpus: int
@@ -133,7 +133,7 @@ class Stack:
     head_profile: str
     worker_profile: str
     image_id: str
-    shapes: Mapping[str, Shape]
+    shapes: Mapping[str, MachineShape]
 
 
 def placeholders(spec: FleetSpec) -> Stack:
@@ -145,7 +145,7 @@ def placeholders(spec: FleetSpec) -> Stack:
         head_profile="arn:aws:iam::000000000000:instance-profile/example-head",
         worker_profile="arn:aws:iam::000000000000:instance-profile/example-worker",
         image_id="ami-00000000000000000",
-        shapes=dict.fromkeys(spec.instance_types, Shape(gpus=1, cpus=4)),
+        shapes=dict.fromkeys(spec.instance_types, MachineShape(gpus=1, cpus=4)),
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.fleet import aws
-from cluster.fleet.spec import FleetSpec, Shape, Stack
+from cluster.fleet.spec import FleetSpec, MachineShape, Stack
 from trainer.errors import InputError, NotReadyError
 
 TEMPLATE = Path(__file__).parent / "cloudformation.yaml"
@@ -103,7 +103,7 @@ def outputs(name: str, region: str) -> dict[str, str] | None:
     return None if found is None else {pair["OutputKey"]: pair["OutputValue"] for pair in found.get("Outputs", [])}
 
 
-def read(spec: FleetSpec, shapes: Mapping[str, Shape], *, image_id: str | None = None) -> Stack:
+def read(spec: FleetSpec, shapes: Mapping[str, MachineShape], *, image_id: str | None = None) -> Stack:
     """The fleet's stack as it is, with the `shapes` of its types; AWS is asked for the `image_id` if none is given.
 
     Raises:

@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cluster.fleet import aws
-from cluster.fleet.spec import FleetSpec, Shape
+from cluster.fleet.spec import FleetSpec, MachineShape
 from trainer.errors import InputError
 
 TOO_OLD = ("K520", "K80", "M60", "V100")
 _UNKNOWN = ("InvalidInstanceType", "InvalidParameterValue")
 
 
-def shapes_of(spec: FleetSpec) -> dict[str, Shape]:
+def shapes_of(spec: FleetSpec) -> dict[str, MachineShape]:
     """The shapes of the workers' types, once every type is known to be fit for its work.
 
     A machine of a type that is not would start, be paid for, and never train.
@@ -45,9 +45,9 @@ def shapes_of(spec: FleetSpec) -> dict[str, Shape]:
     }
 
 
-def _shape(described: Mapping[str, Any]) -> Shape:
+def _shape(described: Mapping[str, Any]) -> MachineShape:
     gpus = sum(card.get("Count", 1) for card in described["GpuInfo"]["Gpus"])
-    return Shape(gpus=gpus, cpus=described["VCpuInfo"]["DefaultVCpus"])
+    return MachineShape(gpus=gpus, cpus=described["VCpuInfo"]["DefaultVCpus"])
 
 
 def unfit(spec: FleetSpec, types: Sequence[Mapping[str, Any]]) -> str | None:

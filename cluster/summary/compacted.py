@@ -6,8 +6,9 @@ retry of its writer adds nothing. Each number is created once, and each whole ob
 
 A reader that lists first and reads then misses no row: a small object is deleted only once the whole object is there.
 If a small object is not in the listing, the object that replaced it is, provided that the listing sees names in their
-order (as S3 does, where whole objects come last) or is made twice (a folder's listing has no order). If an object was
-listed but is gone when it is read, the reader lists again.
+order, as S3 does, where whole objects come last. A folder's listing has no order and may lack whatever comes or goes
+meanwhile, so it is made once more than there may be compactions while it lasts: three times. If an object was listed
+but is gone when it is read, the reader lists again.
 
 Whole objects from two machines can have the same number, or one can replace another's name. So a replaced whole object
 that is still there is read all the same: its rows must be in the newest.

@@ -30,6 +30,8 @@ READERS = 16
 AT_ONCE = 500
 # How often a table is listed again because one of its files was compacted away before it was read.
 LISTINGS = 5
+# So many that two compactions meanwhile hide no row.
+LISTINGS_OF_A_FOLDER = 3
 # The tables whose numbers are results, or by which results are judged.
 MEASURED = ("studies", "trials", "evaluations")
 
@@ -96,8 +98,9 @@ def listed(store: Store, table: str, study: str | None) -> Reading:
         versions = store.versions(prefix)
         names, content = set(versions), functools.partial(kept_content, store, versions)
     else:
-        # Listed twice: `cluster.summary.compacted` explains why.
-        names, content = {*store.names(prefix), *store.names(prefix)}, functools.partial(content_of, store)
+        # Listed again and again: `cluster.summary.compacted` explains why.
+        names = {name for _ in range(LISTINGS_OF_A_FOLDER) for name in store.names(prefix)}
+        content = functools.partial(content_of, store)
     strays = {name for name in names if study_of(name) is None}
     for name in sorted(strays):
         if not name.rpartition("/")[2].startswith((".", "_")):

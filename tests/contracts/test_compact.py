@@ -22,6 +22,7 @@ from cluster.summary.compacted import holders, replaced
 from cluster.summary.driver import lease
 from cluster.summary.driver.only import only_driver
 from cluster.summary.problems import Problem
+from cluster.summary.scan import LISTINGS_OF_A_FOLDER
 from cluster.summary.store import ConflictError, Summary
 from tests.contracts.test_summary import EVALUATION, STUDY, TRIAL, locate
 from trainer.data.store import Folder
@@ -340,8 +341,8 @@ def moments(history: History, data: st.DataObject, count: int) -> list[int]:
 def test_no_listing_that_a_folder_may_give_hides_or_doubles_a_row(history: History, data: st.DataObject) -> None:
     # A listing that lasts from one state to another has what is there all the time, and may have the rest.
     listing: set[str] = set()
-    *times, last = moments(history, data, 5)
-    for begin, end in (times[:2], times[2:]):
+    *times, last = moments(history, data, 2 * LISTINGS_OF_A_FOLDER + 1)
+    for begin, end in zip(times[::2], times[1::2], strict=True):
         during = history.states[begin : end + 1]
         always = set.intersection(*during)
         perhaps = sorted(set.union(*during) - always)

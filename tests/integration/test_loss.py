@@ -4,7 +4,9 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
 from tests.conftest import write_prepared
@@ -64,37 +66,60 @@ def assert_as_undisturbed(file: Path, undisturbed: dict[tuple[str, int], float],
     assert {key: undisturbed[key] for key in found} == pytest.approx(found, abs=1e-4)
 
 
-def test_a_trial_that_lost_a_worker_and_then_one_of_its_two_machines_goes_on(
+def test_a_trial_that_lost_a_worker_a_machine_that_was_called_back_and_one_that_went_away_goes_on(
     study: Callable[..., Path],
     machines: Callable[[int], Machines],
     undisturbed: dict[tuple[str, int], float],
     nothing_is_left_behind: str,
 ) -> None:
-    here = machines(2)
-    file = study(**{**LONG, "axes": SEED}, resources={"lanes": 1, "workers": 2})
+    here = machines(3)
+    # One checkpoint long before the call, and none that happens to fall on it.
+    long = {**LONG, "axes": SEED, "checkpoint_every_seconds": 2.0}
+    file = study(**long, resources={"lanes": 1, "workers": 2})
     process = begin(file, here)
     workers = workers_of(nothing_is_left_behind)
     assert len(workers) == 2
-    before = runs.checkpoints(file)
     workers[-1].kill()
-    # A second attempt, again of two workers.
-    runs.wait_for_attempts(file, process, 2)
-    runs.wait_for_checkpoints(file, process, before=before | runs.checkpoints(file))
-    time.sleep(1.5)
-    here.kill(here.nodes[1])
+    _wait_for_attempt(2, file, process)
+    # The third machine stands by.
+    workers = workers_of(nothing_is_left_behind)
+    [called, *_] = [node for node in here.nodes if any(_is_on(node, worker) for worker in workers)]
+    # The command takes seconds, in which the trial must not come to its end.
+    for worker in workers:
+        worker.suspend()
+    here.drain(called)
+    for worker in workers:
+        worker.resume()
+    _wait_for_attempt(3, file, process)
+    workers = workers_of(nothing_is_left_behind)
+    here.kill(*[node for node in here.nodes if _is_on(node, workers[-1])])
     stderr = end(process, file)
-    assert "2 lost and resumed" in stderr
-    killed, lost, resumed = rows(file)
-    assert [(row["state"], row["attempt"], row["workers"]) for row in (killed, lost, resumed)] == [
+    assert "3 lost and resumed" in stderr
+    killed, left, lost, resumed = rows(file)
+    assert [(row["state"], row["attempt"], row["workers"]) for row in (killed, left, lost, resumed)] == [
         ("LOST", 1, 2),
         ("LOST", 2, 2),
-        ("COMPLETED", 3, 1),
+        ("LOST", 3, 2),
+        ("COMPLETED", 4, 1),
     ]
-    assert 0 < killed["updates"] <= lost["updates"] < UPDATES
+    assert "called back" in left["error"]
+    assert lost["seconds_repeated"] == 0
+    assert 0 < killed["updates"] <= left["updates"] < lost["updates"] < UPDATES
     assert resumed["seconds_resumed"] > 0
-    # At most what lies between two checkpoints, half a second apart, and the last beat.
-    assert 0 <= resumed["seconds_repeated"] < 2.5
+    # At most what lies between two checkpoints, two seconds apart, and the last beat.
+    assert 0 <= resumed["seconds_repeated"] < 4.0
     assert_as_undisturbed(file, undisturbed, 1)
+
+
+def _wait_for_attempt(number: int, file: Path, process: subprocess.Popen[str]) -> None:
+    """Wait until the trial's attempt of that number has left a checkpoint and told how far it is."""
+    runs.wait_for_attempts(file, process, number)
+    runs.wait_for_checkpoints(file, process, before=runs.checkpoints(file))
+    time.sleep(1.5)
+
+
+def _is_on(node: Any, worker: psutil.Process) -> bool:
+    return bool(node.all_processes["raylet"][0].process.pid == worker.ppid())
 
 
 def test_machines_that_go_together_take_only_their_own_trials_with_them(
@@ -113,28 +138,3 @@ def test_machines_that_go_together_take_only_their_own_trials_with_them(
     assert len(states) == 3 + states.count("LOST")
     assert min(row["attempt"] for row in found if row["state"] == "COMPLETED") == 1
     assert_as_undisturbed(file, undisturbed, 3)
-
-
-def test_a_machine_that_is_called_back_is_left_with_a_checkpoint(
-    study: Callable[..., Path],
-    machines: Callable[[int], Machines],
-    undisturbed: dict[tuple[str, int], float],
-    nothing_is_left_behind: str,
-) -> None:
-    here = machines(2)
-    # One checkpoint long before the call, and none that happens to fall on it.
-    file = study(**{**LONG, "axes": SEED, "checkpoint_every_seconds": 2.0})
-    process = begin(file, here)
-    [worker] = workers_of(nothing_is_left_behind)
-    [node] = [node for node in here.nodes if node.all_processes["raylet"][0].process.pid == worker.ppid()]
-    # The command takes seconds, in which the trial must not come to its end.
-    worker.suspend()
-    here.drain(node)
-    worker.resume()
-    end(process, file)
-    lost, resumed = rows(file)
-    assert lost["state"] == "LOST"
-    assert "called back" in lost["error"]
-    assert resumed["state"] == "COMPLETED"
-    assert resumed["seconds_repeated"] == 0
-    assert_as_undisturbed(file, undisturbed, 1)

@@ -88,8 +88,14 @@ def trained(run: Run) -> bool:
     return any((run.folder / "summary" / "checkpoints").glob("*/*/resume-*.json"))
 
 
-@pytest.mark.parametrize("gap", [None, 0.3], ids=["once", "twice"])
-def test_a_signal_in_any_phase_of_a_run_has_its_exit_code_and_leaves_nothing(tmp_path: Path, gap: float | None) -> None:
+# Once where a run saves, twice where it does not yet or should hurry; with --long both everywhere.
+ONCE, TWICE = ("before", "between", "training"), ("starting", "ending")
+
+
+@pytest.mark.parametrize(("gap", "chosen"), [(None, ONCE), (0.3, TWICE)], ids=["once", "twice"])
+def test_a_signal_in_any_phase_of_a_run_has_its_exit_code_and_leaves_nothing(
+    tmp_path: Path, gap: float | None, chosen: tuple[str, ...], long: bool
+) -> None:
     phases: dict[str, tuple[Phase, signal.Signals]] = {
         "before": (lambda run: (run.folder / "summary" / "attempts").exists(), signal.SIGINT),
         "starting": (ray_begins, signal.SIGTERM),
@@ -98,6 +104,8 @@ def test_a_signal_in_any_phase_of_a_run_has_its_exit_code_and_leaves_nothing(tmp
         "ending": (trained, signal.SIGINT),
     }
     for name, (phase, number) in phases.items():
+        if name not in chosen and not long:
+            continue
         run = Run(tmp_path / name)
         run.until(phase)
         run.process.send_signal(number)

@@ -107,7 +107,7 @@ class Folder:
 
     def names(self, prefix: str = "") -> list[str]:
         """The files below this folder whose names begin with `prefix`."""
-        return sorted(self.sizes(prefix))
+        return sorted(self._names(prefix))
 
     def sizes(self, prefix: str = "") -> dict[str, int]:
         """The bytes of the files below this folder whose names begin with `prefix`."""
@@ -118,18 +118,26 @@ class Folder:
         return {name: f"{found.st_mtime_ns}-{found.st_size}" for name, found in self._found(prefix).items()}
 
     def _found(self, prefix: str) -> dict[str, os.stat_result]:
+        found: dict[str, os.stat_result] = {}
+        for name in self._names(prefix):
+            path = Path(self.uri, name)
+            # It may be deleted meanwhile.
+            with _reading(path), contextlib.suppress(FileNotFoundError):
+                found[name] = path.stat()
+        return found
+
+    def _names(self, prefix: str) -> list[str]:
         root = Path(self.uri)
         # Only the folder that the prefix names: a summary holds the checkpoints of all its trials as well.
         top = root / prefix.rpartition("/")[0]
-        found: dict[str, os.stat_result] = {}
+        found: list[str] = []
         with _reading(top):
             for folder, _, files in os.walk(top, onerror=_raise_unless_gone):
-                for path in (Path(folder, file) for file in files if not file.startswith(".")):
-                    name = path.relative_to(root).as_posix()
-                    if name.startswith(prefix):
-                        # It may be deleted meanwhile.
-                        with contextlib.suppress(FileNotFoundError):
-                            found[name] = path.stat()
+                place = Path(folder).relative_to(root).as_posix()
+                here = "" if place == "." else f"{place}/"
+                found += [
+                    name for file in files if not file.startswith(".") and (name := here + file).startswith(prefix)
+                ]
         return found
 
     def delete(self, name: str) -> None:

@@ -62,6 +62,9 @@ class Trained:
     def cancel(self) -> None:
         """Nothing runs any more."""
 
+    def leave(self) -> None:
+        """Nor does Tune."""
+
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:

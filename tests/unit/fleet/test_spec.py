@@ -57,7 +57,7 @@ def test_types_of_one_shape_are_one_node_type_and_stand_in_for_each_other() -> N
     fleet = spec.FleetSpec(
         fleet="wiki", region="eu-west-1", instance_types=("g6.2xlarge", "g6.xlarge", "g5.xlarge", "g6.12xlarge")
     )
-    small, middle, large = spec.Shape(1, 4), spec.Shape(1, 8), spec.Shape(4, 48)
+    small, middle, large = spec.MachineShape(1, 4), spec.MachineShape(1, 8), spec.MachineShape(4, 48)
     shapes = {"g6.2xlarge": middle, "g6.xlarge": small, "g5.xlarge": small, "g6.12xlarge": large}
     found = yaml.safe_load(render.render(fleet, replace(spec.placeholders(fleet), shapes=shapes)))
     assert found["provider"]["offers"] == {

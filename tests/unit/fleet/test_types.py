@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from moto import mock_aws
 
-from cluster.fleet.spec import FleetSpec, Shape
+from cluster.fleet.spec import FleetSpec, MachineShape
 from cluster.fleet.types import shapes_of, unfit
 from trainer.errors import InputError
 
@@ -52,8 +52,8 @@ def test_ec2_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "fake-key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "fake-secret")
     with mock_aws():
-        alike = Shape(gpus=1, cpus=4)
-        shapes = {"g4dn.xlarge": alike, "g5.xlarge": alike, "g4dn.12xlarge": Shape(gpus=4, cpus=48)}
+        alike = MachineShape(gpus=1, cpus=4)
+        shapes = {"g4dn.xlarge": alike, "g5.xlarge": alike, "g4dn.12xlarge": MachineShape(gpus=4, cpus=48)}
         assert shapes_of(fleet(*shapes, head="g4dn.xlarge")) == shapes
         with pytest.raises(InputError, match=r"m5\.large has no NVIDIA card"):
             shapes_of(fleet("m5.large"))
