@@ -30,10 +30,14 @@ TOLERANCES = {"float32": 1e-5, "float64": 1e-12, "mixed_bfloat16": 16 * 2.0**-8,
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """Relative differences from the whole batch on one worker (L2 for gradients), and the largest that is allowed."""
+    """Relative differences from the whole batch on one worker (L2 for gradients), and the largest that is allowed.
+
+    `repeats` is whether the whole batch gave the same gradient twice, to the last bit.
+    """
 
     rows: int
     dtype: str
+    repeats: bool
     micro_batches: float
     workers: float
     evaluation: float
@@ -59,8 +63,9 @@ def prove(
     """
     learner.start(trial)
     batch = min(trial.global_batch, rows_at_most)
-    whole, *others = layouts(batch, micro_batch=micro_batch)
+    whole, again, *others = layouts(batch, micro_batch=micro_batch)
     expected = _gradient(trial, learner, data, batch, whole)
+    repeats = np.array_equal(_gradient(trial, learner, data, batch, again), expected, equal_nan=True)
     # Every worker computes all layouts, so it traces both ways of summing before any clock of a trial runs.
     apart = [
         (layout.shared, _difference(_gradient(trial, learner, data, batch, layout), expected)) for layout in others
@@ -68,6 +73,7 @@ def prove(
     return Proof(
         rows=batch,
         dtype=trial.dtype,
+        repeats=repeats,
         micro_batches=_largest(difference for shared, difference in apart if not shared),
         workers=_largest(difference for shared, difference in apart if shared),
         evaluation=_evaluation(learner, data, rows_at_most),

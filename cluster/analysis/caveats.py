@@ -176,7 +176,7 @@ def _seen_before(evidence: Evidence) -> Iterable[Caveat]:
 
 def _mixed_machines(evidence: Evidence) -> Iterable[Caveat]:
     runs = [run for cell in evidence.cells for run in cell.runs]
-    for column in ("device", "kernel_path", "node_type"):
+    for column in ("device", "gpu_name", "kernel_path", "node_type"):
         kinds = sorted({str(run.row[column]) for run in runs if run.row[column] is not None})
         if len(kinds) > 1:
             text = f"trials ran with different {column.replace('_', ' ')}s ({', '.join(kinds)}): do not compare seconds"

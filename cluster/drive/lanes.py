@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pyarrow as pa
 
 from cluster.drive.opening import CODE_VERSION, Opened
+from cluster.lanes import pulse
 from cluster.lanes.board import start_board
 from cluster.lanes.events import TrialEvent
 from cluster.lanes.schedule import Schedule
@@ -19,6 +20,7 @@ from cluster.summary.known_losses import memory_model
 # within minutes or not for hours; if no machine can come, the lane waits only for the dead workers' resources.
 SECONDS_FOR_MACHINES = 300.0
 SECONDS_FOR_WORKERS = 15.0
+SECONDS_WITHOUT_STEP = pulse.SECONDS_AT_LEAST
 
 
 def begun_schedule(here: Opened, storage: str, watch: Callable[[TrialEvent], None]) -> Schedule:
@@ -57,6 +59,7 @@ def _settings(here: Opened, storage: str) -> LaneSettings:
         rows_at_once=rows_at_once(study, query.probes(summary, spec.study)),
         memory_bytes=study.memory_bytes,
         seconds_for_workers=SECONDS_FOR_MACHINES if study.capacity.grows else SECONDS_FOR_WORKERS,
+        seconds_without_step=SECONDS_WITHOUT_STEP,
         facts={"spec_hash": study.spec_hash, "code_version": CODE_VERSION},
         storage=storage,
     )

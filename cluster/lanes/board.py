@@ -48,6 +48,7 @@ class _Group:
     serial: int = 0
     taken: bool = False
     wish: State | None = None
+    steps: int | None = None
     closed: bool = False
     reports: list[WorkerReport] = field(default_factory=list)
     beats: list[Beat] = field(default_factory=list)
@@ -84,7 +85,7 @@ class Board:
         here = self._group(group)
         async with here.changed:
             here.assignment, here.serial, here.taken, here.wish = assignment, assignment.serial, False, None
-            here.reports, here.beats = [], []
+            here.reports, here.beats, here.steps = [], [], None
             if self._wish is not None:
                 here.assignment, here.reports = None, [TakenBack(self._wish)]
             here.changed.notify_all()
@@ -127,16 +128,18 @@ class Board:
             await self._free()
         return reports
 
-    async def beat(self, group: str, serial: int, beat: Beat | None) -> State | None:
-        """Note the progress that rank 0 reports; return the state in which the trial must end early, or None.
+    async def beat(self, group: str, serial: int, beat: Beat | None, steps: int) -> State | None:
+        """Note the progress and the steps that rank 0 reports; return the state in which the trial must end, or None.
 
         A trial on a node that is being reclaimed (a spot machine with its notice, `ray drain-node`) must end as LOST:
         it saves a checkpoint first, so that none of its work is repeated.
         """
         here = self._group(group)
-        if beat is not None and serial == here.serial:
-            # The first beat shows where the attempt began, the last how far it came.
-            here.beats = [*here.beats[:1], beat]
+        if serial == here.serial:
+            here.steps = steps
+            if beat is not None:
+                # The first beat shows where the attempt began, the last how far it came.
+                here.beats = [*here.beats[:1], beat]
         if time.monotonic() - self._looked_at > SECONDS_BETWEEN_LOOKS:
             self._looked_at = time.monotonic()
             self._draining = set(await asyncio.to_thread(self._look))
@@ -146,6 +149,10 @@ class Board:
     async def beats(self, group: str) -> list[Beat]:
         """The first and the last beat of the group's assignment: where it began and how far it came. Empty before."""
         return self._group(group).beats
+
+    async def steps(self, group: str) -> int | None:
+        """The steps that rank 0 has computed (`cluster.lanes.pulse`); None before its first beat of the assignment."""
+        return self._group(group).steps
 
     async def shrink(self, kind: str, micro_batch: int) -> int:
         """Limit the micro-batches of trials of a `kind` to `micro_batch` rows in every lane; return the limit.
@@ -176,10 +183,12 @@ class Board:
                     here.reports.append(TakenBack(state))
                     here.changed.notify_all()
 
-    async def rest(self, releases: int) -> None:
-        """Wait until there have been more than `releases` releases."""
+    async def rest(self, releases: int, timeout_seconds: float | None) -> bool:
+        """Wait until there have been more than `releases` releases; False if there were not after the timeout."""
         async with self._released:
-            await self._released.wait_for(lambda: self._releases > releases)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._released.wait_for(lambda: self._releases > releases), timeout_seconds)
+            return self._releases > releases
 
     async def release(self) -> None:
         """Let the resting lanes go on."""

@@ -9,11 +9,11 @@ account neither of fractions of a GPU nor of what a trial has already repeated.)
 import contextlib
 import os
 import threading
-import time
 from collections.abc import Mapping
 
 import ray
 import ray.train
+import ray.util
 from ray.train.v2.api.config import FailureConfig
 
 from cluster.lanes.backend import CollectiveConfig
@@ -40,6 +40,8 @@ class WorkerGroup:
     def __init__(self, settings: LaneSettings, *, name: str, workers: int) -> None:
         self._settings, self.name, self.workers = settings, name, workers
         self.problem: BaseException | None = None
+        self._killed_for: str | None = None
+        self._trainer = self._new_trainer()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -55,10 +57,14 @@ class WorkerGroup:
             ray.get(self._settings.board.close.remote(self.name))
         self._thread.join(timeout=seconds)
 
-    def _run(self) -> None:
+    def kill(self, reason: str) -> None:
+        """End the workers' processes, whatever they do; `problem` will name the `reason`."""
+        self._killed_for = reason
+        self._trainer.kill_workers()
+
+    def _new_trainer(self) -> RunInActor:
         settings = self._settings
-        os.environ.update(_TRAIN_ENVIRONMENT)
-        trainer = RunInActor(
+        return RunInActor(
             work,
             train_loop_config={
                 "settings": WorkerSettings(
@@ -82,21 +88,30 @@ class WorkerGroup:
                 failure_config=FailureConfig(max_failures=0, max_preemption_failures=0),
             ),
         )
+
+    def _run(self) -> None:
+        os.environ.update(_TRAIN_ENVIRONMENT)
         try:
-            trainer.fit()
+            self._trainer.fit()
         except BaseException as problem:  # noqa: BLE001 - the lane reports it, in the thread that Tune listens to
-            self.problem = problem
+            self.problem = problem if self._killed_for is None else TimeoutError(self._killed_for)
 
 
 def workers_that_fit(settings: LaneSettings, wanted: int) -> int:
     """How many workers to start after a loss: `wanted`, or, if no machine arrives in time, as many as fit now.
 
-    It is at least 1: a lane that lost its last machine waits for another, however long that takes.
+    It is at least 1: a lane that lost its last machine waits for another, however long that takes. Meanwhile the places
+    of all of them are asked for, since the autoscaler brings machines for what waits, and for nothing else.
     """
-    deadline = time.monotonic() + settings.seconds_for_workers
-    while (fitting := fit(_free(), settings.resources_per_worker)) < wanted and time.monotonic() < deadline:
-        time.sleep(1.0)
-    return max(1, min(wanted, fitting))
+    if wanted == 1:
+        return 1
+    places = ray.util.placement_group([settings.resources_per_worker] * wanted)
+    try:
+        if places.wait(settings.seconds_for_workers):
+            return wanted
+    finally:
+        ray.util.remove_placement_group(places)
+    return max(1, min(wanted, fit(_free(), settings.resources_per_worker)))
 
 
 def fit(free: Mapping[str, Mapping[str, float]], per_worker: Mapping[str, float]) -> int:

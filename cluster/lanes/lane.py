@@ -8,12 +8,13 @@ TensorFlow gives memory back only when its process ends, so after a group ran ou
 group.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import ray
 
-from cluster.lanes import recovery
+from cluster.lanes import pulse, recovery
 from cluster.lanes.attempt import Attempt
 from cluster.lanes.board import Assignment
 from cluster.lanes.events import LaneEvent
@@ -52,6 +53,7 @@ class Lane:
         self._outside = outside or Outside()
         self._groups = self._serial = 0
         self._attempt: Attempt | None = None
+        self._pulse: pulse.Pulse | None = None
         self._told: list[LaneEvent] = []
         self._course = recovery.Course(trial=trial, rows=self._rows(trial))
         self._group = self._new_group(self._wanted())
@@ -86,16 +88,33 @@ class Lane:
             for report in self._board.hear(self._group.name):
                 self._take(report)
 
+    def give_back(self) -> None:
+        """Let the workers end, until there is another trial."""
+        self._group.close(seconds=SECONDS_TO_GO)
+
     def close(self) -> None:
         """Let the trial and the workers end."""
         self.stop_trial()
         self._group.close()
 
     def _hear(self) -> None:
-        for report in self._board.hear(self._group.name):
+        reports = self._board.hear(self._group.name)
+        for report in reports:
             self._take(report)
         if not self._told and not self._group.alive:
             self._take(GroupLost(_reason(self._group.problem), exhausted=self._exhausted()))
+        elif not reports:
+            self._feel_pulse()
+
+    def _feel_pulse(self) -> None:
+        """End a group that hangs: it is lost, and its trial goes on in another."""
+        steps, now = self._board.steps(self._group.name), time.monotonic()
+        if steps is None:
+            return
+        self._pulse = pulse.felt(self._pulse, steps, now)
+        if pulse.hangs(self._pulse, now, at_least=self._settings.seconds_without_step):
+            self._group.kill(f"nothing was computed for {now - self._pulse.changed_at:.0f} s")
+            self._pulse = None
 
     def _take(self, report: Report) -> None:
         # Asked for only when they are needed, since each call is a message to the board.
@@ -170,6 +189,7 @@ class Lane:
             checkpoint_uri=checkpoints,
             reached=self._course.reached,
         )
+        self._pulse = None
         self._serial += 1
         assignment = Assignment(
             serial=self._serial, trial=trial, micro_batch=micro_batch, rows_at_once=rows, checkpoints=checkpoints

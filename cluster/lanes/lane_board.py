@@ -36,6 +36,11 @@ class LaneBoard:
         beats: list[Beat] = self._get(self._handle.beats.remote(group))
         return beats
 
+    def steps(self, group: str) -> int | None:
+        """The steps of the group's rank 0 on its assignment (`cluster.lanes.pulse`); None before its first beat."""
+        steps: int | None = self._get(self._handle.steps.remote(group))
+        return steps
+
     def stations(self, group: str) -> list[Station]:
         """The stations of the group's workers that have asked for an assignment."""
         stations: list[Station] = self._get(self._handle.stations.remote(group))
@@ -55,6 +60,7 @@ class LaneBoard:
         """Ask the group's trial to end in `state`."""
         self._get(self._handle.stop.remote(state, group))
 
-    def rest(self, releases: int) -> None:
-        """Wait until there have been more than `releases` releases."""
-        self._get(self._handle.rest.remote(releases))
+    def rest(self, releases: int, timeout_seconds: float | None = None) -> bool:
+        """Wait until there have been more than `releases` releases; False if there were not after the timeout."""
+        released: bool = self._get(self._handle.rest.remote(releases, timeout_seconds))
+        return released

@@ -19,7 +19,8 @@ class Beat:
 class LaneMachine:
     """What an attempt ran on, the most memory that the process of rank 0 has held, and the check of its layout.
 
-    `gradient_check` is the largest relative difference that `trainer.check` found for trials of its shape.
+    `gradient_check` is the largest relative difference that `trainer.check` found for trials of its shape; `repeats` is
+    1 if the same gradient came out twice to the last bit, and `tf32` 1 if float32 was rounded to TF32 on a card.
     """
 
     device: str
@@ -27,6 +28,11 @@ class LaneMachine:
     tensorflow_version: str
     peak_memory_bytes: int
     gradient_check: float
+    repeats: int
+    tf32: int
+    gpu_name: str | None = None
+    driver: str | None = None
+    cudnn: str | None = None
 
 
 @dataclass(frozen=True)

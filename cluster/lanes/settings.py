@@ -29,7 +29,8 @@ class LaneSettings:
 
     `workers` and `micro_batches` are given for each global batch. `rows_at_once` are the rows with which a worker
     begins, for each dtype; fewer may fit. `memory_bytes` limits a worker; None for all that the machine has.
-    `seconds_for_workers` is how long a lane that lost a machine waits for another before it goes on with fewer workers.
+    `seconds_for_workers` is how long a lane that lost a machine waits for another before it goes on with fewer workers;
+    `seconds_without_step` how long a group may compute nothing before it counts as hanging (`cluster.lanes.pulse`).
     """
 
     study: str
@@ -47,6 +48,7 @@ class LaneSettings:
     rows_at_once: Mapping[str, RowsAtOnce]
     memory_bytes: int | None
     seconds_for_workers: float
+    seconds_without_step: float
     facts: Mapping[str, Any]
     storage: str
 

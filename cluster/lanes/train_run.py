@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import ray
 from ray.train import Result
 from ray.train.v2._internal.callbacks import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
@@ -36,10 +37,18 @@ class RunInActor(TrainRun):
     place of two saves 3 s of a core at a lane's start, and its memory on the head.
     """
 
+    controller: TrainController | None = None
+
+    def kill_workers(self) -> None:
+        """End the workers' processes at once; the controller then sees that they are gone."""
+        group = self.controller and self.controller._worker_group
+        for worker in group.get_workers() if group else []:
+            ray.kill(worker.actor)
+
     def _initialize_and_run_controller(self, **arguments: Any) -> Result:
-        controller = TrainController(**_by_places_alone(arguments, self.scaling_config))
-        asyncio.run(controller.run())
-        return controller.get_result()
+        self.controller = TrainController(**_by_places_alone(arguments, self.scaling_config))
+        asyncio.run(self.controller.run())
+        return self.controller.get_result()
 
 
 class _PlacesAlone(FixedScalingPolicy):

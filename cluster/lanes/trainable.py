@@ -14,6 +14,9 @@ from cluster.lanes.queue import REST
 from cluster.lanes.settings import LaneSettings
 from trainer.trial import from_dict
 
+# About what it takes to start workers anew: a lane that rests for longer gives its machines back.
+SECONDS_OF_WARM_REST = 120.0
+
 
 class LaneTrainable(tune.Trainable):
     """Hands Tune's trials to a lane; between two phases a lane rests (`cluster.lanes.queue`)."""
@@ -35,7 +38,9 @@ class LaneTrainable(tune.Trainable):
         """Wait for the next event of the trial; a rest ends when the queue knows more."""
         if self._rest is None:
             return to_result(self._lane.next_event())
-        self._board.rest(self._rest)
+        if not self._board.rest(self._rest, SECONDS_OF_WARM_REST):
+            self._lane.give_back()
+            self._board.rest(self._rest)
         return {"done": True}
 
     def cleanup(self) -> None:

@@ -4,7 +4,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -81,6 +81,8 @@ class _Trainer:
 
     def __init__(self, settings: WorkerSettings, *, data_hash: str, rank: int, workers: int) -> None:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+        # cuBLAS adds in a fixed order only with workspaces of its own (its guide, "Results Reproducibility").
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         import tensorflow as tf
 
         from trainer.machine import device, memory
@@ -102,7 +104,7 @@ class _Trainer:
         from trainer.loop import train
 
         learner = self._learners.of(Shape.of(assignment.trial, self._manifest))
-        with self._heart(assignment.serial) as heartbeat:
+        with self._heart(assignment.serial, learner) as heartbeat:
             self._prove(assignment, learner)
             return train(
                 assignment.trial,
@@ -121,15 +123,19 @@ class _Trainer:
         import tensorflow as tf
 
         from trainer.machine import memory
+        from trainer.machine.card import card_in_use
         from trainer.model.lstm import kernel_paths
 
-        shape = Shape.of(trial, self._manifest)
+        shape, cards = Shape.of(trial, self._manifest), tf.config.list_logical_devices("GPU")
         return LaneMachine(
-            device="gpu" if tf.config.list_logical_devices("GPU") else "cpu",
+            device="gpu" if cards else "cpu",
             kernel_path=kernel_paths(self._learners.of(shape).model),
             tensorflow_version=tf.__version__,
             peak_memory_bytes=memory.peak_bytes(),
             gradient_check=self._proofs[shape].largest,
+            repeats=int(self._proofs[shape].repeats),
+            tf32=int(bool(cards) and tf.config.experimental.tensor_float_32_execution_enabled()),
+            **asdict(card_in_use()),
         )
 
     def _prove(self, assignment: Assignment, learner: Any) -> None:
@@ -158,7 +164,7 @@ class _Trainer:
         return Learner(shape, self._collective)
 
     @contextmanager
-    def _heart(self, serial: int) -> Iterator[Callable[["Progress"], State | None]]:
+    def _heart(self, serial: int, learner: "Learner") -> Iterator[Callable[["Progress"], State | None]]:
         """A function that takes the trial's progress and returns the state that the board last asked rank 0 for.
 
         A thread exchanges both with the board, so that no update waits for it.
@@ -168,7 +174,7 @@ class _Trainer:
         over = threading.Event()
 
         def sent(beat: Beat | None) -> Any:
-            return self.settings.board.beat.remote(self.settings.group, serial, beat)
+            return self.settings.board.beat.remote(self.settings.group, serial, beat, learner.steps)
 
         def beat_on() -> None:
             while not over.wait(SECONDS_BETWEEN_BEATS):

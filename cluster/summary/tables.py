@@ -53,6 +53,9 @@ TRIALS = _schema(
     # `micro_batch_next`: the largest micro-batch with which an OUT_OF_MEMORY trial goes on; null if it does not go on
     ("workers micro_batch micro_batch_next", WHOLE),
     ("device node_type market", TEXT),
+    # the card, its driver and cuDNN; `tf32` 1: float32 was rounded to TF32; `repeats` 1: the same gradient twice
+    ("gpu_name driver cudnn", TEXT),
+    ("tf32 repeats", WHOLE),
     # work
     ("updates examples", WHOLE),
     ("epochs", REAL),

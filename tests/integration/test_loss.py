@@ -1,6 +1,7 @@
 """What is lost on the way: workers, machines, several at once, machines that are called back; no number changes."""
 
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,20 +19,28 @@ from tests.support.studies import LONG, write_study
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("nothing_is_left_behind")]
 # In float64: these updates overfit, which makes of the last digit of a sum over one worker or two, in float32, the
 # second digit of a loss. So many that a trial goes on for seconds after its first checkpoint, on a fast machine too.
-UPDATES = 3000
+UPDATES = 6000
 LONG = {
     **LONG,
     "axes": {**LONG["axes"], "learning_rate": 0.003, "dtype": "float64"},
     "budget": {"updates": UPDATES},
     "evaluate_every": {"updates": UPDATES // 10},
 }
+# As `batchscope`, but what computes nothing for that long hangs.
+SECONDS_WITHOUT_STEP = 20.0
+IMPATIENT = [
+    sys.executable,
+    "-c",
+    "from cluster import cli; from cluster.drive import lanes; "
+    f"lanes.SECONDS_WITHOUT_STEP = {SECONDS_WITHOUT_STEP}; cli.main()",
+]
 SEED = {**LONG["axes"], "seeds": 1}
 SEEDS = {**LONG["axes"], "seeds": 3}
 
 
 def begin(file: Path, machines: Machines, *, trials: int = 1) -> subprocess.Popen[str]:
     """Start a study, and return when that many of its trials have left a checkpoint and told how far they are."""
-    process = runs.begin(file, "--address", machines.address, trials=trials)
+    process = runs.begin(file, "--address", machines.address, trials=trials, command=IMPATIENT)
     # A few heartbeats.
     time.sleep(1.5)
     return process
@@ -66,7 +75,7 @@ def assert_as_undisturbed(file: Path, undisturbed: dict[tuple[str, int], float],
     assert {key: undisturbed[key] for key in found} == pytest.approx(found, abs=1e-4)
 
 
-def test_a_trial_that_lost_a_worker_a_machine_that_was_called_back_and_one_that_went_away_goes_on(
+def test_a_trial_goes_on_after_a_killed_a_hung_and_a_called_back_worker_and_a_lost_machine(
     study: Callable[..., Path],
     machines: Callable[[int], Machines],
     undisturbed: dict[tuple[str, int], float],
@@ -74,13 +83,16 @@ def test_a_trial_that_lost_a_worker_a_machine_that_was_called_back_and_one_that_
 ) -> None:
     here = machines(3)
     # One checkpoint long before the call, and none that happens to fall on it.
-    long = {**LONG, "axes": SEED, "checkpoint_every_seconds": 2.0}
+    long = {**LONG, "axes": SEED, "checkpoint_every_seconds": 1.0}
     file = study(**long, resources={"lanes": 1, "workers": 2})
     process = begin(file, here)
     workers = workers_of(nothing_is_left_behind)
     assert len(workers) == 2
     workers[-1].kill()
     _wait_for_attempt(2, file, process)
+    # It stays in the all-reduce, and so does the other.
+    workers_of(nothing_is_left_behind)[-1].suspend()
+    _wait_for_attempt(3, file, process)
     # The third machine stands by.
     workers = workers_of(nothing_is_left_behind)
     [called, *_] = [node for node in here.nodes if any(_is_on(node, worker) for worker in workers)]
@@ -90,24 +102,26 @@ def test_a_trial_that_lost_a_worker_a_machine_that_was_called_back_and_one_that_
     here.drain(called)
     for worker in workers:
         worker.resume()
-    _wait_for_attempt(3, file, process)
+    _wait_for_attempt(4, file, process)
     workers = workers_of(nothing_is_left_behind)
     here.kill(*[node for node in here.nodes if _is_on(node, workers[-1])])
     stderr = end(process, file)
-    assert "3 lost and resumed" in stderr
-    killed, left, lost, resumed = rows(file)
-    assert [(row["state"], row["attempt"], row["workers"]) for row in (killed, left, lost, resumed)] == [
+    assert "4 lost and resumed" in stderr
+    killed, hung, left, lost, resumed = found = rows(file)
+    assert [(row["state"], row["attempt"], row["workers"]) for row in found] == [
         ("LOST", 1, 2),
         ("LOST", 2, 2),
         ("LOST", 3, 2),
-        ("COMPLETED", 4, 1),
+        ("LOST", 4, 2),
+        ("COMPLETED", 5, 1),
     ]
+    assert "nothing was computed for" in hung["error"]
     assert "called back" in left["error"]
     assert lost["seconds_repeated"] == 0
-    assert 0 < killed["updates"] <= left["updates"] < lost["updates"] < UPDATES
+    assert 0 < killed["updates"] <= hung["updates"] <= left["updates"] < lost["updates"] < UPDATES
     assert resumed["seconds_resumed"] > 0
-    # At most what lies between two checkpoints, two seconds apart, and the last beat.
-    assert 0 <= resumed["seconds_repeated"] < 4.0
+    # At most what lies between two checkpoints, a second apart, and the last beat.
+    assert 0 <= resumed["seconds_repeated"] < 3.0
     assert_as_undisturbed(file, undisturbed, 1)
 
 

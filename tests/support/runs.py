@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,11 @@ def run(file: Path, *options: str, status: int = 0) -> subprocess.CompletedProce
     return done
 
 
-def begin(file: Path, *options: str, trials: int = 1) -> subprocess.Popen[str]:
+def begin(file: Path, *options: str, trials: int = 1, command: Sequence[str] = COMMAND) -> subprocess.Popen[str]:
     """Start a study, and return when as many of its trials have left a checkpoint that was not there before."""
-    command = [*COMMAND, "run", str(file), *options]
+    words = [*command, "run", str(file), *options]
     before = checkpoints(file)
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     wait_for_checkpoints(file, process, before=before, trials=trials)
     return process
 

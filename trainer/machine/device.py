@@ -16,6 +16,9 @@ def set_up(*, threads: int, gpus: int, memory_bytes: int | None = None) -> None:
     matrix product: then two layouts of the same update differ by 1e-3 (`tf.config.experimental`,
     https://blogs.nvidia.com/blog/tensorfloat-32-precision-format).
 
+    On cards, operations are asked to add in a fixed order (`enable_op_determinism`, and CUBLAS_WORKSPACE_CONFIG, which
+    whoever imports TensorFlow sets before): `trainer.check` finds out whether they do.
+
     Raises:
         NotReadyError: TensorFlow sees another number of cards than this process was given.
     """
@@ -33,6 +36,7 @@ def set_up(*, threads: int, gpus: int, memory_bytes: int | None = None) -> None:
             "nothing was trained: there, `nvidia-smi -L` must list the cards, and `python -c 'import tensorflow as tf; "
             "print(tf.config.list_physical_devices())'` names the library that is missing"
         )
+    tf.config.experimental.enable_op_determinism()
     for card in cards:
         if memory_bytes is None:
             tf.config.experimental.set_memory_growth(card, True)

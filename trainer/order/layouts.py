@@ -23,9 +23,14 @@ class Layout:
 
 
 def layouts(batch: int, *, micro_batch: int) -> tuple[Layout, ...]:
-    """The layouts of a batch of `batch` rows; the first, all rows at once, is what the others are compared with."""
+    """The layouts of a batch of `batch` rows; the first, all rows at once, is what the others are compared with.
+
+    The second is the same once more: whether it repeats to the last bit.
+    """
+    whole = Layout(micro_batch=batch, piece=batch)
     return (
-        Layout(micro_batch=batch, piece=batch),
+        whole,
+        whole,
         Layout(micro_batch=micro_batch, piece=batch),
         # Pieces in the order of the rows: sorted by length they would have twice as many shapes to compile, for seconds
         # each.

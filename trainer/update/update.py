@@ -55,6 +55,8 @@ class Learner:
     def __init__(self, shape: Shape, collective: Collective) -> None:
         self.shape = shape
         self.collective = collective
+        # Micro-batches and chunks of evaluations so far, of whichever trial: from outside, a sign of life.
+        self.steps = 0
         with seeding.one_name():
             self._make_variables()
         self._optimizer_start = [variable.numpy() for variable in self.optimizer.variables]
@@ -100,12 +102,14 @@ class Learner:
             done = self._add(micro_batch.tokens, micro_batch.labels, micro_batch.positions)
             # Without a scale the result is always True, so do not wait for it.
             added = not self._scale.used or bool(done)
+        self.steps += 1
 
     def add_measured(self, micro_batch: MicroBatch) -> float:
         """Like `add`, and return the squared norm of the micro-batch's own gradient sum (`trainer.update.noise`)."""
         while True:
             squared, added = self._add_measured(micro_batch.tokens, micro_batch.labels, micro_batch.positions)
             if not self._scale.used or added:
+                self.steps += 1
                 return float(squared)
 
     def update(self, *, global_batch: int, extras: tuple[float, ...] = ()) -> Updated:
@@ -133,6 +137,7 @@ class Learner:
 
     def evaluate(self, tokens: Any, labels: Any) -> tuple[Any, Any, Any]:
         """The sums of losses, right predictions and targets over some rows, float64."""
+        self.steps += 1
         return self._evaluate(tokens, labels)  # type: ignore[no-any-return]
 
     def weights(self) -> Arrays:

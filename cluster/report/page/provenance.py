@@ -89,7 +89,7 @@ def _layout(trials: pa.Table) -> str:
 
 
 def _machines(trials: pa.Table) -> str:
-    kinds = [_kinds(trials, name) for name in ("device", "node_type", "market", "region")]
+    kinds = [_kinds(trials, name) for name in ("device", "gpu_name", "node_type", "market", "region")]
     return ", ".join(dict.fromkeys(kind for kind in kinds if kind))
 
 

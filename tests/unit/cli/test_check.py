@@ -7,7 +7,7 @@ import pytest
 from cluster.cli.check import line
 from trainer.check import Proof
 
-GOOD = Proof(rows=64, dtype="float32", micro_batches=2e-7, workers=3e-7, evaluation=1e-8, tolerance=1e-5)
+GOOD = Proof(rows=64, dtype="float32", repeats=True, micro_batches=2e-7, workers=3e-7, evaluation=1e-8, tolerance=1e-5)
 
 
 def test_the_largest_difference_decides() -> None:

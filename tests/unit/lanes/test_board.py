@@ -82,7 +82,7 @@ def test_stopping_takes_back_what_nobody_took_and_tells_who_asks() -> None:
         await board.stop(State.CANCELLED)
         assert await board.hear("a", 1) == [TakenBack(State.CANCELLED)]
         assert await board.hear("b", 1) == [Taken(HERE)]
-        assert await board.beat("b", 1, None) is State.CANCELLED
+        assert await board.beat("b", 1, None, 0) is State.CANCELLED
         await board.post("a", assignment(2))
         assert await board.hear("a", 1) == [TakenBack(State.CANCELLED)]
 
@@ -95,10 +95,10 @@ def test_one_group_can_be_stopped_alone_and_its_next_trial_goes_on() -> None:
             await board.post(group, assignment(1))
             await board.take(group, 0, 0, HERE)
         await board.stop(State.STOPPED, "a")
-        assert await board.beat("a", 1, None) is State.STOPPED
-        assert await board.beat("b", 1, None) is None
+        assert await board.beat("a", 1, None, 0) is State.STOPPED
+        assert await board.beat("b", 1, None, 0) is None
         await board.post("a", assignment(2))
-        assert await board.beat("a", 2, None) is None
+        assert await board.beat("a", 2, None, 0) is None
 
     play(body)
 
@@ -107,13 +107,29 @@ def test_the_first_and_the_last_beat_of_the_present_job_are_kept() -> None:
     async def body(board: Board) -> None:
         await board.post("a", assignment(1))
         for update in (7, 8, 9):
-            await board.beat("a", 1, Beat(update=update, seconds_training=update / 2))
+            await board.beat("a", 1, Beat(update=update, seconds_training=update / 2), update)
         assert [beat.update for beat in await board.beats("a")] == [7, 9]
         await board.post("a", assignment(2))
-        await board.beat("a", 1, Beat(update=99, seconds_training=1.0))  # a late one of the assignment before
+        assert await board.steps("a") is None
+        await board.beat("a", 1, Beat(update=99, seconds_training=1.0), 99)  # a late one of the assignment before
         assert await board.beats("a") == []
-        await board.beat("a", 2, Beat(update=0, seconds_training=0.0))
+        assert await board.steps("a") is None
+        await board.beat("a", 2, None, 3)
+        assert (await board.beats("a"), await board.steps("a")) == ([], 3)
+        await board.beat("a", 2, Beat(update=0, seconds_training=0.0), 0)
         assert await board.beats("a") == [Beat(update=0, seconds_training=0.0)]
+
+    play(body)
+
+
+def test_a_rest_ends_with_a_release_or_after_its_time() -> None:
+    async def body(board: Board) -> None:
+        assert not await board.rest(0, 0.01)
+        resting = asyncio.create_task(board.rest(0, None))
+        await asyncio.sleep(0)
+        await board.release()
+        assert await resting
+        assert await board.rest(0, 0.01)
 
     play(body)
 
@@ -129,13 +145,13 @@ def test_a_group_with_any_worker_on_a_node_that_is_called_back_is_to_save_and_go
             await board.post(group, assignment(1))
             for rank, station in enumerate(stations):
                 await board.take(group, rank, 0, station)
-        assert await board.beat("a", 1, None) is None
+        assert await board.beat("a", 1, None, 0) is None
         draining["there"] = 12345
-        assert await board.beat("a", 1, None) is State.LOST
-        assert await board.beat("b", 1, None) is None
+        assert await board.beat("a", 1, None, 0) is State.LOST
+        assert await board.beat("b", 1, None, 0) is None
         # A study that is being stopped is stopped, wherever it runs.
         await board.stop(State.CANCELLED)
-        assert await board.beat("a", 1, None) is State.CANCELLED
+        assert await board.beat("a", 1, None, 0) is State.CANCELLED
 
     play(body, draining)
 

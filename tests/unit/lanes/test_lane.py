@@ -1,6 +1,7 @@
 """A lane without Ray: its trial's rows, its groups and what it tells, from reports on a board in the same process."""
 
 from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from cluster.lanes.lane_board import LaneBoard
 from cluster.lanes.reports import Beat, TakenBack, WorkerReport
 from cluster.lanes.settings import LaneSettings
 from cluster.lanes.station import Station
+from cluster.lanes.trainable import SECONDS_OF_WARM_REST, LaneTrainable
 from cluster.study.at_once import RowsAtOnce
 from tests.support.trials import TINY
 from tests.unit.lanes.test_board import HERE
@@ -30,6 +32,7 @@ class Script(LaneBoard):
         self.assignments: list[tuple[str, Assignment]] = []
         self.next: Callable[[], list[WorkerReport]] = list
         self.began_at: int | None = None
+        self.computed: int | None = None
         self._limits: dict[str, int] = {}
 
     def post(self, group: str, assignment: Assignment) -> None:
@@ -41,6 +44,9 @@ class Script(LaneBoard):
 
     def beats(self, group: str) -> list[Beat]:
         return [] if self.began_at is None else [Beat(update=self.began_at, seconds_training=1.0)]
+
+    def steps(self, group: str) -> int | None:
+        return self.computed
 
     def stations(self, group: str) -> list[Station]:
         return [HERE]
@@ -65,6 +71,9 @@ class Group:
 
     def close(self, *, seconds: float = 0.0) -> None:
         self.alive = False
+
+    def kill(self, reason: str) -> None:
+        self.alive, self.problem = False, TimeoutError(reason)
 
 
 class Recorder:
@@ -104,6 +113,7 @@ class Play:
             "micro_batches": {17: min(9, rows.micro_batch)},
             "rows_at_once": {"float32": rows},
             "facts": {},
+            "seconds_without_step": 900.0,
         }
         outside = Outside(
             start_group=self._start,
@@ -257,3 +267,41 @@ def test_a_trial_that_is_stopped_early_gets_its_row_before_the_next_one_is_taken
     play.hears(exhausted())
     play.lane.stop_trial()
     assert [row["state"] for row in play.recorder.rows] == ["STOPPED", "OUT_OF_MEMORY", "STOPPED"]
+
+
+def test_a_group_that_hangs_is_killed_and_its_trial_goes_on_in_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+
+    def look() -> float:
+        now[0] += 100.0
+        return now[0]
+
+    monkeypatch.setattr("cluster.lanes.lane.time", SimpleNamespace(monotonic=look))
+    play = Play()
+    play.board.computed = 7
+    assert isinstance(play.hears(began_at=3), AttemptLost)
+    [lost] = play.recorder.rows
+    assert (lost["state"], lost["error"]) == (
+        "LOST",
+        "its workers went away before it ended (TimeoutError: nothing was computed for 1000 s)",
+    )
+    assert [group.alive for group in play.groups] == [False, True]
+
+
+def test_a_lane_that_rests_for_long_gives_its_machines_back_and_has_others_for_the_next_trial() -> None:
+    rests: list[float | None] = []
+
+    def rest(releases: int, timeout_seconds: float | None = None) -> bool:
+        rests.append(timeout_seconds)
+        return timeout_seconds is None
+
+    play = Play()
+    resting = LaneTrainable.__new__(LaneTrainable)
+    resting._board = SimpleNamespace(rest=rest)
+    resting._lane, resting._rest = play.lane, 0
+    assert resting.step() == {"done": True}
+    assert rests == [SECONDS_OF_WARM_REST, None]
+    assert [group.alive for group in play.groups] == [False]
+    play.lane.take(TINY, "grid")
+    play.hears(TakenBack(State.CANCELLED))
+    assert [group.alive for group in play.groups] == [False, True]

@@ -17,7 +17,9 @@ from tests.support.trials import TINY
 from tests.unit.lanes.test_board import HERE
 from trainer.report import Evaluation, Outcome, State
 
-MACHINE = LaneMachine(device="cpu", kernel_path="k", tensorflow_version="2", peak_memory_bytes=1, gradient_check=0.0)
+MACHINE = LaneMachine(
+    device="cpu", kernel_path="k", tensorflow_version="2", peak_memory_bytes=1, gradient_check=0.0, repeats=1, tf32=0
+)
 EVALUATION = Evaluation(
     update=1,
     examples=17,

@@ -1,0 +1,26 @@
+"""What rows say of a card, from what the system says of it."""
+
+import pytest
+
+from trainer.machine.card import Card, card_in_use, cudnn_in, driver_in
+
+OPEN = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  560.35.05  Release Build  (builder)  Tue Sep\nGCC"
+CLOSED = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 22:23:56 UTC 2024\nGCC version:  gcc"
+MAPS = """7f0e-7f1f r-xp 0 00:2a 11   /venv/nvidia/cudnn/lib/libcudnn_graph.so.9
+7f2e-7f3f r-xp 0 00:2a 12                     /venv/nvidia/cudnn/lib/libcudnn.so.9
+"""
+
+
+@pytest.mark.parametrize(("text", "version"), [(OPEN, "560.35.05"), (CLOSED, "550.54.15"), ("", None)])
+def test_the_drivers_version_is_its_kernel_modules(text: str, version: str | None) -> None:
+    assert driver_in(text) == version
+
+
+def test_cudnn_is_the_one_that_is_mapped() -> None:
+    assert cudnn_in(MAPS) == "/venv/nvidia/cudnn/lib/libcudnn.so.9"
+    assert cudnn_in("7f0e-7f1f r-xp 0 00:2a 11   /usr/lib/libc.so.6\n") is None
+
+
+@pytest.mark.slow
+def test_without_a_card_there_is_nothing_to_say() -> None:
+    assert card_in_use() == Card()

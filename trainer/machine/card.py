@@ -1,0 +1,53 @@
+"""The card that this process computes on, its driver, and the cuDNN that it has loaded: what rows say of a machine."""
+
+import ctypes
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import tensorflow as tf
+
+DRIVER = Path("/proc/driver/nvidia/version")
+MAPS = Path("/proc/self/maps")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """The card's name (several joined by '+'), and the versions of driver and cuDNN; None where there is none."""
+
+    gpu_name: str | None = None
+    driver: str | None = None
+    cudnn: str | None = None
+
+
+def card_in_use() -> Card:
+    """The card of this process, whose TensorFlow has computed on it; only then is cuDNN loaded."""
+    cards = tf.config.get_visible_devices("GPU")
+    if not cards:
+        return Card()
+    names = [tf.config.experimental.get_device_details(card).get("device_name", "unknown") for card in cards]
+    return Card(
+        gpu_name="+".join(sorted(names)),
+        driver=driver_in(DRIVER.read_text(errors="replace")) if DRIVER.exists() else None,
+        cudnn=_cudnn_version(cudnn_in(MAPS.read_text(errors="replace"))),
+    )
+
+
+def driver_in(text: str) -> str | None:
+    """The version in what NVIDIA's kernel module says of itself; None if it says none."""
+    found = re.search(r"Kernel Module.*?\s(\d+\.\d+(?:\.\d+)?)\s", text)
+    return found[1] if found else None
+
+
+def cudnn_in(maps: str) -> str | None:
+    """The file of cuDNN's main library among the mapped ones; None if it is not loaded."""
+    found = re.search(r"(/\S*/libcudnn\.so\.\d\S*)", maps)
+    return found[1] if found else None
+
+
+def _cudnn_version(file: str | None) -> str | None:
+    """As its own function returns it, 91002 for 9.10.2 (cudnn_version.h)."""
+    if file is None:
+        return None
+    number = ctypes.CDLL(file).cudnnGetVersion()
+    return f"{number // 10000}.{number // 100 % 100}.{number % 100}"
