@@ -31,11 +31,12 @@ def machines(capacity: Capacity, placed: Placement, resources: Resources) -> lis
     region = str(config.get("provider", {}).get("region", ""))
     unit, each = ("GPU", resources.gpus_per_worker) if resources.gpus_per_worker else ("CPU", resources.cpus_per_worker)
     workers = {name: one.get("resources", {}).get(unit, 0) for name, one in types.items() if name != head}
-    found = [_priced(_instance(types[head], region), 1)]
+    spot = bool(config.get("provider", {}).get("spot"))
+    found = [_priced(_instance(types[head], region, spot=False), 1)]
     if workers:
         largest = max(workers, key=lambda name: workers[name])
         holds = max(1, int(workers[largest] / each))
-        found.append(_priced(_instance(types[largest], region), -(-placed.lanes * placed.workers // holds)))
+        found.append(_priced(_instance(types[largest], region, spot=spot), -(-placed.lanes * placed.workers // holds)))
     return found
 
 
@@ -46,9 +47,8 @@ def usd(found: Sequence[Machines], *, seconds: float) -> float | None:
     return sum(known) if known and len(known) == len(costs) else None
 
 
-def _instance(node_type: Mapping[str, Any], region: str) -> prices.Instance:
+def _instance(node_type: Mapping[str, Any], region: str, *, spot: bool) -> prices.Instance:
     config = node_type.get("node_config", {})
-    spot = config.get("InstanceMarketOptions", {}).get("MarketType") == "spot"
     return prices.Instance(str(config.get("InstanceType", "unknown")), "spot" if spot else "on-demand", region)
 
 

@@ -1,5 +1,7 @@
 """Which problems with S3 may pass by themselves, and what to do about the others."""
 
+import re
+
 from trainer.errors import InputError, NotReadyError, UserError
 
 PASSING_STATUS = (408, 409, 429)
@@ -24,6 +26,7 @@ REMEDIES = {
     "PermanentRedirect": "set AWS_REGION to the region of the bucket",
     "AuthorizationHeaderMalformed": "set AWS_REGION to the region of the bucket",
 }
+_ON_A_FLEET = " (on a fleet: read_buckets in its file)"
 ELSE = "check AWS_REGION, AWS_ENDPOINT_URL and the credentials"
 
 
@@ -83,11 +86,15 @@ def refusal(bucket: str, action: str, place: str, problem: Exception) -> Excepti
     code = problem.response["Error"].get("Code", "?")
     if code == "NoSuchKey":
         return FileNotFoundError(f"{place} is not there")
-    return _refused(bucket, action, place, code)
+    return _refused(bucket, action, place, code, problem.response["Error"].get("Message", ""))
 
 
-def _refused(bucket: str, action: str, place: str, code: str) -> UserError:
-    if code in ("AccessDenied", "403"):
+def _refused(bucket: str, action: str, place: str, code: str, message: str) -> UserError:
+    # S3 refuses an object for its key's sake in these words (documented with SSE-KMS).
+    key = re.search(r"\bkms:\w+ on resource: (arn:\S+:key/[\w-]+)", message)
+    if code in ("AccessDenied", "403") and key is not None:
+        remedy = f"allow {key[0].replace('resource: ', '')} (on a fleet: kms_keys in its file)"
+    elif code in ("AccessDenied", "403"):
         remedy = _permission(bucket, action, place)
     else:
         remedy = REMEDIES.get(code, ELSE).format(bucket=bucket)
@@ -97,9 +104,9 @@ def _refused(bucket: str, action: str, place: str, code: str) -> UserError:
 def _permission(bucket: str, action: str, place: str) -> str:
     of_bucket = f"arn:aws:s3:::{bucket}"
     if action == "s3:ListBucket":
-        return f"allow {action} on {of_bucket}"
+        return f"allow {action} on {of_bucket}{_ON_A_FLEET}"
     allow = f"allow {action} on arn:aws:s3:::{place.removeprefix('s3://')}"
     if action == "s3:GetObject":
         # For a missing object, S3 answers 403 to anyone who may not list (documented with GetObject).
-        return f"{allow}, and s3:ListBucket on {of_bucket}, without which a missing object is refused too"
+        return f"{allow}, and s3:ListBucket on {of_bucket}, without which a missing object is refused too{_ON_A_FLEET}"
     return allow

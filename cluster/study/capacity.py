@@ -25,7 +25,8 @@ AUTOSCALER_FILE = "~/ray_bootstrap_config.yaml"
 class Capacity:
     """The resources once all machines that may be added have been; `grows` is true if some may.
 
-    `memory_bytes` is one machine's main memory, and `fleet` a growing cluster's configuration; None if not known.
+    `memory_bytes` is one machine's main memory, `head_bytes` that of a cluster's head, and `fleet` a growing cluster's
+    configuration; None if not known.
     """
 
     cpus: float
@@ -33,6 +34,7 @@ class Capacity:
     where: str = "this machine"
     grows: bool = False
     memory_bytes: int | None = None
+    head_bytes: int | None = None
     fleet: Mapping[str, Any] | None = None
 
 
@@ -54,7 +56,7 @@ def this_machine(*, with_gpus: bool) -> Capacity:
         from ray._private.accelerators import NvidiaGPUAcceleratorManager
 
         gpus = float(NvidiaGPUAcceleratorManager.get_current_node_num_accelerators())
-    return Capacity(cpus=cpus, gpus=gpus, memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    return Capacity(cpus=cpus, gpus=gpus, memory_bytes=_memory_bytes())
 
 
 def of_cluster(address: str) -> Capacity:
@@ -71,7 +73,19 @@ def of_cluster(address: str) -> Capacity:
     file = Path(AUTOSCALER_FILE).expanduser()
     config = yaml.safe_load(file.read_text()) if file.exists() else None
     held = {name: max(at_most(config, name) if config else 0.0, now.get(name, 0.0)) for name in ("CPU", "GPU")}
-    return Capacity(cpus=held["CPU"], gpus=held["GPU"], where="the cluster", grows=config is not None, fleet=config)
+    return Capacity(
+        cpus=held["CPU"],
+        gpus=held["GPU"],
+        where="the cluster",
+        grows=config is not None,
+        # The file of the autoscaler is there on the head alone.
+        head_bytes=None if config is None else _memory_bytes(),
+        fleet=config,
+    )
+
+
+def _memory_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def at_most(config: Mapping[str, Any], resource: str) -> float:

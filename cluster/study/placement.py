@@ -42,9 +42,15 @@ class Placement:
 
 
 def place(
-    resources: Resources, trials: Sequence[TrialSpec], *, cpus: float, gpus: float, where: str = "this machine"
+    resources: Resources,
+    trials: Sequence[TrialSpec],
+    *,
+    cpus: float,
+    gpus: float,
+    where: str = "this machine",
+    carried: int | None = None,
 ) -> Placement:
-    """The placement of one or more `trials` on a total of `cpus` and `gpus`.
+    """The placement of one or more `trials` on a total of `cpus` and `gpus`, in at most `carried` lanes.
 
     Raises:
         InputError: no lane fits, or the micro-batch is larger than the largest global batch's share.
@@ -58,14 +64,15 @@ def place(
     if not by_gpus:
         raise InputError(_refusal("gpus_per_worker", "GPU", workers, resources.gpus_per_worker, gpus, where))
     fit = min(by_cpus, by_gpus)
-    lanes = min(resources.lanes or fit, fit, len(trials))
+    wanted = min(resources.lanes or fit, fit, len(trials))
+    lanes = wanted if carried is None else min(wanted, carried)
     return Placement(
         lanes=lanes,
         workers=workers,
         cpus=float(lanes * workers * _exact(resources.cpus_per_worker)),
         gpus=float(lanes * workers * _exact(resources.gpus_per_worker)),
         threads_per_worker=max(1, int(resources.cpus_per_worker)),
-        note=_note(resources.lanes, fit, len(trials), where),
+        note=_note(resources.lanes, fit, len(trials), where) if lanes == wanted else _carried(wanted, lanes),
     )
 
 
@@ -134,6 +141,13 @@ def _remedy(key: str, unit: str, workers: int, machine: float) -> str:
         return f"set resources.{key}: 0, or use a machine with a GPU"
     # Ray counts to four decimals; rounding down makes sure that the suggested number fits.
     return f"set resources.{key}: {int(part * 10_000) / 10_000:g}"
+
+
+def _carried(wanted: int, lanes: int) -> str:
+    return (
+        f"{wanted} lanes fit on the machines, but the memory of the cluster's head carries {lanes}: a larger head_type "
+        "in the fleet's file carries more"
+    )
 
 
 def _note(asked: int | None, fit: int, trials: int, where: str) -> str | None:

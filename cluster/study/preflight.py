@@ -1,7 +1,7 @@
 """Examines a study before anything is started: its data, its trials, its layout and its model."""
 
 from cluster.stores import store_of
-from cluster.study import axes, fitting, memory, placement, protocol
+from cluster.study import axes, fitting, head, memory, placement, protocol
 from cluster.study.building import training_twin_of
 from cluster.study.capacity import Capacity
 from cluster.study.data import check_shards, read_data
@@ -23,7 +23,14 @@ def examine(spec: StudySpec, capacity: Capacity) -> Study:
     manifest = read_data(data, spec)
     trials = axes.trials(spec, data_hash=manifest.data_hash, train_rows=manifest.splits["train"].rows)
     planned = protocol.expected(trials, spec.protocol)
-    placed = placement.place(spec.resources, planned, cpus=capacity.cpus, gpus=capacity.gpus, where=capacity.where)
+    placed = placement.place(
+        spec.resources,
+        planned,
+        cpus=capacity.cpus,
+        gpus=capacity.gpus,
+        where=capacity.where,
+        carried=None if capacity.head_bytes is None else head.lanes_carried(capacity.head_bytes),
+    )
     study = Study(spec=spec, manifest=manifest, trials=trials, placed=placed, capacity=capacity)
     fitting.refuse_what_cannot_fit(study, lambda trial: memory.guess(trial, **sizes_of(trial, manifest)))
     check_shards(data, manifest)

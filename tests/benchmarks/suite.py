@@ -24,6 +24,7 @@ SUITE: dict[str, tuple[str, ...]] = {
     "whole_study": (),
     "lane_turnaround": (),
     "many_trials": (),
+    "head_memory": (),
     "machine_loss": (),
     "cold_cache": (),
     "warm_reading": (),

@@ -218,12 +218,11 @@ def test_a_growing_cluster_is_the_head_and_as_many_workers_as_the_lanes_need(mon
 
     cost = {"t3.large": 0.1, "g5.xlarge": 1.0}
     monkeypatch.setattr(prices, "hourly", lambda name, **_: prices.Price(cost.get(name), "pinned table", "2026-11"))
-    spot = {"InstanceType": "g5.xlarge", "InstanceMarketOptions": {"MarketType": "spot"}}
     types = {
         "head": {"resources": {"CPU": 0}, "node_config": {"InstanceType": "t3.large"}},
-        "worker": {"resources": {"CPU": 4, "GPU": 1}, "node_config": spot},
+        "worker": {"resources": {"CPU": 4, "GPU": 1}, "node_config": {"InstanceType": "g5.xlarge"}},
     }
-    fleet = {"head_node_type": "head", "available_node_types": types, "provider": {"region": "eu-west-1"}}
+    fleet = {"head_node_type": "head", "available_node_types": types, "provider": {"region": "eu-west-1", "spot": True}}
     capacity = Capacity(cpus=16, gpus=4, where="the cluster", grows=True, fleet=fleet)
     placed = Placement(lanes=5, workers=1, cpus=5, gpus=2.5, threads_per_worker=1, note=None)
     found = bill.machines(capacity, placed, Resources(gpus_per_worker=0.5))

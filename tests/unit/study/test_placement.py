@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cluster.study import head
 from cluster.study.placement import Placement, micro_batch_rows, place
 from cluster.study.spec import Resources
 from trainer.errors import InputError
@@ -36,6 +37,16 @@ def some(count: int, global_batch: int = 16) -> list[TrialSpec]:
 
 def placed(count: int, cpus: float, gpus: float = 0, **resources: Any) -> Placement:
     return place(Resources(**resources), some(count), cpus=cpus, gpus=gpus)
+
+
+def test_a_head_carries_as_many_lanes_as_its_memory_holds() -> None:
+    assert [head.lanes_carried(gib * 2**30) for gib in (1, 4, 8, 16)] == [1, 6, 20, 47]
+    wide = place(Resources(gpus_per_worker=0.25), some(40), cpus=64, gpus=8, carried=20)
+    assert wide.lanes == 20
+    assert wide.note is not None
+    assert wide.note.startswith("32 lanes fit on the machines, but the memory of the cluster's head carries 20:")
+    few = place(Resources(lanes=3), some(40), cpus=64, gpus=0, carried=20)
+    assert (few.lanes, few.note) == (3, None)
 
 
 @pytest.mark.parametrize(
