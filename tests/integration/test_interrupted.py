@@ -1,0 +1,101 @@
+"""A study that is stopped, killed, or loses its data or its worker goes on where it was, and no number changes."""
+
+import contextlib
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.conftest import hash_of, write_prepared
+from tests.support.runs import begin, curve, finish, processes_of, rows, run, workers_of
+from tests.support.studies import LONG, write_study
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("nothing_is_left_behind")]
+UPDATES = LONG["budget"]["updates"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, int, float]]:
+    """The curves of the long study when nothing happens to it."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    write_prepared(folder / "data")
+    file = write_study(folder, **LONG)
+    run(file)
+    return curve(file)
+
+
+@pytest.mark.timeout(1200)
+def test_a_study_that_is_stopped_or_killed_or_loses_its_data_or_a_worker_goes_on_where_it_was(
+    study: Callable[..., Path], undisturbed: list[Any], nothing_is_left_behind: str, tmp_path: Path
+) -> None:
+    file = study(**LONG)
+    process = begin(file)
+    process.send_signal(signal.SIGTERM)
+    stderr = finish(process, status=143)
+    assert "the same command goes on from here" in stderr
+    [cancelled] = rows(file)
+    assert cancelled["state"] == "CANCELLED"
+    assert 0 < cancelled["updates"] < UPDATES
+
+    # Ray's own processes follow their driver within seconds; what is killed here would have ended by itself.
+    process = begin(file)
+    family = psutil.Process(process.pid).children(recursive=True)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    psutil.wait_procs(family, timeout=30)
+    assert [row["state"] for row in rows(file)] == ["CANCELLED"]
+
+    process = begin(file)
+    said = _other_data_in_the_place_of(tmp_path / "data")
+    _kill_the_worker(nothing_is_left_behind)
+    assert said in finish(process, status=2)
+    *_, killed, failed = rows(file)
+    assert (killed["state"], failed["state"]) == ("LOST", "FAILED")
+    assert failed["trial_id"] == killed["trial_id"]
+    assert failed["error"].startswith(said)
+    assert not failed["updates"]
+    shutil.rmtree(tmp_path / "data")
+    (tmp_path / "own").rename(tmp_path / "data")
+
+    process = begin(file)
+    addresses = {ip for one in processes_of(nothing_is_left_behind) for ip in _listening(one)}
+    assert addresses
+    assert all(ip.removeprefix("::ffff:").startswith("127.") for ip in addresses), addresses
+    _kill_the_worker(nothing_is_left_behind)
+    finish(process)
+    assert [(row["state"], row["attempt"]) for row in rows(file)] == [
+        ("CANCELLED", 1),
+        ("LOST", 2),
+        ("LOST", 3),
+        ("FAILED", 4),
+        ("LOST", 5),
+        ("COMPLETED", 6),
+        ("COMPLETED", 1),
+    ]
+    assert curve(file) == undisturbed
+
+
+def _kill_the_worker(mark: str) -> None:
+    [worker] = workers_of(mark)
+    worker.kill()
+
+
+def _other_data_in_the_place_of(data: Path) -> str:
+    """Move the data to `own`, and put others there: what a study must say of that."""
+    before = hash_of(data)[:8]
+    data.rename(data.with_name("own"))
+    write_prepared(data, seed=1)
+    return f"the data at {data} changed: this study was begun with {before}, but now {hash_of(data)[:8]} is there"
+
+
+def _listening(process: psutil.Process) -> list[str]:
+    """The addresses on which a process takes connections."""
+    with contextlib.suppress(psutil.Error):
+        found = process.net_connections(kind="tcp")
+        return [one.laddr.ip for one in found if one.status == psutil.CONN_LISTEN]
+    return []
