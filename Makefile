@@ -29,9 +29,10 @@ lint: install  ## ruff, mypy and the contracts of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The tests of each room's own logic, for every commit: what is `slow`, trains or starts a Ray is left to `make test`.
+# The tests of each room's own logic, for every commit, with few examples each: what is `slow`, trains or starts a Ray is
+# left to `make test`.
 check: install  ## the quick tests
-	$(BIN)/pytest tests/unit -m "not ray and not tf and not slow" $(SHARED)
+	$(BIN)/pytest tests/unit -m "not ray and not tf and not slow" --hypothesis-profile few $(SHARED)
 
 # The longest files are not among the last. What starts a Ray comes after the others: beside them its processes starve.
 test: install  ## all tests, or those of FILE=tests/unit/study

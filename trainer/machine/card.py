@@ -5,8 +5,6 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import tensorflow as tf
-
 DRIVER = Path("/proc/driver/nvidia/version")
 MAPS = Path("/proc/self/maps")
 
@@ -22,6 +20,8 @@ class Card:
 
 def card_in_use() -> Card:
     """The card of this process, whose TensorFlow has computed on it; only then is cuDNN loaded."""
+    import tensorflow as tf
+
     cards = tf.config.get_visible_devices("GPU")
     if not cards:
         return Card()

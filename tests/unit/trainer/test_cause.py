@@ -1,11 +1,12 @@
 """The cause of an exception in one line, out of messages as TensorFlow and Keras make them."""
 
-import tensorflow as tf
+import pytest
 
 from cluster.lanes.failure import failure_of
 from trainer import cause as subject
 from trainer.cause import MOST_CHARACTERS, cause
 
+pytestmark = pytest.mark.tf
 LIBRARY = "/somewhere/site-packages/keras/src/layers/layer.py"
 GRAPH = (
     "Graph execution error:\n\nDetected at node sequential/mine/GatherV2 defined at (most recent call last):\n"
@@ -16,6 +17,8 @@ NODE = "\n\t [[{{node sequential/mine/GatherV2}}]] [Op:__inference_step_134]"
 
 
 def test_a_graph_execution_error_says_what_and_where() -> None:
+    import tensorflow as tf
+
     problem = tf.errors.InvalidArgumentError(None, None, f"{GRAPH}indices[0] = 9 is not in [0, 4){NODE}")
     said = "InvalidArgumentError: indices[0] = 9 is not in [0, 4) (my_models.py:39)"
     assert cause(problem) == said
@@ -25,6 +28,8 @@ def test_a_graph_execution_error_says_what_and_where() -> None:
 
 
 def test_what_python_raised_inside_of_a_graph_is_named_itself() -> None:
+    import tensorflow as tf
+
     inner = (
         "KeyError: 'key'\nTraceback (most recent call last):\n\n"
         f'  File "{LIBRARY}", line 269, in __call__\n    ret = func(*args)\n          ^^^^^^^^^^^\n\n'
@@ -35,6 +40,7 @@ def test_what_python_raised_inside_of_a_graph_is_named_itself() -> None:
 
 
 def test_what_a_layer_raised_while_it_was_traced() -> None:
+
     text = (
         'in user code:\n\n    File "/home/me/fit.py", line 9, in step  *\n        return m(x, training=True)\n'
         f'    File "{LIBRARY}", line 122, in error_handler  **\n        raise e.with_traceback(tb) from None\n'
@@ -47,6 +53,8 @@ def test_what_a_layer_raised_while_it_was_traced() -> None:
 
 
 def test_a_plain_exception_has_its_first_words_and_the_innermost_line_of_a_file_of_ones_own() -> None:
+    import tensorflow as tf
+
     def inner() -> None:
         raise ValueError("\n\nfirst \x1b[31mred\x07\nsecond")
 
