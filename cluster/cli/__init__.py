@@ -37,6 +37,7 @@ COMMANDS = {
     "report": "one self-contained page on a study",
     "serve": "all studies and their pages, live and read-only, in a browser",
     "export": "models, tables, plots; runs for MLflow and TensorBoard",
+    "doctor": "whether this machine, a store and a cluster can do a study's work",
     "fleet": "the EC2 machines: up, down, status, render",
 }
 EXIT_NO = 1

@@ -1,0 +1,39 @@
+"""The checks of a card's size: what fits into its memory, and how fast it trains, by a probe of a small study."""
+
+from typing import Any
+
+from cluster.doctor.card import listed_cards
+from cluster.doctor.finding import Site
+from cluster.doctor.training import studied
+
+BATCHES = (8, 32, 128, 512)
+SHARES = (1.0, 0.5, 0.25)
+
+
+def memory(site: Site) -> str:
+    """The largest micro-batch and a process's base, with the whole card and with parts of it."""
+    listed_cards()
+    parts = []
+    for share in SHARES:
+        rows = [row for row in _probed(site, share) if row["kind"] == "memory" and row["state"] == "COMPLETED"]
+        base = max((row["fit_base_bytes"] or 0.0 for row in rows), default=0.0) / 2**30
+        parts.append(f"{max((row['micro_batch'] for row in rows), default=0)} rows on {share:g} ({base:.1f} GiB base)")
+    return ", ".join(parts)
+
+
+def speed(site: Site) -> str:
+    """Rows a second by global batch, and the share of the card that gives most."""
+    listed_cards()
+    rows = [row for row in _probed(site, 1.0) if row["kind"] == "throughput" and row["examples_per_second"]]
+    return ", ".join(f"B = {row['global_batch']}: {row['examples_per_second']:,.0f} rows/s" for row in rows)
+
+
+def _probed(site: Site, share: float) -> list[dict[str, Any]]:
+    from cluster.measure.probe import probe
+    from cluster.study.capacity import this_machine
+    from cluster.study.preflight import examine
+
+    spec, _ = studied(site)
+    resources = spec.resources.model_copy(update={"gpus_per_worker": share})
+    study = examine(spec.model_copy(update={"resources": resources}), this_machine(with_gpus=True))
+    return list(probe(study, global_batches=list(BATCHES), micro_batches=None, say=lambda line: None))
