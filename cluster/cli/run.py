@@ -131,6 +131,9 @@ def _end_of(result: "RunResult") -> int:
     from cluster.lanes.breaker import IDENTICAL_AT_MOST
     from cluster.process.signals import StoppedError
 
+    if result.bill_usd is not None:
+        shares = f"{result.cost_usd:.2f} usd for the machines' parts that trained"
+        click.echo(f"cost: {shares}; {result.bill_usd:.2f} usd for the whole fleet meanwhile", err=True)
     match result.end:
         case End.STOPPED:
             click.echo("stopped; the same command goes on from here", err=True)

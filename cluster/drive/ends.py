@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cluster.drive.events import A_SIGNAL, Stopping
+from cluster.fleet.meter import Meter
 from cluster.lanes.tally import Tally
 from cluster.prices import Spending, this_instance
 from cluster.process import signals
@@ -21,12 +22,20 @@ SECONDS_BETWEEN_LOOKS = 0.25
 
 @dataclass(frozen=True)
 class Ends:
-    """What is checked while a run goes on; `spending` counts from `began_at`, on the monotonic clock."""
+    """What is checked while a run goes on; `spending` counts from `began_at`, on the monotonic clock.
+
+    On a fleet, dollars are those of `meter`, which counts all of its machines; elsewhere those of the ledger.
+    """
 
     session: Session
     hold: Hold
     spending: Spending | None
     began_at: float
+    meter: Meter | None = None
+
+    def bill_usd(self) -> float | None:
+        """What the fleet has cost since the run began; None where there is no fleet, or a price is unknown."""
+        return None if self.meter is None else self.meter.usd()
 
     def check(self, tally: Tally) -> str | None:
         """Why the run must save and stop; None to go on.
@@ -39,11 +48,15 @@ class Ends:
         if self.hold.lost():
             # The block that holds the study raises the full error.
             return "this driver no longer holds the study"
-        return spent_out(self.spending, tally, seconds=time.monotonic() - self.began_at)
+        seconds = time.monotonic() - self.began_at
+        return spent_out(self.spending, tally, seconds=seconds, bill_usd=self.bill_usd())
 
 
-def spent_out(spending: Spending | None, tally: Tally, *, seconds: float) -> str | None:
-    """Why a run that has taken `seconds` must end: its budget is spent or, in dollars, cannot be kept. Else None."""
+def spent_out(spending: Spending | None, tally: Tally, *, seconds: float, bill_usd: float | None = None) -> str | None:
+    """Why a run that has taken `seconds` must end: its budget is spent or, in dollars, cannot be kept. Else None.
+
+    `bill_usd` is what the whole fleet has cost meanwhile; without it the ledger's shares count.
+    """
     if spending is None:
         return None
     if spending.seconds is not None:
@@ -51,7 +64,8 @@ def spent_out(spending: Spending | None, tally: Tally, *, seconds: float) -> str
     assert spending.usd is not None
     if tally.unpriced:
         return "the price of a machine is unknown, so a budget in usd cannot be kept"
-    return f"the budget of {spending.usd:g} usd is spent" if tally.cost_usd() >= spending.usd else None
+    spent = max(tally.cost_usd(), bill_usd or 0.0)
+    return f"the budget of {spending.usd:g} usd is spent" if spent >= spending.usd else None
 
 
 def refuse_dollars_here(spending: Spending | None) -> None:

@@ -25,13 +25,16 @@ class End(StrEnum):
 class RunResult:
     """How a run ended; its measurements are in the study's summary.
 
-    `failed` counts trials that ended without an answer; `reason` explains why the run ended before its study was over;
-    `unwritten` names the trials that have to be trained again although they came to their end.
+    `failed` counts trials that ended without an answer. `cost_usd` is the attempts' shares of machines, as in the
+    ledger; `bill_usd` what the whole fleet cost meanwhile, None where there is none. `reason` explains why the run
+    ended before its study was over; `unwritten` names the trials that have to be trained again although they
+    came to their end.
     """
 
     study: Study
     end: End
     failed: int = 0
     cost_usd: float = 0.0
+    bill_usd: float | None = None
     reason: str | None = None
     unwritten: str | None = None

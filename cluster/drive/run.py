@@ -13,6 +13,7 @@ from cluster.drive.heard import Heard
 from cluster.drive.lanes import begun_schedule
 from cluster.drive.opening import Opened, opened
 from cluster.drive.result import End, RunResult
+from cluster.fleet.meter import meter_of, running
 from cluster.lanes.breaker import Break
 from cluster.lanes.events import TrialEvent
 from cluster.lanes.tally import Tally
@@ -56,8 +57,10 @@ def run(study: Study, on_event: Hear, *, address: str | None = None, spending: S
             # Tune writes until its Ray is gone, so the folder is removed last.
             with scratch.folder("batchscope-tune-", tempfile.gettempdir()) as storage, _ray(address, study) as session:
                 on_event(RayConnected(study=here.study))
-                ends = Ends(session, here.hold, spending, began_at)
-                result = _train(here, storage, ends, heard, tally, on_event)
+                meter = meter_of(study.capacity.fleet)
+                with running(meter):
+                    ends = Ends(session, here.hold, spending, began_at, meter)
+                    result = _train(here, storage, ends, heard, tally, on_event)
         if result.end in (End.COMPLETED, End.BROKEN):
             result = _closed(here, result, heard, on_event)
     return result
@@ -104,7 +107,14 @@ def _train(here: Opened, storage: str, ends: Ends, heard: Heard, tally: Tally, o
         schedule.leave()
     ensure(ends.hold)
     end, reason = _end(ended_by, tally, schedule.cause)
-    return RunResult(study=here.study, end=end, failed=tally.failed, cost_usd=tally.cost_usd(), reason=reason)
+    return RunResult(
+        study=here.study,
+        end=end,
+        failed=tally.failed,
+        cost_usd=tally.cost_usd(),
+        bill_usd=ends.bill_usd(),
+        reason=reason,
+    )
 
 
 def _end(ended_by: str | None, tally: Tally, cause: Break | None) -> tuple[End, str | None]:

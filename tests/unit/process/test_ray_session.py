@@ -203,5 +203,9 @@ def test_a_budget_in_seconds_counts_from_the_commands_start() -> None:
     hour = Spending(usd=None, seconds=3600.0)
     assert spent_out(hour, Tally(), seconds=3599.0) is None
     assert spent_out(hour, Tally(), seconds=3600.0) == "the budget of 3600 s is spent"
+    # On a fleet, whatever is up is paid for, whether it trains or not.
+    five = Spending(usd=5.0, seconds=None)
+    assert spent_out(five, Tally(), seconds=9e9, bill_usd=4.99) is None
+    assert spent_out(five, Tally(), seconds=0.0, bill_usd=5.0) == "the budget of 5 usd is spent"
     ends = Ends(session(_node=SimpleNamespace(head=True, dead_processes=list)), HELD, hour, began_at=-1e9)
     assert ends.check(Tally()) == "the budget of 3600 s is spent"
