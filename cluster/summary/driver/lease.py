@@ -24,8 +24,9 @@ from trainer.data.store import Store
 from trainer.errors import InputError, NotReadyError, UserError
 
 SECONDS_BETWEEN_RENEWALS = 10.0
-SECONDS_TO_WATCH = 35.0
-SECONDS_WITHOUT_RENEWAL = 30.0
+# Longer than a store or a network is usually away for; after a killed driver the next one waits as long.
+SECONDS_TO_WATCH = 125.0
+SECONDS_WITHOUT_RENEWAL = 120.0
 
 
 class Lease:
