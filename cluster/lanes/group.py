@@ -73,6 +73,7 @@ class WorkerGroup:
                     data=settings.data,
                     threads=settings.threads,
                     memory_bytes=settings.memory_bytes,
+                    gpus=settings.gpus_per_worker,
                     checkpoint_every_seconds=settings.checkpoint_every_seconds,
                 )
             },

@@ -39,6 +39,7 @@ class WorkerSettings:
     data: str
     threads: int
     memory_bytes: int | None
+    gpus: float
     checkpoint_every_seconds: float
 
 
@@ -86,10 +87,13 @@ class _Trainer:
         import tensorflow as tf
 
         from trainer.machine import device, memory
+        from trainer.machine.card import part_of_card
         from trainer.order.world import World
         from trainer.update.collective import Collective
 
-        device.set_up(threads=settings.threads, gpus=len(ray.get_gpu_ids()), memory_bytes=settings.memory_bytes)
+        shared = settings.memory_bytes is None and 0 < settings.gpus < 1
+        limit_bytes = part_of_card(settings.gpus) if shared else settings.memory_bytes
+        device.set_up(threads=settings.threads, gpus=len(ray.get_gpu_ids()), memory_bytes=limit_bytes)
         self.settings, self.rank = settings, rank
         self._collective = Collective(World(rank, workers))
         self._manifest, self._data = open_data(store_of(settings.data), data_hash)

@@ -14,9 +14,10 @@ from trainer.errors import InputError
 from trainer.order.evaluation import EVALUATION_ROWS
 from trainer.trial import TrialSpec
 
-# What `micro_batch: auto` allows until memory is measured: a modest size on a GPU; on a CPU, where larger ones are
-# hardly faster per row, a size small enough for rows of similar length to meet.
-_AUTO_MICRO_BATCH_GPU = 64
+# What `micro_batch: auto` begins with: on a GPU, where a step takes as long for few rows as for many, so many that its
+# cores have work (what does not fit is halved); on a CPU, where larger ones are hardly faster per row, a size small
+# enough for rows of similar length to meet.
+_AUTO_MICRO_BATCH_GPU = 256
 _AUTO_MICRO_BATCH_CPU = 32
 
 

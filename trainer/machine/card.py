@@ -2,9 +2,13 @@
 
 import ctypes
 import re
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+# What CUDA takes of a card for each process that uses it, beside what TensorFlow allocates.
+CONTEXT_BYTES = 600 * 2**20
+SECONDS = 30.0
 DRIVER = Path("/proc/driver/nvidia/version")
 MAPS = Path("/proc/self/maps")
 
@@ -31,6 +35,20 @@ def card_in_use() -> Card:
         driver=driver_in(DRIVER.read_text(errors="replace")) if DRIVER.exists() else None,
         cudnn=_cudnn_version(cudnn_in(MAPS.read_text(errors="replace"))),
     )
+
+
+def part_of_card(share: float) -> int | None:
+    """The bytes that a process may take of its `share` of this machine's smallest card; None if that is unknown.
+
+    Without a limit, the first of the processes that share a card may take what the others come to need.
+    """
+    query = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    try:
+        said = subprocess.run(query, capture_output=True, text=True, timeout=SECONDS, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    mib = [int(line) for line in said.split() if line.isdigit()]
+    return int(share * min(mib) * 2**20) - CONTEXT_BYTES if mib else None
 
 
 def driver_in(text: str) -> str | None:

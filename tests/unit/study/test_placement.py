@@ -158,7 +158,7 @@ def test_lanes_never_take_more_than_there_is_and_the_remedy_of_a_refusal_fits(
 def test_auto_is_the_share_up_to_a_bound(workers: int, global_batch: int) -> None:
     share = max(len(range(rank, global_batch, workers)) for rank in range(workers))
     assert micro_batch_rows(Resources(workers=workers), global_batch) == min(share, 32)
-    assert micro_batch_rows(Resources(workers=workers, gpus_per_worker=1.0), global_batch) == min(share, 64)
+    assert micro_batch_rows(Resources(workers=workers, gpus_per_worker=1.0), global_batch) == min(share, 256)
 
 
 def test_a_given_micro_batch_stands_up_to_the_share() -> None:
