@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.process import scratch
+from cluster.process import scratch, signals
 from cluster.stores import store_of
 from trainer.data.store import Folder, Store, flush_to_disk
 from trainer.errors import InputError, NotReadyError, UserError
@@ -91,14 +91,13 @@ def _renamed(dest: Path) -> Iterator[Staged]:
     dest.parent.mkdir(parents=True, exist_ok=True)
     # Not mkdtemp, whose folder nobody else could read after the renaming.
     folder = dest.parent / f".{dest.name}.{secrets.token_hex(4)}.partial"
-    folder.mkdir()
-    try:
+    # A signal may come between making the folder and whatever would remove it.
+    with signals.last_thing(lambda: shutil.rmtree(folder, ignore_errors=True)):
+        folder.mkdir()
         yield Staged(folder, flush_to_disk)
         flush_to_disk(folder)
         os.rename(folder, dest)
         flush_to_disk(dest.parent)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
