@@ -182,14 +182,15 @@ def listeners() -> list[str]:
 
 
 def _address(text: str) -> str:
-    """`0100007F:1F90` as 127.0.0.1:8080; an IPv6 address in four little-endian words as it is written."""
+    """`0100007F:1F90` as 127.0.0.1:8080; an IPv6 address, which is written as four little-endian words, in brackets."""
     host, port = text.split(":")
     words = struct.pack(f"<{len(host) // 8}I", *(int(host[at : at + 8], 16) for at in range(0, len(host), 8)))
-    return f"{ipaddress.ip_address(words)}:{int(port, 16)}"
+    address = ipaddress.ip_address(words)
+    return f"{address if address.version == 4 else f'[{address}]'}:{int(port, 16)}"
 
 
 def _is_loopback(place: str) -> bool:
-    return place.startswith(("127.", "::1:", "::ffff:127.", "::ffff:7f"))
+    return place.startswith(("127.", "[::1]:", "[::ffff:127.", "[::ffff:7f"))
 
 
 def _exhausted() -> str | None:

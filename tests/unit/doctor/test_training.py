@@ -18,7 +18,7 @@ def test_this_process_s_own_listeners_are_seen() -> None:
 
 def test_an_address_of_the_kernels_table_is_read() -> None:
     assert training._address("0100007F:1F90") == "127.0.0.1:8080"
-    assert training._address("00000000000000000000000001000000:0016") == "::1:22"
+    assert training._address("00000000000000000000000001000000:0016") == "[::1]:22"
 
 
 @pytest.mark.tf
@@ -30,5 +30,5 @@ def test_memory_that_runs_out_is_understood_and_a_training_repeats(tmp_path: Pat
 
 @pytest.mark.tf
 def test_two_workers_sum_and_the_open_port_of_tensorflow_is_told(tmp_path: Path) -> None:
-    with pytest.raises(BewareError, match=r"MiB/s; TensorFlow's server of a worker listens at 0\.0\.0\.0:\d+"):
+    with pytest.raises(BewareError, match=r"MiB/s; TensorFlow's server of a worker listens at (0\.0\.0\.0|\[::\]):\d+"):
         training.two_workers(Site(tmp_path))
