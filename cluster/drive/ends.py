@@ -49,23 +49,25 @@ class Ends:
             # The block that holds the study raises the full error.
             return "this driver no longer holds the study"
         seconds = time.monotonic() - self.began_at
-        return spent_out(self.spending, tally, seconds=seconds, bill_usd=self.bill_usd())
+        bill_usd = self.bill_usd()
+        unpriced = tally.unpriced or (self.meter is not None and bill_usd is None)
+        spent_usd = max(tally.cost_usd(), bill_usd or 0.0)
+        return spent_out(self.spending, seconds=seconds, usd=None if unpriced else spent_usd)
 
 
-def spent_out(spending: Spending | None, tally: Tally, *, seconds: float, bill_usd: float | None = None) -> str | None:
-    """Why a run that has taken `seconds` must end: its budget is spent or, in dollars, cannot be kept. Else None.
+def spent_out(spending: Spending | None, *, seconds: float, usd: float | None) -> str | None:
+    """Why a run that took `seconds` and `usd` must end: its budget is spent or, in dollars, cannot be kept. Else None.
 
-    `bill_usd` is what the whole fleet has cost meanwhile; without it the ledger's shares count.
+    `usd` is None if the price of a machine is unknown.
     """
     if spending is None:
         return None
     if spending.seconds is not None:
         return f"the budget of {spending.seconds:g} s is spent" if seconds >= spending.seconds else None
     assert spending.usd is not None
-    if tally.unpriced:
+    if usd is None:
         return "the price of a machine is unknown, so a budget in usd cannot be kept"
-    spent = max(tally.cost_usd(), bill_usd or 0.0)
-    return f"the budget of {spending.usd:g} usd is spent" if spent >= spending.usd else None
+    return f"the budget of {spending.usd:g} usd is spent" if usd >= spending.usd else None
 
 
 def refuse_dollars_here(spending: Spending | None) -> None:

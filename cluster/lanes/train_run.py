@@ -1,6 +1,7 @@
 """Ray Train runs without the processes that a lane has no use for: each costs seconds at its start, and memory."""
 
 import asyncio
+import contextlib
 from typing import Any
 
 import ray
@@ -42,8 +43,10 @@ class RunInActor(TrainRun):
     def kill_workers(self) -> None:
         """End the workers' processes at once; the controller then sees that they are gone."""
         group = self.controller and self.controller._worker_group
-        for worker in group.get_workers() if group else []:
-            ray.kill(worker.actor)
+        # Train refuses to list the workers of a group that is ending already.
+        with contextlib.suppress(ValueError):
+            for worker in group.get_workers() if group else []:
+                ray.kill(worker.actor)
 
     def _initialize_and_run_controller(self, **arguments: Any) -> Result:
         self.controller = TrainController(**_by_places_alone(arguments, self.scaling_config))

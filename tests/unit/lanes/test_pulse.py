@@ -21,6 +21,13 @@ def test_where_a_step_takes_minutes_it_may_take_many() -> None:
     assert pulse.hangs(slow, 601.0 + 20 * 300.0)
 
 
+def test_the_steps_of_trials_before_make_no_step_seem_quick() -> None:
+    warm = pulse.felt(None, 10_000, 0.0)
+    slow = pulse.felt(warm, 10_002, 600.0)
+    assert not pulse.hangs(slow, 600.0 + 20 * 300.0)
+    assert pulse.hangs(slow, 601.0 + 20 * 300.0)
+
+
 def test_before_the_first_step_compiling_has_its_time() -> None:
     assert not pulse.hangs(Pulse(began_at=0.0, changed_at=0.0), SECONDS_AT_LEAST)
 
