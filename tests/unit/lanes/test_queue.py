@@ -3,13 +3,16 @@
 import random
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from ray.tune.search import Searcher
 
 from cluster.lanes.events import LaneEvent, TrialEnded, TrialEvaluated, to_result
-from cluster.lanes.queue import REST, Queue, loss_of, trial_of
+from cluster.lanes.queue import REST, Queue, in_order, loss_of, trial_of, work_of
 from cluster.study import protocol
 from cluster.study.protocol import CONFIRM, NO_LOSS, SCREEN, Planned, Unfolding, Wanted
 from cluster.study.rules import Protocol
@@ -105,6 +108,24 @@ def test_what_is_answered_already_is_not_suggested() -> None:
     tune = Lanes(told.queue(answered), 9)
     tune.fill()
     assert [trial_of(config) for config in tune.given] == [planned.trial for planned in tuned({}).trials[4:]]
+
+
+@given(units=st.sampled_from(["epochs", "examples", "updates"]), data=st.data())
+def test_seeds_keep_their_order_and_of_each_the_longest_trials_are_first(units: str, data: st.DataObject) -> None:
+    budget = Duration(unit=units, amount=640)
+    plan = [Planned(replace(trial, budget=budget), SCREEN) for trial in GRID]
+    wanted = data.draw(st.lists(st.sampled_from(plan), unique=True).map(lambda some: sorted(some, key=plan.index)))
+    found = in_order(wanted)
+    assert sorted(map(plan.index, found)) == sorted(map(plan.index, wanted))
+    assert [one.trial.seed for one in found] == sorted(one.trial.seed for one in found)
+    for _, group in groupby(found, key=lambda one: one.trial.seed):
+        batches = [one.trial.global_batch for one in group]
+        # As many updates take longer with larger batches, as many rows with smaller ones.
+        assert batches == sorted(batches, reverse=units == "updates")
+
+
+def test_a_budget_in_seconds_is_its_own_length() -> None:
+    assert work_of(replace(TRIAL, budget=Duration(unit="seconds", amount=7))) == 7
 
 
 def test_a_trial_that_failed_ends_the_phase_and_leaves_no_lane_resting() -> None:
