@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 # Two processes share the files of tests, in their order.
 SHARED := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help install demo lint check test bench clean
+.PHONY: help install demo lint check test rehearsal bench clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -39,13 +39,18 @@ check: install  ## the quick tests
 	$(BIN)/pytest tests/unit -m "not ray and not tf and not slow" --hypothesis-profile few $(SHARED)
 
 # The longest files are not among the last. What starts a Ray comes after the others: beside them its processes starve.
+# The rehearsal comes first of them, since it mostly waits.
 test: install  ## all tests, or those of FILE=tests/unit/study
 ifdef FILE
 	$(BIN)/pytest $(FILE)
 else
 	$(BIN)/pytest -m "not ray" $(SHARED)
-	$(BIN)/pytest -m ray $(SHARED)
+	$(BIN)/pytest -m ray tests/rehearsal tests $(SHARED)
 endif
+
+# Needs root, namespaces and an ssh server; without them it says what is missing.
+rehearsal: install  ## a fleet's days on pretended machines, 40 minutes
+	$(BIN)/python -m tests.rehearsal
 
 # About three hours on two cores, idle otherwise; takes what batchscope is measured against into the same environment.
 bench: install  ## all benchmarks, about three hours

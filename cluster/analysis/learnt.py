@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy import stats
+from scipy.special import stdtrit
 
 from cluster.study.protocol import CONFIRM, SCREEN
 from cluster.summary import query
@@ -38,7 +38,7 @@ def nothing_learnt(points: Sequence[Sequence[float]], guess: float) -> bool:
     if not below or not freedom:
         return bool(points) and not below
     pooled = np.sqrt(sum(float(((losses - losses.mean()) ** 2).sum()) for losses in below) / freedom)
-    most = float(stats.t.isf(_ALPHA / len(points), freedom))
+    most = -float(stdtrit(freedom, _ALPHA / len(points)))
     return not any(losses.mean() + most * pooled / np.sqrt(losses.size) < guess for losses in below)
 
 

@@ -57,10 +57,12 @@ def _down(file: str, delete_stack: bool) -> None:
 def _status(file: str, address: str | None, form: str) -> None:
     """Print the machines of the fleet and what they cost an hour."""
     from cluster.fleet import machines, spec, status
+    from cluster.fleet.turned_away import turned_away
 
     fleet = spec.load(file)
     found = status.priced(machines.alive(fleet.fleet, fleet.region), fleet.region)
     if address is not None:
         token = fleet.folder / "token"
         found = status.with_use(found, address, token.read_text().strip() if token.exists() else "")
-    click.echo(status.to_json(fleet.fleet, found) if form == "json" else status.to_text(found), nl=False)
+    away = turned_away(fleet)
+    click.echo(status.to_json(fleet.fleet, found, away) if form == "json" else status.to_text(found, away), nl=False)

@@ -132,8 +132,8 @@ def _end_of(result: "RunResult") -> int:
     from cluster.process.signals import StoppedError
 
     if result.bill_usd is not None:
-        shares = f"{result.cost_usd:.2f} usd for the machines' parts that trained"
-        click.echo(f"cost: {shares}; {result.bill_usd:.2f} usd for the whole fleet meanwhile", err=True)
+        shares = f"{_in_usd(result.cost_usd)} for the machines' parts that trained"
+        click.echo(f"cost: {shares}; {_in_usd(result.bill_usd)} for the whole fleet meanwhile", err=True)
     match result.end:
         case End.STOPPED:
             click.echo("stopped; the same command goes on from here", err=True)
@@ -174,3 +174,8 @@ def _show(study: "Study") -> None:
     if saved := line(trials, study.expected(), train_rows=study.manifest.splits["train"].rows):
         click.echo(saved, err=True)
     show_verdict(summary, name)
+
+
+def _in_usd(amount: float) -> str:
+    """Cents, or what is less than a dollar to a hundredth of a cent."""
+    return f"{amount:.{2 if amount >= 1 else 4}f} usd"

@@ -24,9 +24,13 @@ class Life:
     until: float | None = None
 
 
-def after_look(lives: Mapping[str, Life], alive: Mapping[str, Life], now: float) -> dict[str, Life]:
-    """The lives, by instance id, after a look at `now` that found `alive`; whoever is gone ended now."""
-    gone = {name: replace(life, until=life.until or now) for name, life in lives.items() if name not in alive}
+def after_look(lives: Mapping[str, Life], alive: Mapping[str, Life], *, last: float, now: float) -> dict[str, Life]:
+    """The lives, by instance id, after a look at `now` that found `alive`.
+
+    Whoever is gone since the look before, at `last`, is taken to have ended in the middle between the two.
+    """
+    ended = (last + now) / 2
+    gone = {name: replace(life, until=life.until or ended) for name, life in lives.items() if name not in alive}
     return {**alive, **{name: lives[name] for name in alive if name in lives}, **gone}
 
 

@@ -85,10 +85,10 @@ def down(spec: FleetSpec, *, delete_stack: bool, say: Say) -> list[str]:
 
 
 def _write_provider(spec: FleetSpec) -> None:
-    """Put what the head's autoscaler imports where `ray up` takes it from (`render.PROVIDER_ON_NODES`)."""
+    """Put what the machines import of ours where `ray up` takes it from (`render.PROVIDER_ON_NODES`)."""
     here, there = Path(node.__file__).parent, spec.folder / "provider" / "cluster" / "fleet" / "node"
     there.mkdir(parents=True, exist_ok=True)
-    for name in ("offers.py", "provider.py"):
+    for name in ("offers.py", "probe.py", "provider.py", "ready.py"):
         shutil.copyfile(here / name, there / name)
 
 

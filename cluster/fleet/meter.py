@@ -11,7 +11,7 @@ from cluster.fleet.bill import Life
 from cluster.fleet.machines import BILLING, Machine
 from trainer.errors import NotReadyError
 
-SECONDS_BETWEEN_LOOKS = 30.0
+SECONDS_BETWEEN_LOOKS = 10.0
 PREFIX = "batchscope-"
 
 
@@ -26,7 +26,7 @@ class Meter:
     ):
         self._look, self._disk_gb, self._clock = look, disk_gb, clock
         self._lives: dict[str, Life] = {}
-        self._since = clock()
+        self._since = self._last = clock()
 
     def look(self) -> None:
         """Look once; where AWS does not answer, whoever lived goes on living."""
@@ -37,7 +37,8 @@ class Meter:
                 for one in found
                 if one.state in BILLING
             }
-            self._lives = bill.after_look(self._lives, alive, self._clock())
+            now = self._clock()
+            self._lives, self._last = bill.after_look(self._lives, alive, last=self._last, now=now), now
 
     def usd(self) -> float | None:
         """What the fleet has cost since the meter began; None if the price of a machine is unknown."""

@@ -26,6 +26,13 @@ _ENVIRONMENT = {
     # or whose lanes all ask at once, that is not enough (botocore/utils.py, `IMDSFetcher`).
     "AWS_METADATA_SERVICE_NUM_ATTEMPTS": "5",
     "AWS_METADATA_SERVICE_TIMEOUT": "2",
+    # A machine that does not answer three times is lost, and another is asked for. By default Ray waits for five times
+    # 13 s at most (ray/common/ray_config_def.h), in which it would also give the lost machine new work, and then looks
+    # every 5 s for what to ask for.
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "2000",
+    "RAY_health_check_failure_threshold": "3",
+    "AUTOSCALER_UPDATE_INTERVAL_S": "2",
 }
 # What Ray fills in for its own providers (ray/autoscaler/aws/defaults.yaml), and not for another one's.
 _DEFAULTS: dict[str, Any] = {
@@ -75,7 +82,7 @@ def cluster(spec: FleetSpec, stack: Stack) -> dict[str, Any]:
         "head_setup_commands": [] if spec.image else _install(cuda=False),
         "worker_setup_commands": [] if spec.image else _install(cuda=True),
         "head_start_ray_commands": _start_head(spec),
-        "worker_start_ray_commands": _start_worker(spec),
+        "worker_start_ray_commands": _start_worker(spec, stack),
         **_DEFAULTS,
     }
     if spec.image:
@@ -220,10 +227,13 @@ def _start_head(spec: FleetSpec) -> list[str]:
     ]
 
 
-def _start_worker(spec: FleetSpec) -> list[str]:
+def _start_worker(spec: FleetSpec, stack: Stack) -> list[str]:
     address = f"$RAY_HEAD_IP:{userdata.GCS_PORT}"
+    ready = f"PYTHONPATH=$HOME/batchscope-provider python3 -m cluster.fleet.node.ready {stack.bucket} {spec.region}"
     return [
         "ray stop",
-        f"ulimit -n 65536; {_exports(spec)}; ray start --address={address} --object-manager-port=8076",
+        # A machine without its cards ends before it can be given work. In a container there is no systemd to ask.
+        f"ulimit -n 65536; {_exports(spec)}; {'' if spec.image else f'{ready} && '}"
+        f"ray start --address={address} --object-manager-port=8076",
         f"echo {address} > {userdata.KEPT}/head",
     ]

@@ -7,7 +7,9 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from cluster.fleet.machines import BILLING, Machine
+from cluster.fleet.turned_away import TurnedAway
 from cluster.process.deadline import within
+from cluster.text.plain import plain
 
 SCHEMA_VERSION = 1
 SECONDS = 10.0
@@ -62,24 +64,26 @@ def total(found: Sequence[Machine]) -> float | None:
     return sum(known) if len(known) == len(prices) else None
 
 
-def to_json(fleet: str, found: Sequence[Machine]) -> str:
-    """The machines as JSON, in a stable form for programs."""
+def to_json(fleet: str, found: Sequence[Machine], away: Sequence[TurnedAway] = ()) -> str:
+    """The machines, and those that did not join, as JSON, in a stable form for programs."""
     rows = [{**asdict(machine), "launched_at": machine.launched_at.isoformat()} for machine in found]
+    notes = [{**asdict(one), "at": one.at.isoformat()} for one in away]
     body = {"schema_version": SCHEMA_VERSION, "fleet": fleet, "machines": rows, "usd_per_hour": total(found)}
-    return json.dumps(body, indent=1) + "\n"
+    return json.dumps({**body, "turned_away": notes}, indent=1) + "\n"
 
 
-def to_text(found: Sequence[Machine]) -> str:
-    """The machines as an aligned table for a person."""
+def to_text(found: Sequence[Machine], away: Sequence[TurnedAway] = ()) -> str:
+    """The machines as an aligned table for a person, and below it what was refused and who did not join."""
+    notes = [f"{one.instance_id} did not join, {one.at:%H:%M} UTC: {plain(one.why)}" for one in away]
     if not found:
-        return "no machine is up: only the bucket costs money\n"
+        return "\n".join(["no machine is up: only the bucket costs money", *notes]) + "\n"
     head = ("machine", "role", "type", "market", "state", "launched UTC", "in use", "usd/hour")
     rows = [head, *(_row(machine) for machine in found)]
     sizes = [max(len(row[column]) for row in rows) for column in range(len(head))]
     # Only the price is a number.
     lines = ["  ".join([*map(str.ljust, row[:-1], sizes), row[-1].rjust(sizes[-1])]).rstrip() for row in rows]
     refused = [f"{_refused(machine)}: {machine.refused}" for machine in found if machine.refused]
-    return "\n".join([*lines, f"total: {_usd(total(found))} usd/hour", *refused]) + "\n"
+    return "\n".join([*lines, f"total: {_usd(total(found))} usd/hour", *refused, *notes]) + "\n"
 
 
 def _refused(machine: Machine) -> str:

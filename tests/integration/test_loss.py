@@ -13,8 +13,9 @@ import pytest
 from tests.conftest import write_prepared
 from tests.support import runs
 from tests.support.clusters import Machines
-from tests.support.runs import curve, rows, run, workers_of
+from tests.support.runs import curve, rows, workers_of
 from tests.support.studies import LONG, write_study
+from tests.support.undisturbed import curve as undisturbed_curve
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("nothing_is_left_behind")]
 # In float64: these updates overfit, which makes of the last digit of a sum over one worker or two, in float32, the
@@ -59,18 +60,16 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int
     """The curves of the long study with three seeds when nothing happens to it."""
     folder = tmp_path_factory.mktemp("undisturbed")
     write_prepared(folder / "data")
-    file = write_study(folder, **{**LONG, "axes": SEEDS})
-    run(file)
-    return points(file)
+    return points(undisturbed_curve(write_study(folder, **{**LONG, "axes": SEEDS})))
 
 
-def points(file: Path) -> dict[tuple[str, int], float]:
+def points(curve: list[tuple[str, int, float]]) -> dict[tuple[str, int], float]:
     """The validation loss of each trial at each update."""
-    return {(trial, update): loss for trial, update, loss in curve(file)}
+    return {(trial, update): loss for trial, update, loss in curve}
 
 
 def assert_as_undisturbed(file: Path, undisturbed: dict[tuple[str, int], float], trials: int) -> None:
-    found = points(file)
+    found = points(curve(file))
     assert len(found) == trials * 10
     assert {key: undisturbed[key] for key in found} == pytest.approx(found, abs=1e-4)
 

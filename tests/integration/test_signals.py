@@ -88,8 +88,9 @@ def trained(run: Run) -> bool:
     return any((run.folder / "summary" / "checkpoints").glob("*/*/resume-*.json"))
 
 
-# Once where a run saves, twice where it does not yet or should hurry; with --long both everywhere.
-ONCE, TWICE = ("before", "between", "training"), ("starting", "ending")
+# Twice where a run does not save yet or should hurry; one in its training is in test_interrupted.py and test_run.py.
+# With --long both everywhere.
+ONCE, TWICE = ("before", "between"), ("starting", "ending")
 
 
 @pytest.mark.parametrize(("gap", "chosen"), [(None, ONCE), (0.3, TWICE)], ids=["once", "twice"])
@@ -99,7 +100,7 @@ def test_a_signal_in_any_phase_of_a_run_has_its_exit_code_and_leaves_nothing(
     phases: dict[str, tuple[Phase, signal.Signals]] = {
         "before": (lambda run: (run.folder / "summary" / "attempts").exists(), signal.SIGINT),
         "starting": (ray_begins, signal.SIGTERM),
-        "between": (ray_is_there, signal.SIGTERM),
+        "between": (ray_is_there, signal.SIGHUP),
         "training": (trained, signal.SIGHUP),
         "ending": (trained, signal.SIGINT),
     }

@@ -43,16 +43,28 @@ def interruption(metadata: str = METADATA) -> float | None:
     https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html
     """
     try:
+        notice = json.loads(_told(metadata, "spot/instance-action") or b"")
+        return float(timegm(time.strptime(notice["time"], "%Y-%m-%dT%H:%M:%SZ")))
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def instance_id(metadata: str = METADATA) -> str | None:
+    """This machine's id, or None."""
+    found = _told(metadata, "instance-id")
+    return None if found is None else found.decode()
+
+
+def _told(metadata: str, name: str) -> bytes | None:
+    """What the metadata service says; None for a 404, which is how it says that there is no notice, or no answer."""
+    try:
         ask = urllib.request.Request(
             f"{metadata}/latest/api/token", method="PUT", headers={"X-aws-ec2-metadata-token-ttl-seconds": "60"}
         )
         with _opener.open(ask, timeout=SECONDS) as answer:
             token = answer.read(1000).decode()
-        headers = {"X-aws-ec2-metadata-token": token}
-        notice = json.loads(_get(f"{metadata}/latest/meta-data/spot/instance-action", headers))
-        return float(timegm(time.strptime(notice["time"], "%Y-%m-%dT%H:%M:%SZ")))
-    except (OSError, ValueError, TypeError, KeyError):
-        # A 404 means that there is no notice.
+        return _get(f"{metadata}/latest/meta-data/{name}", {"X-aws-ec2-metadata-token": token})
+    except (OSError, ValueError):
         return None
 
 
