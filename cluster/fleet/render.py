@@ -7,6 +7,7 @@ import yaml
 
 from cluster.fleet import userdata
 from cluster.fleet.spec import FleetSpec, MachineShape, Stack
+from cluster.stores.client import PAYER
 
 TAG = "batchscope-fleet"
 # The head has no CPUs, so nothing that trains is placed there; lanes ask for cluster.lanes.board.ON_HEAD.
@@ -209,6 +210,8 @@ def _exports(spec: FleetSpec) -> str:
     Where a machine has a disk of its own, articles are cached there, not on the network's.
     """
     known = {**_ENVIRONMENT, "AWS_DEFAULT_REGION": spec.region}
+    if spec.requester_pays:
+        known[PAYER] = "requester"
     exports = "unset LD_LIBRARY_PATH; export " + " ".join(f"{name}={value}" for name, value in known.items())
     own = f"sudo install -d -o $(id -un) {FAST_DISK}/batchscope && export BATCHSCOPE_CACHE={FAST_DISK}/batchscope"
     return f"{exports}; test ! -d {FAST_DISK} || {{ {own}; }}"

@@ -99,6 +99,9 @@ class FleetSpec(Strict):
         Field(max_length=20),
         AfterValidator(_distinct),
     ] = Field(default=(), description="a list of up to 20 ARNs of KMS keys that encrypt the data in read_buckets")
+    requester_pays: bool = Field(
+        default=False, description="true or false: whether this account pays for reading buckets that ask for that"
+    )
     alarm_email: str | None = Field(
         default=None, pattern=r"^[^@\s]+@[^@\s]+$", description="an e-mail address, or leave it out for no alarm"
     )

@@ -1,4 +1,8 @@
-"""The boto3 client of this process, made on first use with standard credentials and `AWS_ENDPOINT_URL`."""
+"""The boto3 client of this process, made on first use with standard credentials and `AWS_ENDPOINT_URL`.
+
+With `AWS_REQUEST_PAYER=requester`, as GDAL and others have it, its owner agrees to pay for reading buckets that ask
+that of whoever reads (https://docs.aws.amazon.com/AmazonS3/latest/userguide/RequesterPaysBuckets.html).
+"""
 
 import os
 import threading
@@ -12,6 +16,7 @@ CONNECT_SECONDS = 5
 SILENCE_SECONDS = 15
 # Enough for all concurrent readers of small objects, and a few more.
 CONNECTIONS = 32
+PAYER = "AWS_REQUEST_PAYER"
 
 Environment = tuple[tuple[str, str], ...]
 _lock = threading.Lock()
@@ -48,11 +53,20 @@ def _make() -> Any:
     )
     try:
         # A session of its own, since boto3's default session is not safe to share between threads.
-        return Session().client("s3", config=config)
+        made = Session().client("s3", config=config)
     except ValueError as problem:
         raise InputError(
             f"S3 cannot be used: {masked(str(problem))}; correct AWS_ENDPOINT_URL and AWS_REGION"
         ) from None
+    if os.environ.get(PAYER) == "requester":
+        made.meta.events.register("before-parameter-build.s3", _agree_to_pay)
+    return made
+
+
+def _agree_to_pay(params: dict[str, Any], model: Any, **_: Any) -> None:
+    """Add the agreement to a request of a kind that can have it; botocore calls this before it builds one."""
+    if model.input_shape is not None and "RequestPayer" in model.input_shape.members:
+        params.setdefault("RequestPayer", "requester")
 
 
 def _forget() -> None:

@@ -27,6 +27,8 @@ REMEDIES = {
     "AuthorizationHeaderMalformed": "set AWS_REGION to the region of the bucket",
 }
 _ON_A_FLEET = " (on a fleet: read_buckets in its file)"
+# S3 tells nobody that a bucket lets whoever reads it pay.
+_OR_PAY = "; if the bucket lets whoever reads it pay, set AWS_REQUEST_PAYER=requester (on a fleet: requester_pays)"
 ELSE = "check AWS_REGION, AWS_ENDPOINT_URL and the credentials"
 
 
@@ -104,9 +106,10 @@ def _refused(bucket: str, action: str, place: str, code: str, message: str) -> U
 def _permission(bucket: str, action: str, place: str) -> str:
     of_bucket = f"arn:aws:s3:::{bucket}"
     if action == "s3:ListBucket":
-        return f"allow {action} on {of_bucket}{_ON_A_FLEET}"
+        return f"allow {action} on {of_bucket}{_ON_A_FLEET}{_OR_PAY}"
     allow = f"allow {action} on arn:aws:s3:::{place.removeprefix('s3://')}"
     if action == "s3:GetObject":
         # For a missing object, S3 answers 403 to anyone who may not list (documented with GetObject).
-        return f"{allow}, and s3:ListBucket on {of_bucket}, without which a missing object is refused too{_ON_A_FLEET}"
+        listing = f"s3:ListBucket on {of_bucket}, without which a missing object is refused too"
+        return f"{allow}, and {listing}{_ON_A_FLEET}{_OR_PAY}"
     return allow

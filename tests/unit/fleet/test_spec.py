@@ -71,6 +71,14 @@ def test_types_of_one_shape_are_one_node_type_and_stand_in_for_each_other() -> N
     assert types["1gpu-4cpu"]["node_config"]["InstanceType"] == "g6.xlarge"
 
 
+def test_machines_agree_to_pay_for_reading_where_the_fleet_does() -> None:
+    fleet = spec.FleetSpec(fleet="wiki", region="eu-west-1", requester_pays=True)
+    paying = yaml.safe_load(render.render(fleet, spec.placeholders(fleet)))
+    for found, agreed in ((paying, True), (rendered(), False)):
+        for started in ("head_start_ray_commands", "worker_start_ray_commands"):
+            assert any("AWS_REQUEST_PAYER=requester" in command for command in found[started]) is agreed
+
+
 def test_whether_spot_is_asked_is_the_fleets_choice() -> None:
     assert rendered()["provider"]["spot"] is True
     assert rendered(spot=False)["provider"]["spot"] is False

@@ -20,6 +20,7 @@ def test_a_key_that_may_not_be_used_is_named() -> None:
 def test_a_bucket_that_may_not_be_read_is_named_with_both_actions() -> None:
     assert said("Access Denied").endswith(
         "allow s3:GetObject on arn:aws:s3:::articles/a/b, and s3:ListBucket on arn:aws:s3:::articles, without which a "
-        "missing object is refused too (on a fleet: read_buckets in its file)"
+        "missing object is refused too (on a fleet: read_buckets in its file); if the bucket lets whoever reads it "
+        "pay, set AWS_REQUEST_PAYER=requester (on a fleet: requester_pays)"
     )
     assert said("Access Denied", "s3:PutObject").endswith("allow s3:PutObject on arn:aws:s3:::articles/a/b")
