@@ -46,7 +46,7 @@ def two_machines_lost(day: Day, undisturbed: Curve) -> None:
 
 
 def cut_off(day: Day, undisturbed: Curve) -> None:
-    """A machine is out of reach for two seconds, which nobody notices, and for a minute: its trial goes on elsewhere."""
+    """A machine is out of reach for two seconds, which nobody notices, and for a minute: its trial moves."""
     with day.reached():
         day.submit()
         away, _ = day.workers(2)
