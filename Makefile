@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 # Two processes share the files of tests, in their order.
 SHARED := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help install demo lint check test rehearsal bench clean
+.PHONY: help install demo lint check test locks rehearsal bench clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -47,6 +47,18 @@ else
 	$(BIN)/pytest -m "not ray" $(SHARED)
 	$(BIN)/pytest -m ray tests/rehearsal tests $(SHARED)
 endif
+
+# What machines of a fleet install: for all, and for those with cards the rest of TensorFlow's extra.
+COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --generate-hashes --no-header --no-annotate \
+	--python-version 3.12 --python-platform x86_64-manylinux_2_28 --constraint requirements.lock
+LOCKS := cluster/fleet/locks
+
+locks: install  ## what machines of a fleet install, from requirements.lock
+	$(COMPILE) --output-file $(LOCKS)/base.lock
+	$(COMPILE) --extra gpu --output-file $(LOCKS)/cuda.lock
+	$(BIN)/python -c "import re; from pathlib import Path; base, cuda = Path('$(LOCKS)/base.lock'), Path('$(LOCKS)/cuda.lock'); \
+	found = lambda path: re.findall(r'(?m)^\S.*(?:\n    .*)*\n', path.read_text()); \
+	have = set(found(base)); cuda.write_text(''.join(one for one in found(cuda) if one not in have))"
 
 # Needs root, namespaces and an ssh server; without them it says what is missing.
 rehearsal: install  ## a fleet's days on pretended machines, 40 minutes

@@ -7,7 +7,7 @@ from pathlib import Path
 from cluster.fleet import aws, machines, node, ray_up, stack, tokens
 from cluster.fleet.authentication import require_authentication
 from cluster.fleet.machines import Machine
-from cluster.fleet.render import render
+from cluster.fleet.render import BASE_LOCK, CUDA_LOCK, render
 from cluster.fleet.spec import FleetSpec
 from cluster.fleet.types import shapes_of
 from trainer.errors import InputError, NotReadyError
@@ -90,6 +90,8 @@ def _write_provider(spec: FleetSpec) -> None:
     there.mkdir(parents=True, exist_ok=True)
     for name in ("offers.py", "probe.py", "provider.py", "ready.py"):
         shutil.copyfile(here / name, there / name)
+    for name in (BASE_LOCK, CUDA_LOCK):
+        shutil.copyfile(here.parent / "locks" / name, spec.folder / "provider" / name)
 
 
 def _head(fleet: list[Machine]) -> Machine | None:

@@ -1,6 +1,5 @@
 """The configuration for `ray up`: one head that computes nothing, and workers of each shape, from whichever offer."""
 
-from importlib import metadata
 from typing import Any
 
 import yaml
@@ -16,6 +15,8 @@ TOKEN_ON_NODES = "~/.ray/auth_token"
 # Where the Deep Learning AMI mounts a machine's own NVMe disks, as its service dlami-nvme.
 FAST_DISK = "/opt/dlami/nvme"
 PROVIDER_ON_NODES = "~/batchscope-provider"
+# What is installed on machines, in `locks`: for all, and with them for those with cards. `make locks` makes them.
+BASE_LOCK, CUDA_LOCK = "base.lock", "cuda.lock"
 _VENV = "$HOME/batchscope"
 # A machine boots and installs before its workers can join their group; without this, Train would start the group again
 # and again (https://github.com/ray-project/ray/issues/60376).
@@ -176,30 +177,17 @@ def _before_setup(spec: FleetSpec) -> list[str]:
 
 
 def _install(*, cuda: bool) -> list[str]:
-    """Commands that install what batchscope needs, in this machine's versions; each job brings batchscope itself."""
+    """Commands that install what batchscope needs, each file with its hash; each job brings batchscope itself."""
     lines = [f'export PATH="{_VENV}/bin:$PATH"', "export RAY_AUTH_MODE=token"]
+    locks = [BASE_LOCK, CUDA_LOCK] if cuda else [BASE_LOCK]
     return [
         "sudo apt-get -o DPkg::Lock::Timeout=300 install -y python3-venv rsync || "
         "(sudo apt-get update && sudo apt-get -o DPkg::Lock::Timeout=300 install -y python3-venv rsync)",
         f"test -x {_VENV}/bin/python || python3 -m venv {_VENV}",
-        f"{_VENV}/bin/pip install --disable-pip-version-check " + " ".join(f"'{pin}'" for pin in pins(cuda=cuda)),
+        f"{_VENV}/bin/pip install --disable-pip-version-check --require-hashes "
+        + " ".join(f"--requirement $HOME/batchscope-provider/{lock}" for lock in locks),
         *(f"grep -qxF '{line}' ~/.bashrc || echo '{line}' >> ~/.bashrc" for line in lines),
     ]
-
-
-def pins(*, cuda: bool) -> list[str]:
-    """Each dependency of batchscope as `name[extras]==version`, in the version that is installed here."""
-    from packaging.requirements import Requirement
-
-    found = []
-    for text in metadata.requires("batchscope") or []:
-        needed = Requirement(text)
-        if needed.marker is not None:
-            continue  # an extra
-        extras = {*needed.extras, "and-cuda"} if cuda and needed.name == "tensorflow" else needed.extras
-        listed = f"[{','.join(sorted(extras))}]" if extras else ""
-        found.append(f"{needed.name}{listed}=={metadata.version(needed.name)}")
-    return sorted(found)
 
 
 def _exports(spec: FleetSpec) -> str:

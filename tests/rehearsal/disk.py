@@ -16,7 +16,8 @@ USER, UID = "ubuntu", 10777
 _PIP = """#!{python}
 # What pip would download is here, in these versions, but for the libraries of cards that this machine has not.
 import os, sys
-os.execv("{python}", ["{python}", "-m", "pip", *(word.replace("[and-cuda]", "") for word in sys.argv[1:])])
+words = " ".join(sys.argv[1:]).replace("--requirement {home}/batchscope-provider/cuda.lock", "").split()
+os.execv("{python}", ["{python}", "-m", "pip", "--no-index", *words])
 """
 
 
@@ -95,5 +96,5 @@ def _without_batchscope(prefix: Path) -> None:
         for found in packages.glob(name):
             shutil.rmtree(found) if found.is_dir() else found.unlink()
     (prefix / "bin/pip").unlink()
-    (prefix / "bin/pip").write_text(_PIP.format(python=sys.executable))
+    (prefix / "bin/pip").write_text(_PIP.format(python=sys.executable, home=f"/home/{USER}"))
     (prefix / "bin/pip").chmod(0o755)
