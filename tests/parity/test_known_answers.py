@@ -87,6 +87,8 @@ def test_v9_the_loss_follows_the_updates_and_not_the_batch(
 
 
 V10_ARMS = [(16, 480), (160, 60), (160, 600)]
+# As published; NumPy trains them all, and ours the first three, with --long all.
+V10_SEEDS = 8
 
 
 def test_v10_on_kerass_own_test_data(trial: Callable[..., TrialSpec], tmp_path: Path, long: bool) -> None:
@@ -98,15 +100,15 @@ def test_v10_on_kerass_own_test_data(trial: Callable[..., TrialSpec], tmp_path: 
     numbers, labels, train = keras_test_data(500, 200, 20, 2, seed=1337)
     write_vectors(tmp_path / "data", numbers, labels, train)
     spec = trial("tests.parity.test_known_answers:ten_units", optimizer="rmsprop", learning_rate=0.001)
-    seeds = 8 if long else 3
+    seeds = V10_SEEDS if long else 3
     found = losses(tmp_path / "data", spec, V10_ARMS, seeds, tmp_path)
     rows = numbers[:train], labels[:train]
     exact, ragged = (
-        {(batch, updates): by_numpy(rows, batch, updates, order, seeds) for batch, updates in V10_ARMS}
+        {(batch, updates): by_numpy(rows, batch, updates, order) for batch, updates in V10_ARMS}
         for order in (exact_batches, ragged_batches)
     )
     for arm, values in found.items():
-        np.testing.assert_allclose(values, exact[arm], rtol=1e-3)
+        np.testing.assert_allclose(values, exact[arm][:seeds], rtol=1e-3)
     small, few, many = (ragged[arm].mean() for arm in V10_ARMS)
     assert 0.7 * 0.043 <= small <= 1.3 * 0.043
     assert 0.7 * 0.35 <= few <= 1.3 * 0.43
@@ -133,10 +135,10 @@ def ragged_batches(seed: int, batch: int, updates: int, rows: int) -> Iterator[n
         yield from (order[start : start + batch] for start in range(0, rows, batch))
 
 
-def by_numpy(rows: Rows, batch: int, updates: int, batches: Batches, seeds: int) -> np.ndarray:
+def by_numpy(rows: Rows, batch: int, updates: int, batches: Batches) -> np.ndarray:
     """Each seed's final loss of `ten_units` with RMSprop (decay 0.9, epsilon 1e-7), from the same initial weights."""
     found = []
-    for seed in range(seeds):
+    for seed in range(V10_SEEDS):
         keras.utils.set_random_seed(seed)
         weights = [weight.astype("float64") for weight in ten_units(features_width=20, outputs=2).get_weights()]
         squares = [np.zeros_like(weight) for weight in weights]
