@@ -1,16 +1,15 @@
-"""A backend of Ray Train that introduces a lane's workers to each other through `TF_CONFIG`.
+"""A backend of Ray Train that introduces a lane's workers to each other (`trainer.machine.peers`).
 
-Ray's own `TensorflowConfig` does the same, but importing it also imports TensorFlow into Train's controller: 4-5
-seconds of a core for each lane, measured on two cores.
+Ray's own `TensorflowConfig` starts TensorFlow's server in each worker, which listens on every interface, and importing
+it also imports TensorFlow into Train's controller: 4-5 seconds of a core for each lane, measured on two cores.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
-from ray.train._internal.utils import get_address_and_port
+import ray.util
 from ray.train.backend import Backend, BackendConfig
 
-from cluster.process.proxies import go_direct
 from trainer.machine import peers
 
 
@@ -30,12 +29,13 @@ class CollectiveConfig(BackendConfig):
 
 class _CollectiveBackend(Backend):
     def on_start(self, worker_group: Any, backend_config: BackendConfig) -> None:
-        addresses = ["{}:{}".format(*pair) for pair in worker_group.execute(get_address_and_port)]
+        if len(worker_group) == 1:
+            return
+        addresses, secret = worker_group.execute(_listen), peers.new_secret()
         for rank in range(len(worker_group)):
-            worker_group.execute_single(rank, _introduce, addresses, rank)
+            worker_group.execute_single(rank, peers.introduce, rank, addresses, secret)
 
 
-def _introduce(addresses: list[str], rank: int) -> None:
-    if len(addresses) > 1:
-        go_direct(address.rpartition(":")[0].strip("[]") for address in addresses)
-    peers.introduce(rank, addresses)
+def _listen() -> str:
+    """Listen where Ray reaches this worker's machine, and nowhere else."""
+    return peers.listen(ray.util.get_node_ip_address())

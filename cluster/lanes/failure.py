@@ -57,7 +57,7 @@ class NotTheSameUpdateError(Exception):
 def failure_of(problem: BaseException, *, workers: int) -> Failure | None:
     """The state and the one-line error of an attempt that ended in `problem`; None if a lost peer may be the cause.
 
-    A collective that lost a peer raises errors of many classes, from UnavailableError to InternalError. With several
+    A worker that lost a peer meets a ConnectionError, which in a graph becomes an error of TensorFlow's. With several
     workers such an error counts as a loss, after which the lane tries again a few times.
     """
     import tensorflow as tf
@@ -75,11 +75,8 @@ def failure_of(problem: BaseException, *, workers: int) -> Failure | None:
         sign = memory.sign_of_exhaustion(str(problem)) or text
         return Failure(state=State.OUT_OF_MEMORY, error=sign[:500], peak_memory_bytes=memory.peak_bytes())
     sys.stderr.write("".join(traceback.format_exception(problem)))
-    if (
-        workers > 1
-        and isinstance(problem, tf.errors.OpError)
-        and not isinstance(problem, tf.errors.InvalidArgumentError)
-    ):
+    of_peers = isinstance(problem, ConnectionError | tf.errors.OpError)
+    if workers > 1 and of_peers and not isinstance(problem, tf.errors.InvalidArgumentError):
         return None
     fault = Fault.SURROUNDINGS if is_of_surroundings(problem) else Fault.TRIAL
     return Failure(state=State.FAILED, error=text, fault=fault)

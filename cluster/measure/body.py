@@ -60,7 +60,9 @@ class WorkerFailure:
 Message = float | Answer | WorkerFailure | InputError
 
 
-def serve(layout: WorkerLayout, place: Place, addresses: Sequence[str], pipe: Connection, said: str) -> None:
+def serve(
+    layout: WorkerLayout, place: Place, addresses: Sequence[str], secret: bytes, pipe: Connection, said: str
+) -> None:
     """Run the process: answer each question until the parent is gone or a question fails.
 
     Whatever the process writes to stdout and stderr goes into the file `said`.
@@ -72,7 +74,7 @@ def serve(layout: WorkerLayout, place: Place, addresses: Sequence[str], pipe: Co
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
-    peers.introduce(place.rank, addresses)
+    peers.introduce(place.rank, addresses, secret)
     worker: Any = None
 
     def ready() -> None:

@@ -18,6 +18,7 @@ from cluster.measure.body import Answer, Message, Place, WorkerFailure, WorkerLa
 from cluster.process import scratch
 from cluster.process.ports import free_ports
 from trainer.errors import InputError
+from trainer.machine import peers
 from trainer.report import State
 
 # The wait for an answer or for progress, and for the other workers' failures once one has failed.
@@ -40,12 +41,14 @@ class ThrowawayLane:
         self._workers: list[tuple[BaseProcess, Connection, Path]] = []
         self.started_at = time.perf_counter()
         addresses = [f"127.0.0.1:{port}" for port in free_ports(layout.workers)]
-        context = multiprocessing.get_context("spawn")
+        context, secret = multiprocessing.get_context("spawn"), peers.new_secret()
         for rank in range(layout.workers):
             ours, theirs = context.Pipe()
             said = folder / f"{rank}.said"
             place = Place(lane=number, rank=rank, folder=str(folder))
-            process = context.Process(target=serve, args=(layout, place, addresses, theirs, str(said)), daemon=True)
+            process = context.Process(
+                target=serve, args=(layout, place, addresses, secret, theirs, str(said)), daemon=True
+            )
             process.start()
             theirs.close()
             self._workers.append((process, ours, said))

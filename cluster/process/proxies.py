@@ -1,8 +1,8 @@
-"""The addresses that are never asked through a proxy: this machine's own, and those of a study's other workers.
+"""The addresses that are never asked through a proxy: this machine's own, and a cluster's head.
 
 A company's `http_proxy` is meant for the outside world. For a head behind a tunnel on loopback, `requests` (and so
-Ray's job client) would send the cluster's token to the proxy; TensorFlow's gRPC would look for the next worker there,
-and hang. Everything else, S3 and EC2 too, follows the person's settings.
+Ray's job client) would send the cluster's token to the proxy. Everything else, S3 and EC2 too, follows the person's
+settings.
 """
 
 import os

@@ -58,7 +58,7 @@ class Member(Ours):
         from trainer.update.collective import Collective
 
         rank, addresses = self.settings.rank, self.settings.addresses
-        introduce(rank, addresses)
+        introduce(rank, addresses, b"of a benchmark")
         return Collective(World(rank, len(addresses)))
 
     def parts(self, first: int, updates: int) -> Parts:

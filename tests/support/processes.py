@@ -12,6 +12,7 @@ from cluster.process.ports import free_ports
 from trainer.machine import peers
 
 Result = TypeVar("Result")
+SECRET = b"of the tests' workers"
 
 
 def run(body: Callable[..., Result], *, workers: int, arguments: tuple[Any, ...] = ()) -> list[Result]:
@@ -41,7 +42,7 @@ def _worker(
     # The process that forks has the environment of its own start.
     os.environ.clear()
     os.environ.update(environment)
-    peers.introduce(rank, addresses)
+    peers.introduce(rank, addresses, SECRET)
     from trainer.order.world import World
 
     return body(World(rank, len(addresses)), *arguments)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cluster.doctor import training
-from cluster.doctor.finding import BewareError, Site
+from cluster.doctor.finding import Site
 
 
 def test_this_process_s_own_listeners_are_seen() -> None:
@@ -29,6 +29,5 @@ def test_memory_that_runs_out_is_understood_and_a_training_repeats(tmp_path: Pat
 
 
 @pytest.mark.tf
-def test_two_workers_sum_and_the_open_port_of_tensorflow_is_told(tmp_path: Path) -> None:
-    with pytest.raises(BewareError, match=r"MiB/s; TensorFlow's server of a worker listens at (0\.0\.0\.0|\[::\]):\d+"):
-        training.two_workers(Site(tmp_path))
+def test_two_workers_sum_and_nobody_else_reaches_them(tmp_path: Path) -> None:
+    assert training.two_workers(Site(tmp_path)).endswith(" MiB/s, nobody listens but on loopback")

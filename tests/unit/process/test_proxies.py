@@ -12,7 +12,6 @@ import pytest
 
 from cluster.jobs.address import parse_address
 from cluster.jobs.head import UnreachableError, connect
-from cluster.lanes.backend import _introduce
 from cluster.process.ports import free_ports
 from cluster.process.proxies import VARIABLES, go_direct
 
@@ -106,10 +105,3 @@ def test_what_the_person_excludes_stays_excluded(monkeypatch: pytest.MonkeyPatch
     bypass: Any = urllib.request.proxy_bypass
     assert bypass("127.0.0.1:80")
     assert not bypass("example.org")
-
-
-def test_workers_reach_each_other_directly(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*VARIABLES, "TF_CONFIG"):
-        monkeypatch.setenv(name, "")
-    _introduce(["10.9.8.7:4001", "[fe80::7]:4002"], 1)
-    assert {"10.9.8.7", "fe80::7", "127.0.0.1"} < set(os.environ["no_proxy"].split(","))
