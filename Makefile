@@ -45,7 +45,7 @@ ifdef FILE
 	$(BIN)/pytest $(FILE)
 else
 	$(BIN)/pytest -m "not ray" $(SHARED)
-	$(BIN)/pytest -m ray tests/rehearsal tests $(SHARED)
+	$(BIN)/pytest -m ray tests/rehearsal tests/integration $(SHARED)
 endif
 
 # What machines of a fleet install: for all, and for those with cards the rest of TensorFlow's extra.

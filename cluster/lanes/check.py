@@ -10,7 +10,7 @@ from ray.train import TrainingFailedError
 from ray.util.queue import Queue
 
 from cluster.lanes.backend import CollectiveConfig
-from cluster.lanes.train_run import TrainRun
+from cluster.lanes.train_run import StoppableRun
 from cluster.process import scratch
 from cluster.process.deadline import within
 from cluster.stores import store_of
@@ -20,6 +20,7 @@ from trainer.order.layouts import SMALL_MICRO_BATCH
 from trainer.trial import TrialSpec
 
 WORKERS = 2
+SECONDS_TO_STOP = 10.0
 
 
 def check(trials: Sequence[TrialSpec], *, data: str) -> list[Proof]:
@@ -30,7 +31,7 @@ def check(trials: Sequence[TrialSpec], *, data: str) -> list[Proof]:
     """
     answers = Queue(actor_options={"num_cpus": 0})
     with scratch.folder("batchscope-check-", tempfile.gettempdir()) as storage:
-        trainer = TrainRun(
+        trainer = StoppableRun(
             _compare,
             train_loop_config={"trials": trials, "data": data, "answers": answers},
             backend_config=CollectiveConfig(),
@@ -43,6 +44,10 @@ def check(trials: Sequence[TrialSpec], *, data: str) -> list[Proof]:
             within(None, trainer.fit)
         except TrainingFailedError:
             _raise_wrong_data(answers)
+            raise
+        except BaseException:
+            # Before Ray ends, nothing may wait for it any more.
+            trainer.stop(SECONDS_TO_STOP)
             raise
     proofs: list[Proof] = [answers.get(block=False) for _ in trials]
     answers.shutdown()

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import threading
 from typing import Any
 
 import ray
@@ -13,6 +14,8 @@ from ray.train.v2._internal.execution.controller import TrainController
 from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
 from ray.train.v2.api.callback import RayTrainCallback
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+
+SECONDS_BETWEEN_LOOKS = 0.2
 
 
 class TrainRun(DataParallelTrainer):
@@ -27,8 +30,46 @@ class TrainRun(DataParallelTrainer):
         useless = (DatasetsCallback, PlacementGroupCleanerCallback)
         return [callback for callback in super()._create_default_callbacks() if not isinstance(callback, useless)]
 
+
+class StoppableRun(TrainRun):
+    """A Train run of a driver, whose `fit` is called in a thread and ends soon after `stop`.
+
+    `ray.shutdown` while another thread waits in `ray.get` ends the process with a segmentation fault, now and then.
+    """
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._stopping, self._over = threading.Event(), threading.Event()
+
+    def fit(self) -> Result:
+        """Train to the end.
+
+        Raises:
+            TrainingFailedError: the training failed.
+            RuntimeError: it was stopped.
+        """
+        try:
+            return super().fit()
+        finally:
+            self._over.set()
+
+    def stop(self, seconds: float) -> None:
+        """End the run, and wait for the end of `fit`, at most so long."""
+        self._stopping.set()
+        self._over.wait(seconds)
+
     def _initialize_and_run_controller(self, **arguments: Any) -> Result:
-        return super()._initialize_and_run_controller(**_by_places_alone(arguments, self.scaling_config))
+        here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
+        actor: Any = ray.remote(num_cpus=0, label_selector=here)(TrainController)
+        controller = actor.remote(**_by_places_alone(arguments, self.scaling_config))
+        running = controller.run.remote()
+        while not ray.wait([running], timeout=SECONDS_BETWEEN_LOOKS)[0]:
+            if self._stopping.is_set():
+                ray.kill(controller)
+                raise RuntimeError("the run was stopped")
+        ray.get(running)
+        result: Result = ray.get(controller.get_result.remote())
+        return result
 
 
 class RunInActor(TrainRun):

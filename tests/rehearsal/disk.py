@@ -13,11 +13,15 @@ from tests.rehearsal.network import run
 PROGRAMS = Path(__file__).parent / "image"
 # What `ray up` connects as, on Ubuntu's images; of a number that nobody has here.
 USER, UID = "ubuntu", 10777
+# `pip install --require-hashes --requirement FILE ...`: what pip would download is here, for this Python; the libraries
+# of cards are not.
 _PIP = """#!{python}
-# What pip would download is here, in these versions, but for the libraries of cards that this machine has not.
-import os, sys
-words = " ".join(sys.argv[1:]).replace("--requirement {home}/batchscope-provider/cuda.lock", "").split()
-os.execv("{python}", ["{python}", "-m", "pip", "--no-index", *words])
+import re, sys
+from importlib import metadata
+for name in sys.argv[sys.argv.index("--requirement") + 1 :: 2]:
+    if not name.endswith("cuda.lock"):
+        for package in re.findall(r"(?m)^([A-Za-z0-9._-]+)==", open(name).read()):
+            metadata.version(package)
 """
 
 
@@ -96,5 +100,5 @@ def _without_batchscope(prefix: Path) -> None:
         for found in packages.glob(name):
             shutil.rmtree(found) if found.is_dir() else found.unlink()
     (prefix / "bin/pip").unlink()
-    (prefix / "bin/pip").write_text(_PIP.format(python=sys.executable, home=f"/home/{USER}"))
+    (prefix / "bin/pip").write_text(_PIP.format(python=sys.executable))
     (prefix / "bin/pip").chmod(0o755)

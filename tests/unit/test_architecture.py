@@ -129,3 +129,13 @@ def test_the_lock_names_no_host_and_hashes_everything() -> None:
     entries = re.split(r"\n(?=\S)", lock.strip())
     assert len(entries) > 50
     assert all("--hash=sha256:" in entry for entry in entries)
+
+
+def test_what_needs_a_ray_is_where_make_test_looks_for_it() -> None:
+    marked = {
+        path.relative_to(ROOT).parts[:2]
+        for path in sorted((ROOT / "tests").rglob("test_*.py"))
+        if "pytest.mark.ray" in path.read_text() and path != Path(__file__)
+    }
+    assert marked <= {("tests", "integration"), ("tests", "rehearsal")}
+    assert "pytest -m ray tests/rehearsal tests/integration" in (ROOT / "Makefile").read_text()
