@@ -39,13 +39,14 @@ check: install  ## the quick tests
 	$(BIN)/pytest tests/unit -m "not ray and not tf and not slow" --hypothesis-profile few $(SHARED)
 
 # The longest files are not among the last. What starts a Ray comes after the others: beside them its processes starve.
-# The rehearsal comes first of them, since it mostly waits.
+# The rehearsal plays beside them, since it mostly waits.
 test: install  ## all tests, or those of FILE=tests/unit/study
 ifdef FILE
 	$(BIN)/pytest $(FILE)
 else
 	$(BIN)/pytest -m "not ray" $(SHARED)
-	$(BIN)/pytest -m ray tests/rehearsal tests/integration $(SHARED)
+	$(BIN)/pytest tests/rehearsal & rehearsal=$$!; trap "kill $$rehearsal" INT TERM; \
+	$(BIN)/pytest -m ray tests/integration $(SHARED); others=$$?; wait $$rehearsal && exit $$others
 endif
 
 # What machines of a fleet install: for all, and for those with cards the rest of TensorFlow's extra.

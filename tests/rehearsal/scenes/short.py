@@ -7,8 +7,8 @@ import yaml
 from tests.rehearsal.day import Day
 
 Curve = dict[tuple[str, int], float]
-# The shortest that a fleet can be told to keep idle machines, and Ray's own looks.
-SECONDS_TO_GO = 60 + 60
+# The shortest that a fleet can be told to keep idle machines, and Ray's own looks on a busy machine.
+SECONDS_TO_GO = 60 + 180
 
 
 def refused_and_lost(day: Day, undisturbed: Curve) -> None:
