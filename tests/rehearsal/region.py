@@ -17,6 +17,7 @@ from unittest import mock
 from urllib.request import Request, urlopen
 
 from cluster.fleet.stack import IMAGE_PARAMETER
+from cluster.prices.price import pinned
 from tests.rehearsal import machines, network
 from tests.rehearsal.doors import Doors
 from tests.rehearsal.machines import Machine
@@ -24,6 +25,7 @@ from tests.rehearsal.machines import Machine
 REGION, ACCOUNT = "us-east-1", "123456789012"
 IMAGE = "ami-12c6146b"  # one that moto knows
 PORT = 5000
+SHARE_OF_SPOT = 0.4
 # Why an offer (type, market, zone) is refused now; None if it is not.
 Refuses = Callable[[str, str, str], str | None]
 
@@ -147,6 +149,7 @@ def running(folder: Path) -> Iterator[Region]:
     """The region as long as the block lasts, in a network namespace of our own."""
     from moto.ec2.models.instances import InstanceBackend
     from moto.ec2.models.route_tables import RouteTable
+    from moto.ec2.responses.spot_instances import SpotInstances
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication
     from moto.server import ThreadedMotoServer
 
@@ -154,7 +157,7 @@ def running(folder: Path) -> Iterator[Region]:
     region = Region(folder)
     # A line for each request, and the price list that moto has not: batchscope takes its own then.
     logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
-    enter = DomainDispatcherApplication.__call__
+    enter, history = DomainDispatcherApplication.__call__, SpotInstances.describe_spot_price_history
     run, terminate = InstanceBackend.run_instances, InstanceBackend.terminate_instances
     server = ThreadedMotoServer(ip_address=network.ADDRESS, port=PORT, verbose=False)
     with (
@@ -168,6 +171,9 @@ def running(folder: Path) -> Iterator[Region]:
         mock.patch.object(
             DomainDispatcherApplication, "__call__", lambda *given: region.doors.pass_through(enter, *given)
         ),
+        mock.patch.object(
+            SpotInstances, "describe_spot_price_history", lambda response: _with_prices(history(response))
+        ),
         mock.patch.object(RouteTable, "delete", _delete_table, create=True),
         mock.patch("moto.ssm.models.SimpleSystemManagerBackend.get_parameter", _parameter),
     ):
@@ -178,6 +184,14 @@ def running(folder: Path) -> Iterator[Region]:
         finally:
             region.end_all()
             server.stop()
+
+
+def _with_prices(answer: Any) -> Any:
+    """Spot prices at SHARE_OF_SPOT of those on demand, where moto has one next to nothing for all types."""
+    for one in answer.result["SpotPriceHistory"]:
+        usd = pinned(one["InstanceType"], market="on-demand", region=REGION).usd_per_hour
+        one["SpotPrice"] = f"{SHARE_OF_SPOT * (usd or 1.0):.6f}"
+    return answer
 
 
 def _delete_table(table: Any, *_: str) -> None:
