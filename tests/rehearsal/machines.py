@@ -75,7 +75,7 @@ def boot(
     server: str,
     seconds_of_credentials: float,
     cards: bool,
-    number: int,
+    cable: str,
 ) -> subprocess.Popen[bytes]:
     """Start a machine; returns its outermost process, with which it ends."""
     control = folder / "control"
@@ -100,7 +100,7 @@ def boot(
         start_new_session=True,
     )
     _until(lambda: _namespace(process.pid) != _namespace(os.getpid()), SECONDS_TO_UNSHARE)
-    network.connect(f"machine{number}", process.pid)
+    network.connect(cable, process.pid)
     return process
 
 

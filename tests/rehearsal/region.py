@@ -98,7 +98,8 @@ class Region:
             "architecture": "x86_64",
         }
         key = instance.ec2_backend.key_pairs[instance.key_name]
-        number, began = len(self.machines), time.time()
+        # The kernel takes a while to remove the cable of a machine that ended, so no name comes twice.
+        cable, began = f"m-{instance.id[-12:]}", time.time()
         process = machines.boot(
             folder,
             seconds_of_credentials=self.seconds_of_credentials,
@@ -107,7 +108,7 @@ class Region:
             user_data=instance.user_data.decode(),
             public_key=key.material_public.decode(),
             server=self.server,
-            number=number,
+            cable=cable,
         )
         self.machines[instance.id] = machine = Machine(
             instance_id=instance.id,
@@ -118,7 +119,7 @@ class Region:
             folder=folder,
             began=began,
             process=process,
-            cable=f"machine{number}",
+            cable=cable,
             tags={tag["key"]: tag["value"] for tag in instance.get_tags()},
         )
         threading.Thread(target=self._watch, args=(machine, instance), daemon=True).start()
