@@ -177,10 +177,13 @@ class Day:
         assert apart == 0 if to_the_digit else apart < 1e-4, apart
 
     def check_bill(self) -> None:
-        """Note what the fleet cost while the newest job ran, and what its driver said that it cost."""
+        """Note what the fleet cost while the newest job ran its study, and what its driver said that it cost.
+
+        The driver adds up when the last trial has ended, and prints results for some seconds more.
+        """
         job = self.state() or {}
         since = datetime.fromisoformat(job["submitted_at"]).timestamp()
-        until = since + job["seconds"]
+        until = max(row["ended_at"] for row in self.rows()).timestamp()
         [said] = re.findall(r"([\d.]+) usd for the whole fleet meanwhile", self.log())[-1:]
         lives = [
             Life(hourly(one.instance_type, market=one.market, region=REGION).usd_per_hour, one.began, one.ended)
