@@ -179,19 +179,18 @@ class Day:
     def check_bill(self) -> None:
         """Note what the fleet cost while the newest job ran its study, and what its driver said that it cost.
 
-        The driver adds up when the last trial has ended, and prints results for some seconds more.
+        The driver adds up at some moment between the end of the last trial and the end of its job.
         """
         job = self.state() or {}
         since = datetime.fromisoformat(job["submitted_at"]).timestamp()
-        until = max(row["ended_at"] for row in self.rows()).timestamp()
+        moments = max(row["ended_at"] for row in self.rows()).timestamp(), since + job["seconds"]
         [said] = re.findall(r"([\d.]+) usd for the whole fleet meanwhile", self.log())[-1:]
         lives = [
             Life(hourly(one.instance_type, market=one.market, region=REGION).usd_per_hour, one.began, one.ended)
             for one in self.region.machines.values()
         ]
-        cost = bill.usd(lives, since=since, now=until, disk_gb=100)
-        assert cost is not None
-        self.noted["bill"], self.noted["said"] = cost, float(said)
+        low, high = (bill.usd(lives, since=since, now=moment, disk_gb=100) or 0.0 for moment in moments)
+        self.noted |= {"bill": low, "bill at the end": high, "said": float(said)}
 
     def end(self) -> None:
         """Take everything down; nothing of it is left."""
