@@ -29,8 +29,9 @@ SECONDS_TO_MEET = 600.0
 SECONDS_FOR_A_GREETING = 10.0
 SECONDS_BETWEEN_TRIES = 0.05
 NONCE_BYTES = 32
-# A machine that vanished is noticed after about 30 s; one that computes for long answers meanwhile.
-_ALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4, "TCP_USER_TIMEOUT": 30_000}
+# A machine that vanished while nothing is on the way to it is noticed after about 30 s, otherwise by Ray. No
+# TCP_USER_TIMEOUT: it would also end a connection to a worker that still computes and so takes nothing, for that long.
+_ALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4}
 # What fits into a connection's buffers is sent without a thread.
 SMALL_BYTES = 2**16
 

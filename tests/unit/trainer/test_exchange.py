@@ -124,6 +124,17 @@ def test_workers_that_do_not_come_are_waited_for_and_no_longer(monkeypatch: pyte
         Exchange(found[0])
 
 
+def test_a_worker_that_still_computes_is_waited_for_however_much_waits_for_it() -> None:
+    def body(here: Exchange, rank: int) -> tuple[list[int], float]:
+        limits = [one.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) for one in here._others.values()]
+        time.sleep(1.5 * rank)
+        # More than fits into the buffers between them.
+        return limits, float(here.sum(np.ones(4_000_000)).sum())
+
+    with lane(2) as found:
+        assert on_all(found, body) == [([0], 8_000_000.0)] * 2
+
+
 def test_a_peer_that_goes_ends_the_sum() -> None:
     def body(here: Exchange, rank: int) -> str:
         if rank == 1:
