@@ -135,14 +135,20 @@ def test_a_worker_that_still_computes_is_waited_for_however_much_waits_for_it() 
         assert on_all(found, body) == [([0], 8_000_000.0)] * 2
 
 
-def test_a_peer_that_goes_ends_the_sum() -> None:
+@pytest.mark.parametrize("size", [1_000_000, 3])
+def test_a_peer_that_goes_ends_the_sum(size: int) -> None:
     def body(here: Exchange, rank: int) -> str:
         if rank == 1:
+            for other in here._others.values():
+                # What the others send still arrives: they must see that nothing comes back.
+                other.shutdown(socket.SHUT_WR)
+                other.setblocking(False)
+            time.sleep(0.5)
             for other in here._others.values():
                 other.close()
             return "gone"
         with pytest.raises(ConnectionError):
-            here.sum(np.ones(1_000_000))
+            here.sum(np.ones(size))
         return "heard"
 
     with lane(3) as found:
