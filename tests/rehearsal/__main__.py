@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from tests.rehearsal import needs, play, scenes
-from tests.rehearsal.machines import HERE
+from tests.rehearsal.disk import HERE
 
 INSIDE = "BATCHSCOPE_REHEARSAL_INSIDE"
 

@@ -23,8 +23,9 @@ from cluster.fleet.bill import Life
 from cluster.prices import hourly
 from cluster.summary import query
 from cluster.summary.store import Summary
+from tests.rehearsal.disk import HERE
 from tests.rehearsal.laptop import DASHBOARD, Laptop
-from tests.rehearsal.machines import HERE, Machine
+from tests.rehearsal.machines import Machine
 from tests.rehearsal.region import ACCOUNT, REGION, Region
 
 FLEET = {

@@ -5,10 +5,13 @@ Python and its packages are those of the rehearsal: what a real machine would in
 
 import os
 import shutil
+import stat
 import sys
 from pathlib import Path
 
 from tests.rehearsal.network import run
+
+HERE = Path(__file__).parents[2]
 
 PROGRAMS = Path(__file__).parent / "image"
 # What `ray up` connects as, on Ubuntu's images; of a number that nobody has here.
@@ -39,9 +42,10 @@ def mount(folder: Path) -> Path:
     run("mount", "-t", "tmpfs", "-o", "mode=1777", "tmpfs", str(root / "dev/shm"))
     run("mount", "-t", "devpts", "-o", "newinstance,ptmxmode=0666,mode=0620,gid=5", "devpts", str(root / "dev/pts"))
     run("mount", "--bind", str(root / "dev/pts/ptmx"), str(root / "dev/ptmx"))
-    for number, prefix in enumerate({sys.base_prefix, sys.prefix}):
-        place = root / prefix.lstrip("/")
-        _layer(Path(prefix), place, changes / f"python-{number}")
+    # Each may lie on another file system, in a folder that the machine has for itself, or in another of them.
+    for number, below in enumerate(sorted({Path(sys.base_prefix), Path(sys.prefix), HERE})):
+        place = root / below.relative_to("/")
+        _layer(below, place, changes / f"layer-{number}")
         _open_way(root, place)
     (root / "run/rehearsal/services").mkdir(parents=True)
     run("mount", "--bind", str(folder / "control"), str(root / "run/rehearsal"))
@@ -89,7 +93,7 @@ def _layer(below: Path, place: Path, changes: Path) -> None:
 def _open_way(root: Path, place: Path) -> None:
     """Let the user reach a folder that lies in one of root's."""
     while place != root:
-        place.chmod(0o755)
+        place.chmod(stat.S_IMODE(place.stat().st_mode) | 0o055)
         place = place.parent
 
 

@@ -10,8 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.rehearsal.disk import PROGRAMS
-from tests.rehearsal.machines import HERE
+from tests.rehearsal.disk import HERE, PROGRAMS
 
 BATCHSCOPE = (sys.executable, "-m", "cluster.cli")
 RAY = (sys.executable, "-m", "ray.scripts.scripts")
@@ -55,7 +54,9 @@ class Laptop:
             log.seek(from_here)
             said = Said(done.returncode, done.stdout, log.read(), time.monotonic() - began)
             log.write(f"{said.stdout}-> {said.status} after {said.seconds:.1f} s\n\n")
-        assert said.status == status, f"{words} ended with {said.status}, not {status}:\n{said.stderr[-4000:]}"
+        assert said.status == status, (
+            f"{words} ended with {said.status}, not {status}:\n{said.stdout[-2000:]}\n{said.stderr[-4000:]}"
+        )
         return said
 
     @contextlib.contextmanager

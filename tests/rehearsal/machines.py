@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.rehearsal import network
+from tests.rehearsal.disk import HERE
 
-HERE = Path(__file__).parents[2]
 SECONDS_TO_UNSHARE = 10.0
 
 
