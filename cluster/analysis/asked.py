@@ -14,8 +14,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cluster.study import looks
+from cluster.study.chosen_rates import BEST_OF_GRID
+from cluster.study.confirming import confirming_seeds
+from cluster.study.experiment import stops_at_target
 from cluster.study.forms import FULL
-from cluster.study.protocol import CONFIRM, confirming_seeds
+from cluster.study.protocol import CONFIRM
 
 # An optimizer, a dtype and a global batch.
 Place = tuple[str, str, int]
@@ -45,13 +49,32 @@ class Spec:
         """Its target: a validation loss, `auto`, or None."""
         return "auto" if self.keys.get("target") == "auto" else self.row["target"]
 
+    @property
+    def rates(self) -> str:
+        """How its protocol chooses a rate; specs of earlier versions do not say, and took the best of the grid."""
+        rule: str = (self.keys.get("protocol") or {}).get("rates", BEST_OF_GRID)
+        return rule
+
+    @property
+    def looks(self) -> looks.Rule:
+        """When its protocol looks; in earlier versions, and where runs stop at the target, at any time."""
+        if stops_at_target(self.keys):
+            return looks.NONE
+        rule: str | list[int] = (self.keys.get("protocol") or {}).get("looks", looks.NONE)
+        return rule if isinstance(rule, str) else tuple(rule)
+
+    @property
+    def all_seeds(self) -> tuple[int, ...]:
+        """The seeds on its axis, in their order."""
+        return tuple(self.keys.get("axes", {}).get("seeds", ()))
+
     def seeds(self, place: Place) -> tuple[int, ...]:
         """The seeds that the spec asks for at this place; none where its axes do not list the place."""
         optimizer, dtype, global_batch = place
         axes = self.keys.get("axes", {})
         batches = [self.row["train_rows"] if batch == FULL else batch for batch in axes.get("global_batch", ())]
         listed = global_batch in batches and optimizer in axes.get("optimizer", ()) and dtype in axes.get("dtype", ())
-        return tuple(axes.get("seeds", ())) if listed else ()
+        return self.all_seeds if listed else ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,13 +109,25 @@ class Specs:
         return tuple(seed for seed in self.seeds(place, taken) if seed not in first) if first else ()
 
     @property
+    def counting(self) -> Spec:
+        """The spec whose rules count: the one in force or, where every spec came too late, the newest."""
+        return self.in_force or self.newest
+
+    def seeds_in_order(self, taken: Collection[int]) -> tuple[int, ...]:
+        """The seeds that confirm, in the order of the looks; `taken` are those of the screen.
+
+        Seeds that later specs added count only where there are no looks, which would not be the declared ones.
+        """
+        specs = [self.counting, *(self.later if self.counting.looks == looks.NONE else ())]
+        return tuple(dict.fromkeys(seed for spec in specs for seed in confirming_seeds(spec.all_seeds, taken).values()))
+
+    @property
     def late_seeds(self) -> tuple[int, ...]:
         """The seeds that were first asked for after the confirmations began."""
         if self.confirmed is None:
             return ()
-        planned = self.confirmed.keys.get("axes", {}).get("seeds", ())
-        asked = (seed for spec in self.later for seed in spec.keys.get("axes", {}).get("seeds", ()))
-        return _distinct(seed for seed in asked if seed not in planned)
+        planned = self.confirmed.all_seeds
+        return _distinct(seed for spec in self.later for seed in spec.all_seeds if seed not in planned)
 
 
 def specs_of(studies: pa.Table, trials: pa.Table) -> Specs:

@@ -17,6 +17,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cluster.analysis.asked import Specs
+from cluster.study.cell import CellKey, group_of
+from cluster.study.chosen_rates import Choice, at_edge, choose
 from cluster.study.protocol import CONFIRM, GRID, SCREEN
 from cluster.summary import query
 from cluster.summary.tables import AXES, COMPLETED, DIVERGED
@@ -89,10 +91,11 @@ class Run:
 class Cell:
     """A global batch, optimizer and dtype: the mean losses of the rates tried, the rate judged, and its runs by seed.
 
-    `rates` maps each rate to its mean best loss (inf: it did not complete). `tuned` is true if the rate was chosen on
-    other seeds than those of `runs`; `searched` are the trials that chose it. `planned` are the seeds that the study's
-    specs ask for, and `late` are those added after the confirmations began. A planned trial is among `runs` if it has
-    an answer, among `unanswered` if it merely ended, and otherwise in neither.
+    `rates` maps each rate tried to its mean best loss (inf: it did not complete). `choice` is what the screen chose
+    from them, if its rate is the one that is judged; it may lie between two of them. `tuned` is true if the rate was
+    chosen on other seeds than those of `runs`; `searched` are the trials that chose it. `planned` are the seeds that
+    the study's specs ask for, and `late` are those added after the confirmations began. A planned trial is among `runs`
+    if it has an answer, among `unanswered` if it merely ended, and otherwise in neither.
     """
 
     global_batch: int
@@ -100,6 +103,7 @@ class Cell:
     dtype: str
     learning_rate: float
     rates: Mapping[float, float]
+    choice: Choice | None
     tuned: bool
     runs: tuple[Run, ...]
     searched: tuple[Run, ...]
@@ -109,13 +113,18 @@ class Cell:
 
     @property
     def at_edge(self) -> bool:
-        """Whether the rate is the lowest or highest of several tried, so that a better one may lie beyond."""
-        return len(self.rates) > 1 and self.learning_rate in (min(self.rates), max(self.rates))
+        """Whether the best of several rates tried is the lowest or highest, so that a better one may lie beyond."""
+        return len(self.rates) > 1 and at_edge(self.rates)
+
+    @property
+    def key(self) -> CellKey:
+        """What identifies the cell within its study."""
+        return self.global_batch, self.optimizer, self.dtype
 
     @property
     def screen_loss(self) -> float:
-        """The mean loss by which the rate was chosen."""
-        return self.rates.get(self.learning_rate, math.inf)
+        """The loss by which the rate was chosen."""
+        return self.choice.loss if self.choice else self.rates.get(self.learning_rate, math.inf)
 
     @property
     def missing(self) -> dict[str, int]:
@@ -139,29 +148,49 @@ def missing_text(missing: Mapping[str, int]) -> str:
 def cells_of(trials: pa.Table, evaluations: pa.Table, specs: Specs) -> tuple[Cell, ...]:
     """The cells of one study in which some trial has an answer, ordered by optimizer, dtype and global batch."""
     runs, unanswered = _runs(trials, evaluations)
-    keys = sorted({_key(run) for run in runs})
+    keys = sorted({_key(run) for run in runs}, key=lambda key: (group_of(key), key))
+    answered = {key: [run for run in runs if _key(run) == key] for key in keys}
+    tried = {key: _mean_losses(_searched(answered[key])) for key in keys}
+    spec = specs.counting
+    chosen = choose({key: rates for key, rates in tried.items() if rates}, spec.rates, spec.row["baseline_loss"])
     return tuple(
         _cell(
             key,
-            [run for run in runs if _key(run) == key],
+            answered[key],
             [run for run in unanswered if _key(run) == key],
             specs,
+            tried[key],
+            chosen.cells.get(key),
         )
         for key in keys
     )
 
 
-def _key(run: Run) -> tuple[str, str, int]:
-    return run.row["optimizer"], run.row["dtype"], run.row["global_batch"]
+def _key(run: Run) -> CellKey:
+    return run.row["global_batch"], run.row["optimizer"], run.row["dtype"]
 
 
-def _cell(key: tuple[str, str, int], runs: Sequence[Run], unanswered: Sequence[Run], specs: Specs) -> Cell:
+def _searched(runs: Sequence[Run]) -> list[Run]:
+    """The runs of a cell that chose its rate: those of the screen or, in a plain grid, all."""
+    screened = [run for run in runs if run.row["phase"] == SCREEN]
+    return screened or [run for run in runs if run.row["phase"] in _PLAIN]
+
+
+def _cell(
+    key: CellKey,
+    runs: Sequence[Run],
+    unanswered: Sequence[Run],
+    specs: Specs,
+    rates: Mapping[float, float],
+    choice: Choice | None,
+) -> Cell:
     screened = [run for run in runs if run.row["phase"] == SCREEN]
     confirming = [run for run in (*runs, *unanswered) if run.row["phase"] == CONFIRM]
-    searched = screened or [run for run in runs if run.row["phase"] in _PLAIN]
-    rates = _mean_losses(searched)
     candidates = {run.row["learning_rate"] for run in confirming} or set(rates)
-    rate = min(candidates, key=lambda candidate: (rates.get(candidate, math.inf), candidate))
+    if screened and choice and choice.rate in candidates:
+        rate = choice.rate
+    else:
+        rate = min(candidates, key=lambda candidate: (rates.get(candidate, math.inf), candidate))
     phases = (CONFIRM,) if screened else _PLAIN
     taken = {run.seed for run in screened}
 
@@ -173,20 +202,22 @@ def _cell(key: tuple[str, str, int], runs: Sequence[Run], unanswered: Sequence[R
     answered = judged(runs)
     seeds = {run.seed for run in answered}
     without = tuple(run for run in judged(unanswered) if run.seed not in seeds)
-    optimizer, dtype, global_batch = key
-    planned = {*specs.seeds(key, taken), *seeds, *(run.seed for run in without)}
+    global_batch, optimizer, dtype = key
+    place = optimizer, dtype, global_batch
+    planned = {*specs.seeds(place, taken), *seeds, *(run.seed for run in without)}
     return Cell(
         global_batch=global_batch,
         optimizer=optimizer,
         dtype=dtype,
         learning_rate=rate,
         rates=rates,
+        choice=choice if screened and choice and choice.rate == rate else None,
         tuned=bool(screened),
         runs=answered,
-        searched=tuple(searched),
+        searched=tuple(_searched(runs)),
         planned=tuple(sorted(planned)),
         unanswered=without,
-        late=specs.late_seeds_at(key, taken),
+        late=specs.late_seeds_at(place, taken),
     )
 
 

@@ -63,11 +63,11 @@ class Knee:
 
 @dataclass(frozen=True)
 class B20:
-    """The largest batch that takes at most 1.2 times the fewest examples, in rows.
+    """The largest batch before examples first exceed 1.2 times the fewest, in rows.
 
     It is a bound instead of a value if the curve does not bend inside the grid: "at least" if even the largest batch
-    stays within 1.2 times, "at most" if the second batch already exceeds it, so that the fewest examples may lie below
-    the grid.
+    stays within 1.2 times, or the next one did not reach the target; "at most" if the second batch already exceeds it,
+    so that the fewest examples may lie below the grid.
     """
 
     batch: float
@@ -171,7 +171,7 @@ def _bootstrap(sizes: Floats, logs: Floats, confidence: float) -> tuple[float, f
 
 
 def b20(batches: ArrayLike, examples: ArrayLike) -> B20:
-    """The largest batch with at most 1.2 times the fewest examples, interpolated in logs to the next batch.
+    """The largest batch before the first that takes over 1.2 times the fewest examples, interpolated in logs.
 
     `batches` increase; a batch that did not reach the target has inf examples.
 
@@ -182,8 +182,9 @@ def b20(batches: ArrayLike, examples: ArrayLike) -> B20:
     if sizes.shape != used.shape or not np.isfinite(used).any() or (used <= 0).any() or (np.diff(sizes) <= 0).any():
         raise ValueError("examples must be positive, one for each of increasing batches, and finite somewhere")
     limit = 1.2 * used.min()
-    last = int(np.flatnonzero(used <= limit)[-1])
-    if last == sizes.size - 1:
+    exceeds = np.flatnonzero(used[int(used.argmin()) :] > limit) + int(used.argmin())
+    last = int(exceeds[0]) - 1 if exceeds.size else sizes.size - 1
+    if last == sizes.size - 1 or not np.isfinite(used[last + 1]):
         return B20(float(sizes[last]), "at least")
     share = np.log(limit / used[last]) / np.log(used[last + 1] / used[last])
     return B20(float(sizes[last] * (sizes[last + 1] / sizes[last]) ** share), None if last else "at most")

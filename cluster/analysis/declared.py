@@ -5,8 +5,7 @@ nothing; the one declared in time, if any, still counts. Seeds added after that 
 rates hold only for the planned ones.
 """
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, Literal
@@ -15,13 +14,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster.analysis.asked import Specs, specs_of
+from cluster.study.cell import CellKey
+from cluster.study.chosen_rates import choose
 from cluster.study.experiment import stops_at_target
+from cluster.study.looks import NONE
 from cluster.study.protocol import SCREEN
 from cluster.study.study import Study
 from cluster.study.target import Begun, automatic
 from cluster.summary import experiments, query
 from cluster.summary.known_losses import losses as losses_of
 from cluster.summary.tables import TIME
+from trainer.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,32 +88,55 @@ def _seen_before(specs: Specs, whole: Specs) -> bool:
 def begun(studies: pa.Table, trials: pa.Table) -> Begun | None:
     """The target with which the confirmations of a study began; None before they did."""
     specs = specs_of(studies, trials)
-    return None if specs.began is None else Begun(target=declared(specs, trials).target)
+    if specs.began is None:
+        return None
+    known = declared(specs, trials)
+    return Begun(target=known.target, margin=known.margin)
 
 
 def as_begun(study: Study, specs: pa.Table, trials: pa.Table) -> Study:
-    """The study with the seeds that its screen used and the target with which its confirmations began.
+    """The study with the seeds that its screen used, and the target and margin with which its confirmations began.
 
     `specs` and `trials` are the summary's rows for the study's name.
+
+    Raises:
+        InputError: the study has looks, and more seeds than were declared before its confirmations began.
     """
-    stops = study.spec.protocol is not None and study.spec.protocol.stop_at_target
     specs = query.with_spec(specs)
     trials = experiments.of_spec(trials, study.row)
+    if specs.num_rows and study.spec.protocol:
+        _refuse_late_seeds(study, specs_of(specs, trials))
     return replace(
         study,
         screened_on=experiments.screened_on(trials),
-        begun=begun(specs, trials) if specs.num_rows and stops else None,
+        begun=begun(specs, trials) if specs.num_rows and study.spec.protocol else None,
     )
+
+
+def _refuse_late_seeds(study: Study, specs: Specs) -> None:
+    """Refuse seeds that would be trained and decide nothing: looks hold for the seeds that were declared with them."""
+    began = specs.confirmed
+    if began is None or began.looks == NONE:
+        return
+    late = [seed for seed in study.spec.axes.seeds if seed not in began.all_seeds]
+    if late:
+        raise InputError(
+            f"axes.seeds: {', '.join(map(str, late))} came after the confirmations began, which look at the "
+            f"{len(began.all_seeds)} seeds declared before: further ones would decide nothing; keep those, or give the "
+            "study another name, with other seeds"
+        )
 
 
 def _automatic(specs: Specs, trials: pa.Table) -> float | None:
     """The automatic target of the spec in force, from the screen as it was when the confirmations began."""
     assert specs.in_force is not None
-    return automatic(_screened(specs, trials), specs.in_force.margin)
+    cells = _screened(specs, trials)
+    chosen = choose(cells, specs.in_force.rates, specs.in_force.row["baseline_loss"])
+    return automatic(chosen, specs.in_force.margin)
 
 
-def _screened(specs: Specs, trials: pa.Table) -> Sequence[float]:
-    """The lowest mean loss over seeds of each cell; cells where no rate has a loss for every seed are left out.
+def _screened(specs: Specs, trials: pa.Table) -> dict[CellKey, dict[float, float]]:
+    """The mean loss over seeds at each rate of each cell.
 
     Losses are summed in the order of the seeds, as in `cluster.study.protocol`.
     """
@@ -120,8 +146,8 @@ def _screened(specs: Specs, trials: pa.Table) -> Sequence[float]:
     loss_of = losses_of(screen)
     keys = ("optimizer", "dtype", "global_batch", "learning_rate", "seed")
     ordered = screen.sort_by([(key, "ascending") for key in keys]).to_pylist()
-    cells: dict[tuple[Any, ...], list[float]] = {}
-    for point, rows in groupby(ordered, key=lambda row: tuple(row[key] for key in keys[:-1])):
+    cells: dict[CellKey, dict[float, float]] = {}
+    for (optimizer, dtype, batch, rate), rows in groupby(ordered, key=lambda row: tuple(row[key] for key in keys[:-1])):
         losses = [loss_of[row["trial_id"]] for row in rows]
-        cells.setdefault(point[:-1], []).append(sum(losses) / len(losses))
-    return [lowest for means in cells.values() if math.isfinite(lowest := min(means))]
+        cells.setdefault((batch, optimizer, dtype), {})[rate] = sum(losses) / len(losses)
+    return cells

@@ -1,13 +1,16 @@
-"""How many pairs of seeds a claim needs: the power of the tests of `cluster.analysis.paired`. Pure."""
+"""What a number of paired seeds can tell: the power of the t tests at a single look (`cluster.study.looks`). Pure."""
 
 import bisect
 import math
 from collections.abc import Callable
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
-ALPHA = 0.05
+from cluster.study.looks import ALPHA
+
+# Where a difference is this many standard errors, scipy's noncentral t distribution may be NaN.
+_CERTAIN = 15.0
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(100)
 
 
@@ -48,19 +51,30 @@ def pairs_needed(
     return _fewest(lambda pairs: equivalence_power(pairs, deviation, margin, true_difference, alpha), power, most)
 
 
-def pairs_to_detect(
-    deviation: float, difference: float, power: float = 0.8, alpha: float = ALPHA, most: int = 1000
-) -> int | None:
-    """The fewest pairs at which a two-sided paired t test detects a true `difference`; None if more than `most`."""
-    if not deviation:
-        return 2 if difference else None
+def detection_power(pairs: int, deviation: float, difference: float, alpha: float = ALPHA) -> float:
+    """The chance that a two-sided paired t test detects a true `difference`, in the unit of `deviation`."""
+    away = abs(difference) / deviation * math.sqrt(pairs)
+    if away > _CERTAIN:
+        return 1.0
+    critical = float(stats.t.ppf(1 - alpha / 2, pairs - 1))
+    statistic = stats.nct(pairs - 1, away)
+    return float(statistic.sf(critical) + statistic.cdf(-critical))
 
-    def detects(pairs: int) -> float:
-        critical = float(stats.t.ppf(1 - alpha / 2, pairs - 1))
-        away = stats.nct(pairs - 1, abs(difference) / deviation * math.sqrt(pairs))
-        return float(away.sf(critical) + away.cdf(-critical))
 
-    return _fewest(detects, power, most)
+def detectable(pairs: int, deviation: float, power: float = 0.8) -> float:
+    """The smallest true difference that so many pairs detect with this `power`; 0 without a deviation."""
+    return _in_deviations(lambda size: detection_power(pairs, 1.0, size) - power) * deviation
+
+
+def decidable(pairs: int, deviation: float, power: float = 0.8) -> float:
+    """The smallest margin within which so many pairs show equal batch sizes equivalent with this `power`."""
+    return _in_deviations(lambda size: equivalence_power(pairs, 1.0, size) - power) * deviation
+
+
+def _in_deviations(excess: Callable[[float], float]) -> float:
+    """The size at which a power that rises with it is the one wanted, in deviations."""
+    found: float = optimize.brentq(excess, 1e-3, 100.0, xtol=1e-6)
+    return found
 
 
 def _fewest(power_of: Callable[[int], float], power: float, most: int) -> int | None:

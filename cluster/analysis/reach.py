@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from cluster.analysis import survival
 from cluster.analysis.cells import Cell, Run
 from cluster.analysis.crossing import at_crossing, first_confirmed
-from cluster.analysis.paired import Interval, log_ratio
 from cluster.analysis.survival import Success
 
 CLOCKS = ("updates", "examples", "seconds")
@@ -84,18 +83,6 @@ def reach(cell: Cell, target: float) -> CellReach | None:
     came = [run.reached for run in runs] + [False] * (len(cell.planned) - len(runs))
     measures = {measure: _measure(ended, runs, measure) for measure in MEASURES}
     return CellReach(runs=runs, success=survival.success(came), measures=measures)
-
-
-def ratio(cell: CellReach, other: CellReach, measure: str) -> Interval | None:
-    """The geometric mean ratio of this cell to the other, paired by seed; None where a deciding run is censored."""
-    if not (cell.every_run and other.every_run):
-        return None
-    theirs = {run.seed: getattr(run, measure) for run in other.deciding}
-    pairs = [(getattr(run, measure), theirs[run.seed]) for run in cell.deciding if run.seed in theirs]
-    if not pairs or any(value is None or value <= 0 for pair in pairs for value in pair):
-        return None
-    above, below = zip(*pairs, strict=True)
-    return log_ratio(above, below)
 
 
 def _reached(run: Run, target: float) -> Reached:

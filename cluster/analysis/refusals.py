@@ -9,6 +9,7 @@ from cluster.analysis import learnt
 from cluster.analysis.cells import Cell, missing_text
 from cluster.analysis.declared import Declared
 from cluster.analysis.reach import CellReach
+from cluster.study.looks import FEWEST_PAIRS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +27,8 @@ _TARGETS = {"declared": "a target", "automatic": "an automatic target", None: ""
 
 
 def usable(cell: Cell) -> bool:
-    """Whether a cell supports conclusions: tuned on other seeds, not at an edge, and confirmed on two seeds or more."""
-    return cell.tuned and not cell.at_edge and len(cell.rates) > 1 and _completed(cell) > 1
+    """Whether a cell supports conclusions: tuned on other seeds, not at an edge, and confirmed on three or more."""
+    return cell.tuned and not cell.at_edge and len(cell.rates) > 1 and _completed(cell) >= FEWEST_PAIRS
 
 
 def _completed(cell: Cell) -> int:
@@ -83,16 +84,18 @@ def _edges(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> Iterable
 
 
 def _seeds(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> Iterable[Cannot]:
-    unconfirmed = [cell for cell in cells if cell.tuned and not cell.at_edge and cell.reliable and _completed(cell) < 2]
+    unconfirmed = [
+        cell for cell in cells if cell.tuned and not cell.at_edge and cell.reliable and _completed(cell) < FEWEST_PAIRS
+    ]
     if unconfirmed:
         gone = "; ".join(
             f"B = {cell.global_batch}: {missing_text(cell.missing)}" for cell in unconfirmed if cell.missing
         )
         text = (
-            f"anything about B = {_batches(unconfirmed)}: it is confirmed on fewer than two seeds"
+            f"anything about B = {_batches(unconfirmed)}: it is confirmed on fewer than {FEWEST_PAIRS} seeds"
             f"{f' ({gone})' if gone else ''}, so its noise is not known; let the study finish, or set axes.seeds to 5"
         )
-        yield Cannot(code="single_seed", text=text, trials=_ids(unconfirmed))
+        yield Cannot(code="few_confirmations", text=text, trials=_ids(unconfirmed))
 
 
 def _unreliable(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> Iterable[Cannot]:

@@ -15,7 +15,7 @@ def command(study: str, address: str, token_file: str | None, wait: bool, budget
     from cluster.cli.following import hand_over
     from cluster.jobs.job import find
     from cluster.prices.budget import parse_budget
-    from cluster.study.spec import parse
+    from cluster.study.identity import stored
     from trainer.errors import InputError
 
     if budget is not None:
@@ -26,4 +26,4 @@ def command(study: str, address: str, token_file: str | None, wait: bool, budget
         raise InputError(
             f"the spec of job {job.id} was too long to be kept with it: use `batchscope submit STUDY.yaml` instead"
         )
-    return hand_over(head, parse(job.spec_json, where=f"the spec of job {job.id}"), budget=budget, wait=wait)
+    return hand_over(head, stored(job.spec_json, where=f"the spec of job {job.id}"), budget=budget, wait=wait)

@@ -3,7 +3,7 @@
 import itertools
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -11,8 +11,7 @@ import pyarrow as pa
 
 from cluster.analysis.declared import begun
 from cluster.stores import store_of
-from cluster.study import axes, protocol
-from cluster.study.spec import parse
+from cluster.study import axes, identity, protocol
 from cluster.summary import experiments, query
 from cluster.summary.known_losses import losses
 from cluster.summary.store import Summary
@@ -102,13 +101,17 @@ def trials_of(specs: pa.Table, manifest: Manifest, ended: pa.Table) -> dict[str,
     """
     found, known = dict[str, TrialSpec](), losses(ended)
     for row in reversed(specs.to_pylist()):
-        spec = parse(row["spec_json"], where=f"the stored spec {row['spec_hash']} of study {row['study']}")
+        spec = identity.stored(row["spec_json"], where=f"the stored spec {row['spec_hash']} of study {row['study']}")
         grid = axes.trials(spec, data_hash=manifest.data_hash, train_rows=manifest.splits["train"].rows)
         own = experiments.of_spec(ended, row)
         screened_on, confirming = experiments.screened_on(own), begun(specs, own)
+        margin = confirming.margin if confirming else row["margin"]
+        conditions = protocol.Conditions(guess=row["baseline_loss"], margin=margin)
         targets = [spec.target_after, *([confirming.or_same(spec.target_after)] if confirming else [])]
         plans = (
-            protocol.may_have_wanted(grid, spec.protocol, known, screened_on=screened_on, target_after=target_after)
+            protocol.may_have_wanted(
+                grid, spec.protocol, known, replace(conditions, screened_on=screened_on, target_after=target_after)
+            )
             for target_after in targets
         )
         for plan in itertools.chain.from_iterable(plans):

@@ -28,7 +28,7 @@ def fill(folder: Path, spec: StudySpec, code: Mapping[str, Path]) -> None:
     for name, file in code.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, folder / name)
-    (folder / STUDY_FILE).write_text(identity.canonical_json(spec) + "\n", encoding="utf-8")
+    (folder / STUDY_FILE).write_text(identity.whole_json(spec) + "\n", encoding="utf-8")
     version = importlib.metadata.version("batchscope")
     info = folder / f"batchscope-{version}.dist-info"
     info.mkdir()

@@ -1,8 +1,8 @@
 """Early stopping in the screen: a learning rate that falls behind others of its cell at equal examples is stopped.
 
-It is successive halving by Tune's own scheduler, one for each cell (global batch, optimizer, dtype). Rates of different
-batch sizes cannot be compared in this way: at equal examples, smaller batches have made more updates. Confirmed trials
-run to their end.
+It is successive halving by Tune's own scheduler, one for each seed of a cell (global batch, optimizer, dtype). Rates of
+different batch sizes cannot be compared in this way: at equal examples, smaller batches have made more updates. Seeds
+are not compared either: a rate that is left with one seed has no mean. Confirmed trials run to their end.
 """
 
 from typing import Any
@@ -11,7 +11,8 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 
 from cluster.lanes.queue import trial_of
-from cluster.study.protocol import SCREEN, CellKey, cell_of
+from cluster.study.cell import CellKey, cell_of
+from cluster.study.protocol import SCREEN
 from trainer.order import plan
 from trainer.trial import TrialSpec
 
@@ -21,12 +22,12 @@ FIRST_RUNG, KEPT = 1 / 4, 1 / 2
 
 
 class StopWithinCells(FIFOScheduler):
-    """Hands each trial's results to the scheduler of its cell."""
+    """Hands each trial's results to the scheduler of its cell and seed."""
 
     def __init__(self, train_rows: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._train_rows = train_rows
-        self._cells: dict[CellKey, AsyncHyperBandScheduler] = {}
+        self._schedulers: dict[tuple[CellKey, int], AsyncHyperBandScheduler] = {}
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Hand on that a trial of the screen begins."""
@@ -52,10 +53,10 @@ class StopWithinCells(FIFOScheduler):
         spec = trial_of(trial.config)
         if spec is None or trial.config["phase"] != SCREEN:
             return None
-        cell = cell_of(spec)
-        if cell not in self._cells:
-            self._cells[cell] = self._halving(spec)
-        return self._cells[cell]
+        key = cell_of(spec), spec.seed
+        if key not in self._schedulers:
+            self._schedulers[key] = self._halving(spec)
+        return self._schedulers[key]
 
     def _halving(self, trial: TrialSpec) -> AsyncHyperBandScheduler:
         updates = plan.total_updates(trial.budget, global_batch=trial.global_batch, rows=self._train_rows)

@@ -12,7 +12,7 @@ import numpy as np
 
 from cluster.plan import work
 from cluster.plan.costs import Costs
-from cluster.plan.phases import EXTENSION, Phase
+from cluster.plan.phases import EXTENSION, LOOK, Phase
 from trainer.order import cuts, plan
 from trainer.order.layouts import ROWS_AT_MOST
 from trainer.order.shapes import CompiledShape, Ints, padded
@@ -222,9 +222,9 @@ def outlook(
     )
 
 
-def without_extensions(phase: Phase) -> float:
-    """The part of a phase that is expected if no best rate is at an edge."""
-    return 0.0 if phase.name == EXTENSION else 1.0
+def without_extensions(phase: Phase, *, of_looks: float) -> float:
+    """The part of a phase that is used if no best rate is at an edge, and this part of looks after the first."""
+    return {EXTENSION: 0.0, LOOK: of_looks}.get(phase.name, 1.0)
 
 
 def spread_of(histogram: Sequence[int], *, rows: int, tokens: int, longest: int, at_most: int = 20_000) -> Ints:

@@ -1,24 +1,27 @@
 """The trials of a study in the order in which they can run: those of a phase side by side, one phase after another.
 
-A plain grid is one phase. A protocol screens, adds a rate to every cell while a best rate is at an edge, and confirms.
+A plain grid is one phase. A protocol screens, adds a rate to every cell while a best rate is at an edge, and confirms
+in looks, each on the seeds that it adds.
 Which rates win is not known beforehand, but rates do not affect costs.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from cluster.study import protocol
-from cluster.study.protocol import CONFIRM, GRID, SCREEN, CellKey
+from cluster.study.cell import CellKey, cell_of
+from cluster.study.protocol import CONFIRM, GRID, SCREEN
 from cluster.study.rules import Protocol
 from trainer.trial import TrialSpec
 
-EXTENSION = "extension"
+EXTENSION, LOOK = "extension", "look"
 
 
 @dataclass(frozen=True)
 class Phase:
-    """Trials that do not wait for one another. An EXTENSION may not be needed."""
+    """Trials that do not wait for one another. An EXTENSION, and a LOOK after the first, may not be needed."""
 
     name: str
     trials: tuple[TrialSpec, ...]
@@ -31,9 +34,14 @@ def phases(grid: Sequence[TrialSpec], rules: Protocol | None) -> list[Phase]:
     seeds = {trial.seed for trial in grid}
     wanted = protocol.expected(grid, rules)
     screen = tuple(trial for trial in wanted if trial.seed not in seeds)
-    confirm = tuple(trial for trial in wanted if trial.seed in seeds)
+    confirm = [trial for trial in wanted if trial.seed in seeds]
     extensions = [Phase(EXTENSION, _one_rate(screen))] * rules.extensions
-    return [Phase(SCREEN, screen), *extensions, Phase(CONFIRM, confirm)]
+    order = list(dict.fromkeys(trial.seed for trial in confirm))
+    looks = [
+        Phase(CONFIRM if begin == 0 else LOOK, tuple(trial for trial in confirm if trial.seed in order[begin:end]))
+        for begin, end in pairwise((0, *rules.looks_at(len(order)).seeds))
+    ]
+    return [Phase(SCREEN, screen), *extensions, *looks]
 
 
 def least_part(phase: Phase, rules: Protocol | None) -> float:
@@ -47,7 +55,7 @@ def least_part(phase: Phase, rules: Protocol | None) -> float:
         return 1 / 4
     cells: dict[tuple[CellKey, int], int] = {}
     for trial in phase.trials:
-        cells[protocol.cell_of(trial), trial.seed] = cells.get((protocol.cell_of(trial), trial.seed), 0) + 1
+        cells[cell_of(trial), trial.seed] = cells.get((cell_of(trial), trial.seed), 0) + 1
     rates = max(cells.values())
     half = math.ceil(rates / 2)
     quarter = math.ceil(half / 2)
@@ -58,5 +66,5 @@ def _one_rate(screen: Sequence[TrialSpec]) -> tuple[TrialSpec, ...]:
     """The trials of one rate of each cell."""
     lowest: dict[CellKey, float] = {}
     for trial in screen:
-        lowest[protocol.cell_of(trial)] = min(trial.learning_rate, lowest.get(protocol.cell_of(trial), math.inf))
-    return tuple(trial for trial in screen if trial.learning_rate == lowest[protocol.cell_of(trial)])
+        lowest[cell_of(trial)] = min(trial.learning_rate, lowest.get(cell_of(trial), math.inf))
+    return tuple(trial for trial in screen if trial.learning_rate == lowest[cell_of(trial)])

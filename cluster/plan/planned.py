@@ -9,7 +9,7 @@ from cluster.plan import bill, costs, costs_from_probe, phases
 from cluster.plan.bill import Machines
 from cluster.plan.costs_from_probe import Kind, kind_of
 from cluster.plan.estimate import Lengths, Outlook, Point, outlook, point, spread_of, without_extensions
-from cluster.plan.phases import Phase
+from cluster.plan.phases import EXTENSION, LOOK, Phase
 from cluster.study import memory
 from cluster.study.capacity import this_machine
 from cluster.study.fitting import GIB, refuse_what_cannot_fit
@@ -51,8 +51,8 @@ class Plan:
         return 1 - min(one.costs.idle for one in self.points)
 
     def trials(self, point: Point) -> int:
-        """The expected number of trials of a point."""
-        expected = chain.from_iterable(phase.trials for phase in self.phases if without_extensions(phase))
+        """The number of trials of a point up to the first look, if no best rate is at an edge."""
+        expected = chain.from_iterable(phase.trials for phase in self.phases if phase.name not in (EXTENSION, LOOK))
         return sum(kind_of(trial) == kind_of(point.trial) for trial in expected)
 
     def bytes_held(self, point: Point) -> float:
@@ -136,10 +136,10 @@ def _with_outlooks(
     lanes = min(study.placed.lanes, len(study.expected()))
 
     def least(phase: Phase) -> float:
-        return without_extensions(phase) * phases.least_part(phase, rules)
+        return without_extensions(phase, of_looks=0.0) * phases.least_part(phase, rules)
 
     def usual(phase: Phase) -> float:
-        return without_extensions(phase) * (1 - HALFWAY * (1 - phases.least_part(phase, rules)))
+        return without_extensions(phase, of_looks=HALFWAY) * (1 - HALFWAY * (1 - phases.least_part(phase, rules)))
 
     expected = outlook(wanted, point_of, lanes=lanes, part=usual)
     low = outlook(wanted, point_of, lanes=lanes, factor=lambda one: one.low, part=least)

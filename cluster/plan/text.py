@@ -9,8 +9,9 @@ import pyarrow as pa
 from cluster.plan import as_json, work
 from cluster.plan.estimate import Point
 from cluster.plan.evaluating import hint_from_costs
-from cluster.plan.phases import EXTENSION
+from cluster.plan.phases import EXTENSION, LOOK
 from cluster.plan.planned import Plan
+from cluster.study.protocol import CONFIRM
 from cluster.text import table
 from cluster.text.table import Column
 
@@ -169,6 +170,13 @@ def _protocol(plan: Plan) -> list[str]:
         parts.append(
             f"the upper end has {sum(len(phase.trials) for phase in extensions)} more trials, in case best rates are "
             f"at an edge {len(extensions)} times"
+        )
+    further = sum(len(phase.trials) for phase in plan.phases if phase.name == LOOK)
+    if further:
+        first = sum(len(phase.trials) for phase in plan.phases if phase.name == CONFIRM)
+        parts.append(
+            f"{first} confirmations decide everything at the first look (the lower end), or {further} more follow (the "
+            "upper end)"
         )
     if rules.stop_early:
         parts.append("early stopping is expected to save half of what it can, and all of it at the lower end")

@@ -1,6 +1,8 @@
 """What a study is about to do, in the lines printed before it starts: batches, layout, protocol."""
 
-from cluster.study.protocol import confirming_seeds
+from cluster.analysis.counted import counted
+from cluster.study.confirming import confirming_seeds
+from cluster.study.rules import Protocol
 from cluster.study.study import Study
 
 
@@ -14,11 +16,11 @@ def headline(study: Study, finished: int, wanted: int) -> str:
         f"{rows:,} training rows; lanes: {placed.lanes}, workers a lane: {_workers(study)}",
         f"global batches {sizes}",
     ]
-    if study.spec.protocol:
+    if rules := study.spec.protocol:
         lines.append(
-            f"protocol: the learning rate is tuned inside each global batch ({study.spec.protocol.screen_seeds} screen "
-            f"seed{'s' * (study.spec.protocol.screen_seeds != 1)}), then confirmed on {len(study.spec.axes.seeds)} "
-            "fresh seeds; more trials where a best rate is at an edge"
+            "protocol: the learning rate is tuned inside each global batch "
+            f"({counted(rules.screen_seeds, 'screen seed')}), then confirmed on "
+            f"{_looks(rules, len(study.spec.axes.seeds))}; more trials where a best rate is at an edge"
         )
         moved = {seed: other for seed, other in _confirming(study).items() if seed != other}
         lines += [
@@ -31,6 +33,14 @@ def headline(study: Study, finished: int, wanted: int) -> str:
             "are verified"
         )
     return "\n".join(lines + ([placed.note] if placed.note else []))
+
+
+def _looks(rules: Protocol, most: int) -> str:
+    """On how many seeds a protocol confirms, and where what is decided stops."""
+    *earlier, last = rules.looks_at(most).seeds
+    if not earlier:
+        return counted(last, "fresh seed")
+    return f"{earlier[0]} to {last} fresh seeds (what is decided after {', '.join(map(str, earlier))} stops there)"
 
 
 def _confirming(study: Study) -> dict[int, int]:

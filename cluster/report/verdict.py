@@ -1,21 +1,24 @@
-"""The verdict in sentences, each no stronger than its evidence.
+"""The verdict in sentences, each no stronger than its evidence: the answer, then how sure it is.
 
 A careful statistician would sign these sentences: a ratio comes with its interval and its runs, "equivalent" with its
-test and margin, "undecided" with what would decide it. They never use "optimal" without a purpose, and never "no
+test and margin, "undecided" with what is known all the same. They never use "optimal" without a purpose, and never "no
 effect".
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 
 from cluster.analysis import learnt
 from cluster.analysis.caveats import ENOUGH_SEEDS
 from cluster.analysis.cells import missing_text
 from cluster.analysis.counted import counted
+from cluster.analysis.figures import CellVerdict
 from cluster.analysis.quality import Quality
-from cluster.analysis.verdict import Arm, CellVerdict, First, GroupVerdict, Verdict
+from cluster.analysis.soonest import Soonest
+from cluster.analysis.verdict import GroupVerdict, Verdict
+from cluster.report.answer import answer, batches
 from cluster.report.failed import sentence
 
-_NOUN = {"seconds": "time", "usd": "money", "updates": "updates", "examples": "examples"}
+_NOUN = {"seconds": "time", "usd": "money"}
 
 
 def sentences(verdict: Verdict) -> list[str]:
@@ -39,44 +42,60 @@ def nothing_learnt(task: str, baseline: float) -> str:
 
 def warnings(verdict: Verdict) -> list[str]:
     """What cannot be concluded, and what weakens the rest."""
-    cannot = [f"cannot say: {one.text}" for group in verdict.groups for one in group.cannot]
-    return cannot + [f"caution: {one.text}" for group in verdict.groups for one in group.caveats]
+    lines = [f"cannot say: {labelled(verdict, group, one.text)}" for group in verdict.groups for one in group.cannot]
+    for group in verdict.groups:
+        lines += [f"caution: {labelled(verdict, group, one.text)}" for one in group.caveats]
+    return lines
+
+
+def labelled(verdict: Verdict, group: GroupVerdict, text: str) -> str:
+    """A text about a group, with the group's name if there are several."""
+    return f"{group.optimizer}, {group.dtype}: {text}" if len(verdict.groups) > 1 else text
 
 
 def _group(verdict: Verdict, group: GroupVerdict) -> Iterator[str]:
-    cells = {cell.global_batch: cell for cell in group.cells}
+    cells, margin = {cell.global_batch: cell for cell in group.cells}, verdict.declared.margin
     if group.nothing_learnt:
         yield nothing_learnt(verdict.declared.spec.get("task", ""), verdict.declared.baseline_loss or 0.0)
-    for first in group.firsts:
-        if first.measure in ("seconds", "usd"):
-            yield _first(first, cells, verdict.declared.target)
-    if group.arms:
-        yield from _quality(group.arms[0], group, cells, verdict.declared.margin)
+    yield from answer(group, margin)
+    for found in group.soonest:
+        if found.measure in _NOUN:
+            yield from _soonest(found, cells, verdict.declared.target)
+    yield from _quality(group, cells, margin)
     yield from _unreliable(group)
-    if group.arms:
-        yield from _axes(group.arms, {batch for batch, cell in cells.items() if cell.reliable})
-    yield from _knee(group)
+    yield from _axes(group)
+    yield from _scaling(group)
     yield from _memory(group)
     yield from _noise(group)
 
 
-def _first(first: First, cells: dict[int, CellVerdict], target: float | None) -> str:
-    compared = [batch for batch, one in first.ratios.items() if one and batch not in first.not_told_apart]
-    word = "soonest" if first.measure == "seconds" else "cheapest"
-    price = f"{first.expected:.3g} s" if first.measure == "seconds" else f"{first.expected:.3g} usd"
-    text = f"B = {first.global_batch} reached the target of {target:.4g} {word}: {price} a run"
-    if compared:
-        other = max(compared, key=lambda batch: first.ratios[batch].mean ** -1)  # type: ignore[union-attr]
-        one = first.ratios[other]
-        assert one is not None
-        runs = f"{_success(cells[first.global_batch])} and {_success(cells[other])} runs"
-        text += (
-            f", {one.mean:.2f}x the {_NOUN[first.measure]} of B = {other} "
-            f"(95 % CI {one.low:.2f}-{one.high:.2f}, {runs})"
+def _soonest(found: Soonest, cells: dict[int, CellVerdict], target: float | None) -> Iterator[str]:
+    word = "soonest" if found.measure == "seconds" else "cheapest"
+    one_of = "" if len(found.candidates) == 1 else "one of "
+    if not found.ratios:
+        yield (
+            f"Which batch size reaches the target of {target:.4g} {word} is not decided: B = "
+            f"{batches(found.candidates)} are not told apart."
         )
-    if first.not_told_apart:
-        text += f"; B = {_list(first.not_told_apart)} cannot be told apart from it"
-    return f"{text}{_of_planned(cells, first.global_batch, *first.ratios)}."
+        return
+    expected = [f"{_expected(found, batch)} at B = {batch}" for batch in found.candidates]
+    yield (
+        f"With 95 % confidence, the {word} to the target of {target:.4g} is {one_of}B = {batches(found.candidates)} "
+        f"(expected with restarts: {', '.join(expected)}){_of_planned(cells, *found.candidates, *found.ratios)}."
+    )
+    for batch, ratio in found.ratios.items():
+        most = "at most " if batch in found.censored else ""
+        interval = "" if ratio.low is None else f" (95 % CI of all ratios together {ratio.low:.2f}-{ratio.high:.2f}, "
+        yield (
+            f"B = {found.fastest} took {most}{ratio.mean:.2f}x the {_NOUN[found.measure]} of B = {batch}{interval}"
+            f"{_success(cells[found.fastest])} and {_success(cells[batch])} runs reached it)."
+        )
+
+
+def _expected(found: Soonest, batch: int) -> str:
+    value = found.expected[batch]
+    unit = "s" if found.measure == "seconds" else "usd"
+    return "never reached" if value is None else f"{value:.3g} {unit}"
 
 
 def _success(cell: CellVerdict) -> str:
@@ -84,12 +103,12 @@ def _success(cell: CellVerdict) -> str:
     return f"{cell.reach.success.reached} of {cell.reach.success.runs}"
 
 
-def _of_planned(cells: dict[int, CellVerdict], *batches: int) -> str:
+def _of_planned(cells: dict[int, CellVerdict], *listed: int) -> str:
     """Which of these batch sizes are judged on fewer seeds than planned, and why; empty if none are."""
     incomplete = [
         f"on {cells[batch].completed} of {cells[batch].seeds} planned seeds at B = {batch} "
         f"({missing_text(cells[batch].missing)})"
-        for batch in batches
+        for batch in listed
         if cells[batch].missing
     ]
     return f", {' and '.join(incomplete)}" if incomplete else ""
@@ -104,70 +123,99 @@ def _unreliable(group: GroupVerdict) -> Iterator[str]:
         )
 
 
-def _quality(arm: Arm, group: GroupVerdict, cells: dict[int, CellVerdict], margin: float | None) -> Iterator[str]:
-    reference = group.reference
-    same = [one for one in arm.qualities if one.outcome == "equivalent"]
+def _quality(group: GroupVerdict, cells: dict[int, CellVerdict], margin: float | None) -> Iterator[str]:
+    reference = group.reference or 0
+    same = [one for one in group.qualities if one.outcome == "equivalent"]
     if same:
-        pairs = min(one.pairs for one in same)
+        each_other = ", not shown for one another" if len(same) > 1 else ""
         yield (
-            f"Best validation loss at B = {_list(one.global_batch for one in same)} is equivalent to that of "
-            f"B = {reference} within {margin:g} (TOST, n = {_pairs(pairs)})"
-            f"{_of_planned(cells, *(one.global_batch for one in same), reference or 0)}."
+            f"Best validation loss at B = {batches(one.global_batch for one in same)} is equivalent to that of "
+            f"B = {reference} within {margin:g}{each_other} (TOST, n = {_range([one.pairs for one in same])})"
+            f"{_of_planned(cells, *(one.global_batch for one in same), reference)}."
         )
-    for one in arm.qualities:
+        yield from _on_test(same, reference, margin or 0.0)
+        yield _rare(same, cells, reference)
+    for one in group.qualities:
         if one.outcome in ("worse", "better"):
             yield (
                 f"B = {one.global_batch} is {one.outcome} than B = {reference} by {abs(one.difference):.3g} "
-                f"(95 % CI {one.low95:+.3g}..{one.high95:+.3g}, Holm p = {one.p_value:.2g}, n = {_pairs(one.pairs)}), "
-                f"with {cells[one.global_batch].updates:,.0f} updates against {cells[reference or 0].updates:,.0f}"
-                f"{_of_planned(cells, one.global_batch, reference or 0)}."
+                f"(95 % CI of this difference alone {one.low95:+.3g}..{one.high95:+.3g}; p = {one.p_different:.2g}, "
+                f"adjusted for all comparisons and looks; n = {_range([one.pairs])}), with "
+                f"{cells[one.global_batch].updates:,.0f} updates against {cells[reference].updates:,.0f}"
+                f"{_of_planned(cells, one.global_batch, reference)}."
             )
-    yield from (_undecided(one, cells, group, margin) for one in arm.qualities if one.outcome == "undecided")
+    yield from (_undecided(one, cells, reference, margin) for one in group.qualities if one.outcome == "undecided")
 
 
-def _pairs(pairs: int) -> str:
+def _on_test(same: list[Quality], reference: int, margin: float) -> Iterator[str]:
+    """Which of the equivalent ones the test split does not show to be so."""
+    for one in same:
+        test = one.on_test
+        if test is not None and not -margin < test.low90 <= test.high90 < margin:
+            yield (
+                f"B = {one.global_batch} is equivalent to B = {reference} on the validation split, but that is not "
+                f"shown on the test split: difference {test.difference:+.3g}, 90 % CI {test.low90:+.3g}.."
+                f"{test.high90:+.3g}."
+            )
+
+
+def _rare(same: list[Quality], cells: dict[int, CellVerdict], reference: int) -> str:
+    """What so few seeds cannot exclude: a share of bad runs that all of them missed with a chance of 5 %."""
+    pairs = min(one.pairs for one in same)
+    worst = max(
+        (cells[batch] for batch in (reference, *(one.global_batch for one in same))),
+        key=lambda cell: cell.worst_above_mean or 0.0,
+    )
+    return (
+        f"{pairs} seeds cannot exclude that up to {1 - 0.05 ** (1 / pairs):.0%} of runs are bad; the worst of these "
+        f"ended {worst.worst_above_mean or 0.0:.2g} above the mean of its batch size, {worst.global_batch}."
+    )
+
+
+def _range(pairs: list[int]) -> str:
     """The number of pairs of seeds behind a conclusion, which is preliminary below ENOUGH_SEEDS."""
-    return f"{pairs}, preliminary" if pairs < ENOUGH_SEEDS else f"{pairs}"
+    low, high = min(pairs), max(pairs)
+    text = f"{low}" if low == high else f"{low}-{high}"
+    return f"{text}, preliminary" if low < ENOUGH_SEEDS else text
 
 
-def _undecided(one: Quality, cells: dict[int, CellVerdict], group: GroupVerdict, margin: float | None) -> str:
+def _undecided(one: Quality, cells: dict[int, CellVerdict], reference: int, margin: float | None) -> str:
     text = (
-        f"B = {one.global_batch} against B = {group.reference}: undecided: difference {one.difference:+.3g}, 90 % CI "
+        f"B = {one.global_batch} against B = {reference}: undecided: difference {one.difference:+.3g}, 90 % CI "
         f"{one.low90:+.3g}..{one.high90:+.3g}"
     )
-    text += _of_planned(cells, one.global_batch, group.reference or 0)
+    text += _of_planned(cells, one.global_batch, reference)
     if margin is None:
         return f"{text}, and no margin defines whether that matters."
-    text += f" {'crosses' if abs(one.difference) < margin else 'reaches'} the margin of {margin:g}"
-    seeds = group.seeds_needed[one.global_batch]
-    if seeds is None:
-        return f"{text}; no practical number of seeds would decide it."
-    both = [cells[one.global_batch], cells[group.reference or 0]]
-    hours = seeds * sum(cell.seconds or 0.0 for cell in both) / 3600
-    costs = [cell.usd for cell in both]
-    usd = "" if None in costs else f", {seeds * sum(cost or 0.0 for cost in costs):.2f} usd"
-    return f"{text}; about {counted(seeds, 'more seed')} ({hours:.2g} h of one lane{usd}) would probably decide it."
+    if one.differs:
+        direction = "worse" if one.difference > 0 else "better"
+        return f"{text}: it is {direction}, by less than the margin of {margin:g} or about as much."
+    if not one.seeds:
+        return f"{text}; it is not judged before all its planned seeds have ended."
+    more = "the most that were declared" if one.seeds >= one.most_seeds else f"it goes on, to at most {one.most_seeds}"
+    return f"{text} at a margin of {margin:g}, after {counted(one.seeds, 'seed')}, {more}."
 
 
-def _axes(arms: Sequence[Arm], reliable: set[int]) -> Iterator[str]:
-    """Whether the ranking changes with what is held equal; means only, without a claim. Survivors lead no ranking."""
-    equal = {arm.clock: arm for arm in arms if arm.clock and reliable & arm.losses.keys()}
+def _axes(group: GroupVerdict) -> Iterator[str]:
+    """The lowest mean loss at equal updates, examples and seconds. Survivors of a batch size lead no ranking."""
+    reliable = {cell.global_batch for cell in group.cells if cell.reliable}
     best = {
-        clock: min(reliable & arm.losses.keys(), key=lambda batch: (arm.losses[batch], batch))
-        for clock, arm in equal.items()
+        arm.clock: (min(kept, key=lambda batch: (arm.losses[batch], batch)), arm.most)
+        for arm in group.arms
+        if len(kept := reliable & arm.losses.keys()) > 1
     }
-    if len(best) > 1 and any(len(reliable & arm.losses.keys()) > 1 for arm in equal.values()):
-        winners = [f"at equal {clock} ({equal[clock].most:,.0f}) B = {best[clock]}" for clock in best]
-        end = ": the ranking depends on what is held equal." if len(set(best.values())) > 1 else "."
+    if len(best) > 1:
+        winners = [f"at equal {clock} ({most:,.0f}) B = {batch}" for clock, (batch, most) in best.items()]
+        end = ": the ranking depends on what is held equal." if group.ranking_depends else "."
         yield f"Lowest mean validation loss: {', '.join(winners)}{end}"
 
 
-def _knee(group: GroupVerdict) -> Iterator[str]:
-    knee, b20 = group.knee, group.b20
+def _scaling(group: GroupVerdict) -> Iterator[str]:
+    knee, b20 = group.scaling.knee, group.scaling.b20
     if knee is not None and knee.critical_batch is not None:
         yield (
-            f"Beyond B = {knee.critical_batch:.3g} (critical batch, 95 % CI {knee.low:.3g}-{knee.high:.3g}) larger "
-            "batches save few updates."
+            f"At B = {knee.critical_batch:.3g} (critical batch, 95 % CI {knee.low:.3g}-{knee.high:.3g}) the target "
+            "takes twice the fewest updates and twice the fewest examples."
         )
     elif knee is not None:
         bounds = [f"B_crit >= {knee.at_least:.3g}"] if knee.at_least is not None else []
@@ -193,10 +241,6 @@ def _noise(group: GroupVerdict) -> Iterator[str]:
     scales = [cell.noise_scale for cell in group.cells if cell.noise_scale is not None]
     if scales:
         yield (
-            f"Diagnostic: gradient noise scale {min(scales):.3g} to {max(scales):.3g} over the batch sizes; an order "
-            "of magnitude only."
+            f"Diagnostic: gradient noise scale {min(scales):.3g} to {max(scales):.3g} over the batch sizes, from few "
+            "updates a run; within one batch size it has been seen to vary a hundredfold."
         )
-
-
-def _list(batches: Iterable[int]) -> str:
-    return ", ".join(map(str, batches))

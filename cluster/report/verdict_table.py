@@ -53,7 +53,7 @@ def table(verdict: Verdict) -> pa.Table:
 
 
 def _rows(group: GroupVerdict, *, several: bool) -> list[dict[str, Any]]:
-    qualities = {one.global_batch: one for one in group.arms[0].qualities} if group.arms else {}
+    qualities = {one.global_batch: one for one in group.qualities}
     rows = []
     for cell in group.cells:
         quality = qualities.get(cell.global_batch)

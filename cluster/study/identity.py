@@ -5,25 +5,53 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cluster.study.spec import StudySpec
+from cluster.study.chosen_rates import BEST_OF_GRID
+from cluster.study.looks import NONE
+from cluster.study.spec import StudySpec, parse
 from trainer.errors import InputError
 
 # Other axes, budgets or resources under the same name only add trials. Another task, model, shuffle, schedule, warm-up
 # or beta2 makes another study, because no column would tell its trials apart.
 _FIXED = ("task", "model", "shuffle", "schedule", "warmup", "beta2")
+# A protocol without these keys is of a version that knew no other values.
+_ADDED_TO_PROTOCOL = {"rates": BEST_OF_GRID, "looks": NONE}
 _ADDED = {"shuffle": None, "protocol": None, "schedule": "constant", "warmup": None, "beta2": "fixed"}
 
 
 def canonical_json(spec: StudySpec) -> str:
-    """The spec with all defaults filled in, as JSON; `spec.parse` reads it back."""
+    """The spec with all defaults filled in, as JSON; `stored` reads it back."""
     fields = spec.model_dump(mode="json")
     for key, default in _ADDED.items():
         if fields[key] == default:
             # A spec that does not use a newer key keeps the identity that it had before the key existed.
             del fields[key]
+    if "protocol" in fields:
+        fields["protocol"] = {
+            key: value for key, value in fields["protocol"].items() if _ADDED_TO_PROTOCOL.get(key) != value
+        }
     if fields["resources"]["memory_gib"] is None:
         del fields["resources"]["memory_gib"]
     return json.dumps(fields, sort_keys=True, separators=(",", ":"))
+
+
+def stored(text: str, *, where: str) -> StudySpec:
+    """The spec in a canonical JSON, of this version or an earlier one; `where` names it in errors.
+
+    Raises:
+        InputError: the text is not a study that this version can read.
+    """
+    try:
+        fields = json.loads(text)
+    except ValueError:
+        return parse(text, where=where)
+    if isinstance(fields, dict) and isinstance(fields.get("protocol"), dict):
+        fields["protocol"] = _ADDED_TO_PROTOCOL | fields["protocol"]
+    return parse(json.dumps(fields), where=where)
+
+
+def whole_json(spec: StudySpec) -> str:
+    """The spec with every key, as JSON; `spec.parse` reads it back."""
+    return spec.model_dump_json()
 
 
 def spec_hash(spec: StudySpec) -> str:
@@ -37,7 +65,11 @@ def changed(old_json: str, new: StudySpec) -> list[str]:
     `old_json` is the canonical JSON of the spec under which the study ran before. The caller compares the data, by
     their `data_hash`.
     """
-    old, now = _fixed(json.loads(old_json)), _fixed(json.loads(canonical_json(new)))
+    before, after = json.loads(old_json), json.loads(canonical_json(new))
+    old, now = _fixed(before), _fixed(after)
+    if before.get("protocol") and after.get("protocol"):
+        old |= {f"protocol.{key}": before["protocol"].get(key, value) for key, value in _ADDED_TO_PROTOCOL.items()}
+        now |= {f"protocol.{key}": after["protocol"].get(key, value) for key, value in _ADDED_TO_PROTOCOL.items()}
     return [
         f"{key}: {_shown(old, key)} -> {_shown(now, key)}"
         for key in {**old, **now}
@@ -60,7 +92,16 @@ def refuse_other_study(spec: StudySpec, data_hash: str, rows: Iterable[Mapping[s
         if different:
             raise InputError(
                 f"study {spec.study!r} was run before with another {'; '.join(different)}: give this one another name"
+                f"{_or_as_before(different)}"
             )
+
+
+def _or_as_before(different: list[str]) -> str:
+    """What continues a study that an earlier version began, if nothing else differs."""
+    if not all(one.startswith("protocol.") for one in different):
+        return ""
+    kept = ", ".join(one.removeprefix("protocol.").partition(" -> ")[0] for one in different)
+    return f", or write protocol: {{{kept}}} to continue it as it began"
 
 
 def _fixed(fields: dict[str, Any]) -> dict[str, Any]:

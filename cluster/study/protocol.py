@@ -6,8 +6,10 @@ cell (global batch, optimizer, dtype), so that no batch size is judged by an arb
     screen    Every rate of every cell, on separate seeds. While the best rate of some cell is the lowest or highest
               tried, every cell gets one more rate, so that all cells are searched equally hard. The new rate lies
               beyond the edge if the best rate is at one, and otherwise beyond the end that is nearer to the best.
-    confirm   The best rate of each cell on the seeds of `axes.seeds`. These are the same for all cells, and the screen
-              uses none of them: the best of several rates looks better than it is on the seeds that chose it.
+    confirm   Each cell at the rate that the screen chooses (`cluster.study.chosen_rates`), on the seeds of
+              `axes.seeds`. These are the same for all cells, and the screen uses none of them: the best of several
+              rates looks better than it is on the seeds that chose it. They are confirmed in looks, and a cell that is
+              decided needs no more of them (`cluster.study.confirming`).
 
 The screen is on SCREEN_SEEDS, so more seeds only add confirmations. Older versions screened on the seeds after the
 last of `axes.seeds`. A study that began like that keeps that screen, and if `axes.seeds` has grown to include one of
@@ -17,9 +19,12 @@ its seeds, the next free seed confirms in its place.
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import count, groupby
+from itertools import groupby
 from typing import TYPE_CHECKING
 
+from cluster.study.cell import CellKey, cell_of
+from cluster.study.chosen_rates import Choices, at_edge, choose
+from cluster.study.confirming import confirmations, confirming_seeds
 from cluster.study.seeds import SCREEN_SEEDS
 from trainer.trial import TrialSpec
 
@@ -30,8 +35,7 @@ GRID, SCREEN, CONFIRM = PHASES = ("grid", "screen", "confirm")
 
 # The loss of a trial that ended without one because it diverged, ran out of memory, or was stopped early.
 NO_LOSS = math.inf
-CellKey = tuple[int, str, str]
-TargetAfter = Callable[[Sequence[float]], float | None]
+TargetAfter = Callable[[Choices], float | None]
 
 
 @dataclass(frozen=True)
@@ -84,84 +88,82 @@ class Unfolding:
         self._missing = {planned.trial.trial_id for planned in self._plan.trials} - self._losses.keys()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """What a plan depends on beside axes, protocol and answers.
+
+    `guess` is the loss of a guess that ignores the input, None if it is not known, and `margin` the difference that
+    matters. `screened_on` are the seeds of the screen with which the study began, if it did begin. `target_after`
+    returns the target, given what the screen chose; confirmations end there if the protocol has `stop_at_target`.
+    """
+
+    guess: float | None = None
+    margin: float | None = None
+    screened_on: tuple[int, ...] = ()
+    target_after: TargetAfter = lambda choices: None
+
+
 def wanted(
     grid: Sequence[TrialSpec],
     protocol: "Protocol | None",
     losses: Mapping[str, float],
-    *,
-    screened_on: Collection[int] = (),
-    target_after: TargetAfter = lambda best_losses: None,
+    conditions: Conditions = Conditions(),
 ) -> Wanted:
     """What a study with the axes of `grid` wants, given `losses`, the best validation loss by trial_id.
 
-    A trial without an answer is missing in `losses`; one that ended without a loss has NO_LOSS there. `screened_on` are
-    the seeds of the screen with which the study began, if it did begin. `target_after` returns the target for the
-    lowest screen losses of the cells; confirmations end there if the protocol has `stop_at_target`.
+    A trial without an answer is missing in `losses`; one that ended without a loss has NO_LOSS there.
     """
     if protocol is None:
         return Wanted(tuple(Planned(trial, GRID) for trial in grid), open=False)
-    on = _screen_seeds(protocol, screened_on)
+    on = _screen_seeds(protocol, conditions.screened_on)
     screened = _screen(grid, on)
     for left in reversed(range(protocol.extensions + 1)):
         screen = tuple(Planned(trial, SCREEN) for trial in screened)
         if any(trial.trial_id not in losses for trial in screened):
             return Wanted(screen, open=True)
-        if not left or not any(_edge(rates) for rates in _cells(screened, losses).values()):
+        if not left or not any(at_edge(rates) for rates in _cells(screened, losses).values()):
             break
         screened += _one_more_rate(screened, losses)
-    stop_at_loss = target_after(best_losses(screened, losses)) if protocol.stop_at_target else None
-    fresh = confirming_seeds(_seeds(grid), {*on, *screened_on})
-    return Wanted(screen + _confirm(grid, fresh, best_rates(screened, losses), stop_at_loss), open=False)
+    cells = _cells(screened, losses)
+    choices = choose(cells, protocol.rates, conditions.guess)
+    stop_at_loss = conditions.target_after(choices) if protocol.stop_at_target else None
+    seeds = tuple(confirming_seeds(_seeds(grid), {*on, *conditions.screened_on}).values())
+    confirmed, more = confirmations(
+        _at_chosen_rates(grid, choices, stop_at_loss),
+        seeds,
+        losses,
+        screen_losses={cell: one.loss for cell, one in choices.cells.items() if not at_edge(cells[cell])},
+        margin=conditions.margin,
+        looks=protocol.looks_at(len(seeds)),
+    )
+    return Wanted(screen + tuple(Planned(trial, CONFIRM) for trial in confirmed), open=more)
 
 
 def may_have_wanted(
-    grid: Sequence[TrialSpec],
-    protocol: "Protocol | None",
-    losses: Mapping[str, float],
-    *,
-    screened_on: Collection[int],
-    target_after: TargetAfter,
+    grid: Sequence[TrialSpec], protocol: "Protocol | None", losses: Mapping[str, float], conditions: Conditions
 ) -> Iterator[Wanted]:
     """The plans that may have led to the trials of a summary: the current one, then those of older versions.
 
     Those versions moved the screen to other seeds when `axes.seeds` grew, so any of `screened_on` may be its first.
     """
-    for seeds in (screened_on, *((seed,) for seed in screened_on)):
-        yield wanted(grid, protocol, losses, screened_on=seeds, target_after=target_after)
+    for seeds in (conditions.screened_on, *((seed,) for seed in conditions.screened_on)):
+        yield wanted(grid, protocol, losses, replace(conditions, screened_on=seeds))
 
 
-def expected(grid: Sequence[TrialSpec], protocol: "Protocol | None") -> tuple[TrialSpec, ...]:
-    """As many and as long trials as a study wants if no edge is reached; which rates it will confirm is not known."""
+def expected(
+    grid: Sequence[TrialSpec], protocol: "Protocol | None", *, at_first_look: bool = False
+) -> tuple[TrialSpec, ...]:
+    """The most trials that a study wants if no edge is reached; which rates it will confirm is not known.
+
+    With `at_first_look`, those that it wants if its first look decides everything.
+    """
     if protocol is None:
         return tuple(grid)
-    any_rates = {cell_of(trial): trial.learning_rate for trial in grid}
-    seeds = confirming_seeds(_seeds(grid), SCREEN_SEEDS)
-    confirmed = (planned.trial for planned in _confirm(grid, seeds, any_rates, None))
+    seeds = tuple(confirming_seeds(_seeds(grid), SCREEN_SEEDS).values())
+    looks = protocol.looks_at(len(seeds)).seeds
+    any_trial = {cell_of(trial): trial for trial in grid}.values()
+    confirmed = (replace(one, seed=seed) for seed in seeds[: looks[0 if at_first_look else -1]] for one in any_trial)
     return (*_screen(grid, _screen_seeds(protocol, ())), *confirmed)
-
-
-def best_rates(trials: Sequence[TrialSpec], losses: Mapping[str, float]) -> dict[CellKey, float]:
-    """The rate with the lowest mean loss over the seeds, for each cell that has a rate with a loss for every seed."""
-    found = {cell: min(rates, key=lambda rate: rates[rate]) for cell, rates in _cells(trials, losses).items()}
-    return {cell: rate for cell, rate in found.items() if _cells(trials, losses)[cell][rate] < NO_LOSS}
-
-
-def best_losses(trials: Sequence[TrialSpec], losses: Mapping[str, float]) -> tuple[float, ...]:
-    """The loss that goes with each of `best_rates`."""
-    means = _cells(trials, losses)
-    return tuple(means[cell][rate] for cell, rate in best_rates(trials, losses).items())
-
-
-def cell_of(trial: TrialSpec) -> CellKey:
-    """What the learning rate is tuned for."""
-    return trial.global_batch, trial.optimizer, trial.dtype
-
-
-def confirming_seeds(seeds: Iterable[int], taken: Collection[int]) -> dict[int, int]:
-    """The seed that confirms for each seed of the axis: the seed itself or, if it is `taken`, the next free one."""
-    seeds = dict.fromkeys(seeds)
-    free = (seed for seed in count(max(seeds, default=0) + 1) if seed not in taken)
-    return {seed: next(free) if seed in taken else seed for seed in seeds}
 
 
 def _seeds(grid: Sequence[TrialSpec]) -> list[int]:
@@ -179,17 +181,16 @@ def _screen(grid: Sequence[TrialSpec], seeds: Iterable[int]) -> list[TrialSpec]:
     return [replace(trial, seed=seed) for seed in seeds for trial in own]
 
 
-def _confirm(
-    grid: Sequence[TrialSpec], seeds: Mapping[int, int], rates: Mapping[CellKey, float], stop_at_loss: float | None
-) -> tuple[Planned, ...]:
-    """The first seed of every cell, then the second of every cell, and so on; `seeds` are `confirming_seeds`."""
-    one_rate = dict.fromkeys((cell_of(trial), seeds[trial.seed]) for trial in grid)
+def _at_chosen_rates(
+    grid: Sequence[TrialSpec], choices: Choices, stop_at_loss: float | None
+) -> dict[CellKey, TrialSpec]:
+    """A trial of each cell that has a chosen rate, at that rate."""
     any_trial = {cell_of(trial): trial for trial in grid}
-    return tuple(
-        Planned(replace(any_trial[cell], learning_rate=rates[cell], seed=seed, stop_at_loss=stop_at_loss), CONFIRM)
-        for cell, seed in one_rate
-        if cell in rates
-    )
+    return {
+        cell: replace(trial, learning_rate=choices.cells[cell].rate, stop_at_loss=stop_at_loss)
+        for cell, trial in any_trial.items()
+        if cell in choices.cells
+    }
 
 
 def _cells(trials: Iterable[TrialSpec], losses: Mapping[str, float]) -> dict[CellKey, dict[float, float]]:
@@ -203,11 +204,6 @@ def _cells(trials: Iterable[TrialSpec], losses: Mapping[str, float]) -> dict[Cel
         found = [losses[trial.trial_id] for trial in seeds]
         cells.setdefault(cell, {})[rate] = sum(found) / len(found)
     return cells
-
-
-def _edge(rates: Mapping[float, float]) -> bool:
-    """Whether the best rate is the lowest or the highest tried."""
-    return min(rates, key=lambda rate: rates[rate]) in (min(rates), max(rates))
 
 
 def _one_more_rate(screened: Sequence[TrialSpec], losses: Mapping[str, float]) -> list[TrialSpec]:

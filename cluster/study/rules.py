@@ -5,6 +5,8 @@ from typing import Annotated, Literal, Self, TypeVar
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, model_validator
 
 from cluster.study import forms
+from cluster.study.chosen_rates import FITTED, RULES, Rule
+from cluster.study.looks import AUTO, FEWEST_PAIRS, NONE, Looks, looks_of
 from cluster.study.reading import Strict
 from cluster.study.seeds import SCREEN_SEEDS
 
@@ -79,9 +81,25 @@ class WarmUp(Strict):
     examples: int = Field(ge=1, description="a whole number of examples of at least 1, such as 10000")
 
 
+def when_to_look(value: object) -> object:
+    """`auto`, `none`, or the numbers of seeds after which to look, rising."""
+    if value in (AUTO, NONE):
+        return value
+    numbers = forms.listed(value)
+    if all(type(one) is int and one >= FEWEST_PAIRS for one in numbers) and list(numbers) == sorted(set(numbers)):
+        return numbers
+    raise ValueError(f"give auto, none, or rising numbers of seeds from {FEWEST_PAIRS} on, such as [5, 7, 10]")
+
+
 class Protocol(Strict):
     """The learning rate tuned inside each global batch, then confirmed on fresh seeds (`cluster.study.protocol`)."""
 
+    rates: Annotated[Rule, BeforeValidator(forms.one_of(RULES))] = Field(
+        default=FITTED, description="fitted, for rates between those tried, or best_of_grid"
+    )
+    looks: Annotated[str | tuple[int, ...], BeforeValidator(when_to_look)] = Field(
+        default=AUTO, description="auto, none for all seeds at once, or numbers of seeds, such as [5, 7, 10]"
+    )
     screen_seeds: int = Field(
         default=1, ge=1, le=len(SCREEN_SEEDS), description=f"a whole number of seeds from 1 to {len(SCREEN_SEEDS)}"
     )
@@ -92,3 +110,15 @@ class Protocol(Strict):
     stop_at_target: bool = Field(
         default=False, description="true to end a confirmation once it has reached the study's target"
     )
+
+    def looks_at(self, most: int) -> Looks:
+        """The looks of a study with so many seeds; runs that stop at the target have no losses to look at."""
+        return looks_of(NONE if self.stop_at_target else self.looks, most)
+
+    @model_validator(mode="after")
+    def _rates_that_are_fitted(self) -> Self:
+        if self.stop_early and self.rates == FITTED:
+            raise ValueError(
+                "stop_early ends trials that rates: fitted needs: add rates: best_of_grid, or remove stop_early"
+            )
+        return self

@@ -11,7 +11,6 @@ scalar may be written where a list is meant. A budget is one duration for all gl
 """
 
 import os
-from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import (
@@ -22,6 +21,7 @@ from pydantic import (
 )
 
 from cluster.study import forms, reading, rules, target
+from cluster.study.chosen_rates import Choices
 from cluster.study.models import BuiltInModel, FactoryModel, chosen
 from cluster.study.reading import Strict
 from cluster.study.rules import Axis, HalfLife, Protocol, RateRule, Shuffle, WarmUp
@@ -232,12 +232,12 @@ class StudySpec(Strict):
             )
         return self
 
-    def target_after(self, best_losses: Sequence[float]) -> float | None:
-        """The target's validation loss, given the lowest screen loss of each cell; None where there is none."""
+    def target_after(self, choices: Choices) -> float | None:
+        """The target's validation loss, given what the screen chose; None where there is none."""
         if isinstance(self.target, ValidationLoss):
             return self.target.validation_loss
         margin = self.margin.validation_loss if self.margin else None
-        return target.automatic(best_losses, margin) if self.target == "auto" else None
+        return target.automatic(choices, margin) if self.target == "auto" else None
 
     def budget_at(self, global_batch: int | str) -> Duration:
         """The budget of the trials with this global batch, given as `axes.global_batch` lists it."""

@@ -10,6 +10,7 @@ from cluster.study import factory_code, identity, placement, protocol
 from cluster.study.capacity import Capacity
 from cluster.study.spec import StudySpec
 from cluster.study.target import Begun
+from trainer.data import guess
 from trainer.data.inputs import TOKENS
 from trainer.data.manifest import Manifest
 from trainer.order.plan import total_updates
@@ -20,7 +21,8 @@ from trainer.trial import TrialSpec
 class Study:
     """A study that can run: its data exist, its lanes fit, and `trials`, the grid of its axes, is known.
 
-    `begun` holds the target with which its confirmations began, which they keep whatever the spec has now; None before.
+    `begun` holds the target and margin with which its confirmations began, which they keep whatever the spec has now;
+    None before.
     `screened_on` are the seeds of the screen with which it began, if it was run before.
     """
 
@@ -34,13 +36,14 @@ class Study:
 
     def plan(self, losses: Mapping[str, float]) -> protocol.Wanted:
         """The trials that the study wants, given the losses so far, by trial_id."""
-        return protocol.wanted(
-            self.trials,
-            self.spec.protocol,
-            losses,
+        declared = self.spec.margin.validation_loss if self.spec.margin else None
+        conditions = protocol.Conditions(
+            guess=guess.baseline_loss(self.manifest),
+            margin=self.begun.margin if self.begun else declared,
             screened_on=self.screened_on,
             target_after=self.begun.or_same(self.spec.target_after) if self.begun else self.spec.target_after,
         )
+        return protocol.wanted(self.trials, self.spec.protocol, losses, conditions)
 
     def asked(self, plan: protocol.Wanted) -> int:
         """How many trials the study asks for in all, as far as `plan` shows so far."""

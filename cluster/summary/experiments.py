@@ -164,7 +164,7 @@ class _Asked:
     def _automatic(self) -> float:
         """The automatic target, computed from the screen as the driver did."""
         # Needed only for old rows; importing pydantic takes as long as reading a summary.
-        from cluster.study import axes, spec
+        from cluster.study import axes, identity
 
         own = self._trials.filter(pc.field("study") == self._row["study"]).select(NEEDED).to_pylist()
         losses = {row["trial_id"]: NO_LOSS for row in own}
@@ -173,12 +173,20 @@ class _Asked:
                 losses[row["trial_id"]] = row["best_validation_loss"]
         screened = sorted({row["seed"] for row in own if row["phase"] == protocol.SCREEN and self.agrees(row)})
         try:
-            whole = spec.parse(self._row["spec_json"], where="the spec in the summary")
+            whole = identity.stored(self._row["spec_json"], where="the spec in the summary")
             grid = axes.trials(whole, data_hash=self._row["data_hash"], train_rows=self._row["train_rows"])
         except InputError:
             return math.nan
         plans = protocol.may_have_wanted(
-            grid, whole.protocol, losses, screened_on=screened, target_after=whole.target_after
+            grid,
+            whole.protocol,
+            losses,
+            protocol.Conditions(
+                guess=self._row["baseline_loss"],
+                margin=self._row["margin"],
+                screened_on=tuple(screened),
+                target_after=whole.target_after,
+            ),
         )
         stops = [
             {planned.trial.trial_id: planned.trial.stop_at_loss for planned in plan.trials if planned.phase == CONFIRM}

@@ -32,8 +32,7 @@ def qualities(world: World) -> tuple[Quality, ...]:
         target=None,
         margin={"validation_loss": MARGIN},
     )
-    group = judge(*study(spec, world)).groups[0]
-    return group.arms[0].qualities if group.arms else ()
+    return judge(*study(spec, world)).groups[0].qualities
 
 
 def share(wrong: int, studies: int) -> str:

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
+from cluster.study.cell import group_of
 from tests.benchmarks import setting
 
 STUDY = Path(__file__).with_name("wiki_vital.yaml")
@@ -36,7 +37,7 @@ def outcomes(summary: str, study: str) -> dict[tuple[int, int], str]:
     """
     from cluster.analysis.asked import specs_of
     from cluster.analysis.cells import cells_of
-    from cluster.analysis.quality import compare
+    from cluster.analysis.quality import against
     from cluster.analysis.refusals import usable
     from cluster.summary import query
     from cluster.summary.store import Summary
@@ -44,11 +45,12 @@ def outcomes(summary: str, study: str) -> dict[tuple[int, int], str]:
     where = Summary(summary)
     studies, trials = query.studies(where, study), query.trials(where, study)
     margin = studies["margin"][-1].as_py()
-    known = cells_of(trials, query.evaluations(where, study), specs_of(studies, trials))
-    cells = [cell for cell in known if usable(cell)]
+    specs = specs_of(studies, trials)
+    cells = [cell for cell in cells_of(trials, query.evaluations(where, study), specs) if usable(cell)]
     found = {}
     for reference in cells:
-        for quality in compare(cells, reference, margin):
+        compared = against(cells, {group_of(reference.key): reference.key}, specs, margin)
+        for quality in compared.qualities.values():
             found[reference.global_batch, quality.global_batch] = quality.outcome
     return found
 

@@ -115,7 +115,9 @@ def _state(planned: protocol.Planned, world: World) -> str:
 def _wanted(
     spec: StudySpec, grid: tuple[TrialSpec, ...], losses: Mapping[str, float], screened_on: tuple[int, ...]
 ) -> protocol.Wanted:
-    return protocol.wanted(grid, spec.protocol, losses, screened_on=screened_on, target_after=spec.target_after)
+    margin = spec.margin.validation_loss if spec.margin else None
+    conditions = protocol.Conditions(margin=margin, screened_on=screened_on, target_after=spec.target_after)
+    return protocol.wanted(grid, spec.protocol, losses, conditions)
 
 
 def _declared(spec: StudySpec, at: datetime) -> dict[str, Any]:

@@ -17,7 +17,7 @@ _CLASS = {"worse": "bad", "better": "good", "equivalent": "good"}
 
 def chart(facts: Facts, group: Group) -> Chart | Missing:
     """The plot: a row for each compared batch size, with the reference at zero."""
-    found = group.verdict.arms[0].qualities if group.verdict.arms else ()
+    found = group.verdict.qualities
     if not found:
         return Missing(title=TITLE, why=_why_not(facts, group))
     margin = facts.verdict.declared.margin
@@ -50,7 +50,7 @@ def _why_not(facts: Facts, group: Group) -> str:
     if facts.verdict.declared.spec.get("protocol") is None:
         return "no learning rate was tuned on separate seeds (add `protocol: {}` to the study)"
     if group.verdict.reference is None:
-        return "no batch size has a tuned rate that lies inside those tried and is confirmed on two seeds"
+        return "no batch size has a tuned rate that lies inside those tried and is confirmed on three seeds"
     return "fewer than two batch sizes can be compared over whole budgets"
 
 
@@ -98,5 +98,5 @@ def _signed(value: float | None) -> str:
 
 
 def _table(found: tuple[Quality, ...]) -> pa.Table:
-    names = ("global_batch", "difference", "low95", "high95", "low90", "high90", "pairs", "p_value", "outcome")
+    names = ("global_batch", "difference", "low95", "high95", "low90", "high90", "pairs", "p_different", "outcome")
     return pa.Table.from_pylist([{name: getattr(one, name) for name in names} for one in found])

@@ -36,7 +36,7 @@ def chart(facts: Facts, group: Group) -> Chart | Missing:
     if len(places) < 2:
         return Missing(title=TITLE, why="fewer than two batch sizes reached a target in most of their runs")
     usable = {cell.global_batch: cell.usable for cell in group.verdict.cells}
-    law = group.verdict.knee.law if group.verdict.knee else None
+    law = group.verdict.scaling.knee.law if group.verdict.scaling.knee else None
     x = log([updates for _, updates, _ in places], LEFT, WIDTH - RIGHT, air=0.14)
     y = log([examples for _, _, examples in places], HEIGHT - BOTTOM, TOP, air=0.14)
     parts = [

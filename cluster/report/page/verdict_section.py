@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from cluster.analysis.counted import counted
 from cluster.analysis.failures import NONE
-from cluster.analysis.verdict import CellVerdict, GroupVerdict
+from cluster.analysis.figures import CellVerdict
+from cluster.analysis.verdict import GroupVerdict
 from cluster.report import verdict as words
 from cluster.report import verdict_table
 from cluster.report.failed import sentence
@@ -33,12 +34,13 @@ def warnings(facts: Facts) -> Markup:
     """What is left out, what cannot be concluded, and what weakens the rest, with the number of trials behind it."""
     lines = [one.line for one in facts.problems]
     lines += filter(None, [sentence(facts.verdict.failures)])
-    lines += [f"cannot say: {one.text}" for group in facts.verdict.groups for one in group.cannot]
+    for group in facts.verdict.groups:
+        lines += [f"cannot say: {words.labelled(facts.verdict, group, one.text)}" for one in group.cannot]
     for group in facts.verdict.groups:
         for one in group.caveats:
             count = len(set(one.trials))
             caused = f" ({counted(count, 'trial')})" if count else ""
-            lines.append(f"caution: {one.text}{caused}")
+            lines.append(f"caution: {words.labelled(facts.verdict, group, one.text)}{caused}")
     return tag("ul", *(tag("li", line) for line in lines), class_="said") if lines else tag("p", "None found.")
 
 
@@ -59,7 +61,7 @@ def _whole(line: str) -> str:
 
 def _undecided(facts: Facts, group: Group) -> list[str]:
     """The first lines of a group that compares nothing: that fact, and its means if each batch size has one rate."""
-    if group.verdict.nothing_learnt or group.verdict.firsts or (group.verdict.arms and group.verdict.arms[0].qualities):
+    if group.verdict.nothing_learnt or group.verdict.soonest or group.verdict.qualities:
         return []
     if facts.asked is not None and query.states(facts.newest)["trials"] < facts.asked:
         return ["Too early: no batch size can be compared with another yet."]
@@ -81,7 +83,7 @@ def _glance(group: Group) -> Markup:
 
 
 def _row(cell: CellVerdict, group: GroupVerdict, *, reached: bool) -> Iterator[Markup]:
-    outcomes = {one.global_batch: one.outcome for arm in group.arms[:1] for one in arm.qualities}
+    outcomes = {one.global_batch: one.outcome for one in group.qualities}
     outcome = outcomes.get(cell.global_batch) or verdict_table.standing(group, cell.global_batch)
     yield tag("th", f"{cell.global_batch}", scope="row")
     yield tag("td", value_text(cell.loss.mean if cell.loss else None))

@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 
 from cluster.analysis.failures import Failures, failures
 from cluster.study.forms import FULL
-from cluster.study.spec import StudySpec, parse
+from cluster.study.identity import stored
+from cluster.study.spec import StudySpec
 from cluster.summary import query
 from cluster.summary.tables import AXES, CANCELLED, LOST, STATES
 from trainer.errors import InputError
@@ -139,7 +140,7 @@ def _spec(newest: Mapping[str, Any] | None) -> StudySpec | None:
     if newest is None or not newest["spec_json"]:
         return None
     try:
-        return parse(newest["spec_json"], where="the spec in the summary")
+        return stored(newest["spec_json"], where="the spec in the summary")
     except InputError:
         return None
 

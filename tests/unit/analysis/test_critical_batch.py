@@ -172,7 +172,16 @@ def test_the_largest_thrifty_batch_of_a_grid_that_did_not_bend_is_a_bound() -> N
 
 
 def test_a_batch_that_never_arrived_is_not_thrifty() -> None:
-    assert critical_batch.b20([1, 2, 4], [100, 100, math.inf]) == critical_batch.B20(2, None)
+    assert critical_batch.b20([1, 2, 4], [100, 100, math.inf]) == critical_batch.B20(2, "at least")
+
+
+def test_the_first_batch_that_is_not_thrifty_ends_it() -> None:
+    found = critical_batch.b20([16, 32, 64, 128], [100, 130, 110, 300])
+    assert found.bound == "at most"
+    assert 16 < found.batch < 32
+    assert critical_batch.b20([16, 32, 64, 128], [100, math.inf, 110, math.inf]) == critical_batch.B20(16, "at least")
+    # What small batches take more is not counted against large ones.
+    assert critical_batch.b20([16, 32, 64], [150, 100, 110]) == critical_batch.B20(64, "at least")
 
 
 def test_half_the_updates_for_twice_the_batch_are_a_slope_of_one() -> None:

@@ -25,7 +25,9 @@ from tests.support.stored import changed, store
 STEADY = World(run_deviation=0.005)
 WIDE = World(run_deviation=0.005, floors={16: 0.83, 512: 0.95})
 AUTO: dict[str, Any] = {"target": "auto", "margin": {"validation_loss": 0.05}}
-MANIFEST = Mock(data_hash="d" * 16, splits={"train": Mock(rows=ROWS)})
+# The simulated studies know no guess.
+SPLIT = Mock(rows=ROWS, label_mean=None, label_counts=())
+MANIFEST = Mock(data_hash="d" * 16, splits={"train": SPLIT, "validation": SPLIT})
 SEVEN = {**spec_of().axes.model_dump(), "seeds": 7}
 
 
@@ -54,7 +56,7 @@ def test_a_late_margin_moves_neither_the_automatic_target_nor_a_conclusion(margi
     after, group = judged(declared_later(tables, late))
     assert after.declared.target == before.declared.target
     assert (after.declared.margin, after.declared.margin_late) == (0.05, True)
-    assert (group.arms, group.firsts, group.cells) == (known.arms, known.firsts, known.cells)
+    assert (group.arms, group.soonest, group.cells) == (known.arms, known.soonest, known.cells)
     assert sentences(after) == sentences(before)
     named = "no margin" if margin is None else f"the margin of {margin:g}"
     assert f"{named} does not count" in refusal(group, "late_margin")
@@ -79,7 +81,7 @@ def test_a_target_changed_late_leaves_the_one_declared_in_time() -> None:
         assert (verdict.declared.target, verdict.declared.target_source) == (1.2, "declared")
         assert verdict.declared.target_late
         assert "under a target of 1.2" in refusal(group, "late_target")
-        assert group.firsts
+        assert group.soonest
 
 
 def test_a_batch_size_screened_late_moves_no_automatic_target() -> None:

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from cluster.analysis.learnt import nothing_learnt
+from cluster.analysis.scaling import Scaling
 from cluster.analysis.verdict import judge
 from cluster.cli.results import command
 from cluster.prepare import prepare
@@ -48,7 +49,7 @@ def test_a_study_that_learnt_nothing_compares_nothing(tmp_path: Any) -> None:
     verdict = judge(*tables)
     [group] = verdict.groups
     assert group.nothing_learnt
-    assert (group.reference, group.arms, group.firsts, group.knee, group.b20) == (None, (), (), None, None)
+    assert (group.reference, group.arms, group.soonest, group.scaling) == (None, (), (), Scaling())
     assert group.cannot[0].code == "nothing_learnt"
     assert SAID in group.cannot[0].text
     assert sentences(verdict)[0] == f"N{SAID}."

@@ -31,6 +31,8 @@ from tests.support.stored import changed, store
 WORLD = World(run_deviation=0.01, floors={16: 0.83, 512: 0.95})
 BATCHES = [16, 64, 512]
 RATES = {"around": 0.01, "at": 32, "rule": "sqrt", "points": 3}
+# What the protocol was before it had words for it.
+OLD = {"rates": "best_of_grid", "looks": "none"}
 SPLIT = Mock(rows=ROWS, label_mean=None, label_variance=None, label_counts=())
 MANIFEST = Mock(data_hash=simulated.DATA_HASH, splits={"train": SPLIT, "validation": SPLIT})
 
@@ -41,7 +43,7 @@ def spec(*, seeds: int, margin: float | None = 0.05, screen_seeds: int = 1, **mo
         axes={"global_batch": BATCHES, "learning_rate": RATES, "seeds": seeds},
         target="auto",
         margin=margin and {"validation_loss": margin},
-        **{"protocol": {"stop_at_target": True, "screen_seeds": screen_seeds}} | more,
+        **{"protocol": {**OLD, "stop_at_target": True, "screen_seeds": screen_seeds}} | more,
     )
 
 
@@ -148,7 +150,7 @@ def test_a_spec_that_cannot_be_read_stops_no_study_that_goes_on(old: Old) -> Non
 @pytest.mark.slow
 @pytest.mark.parametrize("stop_at_target", [True, False])
 def test_a_seed_that_screened_after_the_study_grew_confirms_nowhere(stop_at_target: bool, old: Old) -> None:
-    protocol_keys = {"protocol": {"stop_at_target": stop_at_target}}
+    protocol_keys = {"protocol": {**OLD, "stop_at_target": stop_at_target}}
     old.run(spec(seeds=5, **protocol_keys))
     # Its screen moved from seed 5 to seed 6, and seed 5 confirmed.
     old.run(spec(seeds=6, **protocol_keys))

@@ -1,6 +1,7 @@
 """A plan's sums: trials on lanes, the range, and costs fitted to what a calibration saw."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from cluster.plan.estimate import (
     spread_of,
     without_extensions,
 )
-from cluster.plan.phases import EXTENSION, Phase, least_part, phases
+from cluster.plan.phases import EXTENSION, LOOK, Phase, least_part, phases
 from cluster.study import memory
 from cluster.study.protocol import CONFIRM, GRID, SCREEN
 from cluster.study.rules import Protocol
@@ -128,15 +129,34 @@ def test_phases_of_a_protocol_wait_for_each_other_and_extensions_are_only_in_the
         (CONFIRM, 4),
     ]
     points = {batch: point_of(grid[0] if batch == 4 else grid[3]) for batch in (4, 8)}
-    usual = outlook(found, lambda trial: points[trial.global_batch], lanes=2, part=without_extensions)
+    usual = outlook(
+        found, lambda trial: points[trial.global_batch], lanes=2, part=partial(without_extensions, of_looks=0.0)
+    )
     most = outlook(found, lambda trial: points[trial.global_batch], lanes=2)
     assert (usual.trials, most.trials) == (16, 24)
     assert most.seconds > usual.seconds
 
 
+def test_looks_after_the_first_are_in_the_upper_end_and_half_expected() -> None:
+    grid = [
+        trial_of(global_batch=batch, learning_rate=rate, seed=seed)
+        for seed in range(10)
+        for batch in (4, 8)
+        for rate in (0.1, 0.2, 0.4)
+    ]
+    found = phases(grid, Protocol(extensions=0))
+    assert [(phase.name, len(phase.trials)) for phase in found] == [(SCREEN, 6), (CONFIRM, 10), (LOOK, 4), (LOOK, 6)]
+    one = point_of(grid[0])
+    ends = [
+        outlook(found, lambda _: one, lanes=1, part=partial(without_extensions, of_looks=part)).seconds
+        for part in (0.0, 0.5, 1.0)
+    ]
+    assert ends[0] < ends[1] < ends[2]
+
+
 def test_early_stopping_ends_at_most_what_halving_can() -> None:
     trials = tuple(trial_of(learning_rate=rate) for rate in (0.1, 0.2, 0.3, 0.4))
-    rules = Protocol(stop_early=True)
+    rules = Protocol(stop_early=True, rates="best_of_grid")
     # Two of four end at a quarter, one at the half, one goes on.
     assert least_part(Phase(SCREEN, trials), rules) == (2 / 4 + 1 / 2 + 1) / 4
     assert least_part(Phase(CONFIRM, trials), rules) == 1.0

@@ -212,4 +212,5 @@ def test_very_many_problems_and_very_long_keys_are_a_few_lines() -> None:
 
 def test_a_stored_spec_with_any_text_is_read_back() -> None:
     spec = study.parse(STUDY.replace("data: out", 'data: "\U0001f600/no/1:30/016"'), where="s.yaml")
-    assert study.parse(identity.canonical_json(spec), where="stored") == spec
+    assert identity.stored(identity.canonical_json(spec), where="stored") == spec
+    assert study.parse(identity.whole_json(spec), where="whole") == spec

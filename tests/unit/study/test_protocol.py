@@ -41,7 +41,7 @@ def played(
     """The plan at the end, when each trial that is wanted gets its loss in turn."""
     grid, losses = grid_of(one), dict[str, float]()
     while True:
-        plan = protocol.wanted(grid, one.protocol, losses, screened_on=screened_on)
+        plan = protocol.wanted(grid, one.protocol, losses, protocol.Conditions(screened_on=screened_on))
         missing = [planned.trial for planned in plan.trials if planned.trial.trial_id not in losses]
         if not missing:
             return plan, losses
@@ -152,7 +152,11 @@ def test_a_plan_only_grows_and_searches_all_batches_equally(
     [
         ({"axes": AXES | {"learning_rate": [0.1, 0.2]}}, "has 2: give at least 3"),
         ({"axes": AXES | {"learning_rate": [0.1, 0.3, 0.2]}}, "rising"),
-        ({"protocol": {"stop_early": True}, "budget": {"seconds": 5}}, "equal examples"),
+        ({"protocol": {"stop_early": True, "rates": "best_of_grid"}, "budget": {"seconds": 5}}, "equal examples"),
+        ({"protocol": {"stop_early": True}}, "add rates: best_of_grid, or remove stop_early"),
+        ({"protocol": {"rates": "best"}}, "use one of fitted, best_of_grid"),
+        ({"protocol": {"looks": [5, 3]}}, "rising numbers of seeds from 3 on"),
+        ({"protocol": {"looks": "often"}}, "give auto, none, or rising"),
     ],
 )
 def test_a_spec_that_cannot_be_tuned_is_refused(changed: dict[str, object], said: str) -> None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.study import protocol
+from cluster.study.chosen_rates import Choice, Choices
 from cluster.study.target import automatic
 from tests.support.simulated import ROWS, spec_of
 from trainer.data import guess
@@ -14,19 +15,29 @@ from trainer.data.manifest import Manifest, Split
 from trainer.errors import InputError
 
 
+def screened(losses: list[float], deviation: float = 0.0) -> Choices:
+    cells = {(batch, "adam", "float32"): Choice(rate=0.1, loss=loss) for batch, loss in enumerate(losses, 1)}
+    return Choices(cells, deviation)
+
+
 def test_it_is_the_worst_of_those_within_the_margin_and_half_a_margin() -> None:
-    assert automatic([0.80, 0.83, 0.86], 0.05) == pytest.approx(0.83 + 0.025)
-    assert automatic([0.80, 0.83, 0.86], 0.1) == pytest.approx(0.86 + 0.05)
-    assert automatic([0.80], None) == pytest.approx(0.805)
-    assert automatic([], 0.1) is None
+    assert automatic(screened([0.80, 0.83, 0.86]), 0.05) == pytest.approx(0.83 + 0.025)
+    assert automatic(screened([0.80, 0.83, 0.86]), 0.1) == pytest.approx(0.86 + 0.05)
+    assert automatic(screened([0.80]), None) == pytest.approx(0.805)
+    assert automatic(screened([]), 0.1) is None
+
+
+def test_where_runs_scatter_it_is_what_most_of_them_reach() -> None:
+    assert automatic(screened([0.80, 0.83], deviation=0.1), 0.05) == pytest.approx(0.83 + 0.165)
+    assert automatic(screened([0.80, 0.83], deviation=0.01), 0.05) == pytest.approx(0.83 + 0.025)
 
 
 @given(st.lists(st.floats(0.1, 3), min_size=1), st.floats(0.001, 1))
 def test_the_best_batch_size_can_reach_it_and_no_loss_far_away_moves_it(losses: list[float], margin: float) -> None:
-    found = automatic(losses, margin)
+    found = automatic(screened(losses), margin)
     assert found is not None
     assert min(losses) < found <= min(losses) + 1.5 * margin * (1 + 1e-9)
-    assert automatic([*losses, min(losses) + 2 * margin], margin) == found
+    assert automatic(screened([*losses, min(losses) + 2 * margin]), margin) == found
 
 
 def test_confirmations_carry_the_target_only_where_the_protocol_stops_there() -> None:
@@ -36,13 +47,14 @@ def test_confirmations_carry_the_target_only_where_the_protocol_stops_there() ->
 
         grid = axes.trials(spec, data_hash="d" * 16, train_rows=ROWS)
         losses: dict[str, float] = {}
+        conditions = protocol.Conditions(target_after=spec.target_after)
         while missing := [
             planned.trial
-            for planned in protocol.wanted(grid, spec.protocol, losses, target_after=spec.target_after).trials
+            for planned in protocol.wanted(grid, spec.protocol, losses, conditions).trials
             if planned.trial.trial_id not in losses
         ]:
             losses |= dict.fromkeys((trial.trial_id for trial in missing), 0.5)
-        plan = protocol.wanted(grid, spec.protocol, losses, target_after=spec.target_after)
+        plan = protocol.wanted(grid, spec.protocol, losses, conditions)
         confirmed = [planned.trial for planned in plan.trials if planned.phase == protocol.CONFIRM]
         assert {trial.stop_at_loss for trial in confirmed} == {expected}
         screened = [planned.trial for planned in plan.trials if planned.phase == protocol.SCREEN]

@@ -1,0 +1,97 @@
+"""The rate that a screen chooses: known answers of the fitted rule, and its borders."""
+
+import math
+from collections.abc import Mapping
+
+import pytest
+
+from cluster.study.cell import CellKey
+from cluster.study.chosen_rates import BEST_OF_GRID, FITTED, choose
+
+RATES = (0.001, 0.002, 0.004, 0.008, 0.016)
+GUESS = 2.4
+BEST = {16: 0.004 * 2**0.25, 64: 0.004 * 2**-0.125, 256: 0.004}
+
+
+def key(batch: int, optimizer: str = "adam") -> CellKey:
+    return batch, optimizer, "float32"
+
+
+def losses(best: float, cubic: float = 0.0, rates: tuple[float, ...] = RATES) -> dict[float, float]:
+    logs = {rate: math.log2(rate / best) for rate in rates}
+    return {rate: 1 + 0.05 * log**2 + cubic * log**3 for rate, log in logs.items()}
+
+
+def chosen(cells: Mapping[CellKey, Mapping[float, float]], rule: str = FITTED) -> dict[int, float]:
+    return {cell[0]: choice.rate for cell, choice in choose(cells, rule, GUESS).cells.items()}
+
+
+def test_the_lowest_point_of_a_parabola_that_all_batch_sizes_share() -> None:
+    found = choose({key(batch): losses(best) for batch, best in BEST.items()}, FITTED, GUESS)
+    assert {cell[0]: choice.rate for cell, choice in found.cells.items()} == {
+        16: 0.00475682846001,
+        64: 0.00366801617282,
+        256: 0.004,
+    }
+    assert found.losses == pytest.approx([1.0, 1.0, 1.0])
+    assert all(choice.fitted for choice in found.cells.values())
+    assert found.cells[key(16)].low == pytest.approx(0.004 / 2**0.5)
+    assert found.deviation == pytest.approx(0, abs=1e-9)
+
+
+def test_a_skewed_shape_that_all_batch_sizes_share() -> None:
+    best = {16: 0.004 * 2**0.25, 64: 0.004 * 2**-0.25, 256: 0.004}
+    found = chosen({key(batch): losses(rate, cubic=0.008) for batch, rate in best.items()})
+    assert found == {16: 0.00475682846001, 64: 0.00336358566101, 256: 0.004}
+
+
+def test_no_rate_towards_a_side_on_which_nothing_is_known() -> None:
+    cells = {key(batch): losses(best) for batch, best in BEST.items()}
+    cells[key(16)] |= {0.008: math.inf, 0.016: math.inf}
+    assert chosen(cells)[16] == 0.004
+    near_the_guess = cells | {key(16): dict(zip(RATES, (1.3, 1.1, 1.0, 1.9, 2.3), strict=True))}
+    assert chosen(near_the_guess)[16] == 0.004
+
+
+def test_a_cell_whose_best_is_at_an_edge_keeps_it_and_takes_no_part() -> None:
+    cells = {key(batch): losses(best) for batch, best in BEST.items()}
+    cells[key(16)] = losses(0.016)
+    found = choose(cells, FITTED, GUESS).cells
+    assert found[key(16)].rate == 0.016
+    assert not found[key(16)].fitted
+    assert found[key(64)].rate == 0.00366801617282
+
+
+def test_one_cell_needs_five_points() -> None:
+    assert chosen({key(16): losses(BEST[16])}) == {16: 0.00475682846001}
+    assert chosen({key(16): losses(BEST[16], rates=RATES[1:4])}) == {16: 0.004}
+
+
+def test_flat_and_upside_down_curves_are_not_fitted() -> None:
+    assert chosen({key(16): dict.fromkeys(RATES, 1.0)}) == {16: 0.001}
+    bumps = dict(zip(RATES, (1.0, 1.2, 0.99, 1.2, 1.0), strict=True))
+    assert chosen({key(batch): bumps for batch in (16, 64)}) == {16: 0.004, 64: 0.004}
+
+
+def test_each_optimizer_has_a_shape_of_its_own() -> None:
+    sharp = {rate: 1 + 2 * (loss - 1) for rate, loss in losses(BEST[64]).items()}
+    found = choose({key(16): losses(BEST[16]), key(64, "sgd"): sharp}, FITTED, GUESS).cells
+    assert found[key(64, "sgd")].curvature == pytest.approx(2 * (found[key(16)].curvature or 0))
+
+
+def test_the_best_of_the_grid_is_there_by_its_own_word() -> None:
+    found = choose({key(batch): losses(best) for batch, best in BEST.items()}, BEST_OF_GRID, GUESS)
+    assert {choice.rate for choice in found.cells.values()} == {0.004}
+    assert found.deviation == 0
+
+
+def test_a_batch_size_that_diverges_at_every_rate_has_no_choice() -> None:
+    cells = {key(16): losses(BEST[16]), key(64): dict.fromkeys(RATES, math.inf)}
+    assert chosen(cells) == {16: 0.00475682846001}
+
+
+def test_unevenly_spaced_rates_are_looked_at_no_further_than_half_way() -> None:
+    rates = (0.001, 0.003, 0.004, 0.016, 0.032)
+    found = choose({key(16): losses(0.0035, rates=rates)}, FITTED, GUESS).cells[key(16)]
+    assert (found.low, found.high) == (pytest.approx((0.004 * 0.003) ** 0.5), pytest.approx((0.004 * 0.016) ** 0.5))
+    assert found.rate == pytest.approx(0.0035, rel=0.03)
