@@ -5,16 +5,15 @@ a batch size, left padding, stateful layers) is refused before a study starts, s
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from itertools import chain
 
 import numpy as np
 
-from cluster.analysis.cells import Cell, Run, missing_text
+from cluster.analysis import searching
+from cluster.analysis.cells import Cell, missing_text
 from cluster.analysis.counted import counted
-from cluster.analysis.declared import Declared
-from cluster.analysis.reach import CellReach
+from cluster.analysis.evidence import Caveat, Evidence, batches, ids
 
 ENOUGH_SEEDS, ENOUGH_EVALUATIONS = 5, 20
 MOST_DIVERGED, MOST_SPEED_VARIATION, MOST_CLIPPED = 0.3, 0.1, 0.5
@@ -23,62 +22,12 @@ FEWEST_UPDATES_AN_EPOCH = 10
 MOST_NAMED = 5
 # Over an axis this wide, a fixed beta2 forgets after very different numbers of examples.
 WIDE_AXIS = 8
-
-
-@dataclass(frozen=True, kw_only=True)
-class Caveat:
-    """One caveat: a stable `code`, a sentence, and the ids of the trials that caused it."""
-
-    code: str
-    text: str
-    trials: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evidence:
-    """What the checks look at: the cells of one optimizer and dtype, their reach, and what the study declared."""
-
-    cells: Sequence[Cell]
-    reaches: Mapping[int, CellReach]
-    known: Declared
+MOST_MORE_EVALUATIONS = 2
 
 
 def caveats(evidence: Evidence) -> tuple[Caveat, ...]:
     """All caveats of a group of cells."""
     return tuple(chain.from_iterable(check(evidence) for check in _CHECKS))
-
-
-def _ids(runs: Iterable[Run]) -> tuple[str, ...]:
-    return tuple(run.trial_id for run in runs)
-
-
-def _batches(cells: Iterable[Cell]) -> str:
-    return ", ".join(str(cell.global_batch) for cell in cells)
-
-
-def _edges(evidence: Evidence) -> Iterable[Caveat]:
-    cells = [cell for cell in evidence.cells if cell.at_edge]
-    for cell in cells:
-        end = "lowest" if cell.learning_rate == min(cell.rates) else "highest"
-        runs = [run for run in cell.searched if run.row["learning_rate"] == cell.learning_rate]
-        text = f"B = {cell.global_batch}: its best learning rate, {cell.learning_rate:g}, is the {end} of those tried"
-        yield Caveat(code="rate_at_edge", text=text, trials=_ids(runs))
-
-
-def _unequal_search(evidence: Evidence) -> Iterable[Caveat]:
-    counts = {cell.global_batch: len(cell.searched) for cell in evidence.cells}
-    if len(set(counts.values())) > 1:
-        listed = ", ".join(f"{count} at B = {batch}" for batch, count in counts.items())
-        text = f"the search for a learning rate had unequal numbers of trials: {listed}"
-        trials = chain.from_iterable(_ids(cell.searched) for cell in evidence.cells)
-        yield Caveat(code="unequal_search", text=text, trials=tuple(trials))
-
-
-def _one_rate(evidence: Evidence) -> Iterable[Caveat]:
-    cells = [cell for cell in evidence.cells if len(cell.rates) < 2]
-    if cells:
-        text = f"only one learning rate at B = {_batches(cells)}: a batch size is judged by the rate it was given"
-        yield Caveat(code="one_rate", text=text, trials=_ids(run for cell in cells for run in cell.runs))
 
 
 def _epochs_only(evidence: Evidence) -> Iterable[Caveat]:
@@ -100,7 +49,7 @@ def _large_batches(evidence: Evidence) -> Iterable[Caveat]:
     rows = evidence.known.train_rows
     cells = [cell for cell in evidence.cells if rows and cell.global_batch > rows / FEWEST_UPDATES_AN_EPOCH]
     if cells:
-        text = f"fewer than {FEWEST_UPDATES_AN_EPOCH} updates an epoch at B = {_batches(cells)}, with {rows:,} rows"
+        text = f"fewer than {FEWEST_UPDATES_AN_EPOCH} updates an epoch at B = {batches(cells)}, with {rows:,} rows"
         yield Caveat(code="few_updates_an_epoch", text=text)
 
 
@@ -113,7 +62,7 @@ def _noise_near_all_rows(evidence: Evidence) -> Iterable[Caveat]:
     ]
     if runs:
         text = "the gradient noise scale is near the number of rows: even the gradient of all rows is mostly noise"
-        yield Caveat(code="noise_near_all_rows", text=text, trials=_ids(runs))
+        yield Caveat(code="noise_near_all_rows", text=text, trials=ids(runs))
 
 
 def _divergence(evidence: Evidence) -> Iterable[Caveat]:
@@ -122,7 +71,7 @@ def _divergence(evidence: Evidence) -> Iterable[Caveat]:
         lost = [run for run in runs if run.diverged]
         if len(lost) > MOST_DIVERGED * len(runs):
             text = f"B = {cell.global_batch}: {len(lost)} of {len(runs)} trials diverged"
-            yield Caveat(code="diverged", text=text, trials=_ids(lost))
+            yield Caveat(code="diverged", text=text, trials=ids(lost))
         gone = [run for run in (*cell.runs, *cell.unanswered) if not run.completed]
         completed = len(cell.planned) - sum(cell.missing.values())
         if cell.missing and completed:
@@ -130,12 +79,12 @@ def _divergence(evidence: Evidence) -> Iterable[Caveat]:
                 f"B = {cell.global_batch}: judged on {completed} of {len(cell.planned)} planned seeds "
                 f"({missing_text(cell.missing)})"
             )
-            yield Caveat(code="runs_without_a_loss", text=text, trials=_ids(gone))
+            yield Caveat(code="runs_without_a_loss", text=text, trials=ids(gone))
 
 
 def _lacking_evaluations(evidence: Evidence) -> Iterable[Caveat]:
     runs = {run.trial_id: run for cell in evidence.cells for run in (*cell.searched, *cell.runs)}.values()
-    lacking = _ids(run for run in runs if run.lacks_evaluations)
+    lacking = ids(run for run in runs if run.lacks_evaluations)
     if lacking:
         named = ", ".join(lacking[:MOST_NAMED]) + (" and others" if len(lacking) > MOST_NAMED else "")
         text = (
@@ -148,8 +97,8 @@ def _lacking_evaluations(evidence: Evidence) -> Iterable[Caveat]:
 def _few_seeds(evidence: Evidence) -> Iterable[Caveat]:
     cells = [cell for cell in evidence.cells if 1 < len(cell.runs) < ENOUGH_SEEDS]
     if cells:
-        text = f"fewer than {ENOUGH_SEEDS} seeds at B = {_batches(cells)}: preliminary"
-        yield Caveat(code="few_seeds", text=text, trials=_ids(run for cell in cells for run in cell.runs))
+        text = f"fewer than {ENOUGH_SEEDS} seeds at B = {batches(cells)}: preliminary"
+        yield Caveat(code="few_seeds", text=text, trials=ids(run for cell in cells for run in cell.runs))
 
 
 def _late_seeds(evidence: Evidence) -> Iterable[Caveat]:
@@ -161,7 +110,7 @@ def _late_seeds(evidence: Evidence) -> Iterable[Caveat]:
             "than the promised 5 %"
         )
         runs = [run for cell in evidence.cells if cell.tuned for run in cell.runs if run.seed in late]
-        yield Caveat(code="late_seeds", text=text, trials=_ids(runs))
+        yield Caveat(code="late_seeds", text=text, trials=ids(runs))
 
 
 def _seen_before(evidence: Evidence) -> Iterable[Caveat]:
@@ -180,7 +129,7 @@ def _mixed_machines(evidence: Evidence) -> Iterable[Caveat]:
         kinds = sorted({str(run.row[column]) for run in runs if run.row[column] is not None})
         if len(kinds) > 1:
             text = f"trials ran with different {column.replace('_', ' ')}s ({', '.join(kinds)}): do not compare seconds"
-            yield Caveat(code=f"mixed_{column}", text=text, trials=_ids(runs))
+            yield Caveat(code=f"mixed_{column}", text=text, trials=ids(runs))
 
 
 def _unsteady_speed(evidence: Evidence) -> Iterable[Caveat]:
@@ -193,9 +142,9 @@ def _unsteady_speed(evidence: Evidence) -> Iterable[Caveat]:
             worst = max(worst, variation)
     if cells:
         text = (
-            f"rows per second varied by up to {worst:.0%} between seeds at B = {_batches(cells)}: do not trust seconds"
+            f"rows per second varied by up to {worst:.0%} between seeds at B = {batches(cells)}: do not trust seconds"
         )
-        yield Caveat(code="unsteady_speed", text=text, trials=_ids(run for cell in cells for run in cell.runs))
+        yield Caveat(code="unsteady_speed", text=text, trials=ids(run for cell in cells for run in cell.runs))
 
 
 def _clipping(evidence: Evidence) -> Iterable[Caveat]:
@@ -204,8 +153,8 @@ def _clipping(evidence: Evidence) -> Iterable[Caveat]:
         return
     cells = [cell for cell in evidence.cells if _share_above(cell, float(bound)) > MOST_CLIPPED]
     if cells and len(cells) < len(evidence.cells):
-        text = f"the gradient was clipped at most evaluations for B = {_batches(cells)} but not for the others"
-        yield Caveat(code="uneven_clipping", text=text, trials=_ids(run for cell in cells for run in cell.runs))
+        text = f"the gradient was clipped at most evaluations for B = {batches(cells)} but not for the others"
+        yield Caveat(code="uneven_clipping", text=text, trials=ids(run for cell in cells for run in cell.runs))
 
 
 def _share_above(cell: Cell, bound: float) -> float:
@@ -223,6 +172,21 @@ def _fixed_beta2(evidence: Evidence) -> Iterable[Caveat]:
             "beta2: {value: 0.999, at: 32} keeps it constant"
         )
         yield Caveat(code="fixed_beta2", text=text)
+
+
+def _uneven_evaluations(evidence: Evidence) -> Iterable[Caveat]:
+    counts = {
+        cell.global_batch: float(np.mean([run.curve.losses.size for run in cell.runs if run.completed]))
+        for cell in evidence.cells
+        if any(run.completed for run in cell.runs)
+    }
+    if counts and max(counts.values()) > MOST_MORE_EVALUATIONS * min(counts.values()):
+        most, least = max(counts, key=lambda batch: counts[batch]), min(counts, key=lambda batch: counts[batch])
+        text = (
+            f"B = {most} was evaluated {counts[most]:,.0f} times a run and B = {least} {counts[least]:,.0f}: the best "
+            "of more evaluations is lower by chance; set evaluate_every in epochs or examples"
+        )
+        yield Caveat(code="uneven_evaluations", text=text)
 
 
 def _coarse(evidence: Evidence) -> Iterable[Caveat]:
@@ -248,14 +212,12 @@ def _still_improving(evidence: Evidence) -> Iterable[Caveat]:
         if ended and len(last) > len(ended) / 2:
             cells.append(cell)
     if cells and not evidence.known.stops_at_target:
-        text = f"the loss was still falling at the end of the budget at B = {_batches(cells)}: longer training may help"
-        yield Caveat(code="still_improving", text=text, trials=_ids(run for cell in cells for run in cell.runs))
+        text = f"the loss was still falling at the end of the budget at B = {batches(cells)}: longer training may help"
+        yield Caveat(code="still_improving", text=text, trials=ids(run for cell in cells for run in cell.runs))
 
 
 _CHECKS: tuple[Callable[[Evidence], Iterable[Caveat]], ...] = (
-    _edges,
-    _unequal_search,
-    _one_rate,
+    *searching.CHECKS,
     _epochs_only,
     _large_batches,
     _noise_near_all_rows,
@@ -268,6 +230,7 @@ _CHECKS: tuple[Callable[[Evidence], Iterable[Caveat]], ...] = (
     _unsteady_speed,
     _clipping,
     _fixed_beta2,
+    _uneven_evaluations,
     _coarse,
     _still_improving,
 )

@@ -9,8 +9,6 @@ from scipy import optimize, stats
 
 from cluster.study.looks import ALPHA
 
-# Where a difference is this many standard errors, scipy's noncentral t distribution may be NaN.
-_CERTAIN = 15.0
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(100)
 
 
@@ -52,13 +50,18 @@ def pairs_needed(
 
 
 def detection_power(pairs: int, deviation: float, difference: float, alpha: float = ALPHA) -> float:
-    """The chance that a two-sided paired t test detects a true `difference`, in the unit of `deviation`."""
-    away = abs(difference) / deviation * math.sqrt(pairs)
-    if away > _CERTAIN:
-        return 1.0
-    critical = float(stats.t.ppf(1 - alpha / 2, pairs - 1))
-    statistic = stats.nct(pairs - 1, away)
-    return float(statistic.sf(critical) + statistic.cdf(-critical))
+    """The chance that a two-sided paired t test detects a true `difference`, in the unit of `deviation`.
+
+    It is integrated like `equivalence_power`: scipy's noncentral t distribution is NaN at some of its arguments.
+    """
+    freedom, error = pairs - 1, deviation / math.sqrt(pairs)
+    critical = float(stats.t.ppf(1 - alpha / 2, freedom))
+    chi = stats.chi(freedom)
+    start, end = (float(chi.ppf(share)) for share in (1e-12, 1 - 1e-12))
+    found = start + (end - start) * (_NODES + 1) / 2
+    needed = critical * error * found / math.sqrt(freedom)
+    missed = stats.norm.cdf((needed - difference) / error) - stats.norm.cdf((-needed - difference) / error)
+    return 1 - float((end - start) / 2 * (_WEIGHTS @ (missed * chi.pdf(found))))
 
 
 def detectable(pairs: int, deviation: float, power: float = 0.8) -> float:

@@ -79,13 +79,14 @@ def reach(cell: Cell, target: float) -> CellReach | None:
     ended = sorted((*cell.runs, *cell.unanswered), key=lambda run: run.seed)
     if not ended:
         return None
-    runs = tuple(_reached(run, target) for run in ended)
+    runs = tuple(reached(run, target) for run in ended)
     came = [run.reached for run in runs] + [False] * (len(cell.planned) - len(runs))
     measures = {measure: _measure(ended, runs, measure) for measure in MEASURES}
     return CellReach(runs=runs, success=survival.success(came), measures=measures)
 
 
-def _reached(run: Run, target: float) -> Reached:
+def reached(run: Run, target: float) -> Reached:
+    """How one run reached the target, or how long it was observed."""
     if not run.curve.updates.size:
         return _never_evaluated(run)
     updates, all_seconds = run.curve.updates.tolist(), run.curve.seconds.tolist()

@@ -14,9 +14,10 @@ import pyarrow as pa
 
 from cluster.analysis.arms import Arm, arms_of, ranking_depends
 from cluster.analysis.asked import specs_of
-from cluster.analysis.caveats import Caveat, Evidence, caveats
+from cluster.analysis.caveats import caveats
 from cluster.analysis.cells import Cell, cells_of
 from cluster.analysis.declared import Declared, declared
+from cluster.analysis.evidence import Caveat, Evidence
 from cluster.analysis.failures import Failures, failures
 from cluster.analysis.figures import CellVerdict, figures
 from cluster.analysis.learnt import groups_without_learning, guess_of
@@ -25,6 +26,7 @@ from cluster.analysis.reach import MEASURES, CellReach, reach
 from cluster.analysis.refusals import Cannot, nothing_shown, refusals, usable
 from cluster.analysis.scaling import Scaling, scaling
 from cluster.analysis.soonest import Soonest, soonest
+from cluster.analysis.untuned import Untuned, untuned
 from cluster.study.cell import group_of
 from cluster.summary import query
 
@@ -49,6 +51,7 @@ class GroupVerdict:
     ranking_depends: bool
     soonest: tuple[Soonest, ...]
     scaling: Scaling
+    untuned: Untuned | None
     caveats: tuple[Caveat, ...]
     cannot: tuple[Cannot, ...]
     nothing_learnt: bool
@@ -104,6 +107,7 @@ def _group(cells: Sequence[Cell], compared: Compared, known: Declared, *, learnt
         ranking_depends=ranking_depends(speaking, arms),
         soonest=_soonest(speaking, reaches),
         scaling=scaling(speaking, reaches, known.spec.get("schedule", "constant")),
+        untuned=untuned(cells, known.spec.get("axes", {}).get("learning_rate"), known.margin) if learnt else None,
         caveats=caveats(Evidence(cells=cells, reaches=reaches, known=known)),
         cannot=(*([] if learnt else [nothing_shown(known)]), *refusals(cells, reaches, known)),
         nothing_learnt=not learnt,

@@ -25,6 +25,7 @@ COMMANDS = {
     "plan": "what fits, how long it takes and what it costs, before anything is trained",
     "check": "prove on one real batch that every layout gives the same update",
     "probe": "measure what fits and how fast, batch by batch",
+    "noise": "a few seeds of one batch size: how much a loss varies, and what seeds can tell",
     "run": "run a study here, with progress; Ctrl-C stops cleanly; run again to resume",
     "submit": "hand a study to a cluster, which runs it without this machine",
     "status": "how far the studies on a cluster have come",

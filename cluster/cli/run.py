@@ -56,6 +56,21 @@ def run_and_watch(
     Raises:
         StoppedError: a signal stopped it.
     """
+    result = watch(spec, address=address, spending=spending, before=before, line_of=line_of)
+    status = end_of(result)
+    _show(result.study)
+    return status
+
+
+def watch(
+    spec: "StudySpec",
+    *,
+    address: str | None = None,
+    spending: "Spending | None" = None,
+    before: "Callable[[Study], None]" = lambda study: None,
+    line_of: "Callable[[StudyProgress], str] | None" = None,
+) -> "RunResult":
+    """Run a study to its end, with progress on stderr (see `run_and_watch`)."""
     from cluster.drive.ends import refuse_dollars_here
     from cluster.drive.run import run
     from cluster.report.progress_lines import sentence
@@ -67,10 +82,7 @@ def run_and_watch(
     study = examine(spec, capacity_of(address, with_gpus=spec.resources.gpus_per_worker > 0))
     with contextlib.ExitStack() as shown:
         hear = _shown(shown, before, line_of or sentence)
-        result = run(study, hear, address=address, spending=spending)
-    status = _end_of(result)
-    _show(result.study)
-    return status
+        return run(study, hear, address=address, spending=spending)
 
 
 def _shown(
@@ -121,7 +133,7 @@ def _shown(
     return hear
 
 
-def _end_of(result: "RunResult") -> int:
+def end_of(result: "RunResult") -> int:
     """Print how a run ended, unless it simply finished, and return the exit code.
 
     Raises:

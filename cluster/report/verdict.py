@@ -5,6 +5,7 @@ test and margin, "undecided" with what is known all the same. They never use "op
 effect".
 """
 
+import math
 from collections.abc import Iterator
 
 from cluster.analysis import learnt
@@ -64,6 +65,7 @@ def _group(verdict: Verdict, group: GroupVerdict) -> Iterator[str]:
     yield from _quality(group, cells, margin)
     yield from _unreliable(group)
     yield from _axes(group)
+    yield from _untuned(group, margin)
     yield from _scaling(group)
     yield from _memory(group)
     yield from _noise(group)
@@ -208,6 +210,29 @@ def _axes(group: GroupVerdict) -> Iterator[str]:
         winners = [f"at equal {clock} ({most:,.0f}) B = {batch}" for clock, (batch, most) in best.items()]
         end = ": the ranking depends on what is held equal." if group.ranking_depends else "."
         yield f"Lowest mean validation loss: {', '.join(winners)}{end}"
+
+
+def _untuned(group: GroupVerdict, margin: float | None) -> Iterator[str]:
+    """What the screen says of one rate for all batch sizes: which of them lose more than the margin, and how much."""
+    found = group.untuned
+    if found is None or group.nothing_learnt:
+        return
+    matters = margin or 0.0
+    lost = {batch: above for batch, above in found.losses_above_best.items() if above > matters}
+    rule = "one rate" if found.rule == "none" else f"one rate by the {found.rule} rule"
+    text = f"Untuned, with {rule} for all batch sizes (the best one tried), "
+    if lost:
+        told = [
+            f"B = {batch} loses {'its training' if math.isinf(above) else f'{above:.2g}'}"
+            for batch, above in lost.items()
+        ]
+        text += ", ".join(told)
+    else:
+        text += "no batch size loses more than the margin" if margin else "no batch size loses anything"
+    if found.widths:
+        wide = [f"{width:.2g}x at B = {batch}" for batch, width in found.widths.items()]
+        text += f"; rates within the margin of the best span {', '.join(wide)}"
+    yield f"{text} (screen)."
 
 
 def _scaling(group: GroupVerdict) -> Iterator[str]:

@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from cluster.analysis.caveats import Caveat
+from cluster.analysis.evidence import Caveat
 from cluster.analysis.verdict import judge
 from tests.support.simulated import Tables, World, spec_of, study
 
@@ -18,6 +18,7 @@ CLEAN: dict[str, Any] = {
     "evaluate_every": {"examples": 512},
 }
 WORLD = World(run_deviation=0.01, smin=300.0, critical_batch=16.0)
+MARGIN = {"validation_loss": 0.04}
 Change = Callable[[dict[str, Any]], None]
 
 
@@ -119,3 +120,31 @@ def test_clipping_at_some_batch_sizes_only_is_told() -> None:
     found = caveats((studies, trials, pa.Table.from_pylist(rows, schema=evaluations.schema)))
     assert "B = 16" in found["uneven_clipping"].text
     assert set(found["uneven_clipping"].trials) <= small
+
+
+def test_a_rate_between_those_tried_is_said_where_no_fit_found_it() -> None:
+    wide = {**AXES, "learning_rate": {"around": 0.01, "at": 32, "rule": "sqrt", "points": 5}}
+    changes = {**CLEAN, "axes": wide, "margin": MARGIN}
+    kept = caveats(study(spec_of(**changes, protocol={"rates": "best_of_grid"}), WORLD))
+    assert "one between them may be better by up to 0.025" in kept["between_rates"].text
+    fitted = caveats(study(spec_of(**changes), WORLD))
+    assert "between_rates" not in fitted
+
+
+def test_evaluations_by_updates_are_said_to_favour_small_batches() -> None:
+    found = caveats(study(spec_of(**{**CLEAN, "evaluate_every": {"updates": 20}}), WORLD))
+    assert "B = 16 was evaluated" in found["uneven_evaluations"].text
+
+
+def test_a_rate_that_is_much_sooner_at_the_target_is_said() -> None:
+    studies, trials, evaluations = study(spec_of(**CLEAN), WORLD)
+    lowest = min(trials["learning_rate"].to_pylist())
+    ended = trials.to_pylist()
+    quick = {row["trial_id"] for row in ended if row["phase"] == "screen" and row["learning_rate"] == lowest}
+    trials = pa.Table.from_pylist(
+        [row | ({"best_validation_loss": 1.1} if row["trial_id"] in quick else {}) for row in ended],
+        schema=trials.schema,
+    )
+    rows = [row | ({"validation_loss": 1.1} if row["trial_id"] in quick else {}) for row in evaluations.to_pylist()]
+    found = caveats((studies, trials, pa.Table.from_pylist(rows, schema=evaluations.schema)))
+    assert "B = 16 at 0.00" in found["sooner_at_another_rate"].text

@@ -1,0 +1,46 @@
+"""The study behind `batchscope noise`: some seeds of one batch size at one rate. Pure."""
+
+from cluster.study import axes
+from cluster.study.forms import FULL
+from cluster.study.spec import StudySpec
+from trainer.errors import InputError
+
+_LONGEST_NAME = 64
+
+
+def noise_study(spec: StudySpec, *, global_batch: int | None, seeds: int) -> StudySpec:
+    """The seeds 0, 1, ... of one batch size of the spec, by default the middle one, at the middle one of its rates.
+
+    Raises:
+        InputError: the spec has no such batch size, or only `full`.
+    """
+    listed = [batch for batch in spec.axes.global_batch if batch != FULL]
+    if global_batch is None:
+        if not listed:
+            raise InputError(f"axes.global_batch lists only {FULL}: list a number of rows, such as 32")
+        global_batch = int(sorted(listed)[len(listed) // 2])
+    elif global_batch not in listed:
+        raise InputError(
+            f"--global-batch {global_batch} is not among axes.global_batch ({', '.join(map(str, listed))}): give one "
+            "of these"
+        )
+    rates = axes.rates(spec.axes.learning_rate, global_batch)
+    of_one = spec.axes.model_copy(
+        update={
+            "global_batch": (global_batch,),
+            "learning_rate": (sorted(rates)[len(rates) // 2],),
+            "optimizer": spec.axes.optimizer[:1],
+            "dtype": spec.axes.dtype[:1],
+            "seeds": tuple(range(seeds)),
+        }
+    )
+    return spec.model_copy(
+        update={
+            "study": f"{spec.study[: _LONGEST_NAME - len('-noise')]}-noise",
+            "axes": of_one,
+            "budget": spec.budget_at(global_batch),
+            "protocol": None,
+            "target": None,
+            "margin": None,
+        }
+    )
