@@ -4,9 +4,10 @@ Naming the fastest on average needs evidence that the others are slower. So the 
 Hsu (1981): a batch size leaves it if some other one is faster in a one-sided paired t test of the logs at
 5 % / (K - 1), for K batch sizes. What stays holds the truly soonest with at least 95 %, however many there are.
 
-Every completed seed counts. A run that missed the target is given the cap of all batch sizes: the least that a run had
-spent when it missed. Whatever took longer is given it too, because what a run of the other batch size would have done
-after its cap is not known. Batch sizes with a diverged run are left out by the caller.
+A batch size takes part if at least half of its completed runs reached the target. A run that missed it is given the cap
+of all that take part: the least that one of their runs had spent when it missed. Whatever took longer is given it too,
+because what a run of the other batch size would have done after its cap is not known. Batch sizes with a diverged run
+are left out by the caller.
 """
 
 import itertools
@@ -29,7 +30,8 @@ class Soonest:
 
     `expected` has each batch size's expected running time with restarts (None: no run reached the target). `ratios`
     compares the set's fastest, `fastest`, with each batch size that left; the intervals hold together with 95 %. They
-    are upper bounds for batch sizes in `censored`, of which some run did not reach the target.
+    are upper bounds for batch sizes in `censored`, of which some run did not reach the target. Most runs of those in
+    `rarely` did not, so that they take no part.
     """
 
     measure: str
@@ -38,13 +40,18 @@ class Soonest:
     expected: dict[int, float | None]
     ratios: dict[int, Interval]
     censored: tuple[int, ...]
+    rarely: tuple[int, ...]
 
 
 def soonest(reaches: Mapping[int, CellReach], measure: str) -> Soonest | None:
-    """The set for one measure; None where it is not known, nobody came, or under two batch sizes have three runs."""
-    measured = {batch: one for batch, one in reaches.items() if one.measures[measure] is not None}
-    shown = {batch: one for batch, one in measured.items() if len(one.deciding) >= FEWEST_PAIRS}
-    if len(shown) < 2 or not any(run.reached for one in shown.values() for run in one.deciding):
+    """The set for one measure; None where it is not known, or most runs of every batch size with three missed."""
+    measured = {
+        batch: one
+        for batch, one in reaches.items()
+        if one.measures[measure] is not None and len(one.deciding) >= FEWEST_PAIRS
+    }
+    shown = {batch: one for batch, one in measured.items() if _mostly_came(one)}
+    if len(measured) < 2 or not shown:
         return None
     times = _capped(shown, measure)
     if any(time <= 0 for of_cell in times.values() for time in of_cell.values()):
@@ -52,7 +59,7 @@ def soonest(reaches: Mapping[int, CellReach], measure: str) -> Soonest | None:
     stays = remaining(times)
     # Among equals, as where all are at the cap, the batch size with more successes is the faster one.
     fastest = min(stays, key=lambda batch: (_log_mean(times[batch]), -shown[batch].success.rate, batch))
-    pairs = len(shown) * (len(shown) - 1) / 2
+    pairs = max(1, len(shown) * (len(shown) - 1) // 2)
     left = [batch for batch in shown if batch not in stays]
     expected = {batch: one.measures[measure] for batch, one in shown.items()}
     return Soonest(
@@ -62,6 +69,7 @@ def soonest(reaches: Mapping[int, CellReach], measure: str) -> Soonest | None:
         expected={batch: reach.expected if reach else None for batch, reach in expected.items()},
         ratios={batch: _ratio(times[fastest], times[batch], 1 - ALPHA / pairs) for batch in left},
         censored=tuple(batch for batch in left if not shown[batch].every_run),
+        rarely=tuple(batch for batch in measured if batch not in shown),
     )
 
 
@@ -84,6 +92,10 @@ def p_slower(one: Times, other: Times) -> float:
     if not found.deviation:
         return 0.0 if found.mean > 0 else 1.0
     return float(stdtr(found.pairs - 1, -found.mean / found.deviation * math.sqrt(found.pairs)))
+
+
+def _mostly_came(reach: CellReach) -> bool:
+    return 2 * sum(run.reached for run in reach.deciding) >= len(reach.deciding)
 
 
 def _capped(reaches: Mapping[int, CellReach], measure: str) -> dict[int, dict[int, float]]:

@@ -5,7 +5,6 @@ the margin of its best. The loss untuned: how far above its best the batch size 
 gives all of them (sqrt, linear or none), if that rate is the best for all together.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,7 +34,7 @@ def untuned(cells: Sequence[Cell], axis: Any, margin: float | None) -> Untuned |
 
     Rates count as the same where the rule makes them so; only those that every batch size has tried are compared.
     """
-    tuned = [cell for cell in cells if cell.tuned and len(cell.rates) > 1 and math.isfinite(min(cell.rates.values()))]
+    tuned = [cell for cell in cells if cell.tuned and len(cell.rates) > 1 and not cell.at_edge]
     if len(tuned) < 2:
         return None
     rule, at = _rule(axis)

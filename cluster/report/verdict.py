@@ -59,9 +59,7 @@ def _group(verdict: Verdict, group: GroupVerdict) -> Iterator[str]:
     if group.nothing_learnt:
         yield nothing_learnt(verdict.declared.spec.get("task", ""), verdict.declared.baseline_loss or 0.0)
     yield from answer(group, margin)
-    for found in group.soonest:
-        if found.measure in _NOUN:
-            yield from _soonest(found, cells, verdict.declared.target)
+    yield from _soonest_of_all(group, cells, verdict.declared.target)
     yield from _quality(group, cells, margin)
     yield from _unreliable(group)
     yield from _axes(group)
@@ -71,25 +69,37 @@ def _group(verdict: Verdict, group: GroupVerdict) -> Iterator[str]:
     yield from _noise(group)
 
 
-def _soonest(found: Soonest, cells: dict[int, CellVerdict], target: float | None) -> Iterator[str]:
-    word = "soonest" if found.measure == "seconds" else "cheapest"
-    one_of = "" if len(found.candidates) == 1 else "one of "
-    if not found.ratios:
+def _soonest_of_all(group: GroupVerdict, cells: dict[int, CellVerdict], target: float | None) -> Iterator[str]:
+    """What is soonest and what is cheapest, in one sentence where machines of one price make them the same."""
+    by_measure = {found.measure: found for found in group.soonest}
+    seconds, usd = by_measure.get("seconds"), by_measure.get("usd")
+    both = seconds and usd and (seconds.candidates, seconds.ratios.keys()) == (usd.candidates, usd.ratios.keys())
+    if seconds:
+        yield from _soonest(seconds, "soonest and cheapest" if both else "soonest", cells, target)
+    if usd and not both:
+        yield from _soonest(usd, "cheapest", cells, target)
+
+
+def _soonest(found: Soonest, word: str, cells: dict[int, CellVerdict], target: float | None) -> Iterator[str]:
+    rarely = f"; most runs of B = {batches(found.rarely)} missed it" if found.rarely else ""
+    if len(found.candidates) > 1 and not found.ratios:
         yield (
             f"Which batch size reaches the target of {target:.4g} {word} is not decided: B = "
-            f"{batches(found.candidates)} are not told apart."
+            f"{batches(found.candidates)} are not told apart{rarely}."
         )
         return
+    one_of = "" if len(found.candidates) == 1 else "one of "
     expected = [f"{_expected(found, batch)} at B = {batch}" for batch in found.candidates]
     yield (
         f"With 95 % confidence, the {word} to the target of {target:.4g} is {one_of}B = {batches(found.candidates)} "
-        f"(expected with restarts: {', '.join(expected)}){_of_planned(cells, *found.candidates, *found.ratios)}."
+        f"(expected with restarts: {', '.join(expected)})"
+        f"{_of_planned(cells, *found.candidates, *found.ratios)}{rarely}."
     )
     for batch, ratio in found.ratios.items():
         most = "at most " if batch in found.censored else ""
-        interval = "" if ratio.low is None else f" (95 % CI of all ratios together {ratio.low:.2f}-{ratio.high:.2f}, "
+        interval = "" if ratio.low is None else f"95 % CI of all ratios together {ratio.low:.2f}-{ratio.high:.2f}; "
         yield (
-            f"B = {found.fastest} took {most}{ratio.mean:.2f}x the {_NOUN[found.measure]} of B = {batch}{interval}"
+            f"B = {found.fastest} took {most}{ratio.mean:.2f}x the {_NOUN[found.measure]} of B = {batch} ({interval}"
             f"{_success(cells[found.fastest])} and {_success(cells[batch])} runs reached it)."
         )
 
@@ -229,9 +239,11 @@ def _untuned(group: GroupVerdict, margin: float | None) -> Iterator[str]:
         text += ", ".join(told)
     else:
         text += "no batch size loses more than the margin" if margin else "no batch size loses anything"
-    if found.widths:
+    if found.widths and max(found.widths.values()) > 1:
         wide = [f"{width:.2g}x at B = {batch}" for batch, width in found.widths.items()]
         text += f"; rates within the margin of the best span {', '.join(wide)}"
+    elif found.widths:
+        text += "; no rate beside the best one is within the margin of it"
     yield f"{text} (screen)."
 
 

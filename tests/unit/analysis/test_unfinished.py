@@ -132,7 +132,7 @@ def test_seeds_without_an_answer_are_counted_and_the_rest_decides(state: str) ->
     ratio = soonest.ratios.get(512)
     assert ratio is not None
     assert ratio.pairs == 3
-    said = next(line for line in sentences(verdict) if "soonest to the target of" in line)
+    said = next(line for line in sentences(verdict) if "soonest and cheapest to the target of" in line)
     assert f"on 3 of 5 planned seeds at B = 512 (2 {word})" in said
     assert any(f"B = 512: judged on 3 of 5 planned seeds (2 {word})" in line for line in warnings(verdict))
     assert not [one for one in group.cannot if one.code == "unreliable"]
