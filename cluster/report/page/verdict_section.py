@@ -11,6 +11,7 @@ from cluster.analysis.verdict import GroupVerdict
 from cluster.report import verdict as words
 from cluster.report import verdict_table
 from cluster.report.failed import sentence
+from cluster.report.page import terms
 from cluster.report.page.facts import Facts, Group
 from cluster.report.page.markup import Markup, join, tag
 from cluster.report.page.scales import value_text
@@ -47,9 +48,11 @@ def warnings(facts: Facts) -> Markup:
 def _group(facts: Facts, group: Group) -> Markup:
     # Failures are listed above all groups.
     alone = replace(facts.verdict, groups=(group.verdict,), failures=NONE)
-    lead, *others = [_whole(line) for line in (*_undecided(facts, group), *words.sentences(alone))]
+    lines = [_whole(line) for line in (*_undecided(facts, group), *words.sentences(alone))]
+    lead, *others = terms.explained(lines)
     heading = [tag("h3", group.suffix.strip("-").replace("-", ", "))] if group.suffix else []
     said = [tag("p", lead, class_="lead"), tag("ul", *(tag("li", line) for line in others), class_="said")]
+    said.append(terms.glossary(lines))
     beside = [_glance(group), *_limits(group.verdict)]
     return tag("div", tag("div", *heading, *said), tag("div", *beside, class_="beside"), class_="columns")
 
