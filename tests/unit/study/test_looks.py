@@ -17,7 +17,8 @@ A = (0.010, -0.012, 0.006, -0.004, 0.008)
 B = (0.16, 0.12, 0.15, 0.13, 0.17)
 MARGIN = 0.1
 SOME = st.lists(st.floats(-10, 10).map(lambda value: round(value, 3)), min_size=2, max_size=12)
-TWENTY = looks_of("auto", 20)
+# The known answers are for weights that sum to 1.15; the product's sum to 1.
+TWENTY = Looks((5, 7, 10, 14, 20), (0.1725, 0.1725, 0.23, 0.2875, 0.2875))
 
 
 def test_the_known_answers() -> None:
@@ -47,7 +48,7 @@ def test_the_bounds_of_twenty_seeds(holm_factor: int, bounds: list[tuple[float, 
 
 def test_looks_follow_from_the_most_seeds() -> None:
     assert looks_of("auto", 20).seeds == (5, 7, 10, 14, 20)
-    assert looks_of("auto", 14) == Looks((5, 7, 10, 14), (0.224, 0.224, 0.336, 0.336))
+    assert looks_of("auto", 14) == Looks((5, 7, 10, 14), (0.2, 0.2, 0.3, 0.3))
     assert looks_of("auto", 12).seeds == (5, 7, 10, 12)
     assert looks_of("auto", 5) == looks_of("none", 5) == Looks((5,), (1.0,))
     assert looks_of("auto", 3) == Looks((3,), (1.0,))
@@ -55,11 +56,11 @@ def test_looks_follow_from_the_most_seeds() -> None:
 
 
 @given(st.integers(1, 30))
-def test_every_look_has_a_weight_and_few_exceed_the_whole_error(most: int) -> None:
+def test_every_look_has_a_weight_and_they_are_the_whole_error(most: int) -> None:
     looks = looks_of("auto", most)
     assert looks.seeds[-1] == most
     assert list(looks.seeds) == sorted(set(looks.seeds))
-    assert sum(looks.weights) <= (1.15 + 1e-9 if most in (10, 14, 20) else 1 + 1e-9)
+    assert sum(looks.weights) == pytest.approx(1)
 
 
 def test_a_comparison_goes_on_until_it_is_decided_and_is_kept_then() -> None:
