@@ -56,7 +56,7 @@ def test_a_late_margin_moves_neither_the_automatic_target_nor_a_conclusion(margi
     after, group = judged(declared_later(tables, late))
     assert after.declared.target == before.declared.target
     assert (after.declared.margin, after.declared.margin_late) == (0.05, True)
-    assert (group.arms, group.soonest, group.cells) == (known.arms, known.soonest, known.cells)
+    assert (group.qualities, group.soonest, group.cells) == (known.qualities, known.soonest, known.cells)
     assert sentences(after) == sentences(before)
     named = "no margin" if margin is None else f"the margin of {margin:g}"
     assert f"{named} does not count" in refusal(group, "late_margin")
