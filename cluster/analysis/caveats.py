@@ -14,6 +14,7 @@ from cluster.analysis import searching
 from cluster.analysis.cells import Cell, missing_text
 from cluster.analysis.counted import counted
 from cluster.analysis.evidence import Caveat, Evidence, batches, ids
+from cluster.study.looks import NONE
 
 ENOUGH_SEEDS, ENOUGH_EVALUATIONS = 5, 20
 MOST_DIVERGED, MOST_SPEED_VARIATION, MOST_CLIPPED = 0.3, 0.1, 0.5
@@ -105,10 +106,14 @@ def _late_seeds(evidence: Evidence) -> Iterable[Caveat]:
     late = sorted({seed for cell in evidence.cells if cell.tuned for seed in cell.late})
     if late:
         named = f"seed {late[0]} was" if len(late) == 1 else f"seeds {', '.join(map(str, late))} were"
-        text = (
-            f"{named} added after the confirmations began: adding seeds after looking at results is wrong more often "
-            "than the promised 5 %"
+        looks = (evidence.known.spec.get("protocol") or {}).get("looks", NONE) != NONE
+        why = (
+            "they are shown but decide nothing, since no look was declared with them; a study of another name, on "
+            "other seeds, can declare more"
+            if looks
+            else "adding seeds after looking at results is wrong more often than the promised 5 %"
         )
+        text = f"{named} added after the confirmations began: {why}"
         runs = [run for cell in evidence.cells if cell.tuned for run in cell.runs if run.seed in late]
         yield Caveat(code="late_seeds", text=text, trials=ids(runs))
 

@@ -17,14 +17,12 @@ from cluster.analysis.asked import Specs, specs_of
 from cluster.study.cell import CellKey
 from cluster.study.chosen_rates import choose
 from cluster.study.experiment import stops_at_target
-from cluster.study.looks import NONE
 from cluster.study.protocol import SCREEN
 from cluster.study.study import Study
 from cluster.study.target import Begun, automatic
 from cluster.summary import experiments, query
 from cluster.summary.known_losses import losses as losses_of
 from cluster.summary.tables import TIME
-from trainer.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,45 +84,26 @@ def _seen_before(specs: Specs, whole: Specs) -> bool:
 
 
 def begun(studies: pa.Table, trials: pa.Table) -> Begun | None:
-    """The target with which the confirmations of a study began; None before they did."""
+    """What was declared when the confirmations of a study began; None before they did."""
     specs = specs_of(studies, trials)
     if specs.began is None:
         return None
     known = declared(specs, trials)
-    return Begun(target=known.target, margin=known.margin)
+    return Begun(target=known.target, margin=known.margin, seeds=specs.counting.all_seeds)
 
 
 def as_begun(study: Study, specs: pa.Table, trials: pa.Table) -> Study:
-    """The study with the seeds that its screen used, and the target and margin with which its confirmations began.
+    """The study with the seeds that its screen used, and what was declared when its confirmations began.
 
     `specs` and `trials` are the summary's rows for the study's name.
-
-    Raises:
-        InputError: the study has looks, and more seeds than were declared before its confirmations began.
     """
     specs = query.with_spec(specs)
     trials = experiments.of_spec(trials, study.row)
-    if specs.num_rows and study.spec.protocol:
-        _refuse_late_seeds(study, specs_of(specs, trials))
     return replace(
         study,
         screened_on=experiments.screened_on(trials),
         begun=begun(specs, trials) if specs.num_rows and study.spec.protocol else None,
     )
-
-
-def _refuse_late_seeds(study: Study, specs: Specs) -> None:
-    """Refuse seeds that would be trained and decide nothing: looks hold for the seeds that were declared with them."""
-    began = specs.confirmed
-    if began is None or began.looks == NONE:
-        return
-    late = [seed for seed in study.spec.axes.seeds if seed not in began.all_seeds]
-    if late:
-        raise InputError(
-            f"axes.seeds: {', '.join(map(str, late))} came after the confirmations began, which look at the "
-            f"{len(began.all_seeds)} seeds declared before: further ones would decide nothing; keep those, or give the "
-            "study another name, with other seeds"
-        )
 
 
 def _automatic(specs: Specs, trials: pa.Table) -> float | None:

@@ -106,7 +106,8 @@ def trials_of(specs: pa.Table, manifest: Manifest, ended: pa.Table) -> dict[str,
         own = experiments.of_spec(ended, row)
         screened_on, confirming = experiments.screened_on(own), begun(specs, own)
         margin = confirming.margin if confirming else row["margin"]
-        conditions = protocol.Conditions(guess=row["baseline_loss"], margin=margin)
+        seeds = confirming.seeds if confirming else ()
+        conditions = protocol.Conditions(guess=row["baseline_loss"], margin=margin, declared_seeds=seeds)
         targets = [spec.target_after, *([confirming.or_same(spec.target_after)] if confirming else [])]
         plans = (
             protocol.may_have_wanted(

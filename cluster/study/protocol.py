@@ -93,12 +93,14 @@ class Conditions:
     """What a plan depends on beside axes, protocol and answers.
 
     `guess` is the loss of a guess that ignores the input, None if it is not known, and `margin` the difference that
-    matters. `screened_on` are the seeds of the screen with which the study began, if it did begin. `target_after`
+    matters. `declared_seeds` are those on the axis when the confirmations began (none: they did not); the looks are at
+    these. `screened_on` are the seeds of the screen with which the study began, if it did begin. `target_after`
     returns the target, given what the screen chose; confirmations end there if the protocol has `stop_at_target`.
     """
 
     guess: float | None = None
     margin: float | None = None
+    declared_seeds: tuple[int, ...] = ()
     screened_on: tuple[int, ...] = ()
     target_after: TargetAfter = lambda choices: None
 
@@ -127,15 +129,20 @@ def wanted(
     cells = _cells(screened, losses)
     choices = choose(cells, protocol.rates, conditions.guess)
     stop_at_loss = conditions.target_after(choices) if protocol.stop_at_target else None
-    seeds = tuple(confirming_seeds(_seeds(grid), {*on, *conditions.screened_on}).values())
+    fresh = confirming_seeds(_seeds(grid), {*on, *conditions.screened_on})
+    late = protocol.looks_late(fresh, conditions.declared_seeds)
+    seeds = tuple(seed for seed in fresh.values() if seed not in late)
+    at_rates = _at_chosen_rates(grid, choices, stop_at_loss)
     confirmed, more = confirmations(
-        _at_chosen_rates(grid, choices, stop_at_loss),
+        at_rates,
         seeds,
         losses,
         screen_losses={cell: one.loss for cell, one in choices.cells.items() if not at_edge(cells[cell])},
         margin=conditions.margin,
         looks=protocol.looks_at(len(seeds)),
     )
+    if not more:
+        confirmed += tuple(replace(trial, seed=seed) for seed in late for trial in at_rates.values())
     return Wanted(screen + tuple(Planned(trial, CONFIRM) for trial in confirmed), open=more)
 
 

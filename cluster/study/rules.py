@@ -1,5 +1,6 @@
 """The keys of a study that are rules: rates and beta2 that follow the global batch, shuffle, warm-up and protocol."""
 
+from collections.abc import Collection, Mapping
 from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, model_validator
@@ -114,6 +115,15 @@ class Protocol(Strict):
     def looks_at(self, most: int) -> Looks:
         """The looks of a study with so many seeds; runs that stop at the target have no losses to look at."""
         return looks_of(NONE if self.stop_at_target else self.looks, most)
+
+    def looks_late(self, seeds: Mapping[int, int], declared: Collection[int]) -> tuple[int, ...]:
+        """The confirming seeds, by seed of the axis, that came too late for the looks; none before they were declared.
+
+        They are confirmed, and shown, but no look was declared with them.
+        """
+        if not declared or self.stop_at_target or self.looks == NONE:
+            return ()
+        return tuple(confirming for seed, confirming in seeds.items() if seed not in declared)
 
     @model_validator(mode="after")
     def _rates_that_are_fitted(self) -> Self:

@@ -40,6 +40,7 @@ class Study:
         conditions = protocol.Conditions(
             guess=guess.baseline_loss(self.manifest),
             margin=self.begun.margin if self.begun else declared,
+            declared_seeds=self.begun.seeds if self.begun else (),
             screened_on=self.screened_on,
             target_after=self.begun.or_same(self.spec.target_after) if self.begun else self.spec.target_after,
         )

@@ -32,10 +32,11 @@ def automatic(choices: Choices, margin: float | None) -> float | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Begun:
-    """Confirmations that have begun, with their target and margin at that time."""
+    """Confirmations that have begun, with their target, margin and axis of seeds at that time."""
 
     target: float | None
     margin: float | None
+    seeds: tuple[int, ...]
 
     def or_same(self, target_after: Callable[[Choices], float | None]) -> Callable[[Choices], float | None]:
         """A function that returns this target, in the digits of `target_after` where the two agree."""

@@ -199,3 +199,22 @@ def test_the_seeds_of_the_screen_are_refused_on_the_axis() -> None:
         spec(axes=AXES | {"seeds": [0, taken]})
     assert spec(axes=AXES | {"seeds": [0, taken]}, protocol=None).axes.seeds == (0, taken)
     assert spec(axes=AXES | {"seeds": [SCREEN_SEEDS[-1] + 1]})
+
+
+def test_seeds_that_came_after_the_looks_are_confirmed_by_all_and_decide_nothing() -> None:
+    one = spec(axes=AXES | {"seeds": 7})
+    middle = best_at({batch: axes.rates(one.axes.learning_rate, batch)[POINTS // 2] for batch in BATCHES})
+    grid, losses = grid_of(one), dict[str, float]()
+    conditions = protocol.Conditions(declared_seeds=(0, 1, 2, 3, 4), margin=0.5)
+    while True:
+        plan = protocol.wanted(grid, one.protocol, losses, conditions)
+        missing = [planned.trial for planned in plan.trials if planned.trial.trial_id not in losses]
+        if not missing:
+            break
+        losses |= {trial.trial_id: middle(trial) + trial.seed / 1e4 for trial in missing}
+    confirmed = {(trial.global_batch, trial.seed) for trial in of_phase(plan, CONFIRM)}
+    assert confirmed == {(batch, seed) for batch in BATCHES for seed in range(7)}
+    # Declared before, the two of them would not have been needed.
+    assert len(of_phase(played(one, middle)[0], CONFIRM)) == len(BATCHES) * 7
+    early = protocol.wanted(grid, one.protocol, losses, protocol.Conditions(margin=0.5))
+    assert len(of_phase(early, CONFIRM)) == len(BATCHES) * 5
