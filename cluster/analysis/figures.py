@@ -9,12 +9,14 @@ from cluster.analysis.cells import Cell
 from cluster.analysis.paired import Interval, interval
 from cluster.analysis.reach import CellReach
 from cluster.analysis.refusals import usable
+from cluster.study.chosen_rates import Choice
 
 
 @dataclass(frozen=True, kw_only=True)
 class CellVerdict:
     """A cell in figures: means over the completed runs (None: none completed), its reach, and whether it is `usable`.
 
+    `rates` maps each rate tried to its mean loss in the screen, and `choice` is what the screen chose from them.
     Nothing is concluded from an unusable cell, except that one with a diverged run may still be worse. `seeds` counts
     the planned seeds and `completed` those with a completed run; `missing` counts the others by state (see
     `Cell.missing`). `worst_above_mean` is how far the highest loss lies above the mean. `seconds` and `usd` are for one
@@ -25,6 +27,7 @@ class CellVerdict:
     global_batch: int
     learning_rate: float
     rates: dict[float, float]
+    choice: Choice | None
     at_edge: bool
     tuned: bool
     usable: bool
@@ -67,6 +70,7 @@ def figures(cell: Cell, reached: CellReach | None, *, learnt: bool) -> CellVerdi
         global_batch=cell.global_batch,
         learning_rate=cell.learning_rate,
         rates=dict(cell.rates),
+        choice=cell.choice,
         at_edge=cell.at_edge,
         tuned=cell.tuned,
         usable=learnt and usable(cell) and cell.reliable,

@@ -39,7 +39,8 @@ def _use(group: GroupVerdict, margin: float | None) -> str:
     best, why = _best(group)
     others = _by_outcome(group.qualities)
     reasons = [why, *_soon(best, group.soonest)]
-    text = f"Use B = {best}: {', '.join(reasons)}"
+    [rate] = [cell.learning_rate for cell in group.cells if cell.global_batch == best]
+    text = f"Use B = {best} with learning rate {rate:.3g}: {', '.join(reasons)}"
     worse = sorted(one.global_batch for one in others["worse"])
     if worse:
         least = min(one.difference for one in others["worse"])

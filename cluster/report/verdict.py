@@ -63,6 +63,7 @@ def _group(verdict: Verdict, group: GroupVerdict) -> Iterator[str]:
     yield from _quality(group, cells, margin)
     yield from _unreliable(group)
     yield from _axes(group)
+    yield from _rates(group)
     yield from _untuned(group, margin)
     yield from _scaling(group)
     yield from _memory(group)
@@ -220,6 +221,18 @@ def _axes(group: GroupVerdict) -> Iterator[str]:
         winners = [f"at equal {clock} ({most:,.0f}) B = {batch}" for clock, (batch, most) in best.items()]
         end = ": the ranking depends on what is held equal." if group.ranking_depends else "."
         yield f"Lowest mean validation loss: {', '.join(winners)}{end}"
+
+
+def _rates(group: GroupVerdict) -> Iterator[str]:
+    """The rate of each batch size, and between which it was fitted."""
+    fitted = [(cell, cell.choice) for cell in group.cells if cell.choice is not None and cell.choice.fitted]
+    if not group.qualities or not fitted:
+        return
+    told = [
+        f"{cell.learning_rate:.3g} at B = {cell.global_batch} (between {choice.low:.3g} and {choice.high:.3g})"
+        for cell, choice in fitted
+    ]
+    yield f"Learning rates, fitted to the losses of the screen: {', '.join(told)}."
 
 
 def _untuned(group: GroupVerdict, margin: float | None) -> Iterator[str]:

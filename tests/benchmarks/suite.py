@@ -32,6 +32,8 @@ SUITE: dict[str, tuple[str, ...]] = {
     "summary_at_scale": (),
     "page_size": (),
     "false_alarms": (),
+    "looks": (),
+    "rate_rules": (),
     "protocol_overhead": ("--pairs", "3"),
     "serve_readers": (),
     "protocol_twice": (),
