@@ -8,10 +8,18 @@ from typing import Any
 from cluster.study.spec import StudySpec
 from trainer.errors import InputError
 
-# Other axes, budgets or resources under the same name only add trials. Another task, model, shuffle, schedule, warm-up
-# or beta2 makes another study, because no column would tell its trials apart.
-_FIXED = ("task", "model", "shuffle", "schedule", "warmup", "beta2")
-_ADDED = {"shuffle": None, "protocol": None, "schedule": "constant", "warmup": None, "beta2": "fixed"}
+# Other axes, budgets or resources under the same name only add trials. Another task or model, or another
+# of the other keys in _FIXED, makes another study, because no column would tell its trials apart.
+_FIXED = ("task", "model", "shuffle", "schedule", "warmup", "beta1", "beta2", "weight_decay")
+_ADDED = {
+    "shuffle": None,
+    "protocol": None,
+    "schedule": "constant",
+    "warmup": None,
+    "beta1": "fixed",
+    "beta2": "fixed",
+    "weight_decay": "fixed",
+}
 
 
 def canonical_json(spec: StudySpec) -> str:

@@ -2,8 +2,8 @@
 
 For language_model, the one division is by the target tokens of the global batch, counted on all workers.
 
-`Learner` holds a model, its optimizer and the traced functions. Seed, learning rate, beta2, clipping and global batch
-are values, not shapes: one learner serves all trials that agree on the rest, without tracing again.
+`Learner` holds a model, its optimizer and the traced functions. Seed, learning rate, betas, weight decay, clipping
+and global batch are values, not shapes: one learner serves all trials that agree on the rest, without tracing again.
 """
 
 import math
@@ -20,12 +20,12 @@ from trainer.data.share import MicroBatch
 from trainer.errors import InputError
 from trainer.model import model, seeding
 from trainer.model.dropout import row_keys
-from trainer.trial import WITH_BETA2, TrialSpec
+from trainer.trial import TrialSpec
 from trainer.update import adam, loss, noise
-from trainer.update.beta2 import Beta2
 from trainer.update.collective import Collective
 from trainer.update.optimizers import OPTIMIZERS
 from trainer.update.scaling import LossScale
+from trainer.update.settings import OptimizerSettings
 from trainer.update.shape import Shape
 
 Arrays = list[npt.NDArray[Any]]
@@ -67,9 +67,7 @@ class Learner:
         self.model = model.training_twin(self._plain(seed=0))
         self.variables = [variable.value for variable in self.model.trainable_variables]
         self.optimizer = OPTIMIZERS[shape.optimizer]()
-        self._beta2 = Beta2(shape.weights_dtype) if shape.optimizer in WITH_BETA2 else None
-        if self._beta2:
-            self.optimizer.beta_2 = self._beta2
+        self._settings = OptimizerSettings(self.optimizer, shape.optimizer, shape.weights_dtype)
         self.optimizer.build(self.model.trainable_variables)
         self._seed = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._clip_norm = tf.Variable(np.inf, dtype=shape.weights_dtype, trainable=False)
@@ -84,8 +82,7 @@ class Learner:
         for variable, value in zip(self.optimizer.variables, self._optimizer_start, strict=True):
             variable.assign(value)
         self.set_rate(trial.learning_rate)
-        if self._beta2:
-            self._beta2.assign(trial.beta2)
+        self._settings.assign(trial)
         self._seed.assign(trial.seed)
         self._scale.start()
         self._clip_norm.assign(np.inf if trial.clip_norm is None else trial.clip_norm)
