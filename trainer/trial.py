@@ -10,10 +10,10 @@ from functools import cached_property
 from typing import Any
 
 TASKS = ("classification", "regression", "language_model")
-OPTIMIZERS = ("sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop", "adagrad", "adadelta")
+OPTIMIZERS = ("sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop", "adagrad", "adadelta", "lion", "muon")
 WITH_BETAS = ("adam", "adamw")
 # Those that decay weights apart from the gradient (Loshchilov and Hutter 2019, arXiv:1711.05101).
-WITH_DECAY = ("adamw",)
+WITH_DECAY = ("adamw", "lion", "muon")
 DTYPES = ("float32", "float64", "mixed_bfloat16", "mixed_float16")
 SCHEDULES = ("constant", "linear", "cosine")
 DURATION_UNITS = ("epochs", "examples", "updates", "seconds")

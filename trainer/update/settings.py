@@ -30,6 +30,10 @@ class Setting:
         """`1 - value`, in the dtype of the weights."""
         return tf.cast(one - self._value, self._dtype)
 
+    def __rmul__(self, factor: float) -> Any:
+        """`factor * value`, in the dtype of the weights."""
+        return tf.cast(factor * self._value, self._dtype)
+
     def __tf_tensor__(self, dtype: Any = None, name: str | None = None) -> Any:
         """The value, for TensorFlow's conversions: like a Python number, it is float32 if no dtype is asked for.
 
@@ -48,8 +52,12 @@ class OptimizerSettings:
         self._of: dict[str, Setting] = {}
         for attributes, having in ((("beta_1", "beta_2"), WITH_BETAS), (("weight_decay",), WITH_DECAY)):
             for attribute in attributes if name in having else ():
-                self._of[attribute] = Setting(getattr(optimizer, attribute), dtype)
+                # Keras' Lion has None where it does not decay.
+                self._of[attribute] = Setting(getattr(optimizer, attribute) or 0.0, dtype)
                 setattr(optimizer, attribute, self._of[attribute])
+        if hasattr(optimizer, "adam_weight_decay"):
+            # Muon decays the weights that it leaves to Adam by another number of its own, which has the same default.
+            optimizer.adam_weight_decay = self._of["weight_decay"]
 
     def assign(self, trial: TrialSpec) -> None:
         """Take over the numbers of `trial`."""

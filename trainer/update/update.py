@@ -23,7 +23,7 @@ from trainer.model.dropout import row_keys
 from trainer.trial import TrialSpec
 from trainer.update import adam, loss, noise
 from trainer.update.collective import Collective
-from trainer.update.optimizers import OPTIMIZERS
+from trainer.update.optimizers import optimizer_of
 from trainer.update.scaling import LossScale
 from trainer.update.settings import OptimizerSettings
 from trainer.update.shape import Shape
@@ -66,7 +66,7 @@ class Learner:
         shape = self.shape
         self.model = model.training_twin(self._plain(seed=0))
         self.variables = [variable.value for variable in self.model.trainable_variables]
-        self.optimizer = OPTIMIZERS[shape.optimizer]()
+        self.optimizer = optimizer_of(shape.optimizer, self.model)
         self._settings = OptimizerSettings(self.optimizer, shape.optimizer, shape.weights_dtype)
         self.optimizer.build(self.model.trainable_variables)
         self._seed = tf.Variable(0, dtype=tf.int64, trainable=False)
