@@ -28,6 +28,7 @@ _ADDED = {
     "beta1": None,
     "weight_decay": None,
     "decay_per_update": None,
+    "average_examples": None,
 }
 
 
@@ -65,6 +66,8 @@ class TrialSpec:
     follows the schedule. `decay_per_update` is that fraction at the full rate, whatever the `learning_rate`. With
     neither of the two, the optimizer decays by its default.
 
+    With `average_examples`, evaluations also score an average of the weights with that horizon (`trainer.averaged`).
+
     Raises:
         ValueError: a value that the optimizer would ignore, or two that contradict each other.
     """
@@ -88,6 +91,7 @@ class TrialSpec:
     beta1: float | None = None
     weight_decay: float | None = None
     decay_per_update: float | None = None
+    average_examples: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what would be ignored."""

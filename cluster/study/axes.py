@@ -52,6 +52,7 @@ def trials(spec: StudySpec, *, data_hash: str, train_rows: int) -> tuple[TrialSp
             window_rows=spec.shuffle.window_rows if spec.shuffle else None,
             schedule=spec.schedule,
             warmup_examples=spec.warmup.examples if spec.warmup else 0,
+            average_examples=spec.average.examples if spec.average else None,
             **(betas_at[rows_of[written]] if optimizer in WITH_BETAS else {}),
             **(decay_at[rows_of[written]] if optimizer in WITH_DECAY else {}),
         )

@@ -10,7 +10,7 @@ from trainer.errors import InputError
 
 # Other axes, budgets or resources under the same name only add trials. Another task or model, or another
 # of the other keys in _FIXED, makes another study, because no column would tell its trials apart.
-_FIXED = ("task", "model", "shuffle", "schedule", "warmup", "beta1", "beta2", "weight_decay")
+_FIXED = ("task", "model", "shuffle", "schedule", "warmup", "beta1", "beta2", "weight_decay", "average")
 _ADDED = {
     "shuffle": None,
     "protocol": None,
@@ -19,6 +19,7 @@ _ADDED = {
     "beta1": "fixed",
     "beta2": "fixed",
     "weight_decay": "fixed",
+    "average": None,
 }
 
 

@@ -89,7 +89,9 @@ def guess(
     cells = directions * model.layers * model.lstm_units
     logits = outputs if trial.task == "language_model" else 0
     copies = COPIES + 2 * SLOTS[trial.optimizer]
-    base = PROCESS_BYTES + TRACED_BYTES + copies * weights * item
+    # The average and the best of it so far in float64, and the weights while the average stands in their place.
+    averages = (2 * BYTES_OF["float64"] + item) * weights if trial.average_examples else 0
+    base = PROCESS_BYTES + TRACED_BYTES + copies * weights * item + averages
     place = (2 * width + TRAINING_UNITS * cells + TRAINING_OUTPUTS * logits) * item
     forward = (width + FORWARD_UNITS * cells + FORWARD_OUTPUTS * logits) * item
     evaluated = rows_at_once(trial.task)

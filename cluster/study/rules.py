@@ -113,6 +113,12 @@ class WarmUp(Strict):
     examples: int = Field(ge=1, description="a whole number of examples of at least 1, such as 10000")
 
 
+class Average(Strict):
+    """An average of the weights, scored at every evaluation besides the weights themselves (`trainer.averaged`)."""
+
+    examples: int = Field(ge=1, description="a whole number of examples of at least 1, such as 50000")
+
+
 class Protocol(Strict):
     """The learning rate tuned inside each global batch, then confirmed on fresh seeds (`cluster.study.protocol`)."""
 

@@ -24,7 +24,7 @@ from pydantic import (
 from cluster.study import forms, reading, rules, target
 from cluster.study.models import BuiltInModel, FactoryModel, chosen
 from cluster.study.reading import Strict
-from cluster.study.rules import Axis, DecayPerExample, HalfLife, Protocol, RateRule, Shuffle, WarmUp
+from cluster.study.rules import Average, Axis, DecayPerExample, HalfLife, Protocol, RateRule, Shuffle, WarmUp
 from cluster.study.seeds import SCREEN_SEEDS
 from trainer.trial import DTYPES, OPTIMIZERS, SCHEDULES, TASKS, WITH_BETAS, WITH_DECAY, Duration
 
@@ -131,6 +131,7 @@ class StudySpec(Strict):
     beta1: Annotated[HalfLife | Literal["fixed"], BeforeValidator(rules.half_life("{value: 0.9, at: 32}"))] = "fixed"
     beta2: Annotated[HalfLife | Literal["fixed"], BeforeValidator(rules.half_life("{value: 0.999, at: 32}"))] = "fixed"
     weight_decay: Annotated[DecayPerExample | float | Literal["fixed"], BeforeValidator(rules.weight_decay)] = "fixed"
+    average: Average | None = Field(default=None, description="{examples: 50000}, or leave it out")
     clip_norm: float | None = Field(default=None, gt=0, description="a positive number, or leave it out")
     target: Annotated[ValidationLoss | Literal["auto"] | None, BeforeValidator(_target)] = None
     margin: ValidationLoss | None = Field(default=None, description="{validation_loss: 0.01}, or leave it out")

@@ -22,6 +22,7 @@ from trainer.model import model, seeding
 from trainer.model.dropout import row_keys
 from trainer.trial import TrialSpec
 from trainer.update import adam, loss, noise
+from trainer.update.average import WeightAverage
 from trainer.update.collective import Collective
 from trainer.update.optimizers import optimizer_of
 from trainer.update.scaling import LossScale
@@ -57,6 +58,8 @@ class Learner:
         self.collective = collective
         # Micro-batches and chunks of evaluations so far, of whichever trial: from outside, a sign of life.
         self.steps = 0
+        # Made for the first trial that averages its weights.
+        self.average: WeightAverage | None = None
         with seeding.one_name():
             self._make_variables()
         self._optimizer_start = [variable.numpy() for variable in self.optimizer.variables]
@@ -83,6 +86,9 @@ class Learner:
             variable.assign(value)
         self.set_rate(trial.learning_rate)
         self._settings.assign(trial)
+        if trial.average_examples:
+            self.average = self.average or WeightAverage(self.variables)
+            self.average.start()
         self._seed.assign(trial.seed)
         self._scale.start()
         self._clip_norm.assign(np.inf if trial.clip_norm is None else trial.clip_norm)
@@ -147,10 +153,16 @@ class Learner:
 
     @property
     def most_bytes(self) -> int:
-        """The most bytes of a checkpoint: the weights twice, the optimizer's variables, and a header for each."""
-        variables = [*self.model.weights, *self.model.weights, *self.optimizer.variables]
+        """The most bytes of a checkpoint: weights and averages twice, the optimizer's variables, a header for each."""
+        twice = [*self.model.weights, *self.averages]
+        variables = [*twice, *twice, *self.optimizer.variables]
         most: int = sum(8 * math.prod(variable.shape) + 1024 for variable in variables) + 2**16
         return most
+
+    @property
+    def averages(self) -> list[Any]:
+        """The variables of the averaged weights, if a trial has asked for them."""
+        return self.average.variables if self.average else []
 
     def restore(self, weights: Arrays, optimizer_state: Arrays | None = None) -> None:
         """Take over weights, and the optimizer's variables if given, that were saved before."""

@@ -255,3 +255,8 @@ def test_beta1_and_the_weight_decay_reach_the_trials_of_optimizers_that_have_the
     assert {trial.weight_decay for trial in expanded(study(weight_decay=0, axes=plain))} == {0.0}
     untouched = expanded(study(axes=plain))
     assert {(trial.beta1, trial.weight_decay, trial.decay_per_update) for trial in untouched} == {(None, None, None)}
+
+
+def test_an_average_reaches_every_trial() -> None:
+    assert {trial.average_examples for trial in expanded(study())} == {None}
+    assert {trial.average_examples for trial in expanded(study(average={"examples": 50}))} == {50}

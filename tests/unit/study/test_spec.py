@@ -475,3 +475,12 @@ def test_beta1_and_weight_decay_are_identity_and_fixed_leaves_it_alone() -> None
         spec = spec_with(axes__optimizer="adamw", **held)
         assert parse(identity.canonical_json(spec), where="stored") == spec
         assert set(identity.changed(identity.canonical_json(plain), spec)) == differences
+
+
+def test_an_average_is_identity_and_none_leaves_it_alone() -> None:
+    plain, held = spec_with(), spec_with(average={"examples": 500})
+    assert "average" not in yaml.safe_load(identity.canonical_json(plain))
+    assert parse(identity.canonical_json(held), where="stored") == held
+    assert identity.changed(identity.canonical_json(plain), held) == ["average.examples: (none) -> 500"]
+    with pytest.raises(InputError, match=r"average.examples is 0: give a whole number of examples of at least 1"):
+        spec_with(average={"examples": 0})
