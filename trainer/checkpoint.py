@@ -47,16 +47,22 @@ class Progress:
     evaluations: list[dict[str, Any]] = field(default_factory=list)
     noise: list[list[float]] = field(default_factory=list)
     noise_told: int = 0
+    best_averaged_loss: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Saved:
-    """A checkpoint in memory: where the trial stands, its weights, its optimizer, and its best weights so far."""
+    """A checkpoint in memory: where the trial stands, its weights, its optimizer, and its best weights so far.
+
+    `averages` and `best_averaged` are the averaged weights and the best of these, of a trial that has such.
+    """
 
     progress: Progress
     weights: Arrays
     optimizer_state: Arrays
     best_weights: Arrays
+    averages: Arrays = field(default_factory=list)
+    best_averaged: Arrays = field(default_factory=list)
 
 
 def _unheard(remark: str) -> None:
@@ -76,7 +82,13 @@ class Checkpoints:
 
     def save(self, saved: Saved) -> None:
         """Publish a checkpoint to resume from, then delete all but this one and the one before it."""
-        groups = {"weights": saved.weights, "optimizer": saved.optimizer_state, "best": saved.best_weights}
+        groups = {
+            "weights": saved.weights,
+            "optimizer": saved.optimizer_state,
+            "best": saved.best_weights,
+            "averages": saved.averages,
+            "bestaveraged": saved.best_averaged,
+        }
         name = _resume(saved.progress.update)
         self._publish(name, groups, asdict(saved.progress))
         # Checkpoints of later updates must be damaged, or this attempt would have gone on from there.
@@ -114,6 +126,8 @@ class Checkpoints:
                 weights=groups["weights"],
                 optimizer_state=groups.get("optimizer", []),
                 best_weights=groups.get("best", []),
+                averages=groups.get("averages", []),
+                best_averaged=groups.get("bestaveraged", []),
             )
         return None
 
@@ -208,6 +222,7 @@ def _progress(facts: Fields, total: int | None) -> Progress:
         **dict.fromkeys(("loss_sum", "loss_weight", "real_tokens", "padded_tokens"), facts.number),
         **dict.fromkeys(("training_loss", "validation_loss"), facts.number_or_none),
         **dict.fromkeys(("best_validation_loss", "best_validation_accuracy"), facts.number_or_none),
+        "best_averaged_loss": facts.number_or_none,
         "evaluations": lambda key: [_evaluation(fields) for fields in facts.objects(key)],
         "noise": facts.rows,
         "noise_told": facts.whole,
@@ -217,9 +232,10 @@ def _progress(facts: Fields, total: int | None) -> Progress:
 
 
 def _evaluation(fields: Fields) -> dict[str, Any]:
-    """An evaluation as `Progress` holds it; an older version may have written it without the last field."""
+    """An evaluation as `Progress` holds it; an older version may have written it without the last fields."""
     wholes = ("update", "examples")
-    for key in Evaluation.__dataclass_fields__.keys() - {"noise_scale"} | fields.values.keys():
+    added = {"noise_scale", "validation_loss_averaged"}
+    for key in Evaluation.__dataclass_fields__.keys() - added | fields.values.keys():
         if key in wholes:
             fields.whole(key)
         else:

@@ -4,10 +4,10 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 
+from trainer.averaged import AveragedWeights
 from trainer.checkpoint import Arrays, Checkpoints, Progress, Saved
 from trainer.data.share import Share
 from trainer.data.splits import Data
@@ -15,6 +15,7 @@ from trainer.errors import DivergedError
 from trainer.evaluate import Score, score
 from trainer.order import plan
 from trainer.report import Evaluation, Outcome, State
+from trainer.riding import Riding
 from trainer.trial import TrialSpec
 from trainer.update import loss, noise, schedule
 from trainer.update.update import Learner, Updated
@@ -22,22 +23,6 @@ from trainer.update.update import Learner, Updated
 # A mean training loss this far above that of an even guess has diverged, even if it is finite. A high validation loss
 # does not show that: the model may have learnt its rows by heart.
 NATS_TOO_FAR = 3.0
-
-
-class Riding(NamedTuple):
-    """A worker's numbers that ride in the all-reduce of an update, and come back summed over the workers.
-
-    `stop`, `time_up` and `evaluation_due` are 1 if rank 0 decides so; `part_rows_squared` and `parts_squared` belong to
-    an update whose noise is measured (`trainer.update.noise`).
-    """
-
-    stop: float
-    time_up: float
-    evaluation_due: float
-    real_tokens: float
-    padded_tokens: float
-    part_rows_squared: float
-    parts_squared: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +56,8 @@ class Journey:
         self.best_weights: Arrays = saved.best_weights if saved else []
         if saved:
             learner.restore(saved.weights, saved.optimizer_state)
+        averages = learner.average if trial.average_examples else None
+        self.averaged = AveragedWeights(trial, learner, averages, saved, evaluation_rows) if averages else None
         # Their receiver in the previous attempt may have been lost, so each attempt publishes the whole curve.
         for evaluation in self.progress.evaluations:
             publish(Evaluation(**evaluation))
@@ -88,6 +75,8 @@ class Journey:
         self._set_rate()
         parts = self._add(share)
         updated = self.learner.update(global_batch=self.trial.global_batch, extras=self._riding(share, wish, *parts))
+        if self.averaged and updated.finite:
+            self.averaged.move(self.progress.update + 1)
         summed = Riding(*updated.extras.tolist())
         self._account(updated, summed, time.monotonic() - started)
         if share.measured:
@@ -117,6 +106,7 @@ class Journey:
         if progress.best_validation_loss is None or result.loss < progress.best_validation_loss:
             progress.best_validation_loss, progress.best_validation_accuracy = result.loss, result.accuracy
             self.best_weights = self.learner.weights()
+        averaged = self.averaged.evaluate(self.data.validation, progress) if self.averaged else None
         progress.seconds_evaluating += time.monotonic() - started
         self.evaluated_at = progress.seconds_training
         evaluation = Evaluation(
@@ -130,6 +120,7 @@ class Journey:
             gradient_norm=self.gradient_norm,
             learning_rate=self._rate(max(0, progress.update - 1)),
             noise_scale=noise.scale(progress.noise[progress.noise_told :]),
+            validation_loss_averaged=averaged,
         )
         progress.noise_told = len(progress.noise)
         progress.evaluations.append(asdict(evaluation))
@@ -151,6 +142,8 @@ class Journey:
                     weights=self.learner.weights(),
                     optimizer_state=self.learner.optimizer_state(),
                     best_weights=self.best_weights,
+                    averages=self.averaged.arrays() if self.averaged else [],
+                    best_averaged=self.averaged.best if self.averaged else [],
                 )
             )
         self.saved_at = time.monotonic()
@@ -180,8 +173,9 @@ class Journey:
         started = time.monotonic()
         self.learner.restore(best)
         test = score(self.learner, self.data.test, at_once=self.evaluation_rows)
+        averaged = self.averaged.test(self.data.test) if self.averaged else None
         self.progress.seconds_evaluating += time.monotonic() - started
-        return self._outcome(state, error, test)
+        return replace(self._outcome(state, error, test), test_loss_averaged=averaged)
 
     def _saved(self) -> Saved | None:
         """The checkpoint to go on from; the log and the outcome name those that were skipped."""
@@ -285,4 +279,5 @@ class Journey:
             test_loss=test.loss if test else None,
             test_accuracy=test.accuracy if test else None,
             noise_scale=noise.scale(progress.noise[len(progress.noise) // 2 :]),
+            best_validation_loss_averaged=progress.best_averaged_loss,
         )

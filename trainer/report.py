@@ -23,7 +23,8 @@ class Evaluation:
     `training_loss` is the mean over the rows used since the previous evaluation, None at the start. `gradient_norm` is
     that of the last update, before clipping, and `learning_rate` the rate of that update (at the start, of the first
     one). `noise_scale` is the gradient's, in rows, over the updates measured since the previous evaluation; None if
-    there were none, or if the estimate is too noisy (`trainer.update.noise`).
+    there were none, or if the estimate is too noisy (`trainer.update.noise`). `validation_loss_averaged` is that of the
+    averaged weights (`trainer.averaged`); None if the trial has none, or if it is not finite.
     """
 
     update: int
@@ -35,8 +36,9 @@ class Evaluation:
     validation_accuracy: float | None
     gradient_norm: float | None
     learning_rate: float
-    # Evaluations in older checkpoints lack this field.
+    # Evaluations in older checkpoints lack these fields.
     noise_scale: float | None = None
+    validation_loss_averaged: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +49,8 @@ class Outcome:
     explain. `seconds_training` are over all attempts; `seconds_resumed` of them lie before the checkpoint from which
     this attempt began. `seconds_evaluating` and `seconds_saving` belong to this attempt. `first_update_at` is the Unix
     time of its first update. `noise_scale` is like an evaluation's, but over the later half of all measured updates,
-    because at the start of a trial it is far smaller than later on.
+    because at the start of a trial it is far smaller than later on. `test_loss_averaged` is that of the
+    averaged weights, taken where their own validation loss was lowest.
     """
 
     state: State
@@ -70,3 +73,5 @@ class Outcome:
     test_loss: float | None
     test_accuracy: float | None
     noise_scale: float | None
+    best_validation_loss_averaged: float | None = None
+    test_loss_averaged: float | None = None

@@ -10,13 +10,26 @@ from functools import cached_property
 from typing import Any
 
 TASKS = ("classification", "regression", "language_model")
-OPTIMIZERS = ("sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop", "adagrad", "adadelta")
-WITH_BETA2 = ("adam", "adamw")
+OPTIMIZERS = ("sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop", "adagrad", "adadelta", "lion", "muon")
+WITH_BETAS = ("adam", "adamw")
+# Those that decay weights apart from the gradient (Loshchilov and Hutter 2019, arXiv:1711.05101).
+WITH_DECAY = ("adamw", "lion", "muon")
 DTYPES = ("float32", "float64", "mixed_bfloat16", "mixed_float16")
 SCHEDULES = ("constant", "linear", "cosine")
 DURATION_UNITS = ("epochs", "examples", "updates", "seconds")
 
-_ADDED = {"window_rows": None, "schedule": "constant", "warmup_examples": 0, "stop_at_loss": None, "beta2": None}
+# The fields that were added later, with the values at which a trial keeps the identity that it had before.
+_ADDED = {
+    "window_rows": None,
+    "schedule": "constant",
+    "warmup_examples": 0,
+    "stop_at_loss": None,
+    "beta2": None,
+    "beta1": None,
+    "weight_decay": None,
+    "decay_per_update": None,
+    "average_examples": None,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +60,16 @@ class TrialSpec:
     gradient; None for no bound. `window_rows` shuffles within windows (`trainer.order.window`); None shuffles the whole
     split. `schedule` (one of SCHEDULES) and `warmup_examples` shape the learning rate over the trial
     (`trainer.update.schedule`). `stop_at_loss` ends the trial before its budget, once two consecutive evaluations are
-    at or below it. `beta2` is for an optimizer in WITH_BETA2; None for the optimizer's default.
+    at or below it. `beta1` and `beta2` are for an optimizer in WITH_BETAS; None for the optimizer's defaults.
+
+    An optimizer in WITH_DECAY takes the fraction `rate * weight_decay` off every weight in an update, where the rate
+    follows the schedule. `decay_per_update` is that fraction at the full rate, whatever the `learning_rate`. With
+    neither of the two, the optimizer decays by its default.
+
+    With `average_examples`, evaluations also score an average of the weights with that horizon (`trainer.averaged`).
 
     Raises:
-        ValueError: a `beta2` for an optimizer that has none.
+        ValueError: a value that the optimizer would ignore, or two that contradict each other.
     """
 
     data_hash: str
@@ -69,11 +88,19 @@ class TrialSpec:
     warmup_examples: int = 0
     stop_at_loss: float | None = None
     beta2: float | None = None
+    beta1: float | None = None
+    weight_decay: float | None = None
+    decay_per_update: float | None = None
+    average_examples: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what would be ignored."""
-        if self.beta2 is not None and self.optimizer not in WITH_BETA2:
-            raise ValueError(f"optimizer {self.optimizer} has no beta2")
+        for names, having in ((("beta1", "beta2"), WITH_BETAS), (("weight_decay", "decay_per_update"), WITH_DECAY)):
+            for name in names:
+                if getattr(self, name) is not None and self.optimizer not in having:
+                    raise ValueError(f"optimizer {self.optimizer} has no {name}")
+        if self.weight_decay is not None and self.decay_per_update is not None:
+            raise ValueError("weight_decay and decay_per_update are both given, and would contradict each other")
 
     @cached_property
     def trial_id(self) -> str:

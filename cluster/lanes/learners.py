@@ -43,7 +43,7 @@ class Learners:
 
 
 def held_bytes(learner: "Learner") -> int:
-    """The most bytes that its variables take: the weights, the sums of their gradients, and the optimizer's."""
-    held = [*learner.model.variables, *learner.model.variables, *learner.optimizer.variables]
+    """The most bytes that its variables take: the weights, the sums of their gradients, the optimizer's, averages."""
+    held = [*learner.model.variables, *learner.model.variables, *learner.optimizer.variables, *learner.averages]
     most: int = BYTES_EACH * sum(math.prod(variable.shape) for variable in held)
     return most

@@ -123,6 +123,7 @@ def point(
     evaluations = work.evaluations(trial, updates=updates, rows=rows, seconds_training=seconds_training)
     seconds_evaluating = evaluations * costs.evaluation.seconds(evaluated["validation"])
     seconds_evaluating += costs.evaluation.seconds(evaluated["test"])
+    seconds_evaluating *= work.passes_of_an_evaluation(trial)
     proved = cuts.of_proof(trial, lengths.train, lengths.validation, micro_batch=micro_batch, strands=threads)
     evaluation_shapes = evaluated["validation"].shapes | evaluated["test"].shapes
     shapes = len(cut.shapes | proved[0].shapes) + len(evaluation_shapes | proved[1].shapes)

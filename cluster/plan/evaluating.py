@@ -31,7 +31,8 @@ def _share_of_rows(study: Study, trial: TrialSpec) -> float | None:
     if updates is None or trial.evaluate_every.unit == "seconds":
         return None
     evaluations = work.evaluations(trial, updates=updates, rows=rows, seconds_training=0.0)
-    return evaluations * held_out / (PASSES_OF_A_TRAINED_ROW * updates * trial.global_batch)
+    passes = evaluations * work.passes_of_an_evaluation(trial)
+    return passes * held_out / (PASSES_OF_A_TRAINED_ROW * updates * trial.global_batch)
 
 
 def _hint(shares: Iterable[tuple[TrialSpec, float]]) -> str | None:

@@ -19,6 +19,11 @@ def evaluations(trial: TrialSpec, *, updates: int, rows: int, seconds_training: 
     return plan.times_due(every, updates=updates, global_batch=trial.global_batch, rows=rows) + (not last)
 
 
+def passes_of_an_evaluation(trial: TrialSpec) -> int:
+    """How often an evaluation computes each row: also with the averaged weights, if the trial has such."""
+    return 2 if trial.average_examples else 1
+
+
 def split(global_batch: int, *, workers: int, micro_batch: int) -> list[list[int]]:
     """The rows of each micro-batch of each worker's share."""
     shares = [len(plan.share(range(global_batch), rank=rank, workers=workers)) for rank in range(workers)]

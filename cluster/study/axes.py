@@ -8,17 +8,20 @@ change of dtype makes a worker trace its functions again, and a change of rate c
 
 import math
 from itertools import product
-from typing import Literal
+from typing import Any, Literal
 
 from cluster.study.forms import FULL
-from cluster.study.rules import HalfLife, RateRule
+from cluster.study.rules import DecayPerExample, HalfLife, RateRule
 from cluster.study.spec import StudySpec
 from trainer.errors import InputError
-from trainer.trial import WITH_BETA2, TrialSpec
+from trainer.trial import WITH_BETAS, WITH_DECAY, TrialSpec
 
 _EXPONENTS = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}
 # Closer to 1 than this, the bias correction of Adam's first updates, 1 - beta2**n in float32, is off by over 3 %.
 _LEAST_FORGOTTEN = 1e-6
+# A fraction of a weight is rounded when float32 subtracts it: 1e-7 to 0.96 of itself on average, 6e-8 to 1.4, and less
+# than 3e-8 to nothing.
+_LEAST_DECAYED = 1e-7
 
 
 def trials(spec: StudySpec, *, data_hash: str, train_rows: int) -> tuple[TrialSpec, ...]:
@@ -26,10 +29,11 @@ def trials(spec: StudySpec, *, data_hash: str, train_rows: int) -> tuple[TrialSp
 
     Raises:
         InputError: a global batch is larger than the split, `full` is also listed as a number, or the learning-rate
-            rule or beta2 leaves the range of a float.
+            rule, a beta or the weight decay leaves the range of a float.
     """
     rows_of = _rows(spec.axes.global_batch, train_rows)
-    beta2_at = {rows: beta2(spec.beta2, rows) for rows in rows_of.values()}
+    betas_at = {rows: {"beta1": beta1(spec.beta1, rows), "beta2": beta2(spec.beta2, rows)} for rows in rows_of.values()}
+    decay_at = {rows: _decay(spec, rows) for rows in rows_of.values()}
     rates_at = {rows: rates(spec.axes.learning_rate, rows) for rows in rows_of.values()}
     model = spec.model.model_spec()
     return tuple(
@@ -48,7 +52,9 @@ def trials(spec: StudySpec, *, data_hash: str, train_rows: int) -> tuple[TrialSp
             window_rows=spec.shuffle.window_rows if spec.shuffle else None,
             schedule=spec.schedule,
             warmup_examples=spec.warmup.examples if spec.warmup else 0,
-            beta2=beta2_at[rows_of[written]] if optimizer in WITH_BETA2 else None,
+            average_examples=spec.average.examples if spec.average else None,
+            **(betas_at[rows_of[written]] if optimizer in WITH_BETAS else {}),
+            **(decay_at[rows_of[written]] if optimizer in WITH_DECAY else {}),
         )
         for seed, dtype, optimizer, written in product(
             spec.axes.seeds, spec.axes.dtype, spec.axes.optimizer, spec.axes.global_batch
@@ -71,14 +77,26 @@ def rates(axis: tuple[float, ...] | RateRule, global_batch: int) -> tuple[float,
         grid = [axis.around * scale * axis.factor ** (point - middle) for point in range(axis.points)]
     except OverflowError:
         grid = [math.inf]
-    # A rate is part of the trial's identity: 12 digits hide the last bit, in which `pow` may differ between machines.
-    found = tuple(float(f"{rate:.12g}") for rate in grid)
+    found = tuple(_twelve_digits(rate) for rate in grid)
     if not all(0 < rate < math.inf for rate in found) or len(set(found)) < len(found):
         raise InputError(
             f"axes.learning_rate: {axis.points} rates of factor {axis.factor:g} around {axis.around:g} are not "
             f"{axis.points} different positive numbers at global batch {global_batch}: change points or factor"
         )
     return found
+
+
+def beta1(rule: HalfLife | Literal["fixed"], global_batch: int) -> float | None:
+    """Adam's beta1 at `global_batch`; None for the optimizer's own.
+
+    It is `value ** (global_batch / at)`, so that the momentum averages the gradients of equally many examples at any
+    global batch (Malladi et al. 2022, arXiv:2205.10287: 1 - beta1 grows like the batch, to which this is equal as long
+    as it is small).
+
+    Raises:
+        InputError: beta1 is too close to 1.
+    """
+    return _beta("beta1", rule, global_batch)
 
 
 def beta2(rule: HalfLife | Literal["fixed"], global_batch: int) -> float | None:
@@ -90,16 +108,54 @@ def beta2(rule: HalfLife | Literal["fixed"], global_batch: int) -> float | None:
     Raises:
         InputError: beta2 is too close to 1.
     """
+    return _beta("beta2", rule, global_batch)
+
+
+def decay_per_update(rule: DecayPerExample, global_batch: int) -> float:
+    """The fraction that an update of `global_batch` rows takes off every weight at the full learning rate.
+
+    A weight without a gradient is left `(1 - rate * value) ** (examples / at)` of itself after equally many examples at
+    any global batch and learning rate; a schedule shapes the decay as it does the rate. As long as the fraction is
+    small, this holds global batch / (rate * weight_decay): the examples over which AdamW averages its updates (Wang and
+    Aitchison 2024, arXiv:2405.13698; Bergsma et al. 2025, arXiv:2505.13738, find it best over global batches).
+
+    Raises:
+        InputError: float32 would round the decay away.
+    """
+    fraction = _twelve_digits(-math.expm1(math.log1p(-rule.value * rule.rate) * global_batch / rule.at))
+    if fraction < _LEAST_DECAYED:
+        raise InputError(
+            f"weight_decay: {rule.value:g} at global batch {rule.at} takes {fraction:.1g} off a weight in an update of "
+            f"{global_batch} rows, which float32 rounds away: give a higher value or rate, or weight_decay: 0"
+        )
+    return fraction
+
+
+def _decay(spec: StudySpec, global_batch: int) -> dict[str, Any]:
+    """The fields of a trial for the study's weight decay."""
+    if spec.weight_decay == "fixed":
+        return {}
+    if isinstance(spec.weight_decay, float):
+        return {"weight_decay": spec.weight_decay}
+    return {"decay_per_update": decay_per_update(spec.weight_decay, global_batch)}
+
+
+def _beta(key: str, rule: HalfLife | Literal["fixed"], global_batch: int) -> float | None:
     if rule == "fixed":
         return None
-    # 12 digits, as for rates, but of the part that is forgotten in an update, which may be very small.
-    forgotten = float(f"{-math.expm1(math.log(rule.value) * global_batch / rule.at):.12g}")
+    # Twelve digits of the part that is forgotten in an update, which may be very small.
+    forgotten = _twelve_digits(-math.expm1(math.log(rule.value) * global_batch / rule.at))
     if forgotten < _LEAST_FORGOTTEN:
         raise InputError(
-            f"beta2: {rule.value:g} at global batch {rule.at} is 1 - {forgotten:.1g} at {global_batch}, too close to 1 "
+            f"{key}: {rule.value:g} at global batch {rule.at} is 1 - {forgotten:.1g} at {global_batch}, too close to 1 "
             f"for float32: give a lower value, or an `at` closer to {global_batch}"
         )
     return 1 - forgotten
+
+
+def _twelve_digits(number: float) -> float:
+    """A number of a trial's identity without its last digits, in which `pow` may differ between machines."""
+    return float(f"{number:.12g}")
 
 
 def _rows(batches: tuple[int | str, ...], train_rows: int) -> dict[int | str, int]:

@@ -10,12 +10,21 @@ from cluster.study.looks import NONE
 from cluster.study.spec import StudySpec, parse
 from trainer.errors import InputError
 
-# Other axes, budgets or resources under the same name only add trials. Another task, model, shuffle, schedule, warm-up
-# or beta2 makes another study, because no column would tell its trials apart.
-_FIXED = ("task", "model", "shuffle", "schedule", "warmup", "beta2")
+# Other axes, budgets or resources under the same name only add trials. Another task or model, or another
+# of the other keys in _FIXED, makes another study, because no column would tell its trials apart.
+_FIXED = ("task", "model", "shuffle", "schedule", "warmup", "beta1", "beta2", "weight_decay", "average")
 # A protocol without these keys is of a version that knew no other values.
 _ADDED_TO_PROTOCOL = {"rates": BEST_OF_GRID, "looks": NONE}
-_ADDED = {"shuffle": None, "protocol": None, "schedule": "constant", "warmup": None, "beta2": "fixed"}
+_ADDED = {
+    "shuffle": None,
+    "protocol": None,
+    "schedule": "constant",
+    "warmup": None,
+    "beta1": "fixed",
+    "beta2": "fixed",
+    "weight_decay": "fixed",
+    "average": None,
+}
 
 
 def canonical_json(spec: StudySpec) -> str:

@@ -16,7 +16,19 @@ PROCESS_BYTES, TRACED_BYTES = 680 * MIB, 160 * MIB
 BYTES_OF = {"float32": 4, "float64": 8, "mixed_bfloat16": 4, "mixed_float16": 4}
 # The copies of every weight: the twin, the plain model, the sums, two generations of gradients, and the best so far.
 COPIES = 6
-SLOTS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "adamw": 2, "rmsprop": 1, "adagrad": 1, "adadelta": 2}
+SLOTS = {
+    "sgd": 0,
+    "momentum": 1,
+    "nesterov": 1,
+    "adam": 2,
+    "adamw": 2,
+    "rmsprop": 1,
+    "adagrad": 1,
+    "adadelta": 2,
+    "lion": 1,
+    # One for the matrices that it turns, two for the rest, of which the embedding is the largest.
+    "muon": 2,
+}
 # Numbers kept for each place and unit, forward and back: gate inputs, padded gate inputs and gates (4 each), states and
 # cells (2), and the gradients of the gates, padded and cut (8). Forward alone keeps the first 14.
 TRAINING_UNITS, FORWARD_UNITS = 22, 14
@@ -77,7 +89,9 @@ def guess(
     cells = directions * model.layers * model.lstm_units
     logits = outputs if trial.task == "language_model" else 0
     copies = COPIES + 2 * SLOTS[trial.optimizer]
-    base = PROCESS_BYTES + TRACED_BYTES + copies * weights * item
+    # The average and the best of it so far in float64, and the weights while the average stands in their place.
+    averages = (2 * BYTES_OF["float64"] + item) * weights if trial.average_examples else 0
+    base = PROCESS_BYTES + TRACED_BYTES + copies * weights * item + averages
     place = (2 * width + TRAINING_UNITS * cells + TRAINING_OUTPUTS * logits) * item
     forward = (width + FORWARD_UNITS * cells + FORWARD_OUTPUTS * logits) * item
     evaluated = rows_at_once(trial.task)

@@ -1,6 +1,7 @@
-"""The keys of a study that are rules: rates and beta2 that follow the global batch, shuffle, warm-up and protocol."""
+"""The keys of a study that are rules: numbers that follow the global batch, shuffle, warm-up and protocol."""
 
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, model_validator
@@ -46,19 +47,51 @@ _RATES: TypeAdapter[tuple[float, ...]] = TypeAdapter(Axis[Rate], config=ConfigDi
 
 
 class HalfLife(Strict):
-    """Adam's beta2 with a half-life of equally many examples at every global batch; it is `value` at the batch `at`."""
+    """A beta of Adam with a half-life of equally many examples at every global batch: `value` at the batch `at`."""
 
     value: float = Field(gt=0, lt=1, description="a number between 0 and 1, such as 0.999")
-    at: int = Field(ge=1, description="the global batch at which beta2 is `value`, such as 32")
+    at: int = Field(ge=1, description="the global batch at which it is `value`, such as 32")
 
 
-def beta2(value: object) -> object:
-    """`fixed`, or a HalfLife's keys."""
-    if value == "fixed" or isinstance(value, HalfLife):
+class DecayPerExample(Strict):
+    """A weight decay that takes the same fraction off every weight for an example, at any global batch and rate.
+
+    It is that of `weight_decay: value` at the global batch `at` and the learning rate `rate`.
+    """
+
+    value: float = Field(gt=0, description="a positive number, such as 0.004")
+    at: int = Field(ge=1, description="the global batch at which weight_decay is `value`, such as 32")
+    rate: Rate = Field(description="the learning rate at which weight_decay is `value`, such as 0.001")
+
+    @model_validator(mode="after")
+    def _leaves_something(self) -> Self:
+        if self.value * self.rate >= 1:
+            raise ValueError(f"value times rate is {self.value * self.rate:g}, of which nothing is left: give less")
+        return self
+
+
+def half_life(example: str) -> Callable[[object], object]:
+    """A check for `fixed`, or a HalfLife's keys; `example` is one in the remedy."""
+
+    def check(value: object) -> object:
+        if value == "fixed" or isinstance(value, HalfLife):
+            return value
+        if isinstance(value, dict):
+            return HalfLife.model_validate(value)
+        raise ValueError(f"give fixed or {example}")
+
+    return check
+
+
+def weight_decay(value: object) -> object:
+    """`fixed`, a number, or a DecayPerExample's keys."""
+    if value == "fixed" or isinstance(value, DecayPerExample):
         return value
     if isinstance(value, dict):
-        return HalfLife.model_validate(value)
-    raise ValueError("give fixed or {value: 0.999, at: 32}")
+        return DecayPerExample.model_validate(value)
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
+        return value
+    raise ValueError("give fixed, a number from 0, or {value: 0.004, at: 32, rate: 0.001}")
 
 
 def learning_rate(value: object) -> object:
@@ -80,6 +113,12 @@ class WarmUp(Strict):
     """A learning rate that rises from 0 over the first examples (`trainer.update.schedule`)."""
 
     examples: int = Field(ge=1, description="a whole number of examples of at least 1, such as 10000")
+
+
+class Average(Strict):
+    """An average of the weights, scored at every evaluation besides the weights themselves (`trainer.averaged`)."""
+
+    examples: int = Field(ge=1, description="a whole number of examples of at least 1, such as 50000")
 
 
 def when_to_look(value: object) -> object:

@@ -24,9 +24,9 @@ from cluster.study import forms, reading, rules, target
 from cluster.study.chosen_rates import Choices
 from cluster.study.models import BuiltInModel, FactoryModel, chosen
 from cluster.study.reading import Strict
-from cluster.study.rules import Axis, HalfLife, Protocol, RateRule, Shuffle, WarmUp
+from cluster.study.rules import Average, Axis, DecayPerExample, HalfLife, Protocol, RateRule, Shuffle, WarmUp
 from cluster.study.seeds import SCREEN_SEEDS
-from trainer.trial import DTYPES, OPTIMIZERS, SCHEDULES, TASKS, WITH_BETA2, Duration
+from trainer.trial import DTYPES, OPTIMIZERS, SCHEDULES, TASKS, WITH_BETAS, WITH_DECAY, Duration
 
 # Keras takes 32-bit seeds, which are signed in some places.
 _LARGEST_SEED = 2**31 - 1
@@ -128,7 +128,10 @@ class StudySpec(Strict):
     evaluate_every: Length = Duration(unit="epochs", amount=1.0)
     schedule: Annotated[str, BeforeValidator(forms.one_of(SCHEDULES))] = "constant"
     warmup: WarmUp | None = Field(default=None, description="{examples: 10000}, or leave it out")
-    beta2: Annotated[HalfLife | Literal["fixed"], BeforeValidator(rules.beta2)] = "fixed"
+    beta1: Annotated[HalfLife | Literal["fixed"], BeforeValidator(rules.half_life("{value: 0.9, at: 32}"))] = "fixed"
+    beta2: Annotated[HalfLife | Literal["fixed"], BeforeValidator(rules.half_life("{value: 0.999, at: 32}"))] = "fixed"
+    weight_decay: Annotated[DecayPerExample | float | Literal["fixed"], BeforeValidator(rules.weight_decay)] = "fixed"
+    average: Average | None = Field(default=None, description="{examples: 50000}, or leave it out")
     clip_norm: float | None = Field(default=None, gt=0, description="a positive number, or leave it out")
     target: Annotated[ValidationLoss | Literal["auto"] | None, BeforeValidator(_target)] = None
     margin: ValidationLoss | None = Field(default=None, description="{validation_loss: 0.01}, or leave it out")
@@ -165,11 +168,13 @@ class StudySpec(Strict):
         return self
 
     @model_validator(mode="after")
-    def _optimizer_with_beta2(self) -> Self:
-        if self.beta2 != "fixed" and not set(self.axes.optimizer) & set(WITH_BETA2):
-            raise ValueError(
-                f"beta2 is for {' and '.join(WITH_BETA2)}, but axes.optimizer lists neither: list one, or remove beta2"
-            )
+    def _optimizers_that_use_them(self) -> Self:
+        for key, having in (("beta1", WITH_BETAS), ("beta2", WITH_BETAS), ("weight_decay", WITH_DECAY)):
+            if getattr(self, key) != "fixed" and not set(self.axes.optimizer) & set(having):
+                raise ValueError(
+                    f"{key} is for {' and '.join(having)}, but axes.optimizer lists none of them: list one, or remove "
+                    f"{key}"
+                )
         return self
 
     @model_validator(mode="after")

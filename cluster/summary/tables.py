@@ -68,6 +68,8 @@ TRIALS = _schema(
     # quality
     ("final_training_loss final_validation_loss best_validation_loss best_validation_accuracy", REAL),
     ("test_loss test_accuracy", REAL),
+    # of the averaged weights, if the study has `average`: at their own best evaluation
+    ("best_validation_loss_averaged test_loss_averaged", REAL),
     ("cost_usd noise_scale gradient_check", REAL),
     # ledger: the part of `seconds_training` that earlier attempts contributed; the seconds that a loss cost
     ("seconds_resumed seconds_repeated usd_per_hour", REAL),
@@ -83,6 +85,7 @@ EVALUATIONS = _schema(
     ("attempt update examples", WHOLE),
     ("epoch seconds training_loss validation_loss validation_accuracy", REAL),
     ("gradient_norm noise_scale learning_rate", REAL),
+    ("validation_loss_averaged", REAL),  # null unless the study has `average`
 )
 # A row is one measurement of a probe: the memory of one micro-batch, the speed of one global batch, or that of an
 # evaluation. All rows of a probe have one `probed_at`.

@@ -16,11 +16,11 @@ import tensorflow as tf
 from tests.parity.test_update import OUTPUTS, TRIAL, VOCABULARY, learner_of, rows, train
 from trainer.model import model
 from trainer.trial import OPTIMIZERS
-from trainer.update.optimizers import OPTIMIZERS as OPTIMIZER_OF
+from trainer.update.optimizers import optimizer_of
 
 pytestmark = pytest.mark.tf
 UPDATES = 5
-LINEAR = ("sgd", "momentum", "nesterov")
+LINEAR = ("sgd", "momentum", "nesterov", "lion")
 
 
 def compiled(optimizer: str) -> keras.Model:
@@ -33,7 +33,7 @@ def compiled(optimizer: str) -> keras.Model:
         dtype=TRIAL.dtype,
         seed=TRIAL.seed,
     )
-    own = OPTIMIZER_OF[optimizer]()
+    own = optimizer_of(optimizer, plain)
     own.learning_rate = TRIAL.learning_rate
     plain.compile(own, loss="sparse_categorical_crossentropy")
     return plain

@@ -225,6 +225,9 @@ KERAS = {
     "rmsprop": keras.optimizers.RMSprop,
     "adagrad": keras.optimizers.Adagrad,
     "adadelta": keras.optimizers.Adadelta,
+    "lion": keras.optimizers.Lion,
+    # None of the bag's weights is one that Muon turns (`tests/parity/test_muon.py`).
+    "muon": lambda rate: keras.optimizers.Muon(rate, exclude_layers=["."]),
 }
 
 

@@ -2,8 +2,8 @@
 
 For language_model, the one division is by the target tokens of the global batch, counted on all workers.
 
-`Learner` holds a model, its optimizer and the traced functions. Seed, learning rate, beta2, clipping and global batch
-are values, not shapes: one learner serves all trials that agree on the rest, without tracing again.
+`Learner` holds a model, its optimizer and the traced functions. Seed, learning rate, betas, weight decay, clipping
+and global batch are values, not shapes: one learner serves all trials that agree on the rest, without tracing again.
 """
 
 import math
@@ -20,12 +20,13 @@ from trainer.data.share import MicroBatch
 from trainer.errors import InputError
 from trainer.model import model, seeding
 from trainer.model.dropout import row_keys
-from trainer.trial import WITH_BETA2, TrialSpec
+from trainer.trial import TrialSpec
 from trainer.update import adam, loss, noise
-from trainer.update.beta2 import Beta2
+from trainer.update.average import WeightAverage
 from trainer.update.collective import Collective
-from trainer.update.optimizers import OPTIMIZERS
+from trainer.update.optimizers import optimizer_of
 from trainer.update.scaling import LossScale
+from trainer.update.settings import OptimizerSettings
 from trainer.update.shape import Shape
 
 Arrays = list[npt.NDArray[Any]]
@@ -57,6 +58,8 @@ class Learner:
         self.collective = collective
         # Micro-batches and chunks of evaluations so far, of whichever trial: from outside, a sign of life.
         self.steps = 0
+        # Made for the first trial that averages its weights.
+        self.average: WeightAverage | None = None
         with seeding.one_name():
             self._make_variables()
         self._optimizer_start = [variable.numpy() for variable in self.optimizer.variables]
@@ -66,10 +69,8 @@ class Learner:
         shape = self.shape
         self.model = model.training_twin(self._plain(seed=0))
         self.variables = [variable.value for variable in self.model.trainable_variables]
-        self.optimizer = OPTIMIZERS[shape.optimizer]()
-        self._beta2 = Beta2(shape.weights_dtype) if shape.optimizer in WITH_BETA2 else None
-        if self._beta2:
-            self.optimizer.beta_2 = self._beta2
+        self.optimizer = optimizer_of(shape.optimizer, self.model)
+        self._settings = OptimizerSettings(self.optimizer, shape.optimizer, shape.weights_dtype)
         self.optimizer.build(self.model.trainable_variables)
         self._seed = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._clip_norm = tf.Variable(np.inf, dtype=shape.weights_dtype, trainable=False)
@@ -84,8 +85,10 @@ class Learner:
         for variable, value in zip(self.optimizer.variables, self._optimizer_start, strict=True):
             variable.assign(value)
         self.set_rate(trial.learning_rate)
-        if self._beta2:
-            self._beta2.assign(trial.beta2)
+        self._settings.assign(trial)
+        if trial.average_examples:
+            self.average = self.average or WeightAverage(self.variables)
+            self.average.start()
         self._seed.assign(trial.seed)
         self._scale.start()
         self._clip_norm.assign(np.inf if trial.clip_norm is None else trial.clip_norm)
@@ -150,10 +153,16 @@ class Learner:
 
     @property
     def most_bytes(self) -> int:
-        """The most bytes of a checkpoint: the weights twice, the optimizer's variables, and a header for each."""
-        variables = [*self.model.weights, *self.model.weights, *self.optimizer.variables]
+        """The most bytes of a checkpoint: weights and averages twice, the optimizer's variables, a header for each."""
+        twice = [*self.model.weights, *self.averages]
+        variables = [*twice, *twice, *self.optimizer.variables]
         most: int = sum(8 * math.prod(variable.shape) + 1024 for variable in variables) + 2**16
         return most
+
+    @property
+    def averages(self) -> list[Any]:
+        """The variables of the averaged weights, if a trial has asked for them."""
+        return self.average.variables if self.average else []
 
     def restore(self, weights: Arrays, optimizer_state: Arrays | None = None) -> None:
         """Take over weights, and the optimizer's variables if given, that were saved before."""

@@ -19,6 +19,7 @@ class Learner:
     def __init__(self, weights: int, optimizers: int = 0) -> None:
         self.model = SimpleNamespace(variables=[SimpleNamespace(shape=(weights,))])
         self.optimizer = SimpleNamespace(variables=[SimpleNamespace(shape=(optimizers, 2)), SimpleNamespace(shape=())])
+        self.averages: list[Any] = []
         self.itself = self
 
 

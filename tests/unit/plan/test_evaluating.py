@@ -8,6 +8,7 @@ import pytest
 
 from cluster.plan.evaluating import hint_from_costs, hint_from_rows
 from tests.support.trials import TINY
+from tests.unit.plan.test_estimate import point_of
 from trainer.trial import Duration, TrialSpec
 
 
@@ -62,3 +63,16 @@ def test_rows_alone_tell_of_an_evaluation_every_5000_examples_on_250000_rows() -
 def test_seconds_are_not_compared_with_rows(changed: str) -> None:
     trial = replace(TINY, **{changed: Duration(unit="seconds", amount=1)})
     assert hint_from_rows(study(trial, rows=10, held_out=1000)) is None
+
+
+def test_averaged_weights_are_evaluated_too() -> None:
+    plain, averaging = (point_of(replace(TINY, average_examples=examples)) for examples in (None, 100))
+    assert averaging.seconds_evaluating == pytest.approx(2 * plain.seconds_evaluating)
+    assert averaging.seconds_training == plain.seconds_training
+    budget = Duration(unit="epochs", amount=10)
+    hints = [
+        hint_from_rows(study(replace(TINY, budget=budget, average_examples=examples), rows=100, held_out=1000))
+        for examples in (None, 100)
+    ]
+    percents = [int(hint.split()[2].removesuffix("%")) for hint in hints if hint]
+    assert percents[1] == pytest.approx(2 * percents[0], abs=1)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cluster.study.axes import beta2, rates, trials
-from cluster.study.rules import HalfLife, RateRule
+from cluster.study.axes import beta1, beta2, decay_per_update, rates, trials
+from cluster.study.rules import DecayPerExample, HalfLife, RateRule
 from cluster.study.spec import StudySpec
 from trainer.errors import InputError
 from trainer.trial import DTYPES, OPTIMIZERS, Duration, ModelSpec, TrialSpec
@@ -205,3 +205,58 @@ def test_beta2_reaches_the_trials_of_adam_alone() -> None:
 def test_a_beta2_that_float32_cannot_tell_from_1_is_refused() -> None:
     with pytest.raises(InputError, match=r"beta2: 0.999 at global batch 5000 is 1 - 2e-07 at 1, .* closer to 1$"):
         beta2(HalfLife(value=0.999, at=5000), 1)
+
+
+def test_beta1_has_the_same_half_life_in_examples_at_every_global_batch() -> None:
+    rule = HalfLife(value=0.9, at=32)
+    assert (beta1(rule, 32), beta1("fixed", 1)) == (0.9, None)
+    assert beta1(rule, 64) == pytest.approx(0.81, rel=1e-12)
+    half_lives = [batch * math.log(0.5) / math.log(beta1(rule, batch) or 0) for batch in (1, 17, 512)]
+    assert half_lives == [pytest.approx(half_lives[0], rel=1e-9)] * 3
+    # A batch of far more examples than the half-life leaves no momentum.
+    assert beta1(rule, 10**6) == 0
+    with pytest.raises(InputError, match=r"beta1: 0.9 at global batch 500000 is 1 - 2e-07 at 1, too close to 1"):
+        beta1(HalfLife(value=0.9, at=500000), 1)
+
+
+DECAY = DecayPerExample(value=0.5, at=8, rate=0.01)
+
+
+def test_a_decay_per_example_leaves_the_same_of_a_weight_after_equally_many_examples() -> None:
+    assert decay_per_update(DECAY, 8) == pytest.approx(0.005, rel=1e-12)
+    left = [(1 - decay_per_update(DECAY, batch)) ** (8000 / batch) for batch in (1, 8, 17, 80, 4096)]
+    assert left == [pytest.approx(left[0], rel=1e-9)] * 5
+    # The fraction grows like the batch, as long as it is small.
+    assert decay_per_update(DECAY, 16) == pytest.approx(2 * 0.005, rel=0.01)
+
+
+def test_a_decay_that_float32_rounds_away_is_refused() -> None:
+    with pytest.raises(InputError, match=r"weight_decay: 0.004 at global batch 64 takes 6e-08 off a weight .* 1 rows"):
+        decay_per_update(DecayPerExample(value=0.004, at=64, rate=0.001), 1)
+
+
+def test_beta1_and_the_weight_decay_reach_the_trials_of_optimizers_that_have_them() -> None:
+    axes = {"optimizer": ["sgd", "adam", "adamw"], "learning_rate": [0.01, 0.1]}
+    held = {"weight_decay": DECAY.model_dump(), "beta1": {"value": 0.9, "at": 8}}
+    found = {
+        (trial.global_batch, trial.optimizer): (trial.beta1, trial.weight_decay, trial.decay_per_update)
+        for trial in expanded(study(**held, axes=axes), rows=16)
+    }
+    small, large = (pytest.approx(beta, rel=1e-12) for beta in (0.9, 0.81))
+    assert found == {
+        (8, "sgd"): (None, None, None),
+        (16, "sgd"): (None, None, None),
+        (8, "adam"): (small, None, None),
+        (16, "adam"): (large, None, None),
+        (8, "adamw"): (small, None, decay_per_update(DECAY, 8)),
+        (16, "adamw"): (large, None, decay_per_update(DECAY, 16)),
+    }
+    plain = {"optimizer": "adamw"}
+    assert {trial.weight_decay for trial in expanded(study(weight_decay=0, axes=plain))} == {0.0}
+    untouched = expanded(study(axes=plain))
+    assert {(trial.beta1, trial.weight_decay, trial.decay_per_update) for trial in untouched} == {(None, None, None)}
+
+
+def test_an_average_reaches_every_trial() -> None:
+    assert {trial.average_examples for trial in expanded(study())} == {None}
+    assert {trial.average_examples for trial in expanded(study(average={"examples": 50}))} == {50}

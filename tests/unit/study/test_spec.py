@@ -435,9 +435,52 @@ def test_a_beta2_is_identity_and_fixed_leaves_it_alone() -> None:
         ({"beta2": {"value": 1, "at": 32}}, r"beta2.value is 1: give a number between 0 and 1"),
         ({"beta2": {"value": 0.9}}, r"beta2.at is missing: give the global batch"),
         ({"beta2": {"value": 0.9, "at": 8}, "axes__optimizer": "sgd"}, r"beta2 is for adam and adamw, .*: list one"),
+        ({"beta1": 0.9}, r"beta1 is 0.9: give fixed or \{value: 0.9, at: 32\}"),
+        ({"beta1": {"value": 0.9, "at": 8}, "axes__optimizer": "sgd"}, r"beta1 is for adam and adamw, .*: list one"),
+        ({"weight_decay": "none"}, r"weight_decay is .none.: give fixed, a number from 0, or \{value: 0.004,"),
+        ({"weight_decay": -0.1}, r"weight_decay is -0.1: give fixed, a number from 0, or"),
+        ({"weight_decay": True}, r"weight_decay is true: give fixed, a number from 0, or"),
+        ({"weight_decay": {"value": 0.1, "at": 8}}, r"weight_decay.rate is missing: give the learning rate at which"),
+        (
+            {"weight_decay": {"value": 9, "at": 8, "rate": 1}},
+            r"value times rate is 9, .*: give less",
+        ),
+        ({"weight_decay": 0.1, "axes__optimizer": "adam"}, r"weight_decay is for adamw.*: list one"),
     ],
     ids=str,
 )
-def test_a_wrong_beta2_is_told_its_remedy(changes: dict[str, Any], message: str) -> None:
+def test_a_wrong_rule_is_told_its_remedy(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         spec_with(**changes)
+
+
+def test_beta1_and_weight_decay_are_identity_and_fixed_leaves_it_alone() -> None:
+    plain = spec_with(axes__optimizer="adamw")
+    assert identity.spec_hash(spec_with(axes__optimizer="adamw", beta1="fixed", weight_decay="fixed")) == (
+        identity.spec_hash(plain)
+    )
+    assert not {"beta1", "weight_decay"} & set(yaml.safe_load(identity.canonical_json(plain)))
+    for held, differences in (
+        ({"beta1": {"value": 0.9, "at": 32}}, {"beta1.at: (none) -> 32", "beta1.value: (none) -> 0.9"}),
+        ({"weight_decay": 0}, {"weight_decay: (none) -> 0.0"}),
+        (
+            {"weight_decay": {"value": 0.1, "at": 32, "rate": 0.01}},
+            {
+                "weight_decay.at: (none) -> 32",
+                "weight_decay.rate: (none) -> 0.01",
+                "weight_decay.value: (none) -> 0.1",
+            },
+        ),
+    ):
+        spec = spec_with(axes__optimizer="adamw", **held)
+        assert parse(identity.canonical_json(spec), where="stored") == spec
+        assert set(identity.changed(identity.canonical_json(plain), spec)) == differences
+
+
+def test_an_average_is_identity_and_none_leaves_it_alone() -> None:
+    plain, held = spec_with(), spec_with(average={"examples": 500})
+    assert "average" not in yaml.safe_load(identity.canonical_json(plain))
+    assert parse(identity.canonical_json(held), where="stored") == held
+    assert identity.changed(identity.canonical_json(plain), held) == ["average.examples: (none) -> 500"]
+    with pytest.raises(InputError, match=r"average.examples is 0: give a whole number of examples of at least 1"):
+        spec_with(average={"examples": 0})
