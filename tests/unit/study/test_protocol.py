@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Mapping
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -218,3 +219,31 @@ def test_seeds_that_came_after_the_looks_are_confirmed_by_all_and_decide_nothing
     assert len(of_phase(played(one, middle)[0], CONFIRM)) == len(BATCHES) * 7
     early = protocol.wanted(grid, one.protocol, losses, protocol.Conditions(margin=0.5))
     assert len(of_phase(early, CONFIRM)) == len(BATCHES) * 5
+
+
+@pytest.mark.slow
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6), st.randoms(use_true_random=False))
+def test_whatever_the_order_of_answers_the_same_trials_are_wanted_in_the_end(world: int, order: Random) -> None:
+    one = spec(axes=AXES | {"seeds": 10}, margin={"validation_loss": 0.3})
+    middle = best_at({batch: axes.rates(one.axes.learning_rate, batch)[POINTS // 2] for batch in BATCHES})
+
+    def loss(trial: TrialSpec) -> float:
+        noise = Random(f"{world} {trial.trial_id}").gauss(0, 0.2)
+        return math.inf if noise > 0.55 else middle(trial) + noise
+
+    ends = []
+    for pick in (min, max, None):
+        grid, losses = grid_of(one), dict[str, float]()
+        conditions = protocol.Conditions(margin=0.3)
+        while missing := [
+            planned.trial
+            for planned in protocol.wanted(grid, one.protocol, losses, conditions).trials
+            if planned.trial.trial_id not in losses
+        ]:
+            trial = pick(missing, key=lambda trial: trial.trial_id) if pick else order.choice(missing)
+            losses[trial.trial_id] = loss(trial)
+        ends.append(losses)
+    assert ends[0] == ends[1] == ends[2]
+    confirmed = [p.trial for p in protocol.wanted(grid, one.protocol, losses, conditions).trials if p.phase == CONFIRM]
+    assert len(confirmed) >= 5
