@@ -57,15 +57,16 @@ def figures(cell: Cell, reached: CellReach | None, *, learnt: bool) -> CellVerdi
         values = [row[name] for row in rows]
         return float(np.mean(values)) if values and None not in values else None
 
+    def known(name: str) -> list[float]:
+        return [row[name] for row in rows if row[name] is not None and math.isfinite(row[name])]
+
     def spread(name: str) -> Interval | None:
-        values = [row[name] for row in rows if row[name] is not None and math.isfinite(row[name])]
-        return interval(values) if values else None
+        return interval(values) if (values := known(name)) else None
 
     seconds = [(row["ended_at"] - row["started_at"]).total_seconds() for row in rows]
     costs = [run.cost_usd for run in cell.runs if run.completed]
     peaks = [row["peak_memory_bytes"] for row in rows if row["peak_memory_bytes"] is not None]
     losses = spread("best_validation_loss")
-    worst = max((row["best_validation_loss"] for row in rows), default=None)
     return CellVerdict(
         global_batch=cell.global_batch,
         learning_rate=cell.learning_rate,
@@ -79,7 +80,7 @@ def figures(cell: Cell, reached: CellReach | None, *, learnt: bool) -> CellVerdi
         missing=cell.missing,
         reliable=cell.reliable,
         loss=losses,
-        worst_above_mean=worst - losses.mean if losses and worst is not None else None,
+        worst_above_mean=max(known("best_validation_loss")) - losses.mean if losses else None,
         test_loss=spread("test_loss"),
         test_accuracy=spread("test_accuracy"),
         updates=mean("updates"),
