@@ -71,6 +71,7 @@ class Day:
     study: dict[str, Any] = field(default_factory=lambda: STUDY)
     fleet: dict[str, Any] = field(default_factory=lambda: FLEET)
     noted: dict[str, float] = field(default_factory=dict)
+    submitted: float | None = None
 
     @property
     def cluster(self) -> Path:
@@ -105,6 +106,7 @@ class Day:
     def submit(self, *options: str) -> float:
         """Hand the study over; returns when, in Unix seconds."""
         began = time.time()
+        self.submitted = self.submitted or began
         self.laptop.batchscope("submit", "study.yaml", *self.reach, "--budget", "5usd", *options)
         return began
 
@@ -176,6 +178,25 @@ class Day:
         assert found.keys() == undisturbed.keys()
         apart = max(abs(found[key] - undisturbed[key]) for key in found)
         assert apart == 0 if to_the_digit else apart < 1e-4, apart
+        self.note_first_update()
+
+    def note_first_update(self) -> None:
+        """Note the time from submission to the first update, and its parts, by the trials that one attempt completed.
+
+        The first machine is asked for, it boots and installs until a worker is there, and that worker starts.
+        """
+        rows = [row for row in self.rows() if row["attempt"] == 1 and row["seconds_starting"] is not None]
+        if not rows or self.submitted is None:
+            return
+        first = min(rows, key=lambda row: row["started_at"].timestamp() + row["seconds_waiting"])
+        asked = next(at for at, *_ in self.region.asked if at > self.submitted)
+        there = first["started_at"].timestamp() + first["seconds_waiting"]
+        self.noted |= {
+            "submit to first update": there + first["seconds_starting"] - self.submitted,
+            "to request": asked - self.submitted,
+            "to worker": there - asked,
+            "to update": first["seconds_starting"],
+        }
 
     def check_bill(self) -> None:
         """Note what the fleet cost while the newest job ran its study, and what its driver said that it cost.
