@@ -127,7 +127,7 @@ class Day:
             found.append((self.state() or {}).get("state", ""))
             return found[-1] in OVER
 
-        self.wait("the study's end", over, SECONDS_OF_A_STUDY, 2.0)
+        self.wait("the study's end", over, SECONDS_OF_A_STUDY, 5.0)
         assert found[-1] == state, self.log()[-4000:]
 
     def wait_for_checkpoints(self, count: int = 1) -> None:
