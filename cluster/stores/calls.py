@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from cluster.stores.client import renewed
-from cluster.stores.refusals import has_expired, may_pass, refusal
+from cluster.stores.refusals import REMEDIES, has_expired, may_pass, refusal
 from trainer.errors import NotReadyError
 
 # One chunk must arrive within the patience, so 17 KiB/s is the slowest answer that is waited for.
@@ -132,10 +132,10 @@ def persist(call: Call, work: Callable[[Try[Answer]], Answer]) -> Answer:
             last = "too slow an answer" if one.bytes_moved else "silence"
         pause = random.uniform(0, min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2**number))
         if clock.left(one) <= pause:
+            remedy = REMEDIES.get(last, "check the network and AWS_ENDPOINT_URL")
             raise NotReadyError(
                 f"cannot use {call.place}: no whole answer to {call.action} within {call.seconds:g} s, "
-                f"in {number + 1} {'tries' if number else 'try'} (the last: {last}); check the network and "
-                "AWS_ENDPOINT_URL"
+                f"in {number + 1} {'tries' if number else 'try'} (the last: {last}); {remedy}"
             )
         time.sleep(pause)
     raise AssertionError("the last try returns or raises")

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from cluster.stores import client
+from cluster.stores import bucket, client
 from cluster.stores.bucket import Bucket
 from trainer.errors import NotReadyError
 
@@ -81,12 +81,12 @@ def amazon(monkeypatch: pytest.MonkeyPatch) -> Iterator[Amazon]:
 
 
 def test_a_machine_whose_key_has_expired_takes_another(amazon: Amazon) -> None:
-    bucket = Bucket("s3://articles/prepared")
-    assert bucket.read("a") == b"articles"
+    articles = Bucket("s3://articles/prepared")
+    assert articles.read("a") == b"articles"
     amazon.expire()
-    assert bucket.read("a") == b"articles"
+    assert articles.read("a") == b"articles"
     # Until the key ends, the new one is used.
-    assert bucket.read("a") == b"articles"
+    assert articles.read("a") == b"articles"
     assert amazon.used == ["FIRST", "FIRST", "SECOND", "SECOND"]
 
 
@@ -95,13 +95,20 @@ def test_a_key_that_somebody_has_set_is_final_once_it_has_expired(
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "THIRD")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "no")
-    bucket = Bucket("s3://articles/prepared")
+    articles = Bucket("s3://articles/prepared")
     amazon.good = "THIRD"
-    assert bucket.read("a") == b"articles"
+    assert articles.read("a") == b"articles"
     amazon.expire()
     with pytest.raises(NotReadyError, match=r"\(ExpiredToken\); sign in again: the credentials have expired"):
-        bucket.read("a")
+        articles.read("a")
     assert amazon.used == ["THIRD", "THIRD"]
+
+
+def test_a_role_whose_keys_stay_expired_is_signed_in_to_again(amazon: Amazon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bucket, "SECONDS", 1.0)
+    amazon.good = "NONE"
+    with pytest.raises(NotReadyError, match=r"tries \(the last: ExpiredToken\); sign in again: the credentials"):
+        Bucket("s3://articles/prepared").read("a")
 
 
 def test_many_calls_that_are_refused_at_once_make_one_new_client(amazon: Amazon) -> None:
