@@ -106,7 +106,7 @@ class Day:
     def submit(self, *options: str) -> float:
         """Hand the study over; returns when, in Unix seconds."""
         began = time.time()
-        self.submitted = self.submitted or began
+        self.submitted = began
         self.laptop.batchscope("submit", "study.yaml", *self.reach, "--budget", "5usd", *options)
         return began
 
@@ -181,14 +181,17 @@ class Day:
         self.note_first_update()
 
     def note_first_update(self) -> None:
-        """Note the time from submission to the first update, and its parts, by the trials that one attempt completed.
+        """Note the time from submission to the first update, and its parts, unless the first trials were all lost.
 
         The first machine is asked for, it boots and installs until a worker is there, and that worker starts.
         """
-        rows = [row for row in self.rows() if row["attempt"] == 1 and row["seconds_starting"] is not None]
-        if not rows or self.submitted is None:
+        rows = self.rows()
+        # A later trial begins on a group that is there already.
+        began = [row for row in rows if row["started_at"] < min(one["ended_at"] for one in rows)]
+        made = [row for row in began if row["seconds_starting"] is not None]
+        if not made or self.submitted is None:
             return
-        first = min(rows, key=lambda row: row["started_at"].timestamp() + row["seconds_waiting"])
+        first = min(made, key=lambda row: row["started_at"].timestamp() + row["seconds_waiting"])
         asked = next(at for at, *_ in self.region.asked if at > self.submitted)
         there = first["started_at"].timestamp() + first["seconds_waiting"]
         self.noted |= {
