@@ -159,7 +159,13 @@ def _node_config(spec: FleetSpec, stack: Stack, profile: str, data: str) -> dict
         "SecurityGroupIds": [stack.security_group],
         "IamInstanceProfile": {"Arn": profile},
         "BlockDeviceMappings": [{"DeviceName": "/dev/sda1", "Ebs": disk}],
-        "MetadataOptions": {"HttpEndpoint": "enabled", "HttpTokens": "required", "HttpPutResponseHopLimit": 1},
+        "MetadataOptions": {
+            "HttpEndpoint": "enabled",
+            "HttpTokens": "required",
+            "HttpPutResponseHopLimit": 1,
+            # By its tags a worker finds out what EC2 had refused before it gave this machine.
+            "InstanceMetadataTags": "enabled",
+        },
         "InstanceInitiatedShutdownBehavior": "terminate",
         "TagSpecifications": [{"ResourceType": kind, "Tags": tags} for kind in ("instance", "volume")],
         "UserData": data,

@@ -56,7 +56,7 @@ def cost_usd(
 
 
 def priced(station: Station | None) -> dict[str, Any]:
-    """The columns that name the machine and what an hour of it costs."""
+    """The columns that name the machine, what an hour of it costs, and what EC2 refused before it gave this one."""
     if station is None:
         return {}
     price = _price(station)
@@ -66,6 +66,7 @@ def priced(station: Station | None) -> dict[str, Any]:
         "region": station.region,
         "usd_per_hour": price.usd_per_hour,
         "price_source": f"{price.source} {price.as_of}".strip(),
+        "refused": station.refused or None,
     }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Station:
-    """Where a worker runs. `cpus` and `gpus` are those of the whole node.
+    """Where a worker runs. `cpus` and `gpus` are those of the whole node; `refused` as in `prices.Instance`.
 
     `ready_at` is the Unix time at which its process was ready, and `stderr` the file on the node with its stderr.
     """
@@ -20,6 +20,7 @@ class Station:
     gpus: float
     ready_at: float
     stderr: str = ""
+    refused: str = ""
 
 
 def this_station() -> Station:
@@ -44,4 +45,5 @@ def this_station() -> Station:
         gpus=resources.get("GPU", 0.0),
         ready_at=time.time(),
         stderr=global_worker.get_err_file_path(),
+        refused=instance.refused,
     )

@@ -13,15 +13,21 @@ DEADLINE_SECONDS = 2.0
 _ENDPOINT = "http://169.254.169.254"
 _TOKEN_SECONDS = "60"
 _LONGEST_ANSWER_BYTES = 256
+# As the fleet's node provider calls it (`cluster.fleet.node.offers`), which runs where this package is not installed.
+TAG_REFUSED = "batchscope-refused"
 
 
 @dataclass(frozen=True)
 class Instance:
-    """A machine: `g5.xlarge`, `spot` or `on-demand`, `eu-west-1`; outside EC2, `local`, `local` and no region."""
+    """A machine: `g5.xlarge`, `spot` or `on-demand`, `eu-west-1`; outside EC2, `local`, `local` and no region.
+
+    `refused` is what EC2 refused before it gave a fleet this machine; empty if it refused nothing.
+    """
 
     instance_type: str
     market: str
     region: str
+    refused: str = ""
 
 
 LOCAL = Instance("local", "local", "")
@@ -63,17 +69,28 @@ def _asked(endpoint: str) -> Instance:
         token = _answer(
             connection, "PUT", f"{root}/api/token", {"X-aws-ec2-metadata-token-ttl-seconds": _TOKEN_SECONDS}
         )
+        headers = {"X-aws-ec2-metadata-token": token}
         told = {
-            name: _answer(connection, "GET", f"{root}/meta-data/{name}", {"X-aws-ec2-metadata-token": token})
+            name: _answer(connection, "GET", f"{root}/meta-data/{name}", headers)
             for name in ("instance-type", "instance-life-cycle", "placement/region")
         }
+        refused = _tag(connection, f"{root}/meta-data/tags/instance/{TAG_REFUSED}", headers)
     finally:
         connection.close()
     return Instance(
         _expected(r"[a-z0-9-]+\.[a-z0-9-]+", told["instance-type"]),
         _expected(r"[a-z-]+", told["instance-life-cycle"]),
         _expected(r"[a-z]{2,}(-[a-z]+)+-[0-9]+", told["placement/region"]),
+        refused,
     )
+
+
+def _tag(connection: http.client.HTTPConnection, path: str, headers: dict[str, str]) -> str:
+    """The value of a tag of this machine; empty if it has none, or does not show its tags."""
+    try:
+        return _expected(r"[ -~]*", _answer(connection, "GET", path, headers))
+    except ValueError:
+        return ""
 
 
 def _answer(connection: http.client.HTTPConnection, method: str, path: str, headers: dict[str, str]) -> str:

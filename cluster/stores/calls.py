@@ -14,7 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from cluster.stores.refusals import may_pass, refusal
+from cluster.stores.client import renewed
+from cluster.stores.refusals import REMEDIES, has_expired, may_pass, refusal
 from trainer.errors import NotReadyError
 
 # One chunk must arrive within the patience, so 17 KiB/s is the slowest answer that is waited for.
@@ -119,21 +120,22 @@ def persist(call: Call, work: Callable[[Try[Answer]], Answer]) -> Answer:
     """
     clock, last = _Clock(call), ""
     for number in itertools.count():
+        began = time.monotonic()
         one = Try(work)
         if _ended(one, call, clock):
             if one.problem is None:
                 return one.answer  # type: ignore[return-value]
-            if not may_pass(one.problem):
+            if not may_pass(one.problem) and not (has_expired(one.problem) and renewed(began)):
                 raise refusal(call.bucket, call.action, call.place, one.problem) from None
             last = _named(one.problem)
         elif not last or clock.left(one) > 0:  # A try cut off by the clock explains less than the previous one.
             last = "too slow an answer" if one.bytes_moved else "silence"
         pause = random.uniform(0, min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2**number))
         if clock.left(one) <= pause:
+            remedy = REMEDIES.get(last, "check the network and AWS_ENDPOINT_URL")
             raise NotReadyError(
                 f"cannot use {call.place}: no whole answer to {call.action} within {call.seconds:g} s, "
-                f"in {number + 1} {'tries' if number else 'try'} (the last: {last}); check the network and "
-                "AWS_ENDPOINT_URL"
+                f"in {number + 1} {'tries' if number else 'try'} (the last: {last}); {remedy}"
             )
         time.sleep(pause)
     raise AssertionError("the last try returns or raises")

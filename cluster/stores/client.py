@@ -1,11 +1,18 @@
 """The boto3 client of this process, made on first use with standard credentials and `AWS_ENDPOINT_URL`.
 
+A client renews the credentials of a role before they end, and yet signs with expired ones now and then: botocore 1.44
+takes what a machine's metadata service gives in its last minutes to be good for 12 to 20 minutes more
+(`InstanceMetadataFetcher._evaluate_expiration`), and while one thread renews them the others go on with those they
+have. So whoever is refused for it asks `renewed` and tries again.
+
 With `AWS_REQUEST_PAYER=requester`, as GDAL and others have it, its owner agrees to pay for reading buckets that ask
 that of whoever reads (https://docs.aws.amazon.com/AmazonS3/latest/userguide/RequesterPaysBuckets.html).
 """
 
 import os
 import threading
+import time
+from dataclasses import dataclass
 from typing import Any
 
 from cluster.text.masked import masked
@@ -18,9 +25,19 @@ SILENCE_SECONDS = 15
 CONNECTIONS = 32
 PAYER = "AWS_REQUEST_PAYER"
 
-Environment = tuple[tuple[str, str], ...]
+
+@dataclass(frozen=True)
+class _Made:
+    """A client and its session, for which environment they are, and since when."""
+
+    client: Any
+    session: Any
+    environment: tuple[tuple[str, str], ...]
+    at: float
+
+
 _lock = threading.Lock()
-_made: tuple[Environment, Any] | None = None
+_made: _Made | None = None
 
 
 def client() -> Any:
@@ -35,12 +52,28 @@ def client() -> Any:
     global _made
     asked = tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith("AWS_")))
     with _lock:
-        if _made is None or _made[0] != asked:
-            _made = (asked, _make())
-        return _made[1]
+        if _made is None or _made.environment != asked:
+            _made = _make(asked)
+        return _made.client
 
 
-def _make() -> Any:
+def renewed(since: float) -> bool:
+    """Let the next `client` look for credentials anew, as S3 has called those expired that were used after `since`.
+
+    Returns whether there may be other ones then: those that somebody has set are final. `since` is a time of
+    `time.monotonic`; a client that was made later has new ones already.
+    """
+    from botocore.credentials import RefreshableCredentials
+
+    global _made
+    with _lock:
+        if _made is None or _made.at > since:
+            return True
+        session, _made = _made.session, None
+    return isinstance(session.get_credentials(), RefreshableCredentials)
+
+
+def _make(environment: tuple[tuple[str, str], ...]) -> _Made:
     from boto3.session import Session
     from botocore.config import Config
 
@@ -51,16 +84,18 @@ def _make() -> Any:
         read_timeout=SILENCE_SECONDS,
         max_pool_connections=CONNECTIONS,
     )
+    at = time.monotonic()
     try:
         # A session of its own, since boto3's default session is not safe to share between threads.
-        made = Session().client("s3", config=config)
+        session = Session()
+        made = session.client("s3", config=config)
     except ValueError as problem:
         raise InputError(
             f"S3 cannot be used: {masked(str(problem))}; correct AWS_ENDPOINT_URL and AWS_REGION"
         ) from None
     if os.environ.get(PAYER) == "requester":
         made.meta.events.register("before-parameter-build.s3", _agree_to_pay)
-    return made
+    return _Made(made, session, environment, at)
 
 
 def _agree_to_pay(params: dict[str, Any], model: Any, **_: Any) -> None:

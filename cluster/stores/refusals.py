@@ -15,12 +15,12 @@ PASSING_CODES = (
     "RequestLimitExceeded",
     "BandwidthLimitExceeded",
 )
+EXPIRED_CODES = ("ExpiredToken", "TokenRefreshRequired")
 REMEDIES = {
     "NoSuchBucket": "create the bucket {bucket} first, or correct the address",
     "InvalidAccessKeyId": "check AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
     "SignatureDoesNotMatch": "check AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
-    "ExpiredToken": "sign in again: the credentials have expired",
-    "TokenRefreshRequired": "sign in again: the credentials have expired",
+    **dict.fromkeys(EXPIRED_CODES, "sign in again: the credentials have expired"),
     "InvalidToken": "sign in again, or check AWS_SESSION_TOKEN",
     "RequestTimeTooSkewed": "set this machine's clock",
     "PermanentRedirect": "set AWS_REGION to the region of the bucket",
@@ -70,6 +70,13 @@ def may_pass(problem: Exception) -> bool:
         HTTPError,
     )
     return isinstance(problem, passing) and not isinstance(problem, SSLError)
+
+
+def has_expired(problem: Exception) -> bool:
+    """Whether S3 refuses because the credentials are too old: the same call may succeed with new ones."""
+    from botocore.exceptions import ClientError
+
+    return isinstance(problem, ClientError) and problem.response["Error"].get("Code") in EXPIRED_CODES
 
 
 def refusal(bucket: str, action: str, place: str, problem: Exception) -> Exception:

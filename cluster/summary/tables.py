@@ -74,6 +74,8 @@ TRIALS = _schema(
     # ledger: the part of `seconds_training` that earlier attempts contributed; the seconds that a loss cost
     ("seconds_resumed seconds_repeated usd_per_hour", REAL),
     ("region price_source", TEXT),
+    # what EC2 refused before it gave a fleet this machine: types, markets and its codes; null if it refused nothing
+    ("refused", TEXT),
     # provenance
     ("data_hash spec_hash code_version tensorflow_version kernel_path checkpoint_uri phase", TEXT),
     # what distinguishes it from trials at the same point and seed under the same name (`cluster.study.experiment`)

@@ -64,5 +64,4 @@ def short(impatient: None, monkeypatch: pytest.MonkeyPatch) -> float:
     seconds = 1.5
     monkeypatch.setattr(bucket, "SECONDS", seconds)
     monkeypatch.setattr(bucket, "FETCH_SECONDS", seconds)
-    monkeypatch.setattr(bucket, "WRITE_SECONDS", seconds)
     return seconds

@@ -71,6 +71,7 @@ class Day:
     study: dict[str, Any] = field(default_factory=lambda: STUDY)
     fleet: dict[str, Any] = field(default_factory=lambda: FLEET)
     noted: dict[str, float] = field(default_factory=dict)
+    submitted: float | None = None
 
     @property
     def cluster(self) -> Path:
@@ -105,6 +106,7 @@ class Day:
     def submit(self, *options: str) -> float:
         """Hand the study over; returns when, in Unix seconds."""
         began = time.time()
+        self.submitted = began
         self.laptop.batchscope("submit", "study.yaml", *self.reach, "--budget", "5usd", *options)
         return began
 
@@ -125,7 +127,7 @@ class Day:
             found.append((self.state() or {}).get("state", ""))
             return found[-1] in OVER
 
-        self.wait("the study's end", over, SECONDS_OF_A_STUDY, 2.0)
+        self.wait("the study's end", over, SECONDS_OF_A_STUDY, 5.0)
         assert found[-1] == state, self.log()[-4000:]
 
     def wait_for_checkpoints(self, count: int = 1) -> None:
@@ -176,6 +178,28 @@ class Day:
         assert found.keys() == undisturbed.keys()
         apart = max(abs(found[key] - undisturbed[key]) for key in found)
         assert apart == 0 if to_the_digit else apart < 1e-4, apart
+        self.note_first_update()
+
+    def note_first_update(self) -> None:
+        """Note the time from submission to the first update, and its parts, unless the first trials were all lost.
+
+        The first machine is asked for, it boots and installs until a worker is there, and that worker starts.
+        """
+        rows = self.rows()
+        # A later trial begins on a group that is there already.
+        began = [row for row in rows if row["started_at"] < min(one["ended_at"] for one in rows)]
+        made = [row for row in began if row["seconds_starting"] is not None]
+        if not made or self.submitted is None:
+            return
+        first = min(made, key=lambda row: row["started_at"].timestamp() + row["seconds_waiting"])
+        asked = next(at for at, *_ in self.region.asked if at > self.submitted)
+        there = first["started_at"].timestamp() + first["seconds_waiting"]
+        self.noted |= {
+            "submit to first update": there + first["seconds_starting"] - self.submitted,
+            "to request": asked - self.submitted,
+            "to worker": there - asked,
+            "to update": first["seconds_starting"],
+        }
 
     def check_bill(self) -> None:
         """Note what the fleet cost while the newest job ran its study, and what its driver said that it cost.

@@ -61,6 +61,11 @@ class Machine:
         when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + seconds))
         _write(self.control / "notice.json", json.dumps({"action": "terminate", "time": when}))
 
+    def tag(self, tags: dict[str, str]) -> None:
+        """Add tags, which its metadata service shows."""
+        self.tags |= tags
+        _write(self.control / "tags.json", json.dumps(self.tags))
+
     def shift_clock(self, seconds: float) -> None:
         """Let the machine have been up for that many seconds more."""
         _write(self.control / "shift", str(seconds))

@@ -21,8 +21,8 @@ _ROLE = "pretend-role"
 def serve(identity: dict[str, Any], control: Path) -> None:
     """Answer on this machine's link-local address from now on.
 
-    `control` is the folder through which the region speaks to the machine: `notice.json` is a spot notice, and
-    `credentials` holds the seconds for which credentials are good.
+    `control` is the folder through which the region speaks to the machine: `notice.json` is a spot notice, `tags.json`
+    has the machine's tags, and `credentials` the seconds for which credentials are good.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -65,6 +65,10 @@ def _answer(path: str, identity: dict[str, Any], control: Path) -> str | None:
     }
     if path == f"{credentials}/{_ROLE}":
         return _credentials(control)
+    tags = "/latest/meta-data/tags/instance/"
+    if path.startswith(tags):
+        found: str | None = json.loads((control / "tags.json").read_text()).get(path.removeprefix(tags))
+        return found
     if path == "/latest/meta-data/spot/instance-action":
         notice = control / "notice.json"
         return notice.read_text() if notice.exists() else None

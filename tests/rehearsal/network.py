@@ -5,7 +5,7 @@ import subprocess
 # The stack's own network (cluster/fleet/cloudformation.yaml); beside its subnets, so that no machine has this address.
 ADDRESS = "10.71.255.254"
 PREFIX = 16
-_BRIDGE = "region"
+_BRIDGE, _HARDWARE = "region", "02:00:00:00:00:01"
 
 
 def run(*command: str) -> None:
@@ -18,7 +18,9 @@ def run(*command: str) -> None:
 def make() -> None:
     """Set up the bridge in this network namespace, which must be one of our own."""
     run("ip", "link", "set", "lo", "up")
-    run("ip", "link", "add", _BRIDGE, "type", "bridge")
+    # Without one of its own, a bridge takes the least address of its cables: with a machine that comes or goes it can
+    # become another, and for up to a minute the other machines send to the old one.
+    run("ip", "link", "add", _BRIDGE, "address", _HARDWARE, "type", "bridge")
     run("ip", "addr", "add", f"{ADDRESS}/{PREFIX}", "dev", _BRIDGE)
     run("ip", "link", "set", _BRIDGE, "up")
 

@@ -84,6 +84,16 @@ class Region:
                     self._end(self.machines[one])
             return original(backend, instance_ids)
 
+    def create_tags(
+        self, original: Callable[..., Any], backend: Any, resource_ids: list[str], tags: dict[str, str]
+    ) -> Any:
+        """Show machines the tags that moto notes of them."""
+        with self._lock:
+            for one in resource_ids:
+                if one in self.machines:
+                    self.machines[one].tag(tags)
+            return original(backend, resource_ids, tags)
+
     def _boot(self, instance: Any, market: str, zone: str) -> None:
         folder = self._folder / instance.id
         folder.mkdir()
@@ -120,8 +130,8 @@ class Region:
             began=began,
             process=process,
             cable=cable,
-            tags={tag["key"]: tag["value"] for tag in instance.get_tags()},
         )
+        machine.tag({tag["key"]: tag["value"] for tag in instance.get_tags()})
         threading.Thread(target=self._watch, args=(machine, instance), daemon=True).start()
 
     def _watch(self, machine: Machine, instance: Any) -> None:
@@ -150,6 +160,7 @@ def running(folder: Path) -> Iterator[Region]:
     """The region as long as the block lasts, in a network namespace of our own."""
     from moto.ec2.models.instances import InstanceBackend
     from moto.ec2.models.route_tables import RouteTable
+    from moto.ec2.models.tags import TagBackend
     from moto.ec2.responses.spot_instances import SpotInstances
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication
     from moto.server import ThreadedMotoServer
@@ -160,6 +171,7 @@ def running(folder: Path) -> Iterator[Region]:
     logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
     enter, history = DomainDispatcherApplication.__call__, SpotInstances.describe_spot_price_history
     run, terminate = InstanceBackend.run_instances, InstanceBackend.terminate_instances
+    tag = TagBackend.create_tags
     server = ThreadedMotoServer(ip_address=network.ADDRESS, port=PORT, verbose=False)
     with (
         mock.patch.dict(os.environ, MOTO_EC2_LOAD_DEFAULT_AMIS="true"),
@@ -169,6 +181,7 @@ def running(folder: Path) -> Iterator[Region]:
         mock.patch.object(
             InstanceBackend, "terminate_instances", lambda *given: region.terminate_instances(terminate, *given)
         ),
+        mock.patch.object(TagBackend, "create_tags", lambda *given: region.create_tags(tag, *given)),
         mock.patch.object(
             DomainDispatcherApplication, "__call__", lambda *given: region.doors.pass_through(enter, *given)
         ),

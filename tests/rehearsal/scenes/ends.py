@@ -29,7 +29,11 @@ def laptop_gone(day: Day, undisturbed: Curve) -> None:
     """The laptop goes away after `submit`: the study ends, and half an hour later the fleet has ended itself."""
     with day.reached():
         day.submit()
-    day.wait("the study's end", lambda: completed(day) == 2, 420, 2.0)
+    day.wait("the study's last row", lambda: completed(day) == 2, 420, 2.0)
+    # Its driver is not at its end yet, and the half hour counts from there: somebody looks, from elsewhere.
+    with day.reached():
+        day.wait_for_end()
+        day.check_bill()
     day.check(undisturbed)
     for one in day.region.alive():
         one.shift_clock(31 * MINUTE)

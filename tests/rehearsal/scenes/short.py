@@ -33,6 +33,7 @@ def refused_and_lost(day: Day, undisturbed: Curve) -> None:
         assert any(row["state"] == "LOST" for row in rows)
         # Each lane waited for its machine.
         assert all(row["seconds_waiting"] > 0 for row in rows if row["attempt"] == 1)
+        assert all("g6.xlarge spot in" in row["refused"] for row in rows), [row["refused"] for row in rows]
         day.check(undisturbed)
         refuse_blind_workers(day)
         went = day.wait("no worker", lambda: not day.region.alive("worker"), SECONDS_TO_GO)

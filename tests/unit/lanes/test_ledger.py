@@ -82,6 +82,12 @@ def test_what_has_no_price_has_no_cost() -> None:
     assert ledger.priced(STATION)["price_source"] == "pinned table 2026-01"
 
 
+def test_the_row_names_what_was_refused_before_the_machine_came() -> None:
+    words = "g6.xlarge spot in 2 zones: InsufficientInstanceCapacity"
+    assert ledger.priced(replace(STATION, refused=words))["refused"] == words
+    assert ledger.priced(STATION)["refused"] is None
+
+
 def test_what_is_repeated_lies_between_the_checkpoint_and_the_loss() -> None:
     reached = Beat(update=90, seconds_training=45.0)
     began = [Beat(update=60, seconds_training=30.0), Beat(update=200, seconds_training=100.0)]

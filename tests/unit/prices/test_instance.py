@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from cluster.fleet.node import offers
 from cluster.prices import Instance, instance, this_instance
 from tests.support.answering import drip
 
@@ -74,12 +75,18 @@ def metadata(monkeypatch: pytest.MonkeyPatch) -> Iterator[Metadata]:
 def test_a_machine_on_ec2_says_what_it_is(metadata: Metadata, market: str) -> None:
     metadata.told["instance-life-cycle"] = market
     assert this_instance() == Instance("g5.xlarge", market, "eu-west-1")
-    assert metadata.asked == ["PUT 200", "GET 200", "GET 200", "GET 200"]
+    assert metadata.asked == ["PUT 200", "GET 200", "GET 200", "GET 200", "GET 404"]
+
+
+def test_a_machine_of_a_fleet_says_what_was_refused_before(metadata: Metadata) -> None:
+    assert instance.TAG_REFUSED == offers.TAG_REFUSED
+    metadata.told[f"tags/instance/{offers.TAG_REFUSED}"] = "g6.xlarge spot in 2 zones: VcpuLimitExceeded"
+    assert this_instance() == Instance("g5.xlarge", "spot", "eu-west-1", "g6.xlarge spot in 2 zones: VcpuLimitExceeded")
 
 
 def test_it_is_asked_once_in_a_process(metadata: Metadata) -> None:
     assert this_instance() == this_instance()
-    assert len(metadata.asked) == 4
+    assert len(metadata.asked) == 5
 
 
 def test_proxies_are_passed_by(metadata: Metadata, monkeypatch: pytest.MonkeyPatch) -> None:
