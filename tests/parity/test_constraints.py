@@ -13,6 +13,7 @@ from tests.parity.test_update import KERAS, ROWS, TRIAL, add, learner_of
 from trainer.errors import InputError
 from trainer.model import model
 from trainer.trial import OPTIMIZERS, ModelSpec
+from trainer.update.optimizers import Muon
 from trainer.update.update import Learner
 
 pytestmark = pytest.mark.tf
@@ -106,6 +107,10 @@ def of(name: str, **changes: Any) -> Any:
     return replace(TRIAL, model=ModelSpec(factory=f"{HERE}:{name}"), **changes)
 
 
+# By the names of its weights, Muon knows which of them to turn: here those of `hidden`.
+PLAIN = {**KERAS, "muon": lambda rate: Muon(rate, exclude_layers=["head"])}
+
+
 class PlainKeras:
     """Keras' optimizer on the learner's weights: trainable ones of its twin, with their constraints."""
 
@@ -113,9 +118,10 @@ class PlainKeras:
         self._learner = learner
         self.variables = []
         for weight in learner.model.trainable_variables:
-            self.variables.append(keras.Variable(weight.numpy(), dtype=weight.dtype))
+            name = weight.path.replace("/", ".")
+            self.variables.append(keras.Variable(weight.numpy(), dtype=weight.dtype, name=name))
             self.variables[-1].constraint = weight.constraint
-        self._optimizer = KERAS[optimizer](rate)
+        self._optimizer = PLAIN[optimizer](rate)
 
     def update(self, gradient: list[np.ndarray], clip_norm: float | None, skipped: tuple[int, ...] = ()) -> None:
         norm = np.sqrt(sum((array**2).sum() for array in gradient))
