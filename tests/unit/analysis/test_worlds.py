@@ -10,7 +10,7 @@ from cluster.analysis.verdict import GroupVerdict, judge
 from tests.support.simulated import BATCHES, World, spec_of, study
 
 pytestmark = pytest.mark.slow
-STUDIES = 40
+STUDIES = 24
 AXES = {"global_batch": list(BATCHES), "seeds": 5}
 # So quick that every batch size is at its floor when the budget ends: nothing but rates and chance is left.
 QUICK = {"budget": {"epochs": 12}, "evaluate_every": {"epochs": 2}, "target": None}
@@ -36,7 +36,7 @@ def between_rates(number: int) -> World:
     )
 
 
-@pytest.mark.parametrize(("rates", "wrong_in"), [("fitted", (0, 6)), ("best_of_grid", (12, STUDIES))])
+@pytest.mark.parametrize(("rates", "wrong_in"), [("fitted", (0, 4)), ("best_of_grid", (7, STUDIES))])
 def test_a_best_rate_between_those_tried_makes_no_batch_size_worse(rates: str, wrong_in: tuple[int, int]) -> None:
     learning_rate = {"around": 0.01, "at": 32, "rule": "sqrt", "points": 5}
     changed = {
