@@ -24,10 +24,11 @@ def command(study_file: str, global_batch: int | None, seeds: int, form: str) ->
     from cluster.analysis.noise import noise_of
     from cluster.cli.run import end_of, watch
     from cluster.report import noise_text
-    from cluster.study.noise_study import noise_study
+    from cluster.study.noise_study import is_of, noise_study
     from cluster.study.spec import load
     from cluster.summary import query
     from cluster.summary.store import Summary
+    from cluster.summary.tables import COMPLETED
     from cluster.text.formats import json_value
 
     spec = load(study_file)
@@ -35,7 +36,7 @@ def command(study_file: str, global_batch: int | None, seeds: int, form: str) ->
     status = end_of(watch(small))
     summary = Summary(small.summary)
     trials = query.newest(query.trials(summary, small.study), query.studies(summary, small.study))
-    rows = [row for row in query.finished(trials).to_pylist() if row["state"] == "COMPLETED"]
+    rows = [row for row in query.finished(trials).to_pylist() if row["state"] == COMPLETED and is_of(row, small)]
     if len(rows) < FEWEST_SEEDS:
         click.echo(f"{len(rows)} of {seeds} runs completed: at least {FEWEST_SEEDS} are needed", err=True)
         return status or EXIT_FAILED_TRIALS

@@ -7,8 +7,8 @@ curve's lowest point within half a step of the best rate tried, and may lie betw
 
 With the best of the grid, a batch size whose true best rate lies between two rates looks worse than one whose lies on
 a rate: by more than a margin of 0.01 if the rates are a factor of 3 apart. In simulated studies the fitted rate loses
-less than the best of the grid on two seeds, on all shapes but a wall close above the best rate
-(`python -m tests.benchmarks.rate_rules`).
+less than the best of the grid on two seeds, on six shapes of the curve, but for a wall close above the best rate where
+there are only two batch sizes (`python -m tests.benchmarks.rate_rules`).
 """
 
 import math

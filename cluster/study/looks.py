@@ -5,7 +5,7 @@ tests (Schuirmann 1987) for a difference of at least the margin. Looking several
 promised, so each look has a part of the whole error, its weight w, and a comparison's sequential p-value is the least
 p / w of its looks so far. The weights sum to 1, so this is Bonferroni's inequality, valid under any dependence. Larger
 ones would do for one comparison, since looks at growing data depend on each other, but with sums of 1.1 and 1.12
-studies of 40 comparisons were wrong in 5.5 % (`python -m tests.benchmarks.looks`).
+studies of 40 comparisons were wrong in 5.5 % (`python -m tests.benchmarks.looks --sum 1.12`).
 
 Holm's procedure (1979) over all comparisons of a study keeps each of the two errors at 5 % for the whole study: a
 comparison called different although it is not, and one called equivalent although it differs by the margin or more.

@@ -1,11 +1,28 @@
 """The study behind `batchscope noise`: some seeds of one batch size at one rate. Pure."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from cluster.study import axes
 from cluster.study.forms import FULL
 from cluster.study.spec import StudySpec
 from trainer.errors import InputError
 
 _LONGEST_NAME = 64
+
+
+def is_of(row: Mapping[str, Any], small: StudySpec) -> bool:
+    """Whether a trial's row is of this study's batch size and rate: another may have run under its name before."""
+    asked = small.axes
+    return all(
+        row[column] in values
+        for column, values in (
+            ("global_batch", asked.global_batch),
+            ("learning_rate", asked.learning_rate),
+            ("optimizer", asked.optimizer),
+            ("dtype", asked.dtype),
+        )
+    )
 
 
 def noise_study(spec: StudySpec, *, global_batch: int | None, seeds: int) -> StudySpec:

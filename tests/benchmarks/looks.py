@@ -1,6 +1,6 @@
 """How often a study in looks is wrong in any of its comparisons, how much it decides, and what it costs.
 
-    python -m tests.benchmarks.looks [--studies 2000]
+    python -m tests.benchmarks.looks [--studies 2000] [--sum 1]
 
 Losses are simulated without trainings (`tests.support.look_worlds`): run deviations of 1 beside what a seed shares, and
 margins in deviations of a paired difference: 1, or 0.2 where all are equal, so that it forgives nothing. A study is
@@ -58,7 +58,14 @@ def main() -> None:
     """Simulate, and print what was found."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=2000)
+    parser.add_argument("--sum", type=float, default=1.0, help="of the weights of several looks, 1 in the product")
     options = parser.parse_args()
+
+    def looks_at(most: int) -> Looks:
+        found = looks_of("auto", most)
+        scale = options.sum if len(found.seeds) > 1 else 1.0
+        return Looks(found.seeds, tuple(scale * weight for weight in found.weights))
+
     margin, studies = PAIRED, options.studies
     margins = {"different": 0.2 * PAIRED, "equivalent": PAIRED}
 
@@ -75,7 +82,7 @@ def main() -> None:
         *((f"5 worse by the margin, {g} optimizers", lambda g=g: at_margin(6, g), "equivalent") for g in (2, 4, 8)),
     ]
     for most in (5, 10, 14, 20):
-        looks = looks_of("auto", most)
+        looks = looks_at(most)
         for name, world, claim in worlds:
             found, _, _ = wrong(world(), looks, margins[claim], studies, claim)
             setting.figure(f"at most {most} seeds, {name}: called {claim}", share(found, studies), "<= 5 %")
@@ -88,7 +95,7 @@ def main() -> None:
         for most in (5, 10, 14, 20):
             for name, losses in (("all equal", (0.0,) * 6), ("README's truth", FLAGSHIP)):
                 scaled = LookWorld(losses=[[loss * sizes * PAIRED for loss in losses]])
-                _, decided, trained = wrong(scaled, looks_of("auto", most), sizes * PAIRED, studies, "different")
+                _, decided, trained = wrong(scaled, looks_at(most), sizes * PAIRED, studies, "different")
                 told = f"{decided:.0%} decided by {trained:.0f} confirmations"
                 setting.figure(f"margin of {sizes:g} deviations, at most {most} seeds, {name}", told, "")
 

@@ -8,7 +8,7 @@ from scipy import stats
 
 from cluster.analysis.noise import bound_of, noise_of
 from cluster.report.noise_text import text
-from cluster.study.noise_study import noise_study
+from cluster.study.noise_study import is_of, noise_study
 from tests.support.simulated import spec_of
 from trainer.errors import InputError
 
@@ -63,3 +63,12 @@ def test_the_study_is_the_middle_of_the_one_that_is_asked_about() -> None:
 
 def test_of_an_uncertain_deviation_one_in_five_is_above_its_bound() -> None:
     assert stats.chi2.cdf(4 / bound_of(5) ** 2, 4) == pytest.approx(0.2)
+
+
+def test_runs_of_another_batch_size_under_the_name_do_not_count() -> None:
+    small = noise_study(spec_of(), global_batch=16, seeds=3)
+    [rate] = small.axes.learning_rate
+    own = {"global_batch": 16, "learning_rate": rate, "optimizer": "adam", "dtype": "float32"}
+    assert is_of(own, small)
+    for column, other in (("global_batch", 64), ("learning_rate", 0.5), ("optimizer", "sgd"), ("dtype", "float64")):
+        assert not is_of(own | {column: other}, small)

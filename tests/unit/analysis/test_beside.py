@@ -1,0 +1,102 @@
+"""What a verdict says beside its comparisons: the test split, schedules, misshapen curves, labels of groups."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cluster.analysis import critical_batch
+from cluster.analysis.verdict import Verdict, judge
+from cluster.report.verdict import sentences, warnings
+from tests.support.simulated import Tables, World, spec_of, study
+from tests.support.stored import changed
+
+QUICK: dict[str, Any] = {
+    "axes": {
+        "global_batch": [16, 64, 256],
+        "learning_rate": {"around": 0.01, "at": 32, "rule": "sqrt", "points": 3},
+        "seeds": 5,
+    },
+    "budget": {"epochs": 12},
+    "evaluate_every": {"epochs": 2},
+    "target": None,
+}
+EQUAL = World(smin=2.0, run_deviation=0.005)
+
+
+def with_test_losses(tables: Tables, worse: int) -> Tables:
+    """The tables with test losses, those of one batch size higher by four margins."""
+    rows = tables[1].to_pylist()
+    random = np.random.default_rng(0)
+    losses = [0.9 + 0.2 * (row["global_batch"] == worse) + random.normal(0, 0.01) for row in rows]
+    return tables[0], changed(tables[1], test_loss=losses), tables[2]
+
+
+def test_a_test_split_that_does_not_agree_is_said() -> None:
+    tables = study(spec_of(**QUICK), EQUAL)
+    reference = judge(*tables).groups[0].reference
+    other = next(batch for batch in (16, 64, 256) if batch != reference)
+    verdict = judge(*with_test_losses(tables, other))
+    [quality] = [one for one in verdict.groups[0].qualities if one.global_batch == other]
+    assert quality.outcome == "equivalent"
+    assert quality.on_test is not None
+    assert quality.on_test.difference == pytest.approx(0.2, abs=0.03)
+    said = [line for line in sentences(verdict) if "not shown on the test split" in line]
+    assert [line.split()[2] for line in said] == [str(other)]
+
+
+def scaling_of(**changes: Any) -> Any:
+    axes = {**QUICK["axes"], "global_batch": [8, 16, 32, 64, 128, 256]}
+    spec = spec_of(axes=axes, budget={"epochs": 60}, **changes)
+    return judge(*study(spec, World(run_deviation=0.005, seed_deviation=0.01, smin=200.0))).groups[0].scaling
+
+
+@pytest.mark.slow
+def test_under_a_schedule_no_critical_batch_is_named() -> None:
+    constant, linear = scaling_of(), scaling_of(schedule="linear")
+    assert constant.b20 is not None
+    assert linear.b20 is None
+    assert linear.knee is not None
+    assert linear.knee.critical_batch is None
+    assert "with schedule linear" in linear.knee.reason
+
+
+@pytest.mark.slow
+def test_a_curve_that_is_far_from_the_law_has_no_limit_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert scaling_of().b20 is not None
+    monkeypatch.setattr(critical_batch, "RESIDUAL", 0.0)
+    found = scaling_of()
+    assert found.knee is not None
+    assert "from the law" in found.knee.reason
+    assert found.b20 is None
+
+
+def test_cautions_of_several_optimizers_name_theirs() -> None:
+    axes = {**QUICK["axes"], "optimizer": ["adam", "sgd"]}
+    verdict = judge(*study(spec_of(**QUICK | {"axes": axes}), EQUAL))
+    cautions = [line for line in warnings(verdict) if line.startswith("caution")]
+    assert cautions
+    assert all(line.startswith(("caution: adam, float32: ", "caution: sgd, float32: ")) for line in cautions)
+
+
+def shifted(by: float) -> Verdict:
+    """The verdict where one batch size's confirmations are all worse by about this."""
+    tables = study(spec_of(**QUICK), World(smin=2.0, run_deviation=0.0005))
+    reference = judge(*tables).groups[0].reference
+    moved = 256 if reference != 256 else 64
+    ids = {
+        row["trial_id"] for row in tables[1].to_pylist() if (row["phase"], row["global_batch"]) == ("confirm", moved)
+    }
+    added = [by * (trial_id in ids) for trial_id in tables[1]["trial_id"].to_pylist()]
+    best = [loss + more for loss, more in zip(tables[1]["best_validation_loss"].to_pylist(), added, strict=True)]
+    trials = changed(tables[1], best_validation_loss=best)
+    evaluations = changed(
+        tables[2],
+        validation_loss=[row["validation_loss"] + by * (row["trial_id"] in ids) for row in tables[2].to_pylist()],
+    )
+    return judge(tables[0], trials, evaluations)
+
+
+def test_what_is_worse_by_about_the_margin_is_said_to_be_worse() -> None:
+    found = sentences(shifted(0.0504))
+    assert any("it is worse, by less than the margin of 0.05 or about as much" in line for line in found)
