@@ -100,3 +100,12 @@ def shifted(by: float) -> Verdict:
 def test_what_is_worse_by_about_the_margin_is_said_to_be_worse() -> None:
     found = sentences(shifted(0.0504))
     assert any("it is worse, by less than the margin of 0.05 or about as much" in line for line in found)
+
+
+def test_a_ranking_that_only_noise_turns_depends_on_nothing() -> None:
+    # All at their floors at once: which mean is lowest under which clock is chance.
+    worlds = [World(smin=2.0, run_deviation=0.05, random_seed=number) for number in range(8)]
+    found = [judge(*study(spec_of(**QUICK), world)).groups[0] for world in worlds]
+    best = [{min(arm.losses, key=lambda batch: arm.losses[batch]) for arm in group.arms} for group in found]
+    assert any(len(winners) > 1 for winners in best)
+    assert not any(group.ranking_depends for group in found)
