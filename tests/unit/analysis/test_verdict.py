@@ -44,6 +44,11 @@ def test_batch_sizes_that_are_equal_are_called_equivalent() -> None:
     others = ", ".join(str(batch) for batch in BATCHES if batch != group.reference)
     expected = f"Best validation loss at B = {others} is equivalent to that of B = {group.reference} within 0.05"
     assert any(line.startswith(expected) for line in sentences(verdict))
+    [rates] = [line for line in sentences(verdict) if line.startswith("Learning rates, fitted")]
+    assert rates.count("(between") == len(BATCHES)
+    best = re.search(r"Use B = (\d+) with learning rate ([\d.]+):", sentences(verdict)[0])
+    assert best is not None
+    assert f"{best[2]} at B = {best[1]} (between" in rates
     assert codes(group) == set()
 
 
