@@ -34,6 +34,15 @@ def equivalence_power(
     return float((end - start) / 2 * (_WEIGHTS @ (inside * chi.pdf(found))))
 
 
+def chance_to_decide(
+    pairs: int, deviation: float, margin: float, true_difference: float, alpha: float = ALPHA
+) -> float:
+    """The chance that one comparison at a single look is decided: equivalent, or different by the margin or more."""
+    return equivalence_power(pairs, deviation, margin, true_difference, alpha) + detection_power(
+        pairs, deviation, true_difference, alpha, least=margin
+    )
+
+
 def pairs_needed(
     deviation: float,
     margin: float,
@@ -46,11 +55,13 @@ def pairs_needed(
 
     `deviation` is that of the paired differences, in the unit of `margin`.
     """
-    return _fewest(lambda pairs: equivalence_power(pairs, deviation, margin, true_difference, alpha), power, most)
+    return fewest_pairs(lambda pairs: equivalence_power(pairs, deviation, margin, true_difference, alpha), power, most)
 
 
-def detection_power(pairs: int, deviation: float, difference: float, alpha: float = ALPHA) -> float:
-    """The chance that a two-sided paired t test detects a true `difference`, in the unit of `deviation`.
+def detection_power(pairs: int, deviation: float, difference: float, alpha: float = ALPHA, least: float = 0.0) -> float:
+    """The chance that a two-sided paired t test detects a true `difference` and measures at least `least`.
+
+    Both are in the unit of `deviation`, which is that of the differences.
 
     It is integrated like `equivalence_power`: scipy's noncentral t distribution is NaN at some of its arguments.
     """
@@ -59,7 +70,7 @@ def detection_power(pairs: int, deviation: float, difference: float, alpha: floa
     chi = stats.chi(freedom)
     start, end = (float(chi.ppf(share)) for share in (1e-12, 1 - 1e-12))
     found = start + (end - start) * (_NODES + 1) / 2
-    needed = critical * error * found / math.sqrt(freedom)
+    needed = np.maximum(critical * error * found / math.sqrt(freedom), least)
     missed = stats.norm.cdf((needed - difference) / error) - stats.norm.cdf((-needed - difference) / error)
     return 1 - float((end - start) / 2 * (_WEIGHTS @ (missed * chi.pdf(found))))
 
@@ -74,13 +85,13 @@ def decidable(pairs: int, deviation: float, power: float = 0.8) -> float:
     return _in_deviations(lambda size: equivalence_power(pairs, 1.0, size) - power) * deviation
 
 
+def fewest_pairs(power_of: Callable[[int], float], power: float, most: int) -> int | None:
+    """The fewest pairs, at least two, that have this power; power grows with the number of pairs."""
+    pairs = 2 + bisect.bisect_left(range(2, most + 1), power, key=power_of)
+    return pairs if pairs <= most else None
+
+
 def _in_deviations(excess: Callable[[float], float]) -> float:
     """The size at which a power that rises with it is the one wanted, in deviations."""
     found: float = optimize.brentq(excess, 1e-3, 100.0, xtol=1e-6)
     return found
-
-
-def _fewest(power_of: Callable[[int], float], power: float, most: int) -> int | None:
-    """The fewest pairs, at least two, that have this power; power grows with the number of pairs."""
-    pairs = 2 + bisect.bisect_left(range(2, most + 1), power, key=power_of)
-    return pairs if pairs <= most else None

@@ -21,6 +21,7 @@ from cluster.analysis.evidence import Caveat, Evidence
 from cluster.analysis.failures import Failures, failures
 from cluster.analysis.figures import CellVerdict, figures
 from cluster.analysis.learnt import groups_without_learning, guess_of
+from cluster.analysis.next_step import NextStep, next_step
 from cluster.analysis.quality import Compared, Quality, compare
 from cluster.analysis.reach import MEASURES, CellReach, reach
 from cluster.analysis.refusals import Cannot, nothing_shown, refusals, usable
@@ -52,6 +53,7 @@ class GroupVerdict:
     soonest: tuple[Soonest, ...]
     scaling: Scaling
     untuned: Untuned | None
+    next_step: NextStep | None
     caveats: tuple[Caveat, ...]
     cannot: tuple[Cannot, ...]
     nothing_learnt: bool
@@ -108,6 +110,7 @@ def _group(cells: Sequence[Cell], compared: Compared, known: Declared, *, learnt
         soonest=_soonest(speaking, reaches),
         scaling=scaling(speaking, reaches, known.spec.get("schedule", "constant")),
         untuned=untuned(cells, known.spec.get("axes", {}).get("learning_rate"), known.margin) if learnt else None,
+        next_step=next_step(whole, cells, reference[0] if reference else None, known.margin),
         caveats=caveats(Evidence(cells=cells, reaches=reaches, known=known)),
         cannot=(*([] if learnt else [nothing_shown(known)]), *refusals(cells, reaches, known)),
         nothing_learnt=not learnt,

@@ -18,6 +18,7 @@ from cluster.analysis.soonest import Soonest
 from cluster.analysis.verdict import GroupVerdict, Verdict
 from cluster.report.answer import answer, batches
 from cluster.report.failed import sentence
+from cluster.report.next_step import next_step
 
 _NOUN = {"seconds": "time", "usd": "money"}
 
@@ -61,6 +62,8 @@ def _group(verdict: Verdict, group: GroupVerdict) -> Iterator[str]:
     yield from answer(group, margin)
     yield from _soonest_of_all(group, cells, verdict.declared.target)
     yield from _quality(group, cells, margin)
+    if group.next_step is not None:
+        yield next_step(group.next_step)
     yield from _unreliable(group)
     yield from _axes(group)
     yield from _rates(group)

@@ -1,6 +1,6 @@
 """A study's page, and its plots as files: what `report` writes, `serve` shows and papers print."""
 
-from cluster.report.page import losses, machine, noise, quality, rates, to_target, tradeoff
+from cluster.report.page import losses, machine, noise, quality, rates, robustness, to_target, tradeoff
 from cluster.report.page.chart import Chart, Missing
 from cluster.report.page.curves_section import charts as curve_charts
 from cluster.report.page.document import document
@@ -37,6 +37,7 @@ def _plots(facts: Facts, group: Group) -> list[Chart | Missing]:
         *(to_target.chart(facts, group, measure) for measure in ("updates", "examples", "seconds", "usd")),
         tradeoff.chart(facts, group),
         rates.chart(facts, group),
+        robustness.chart(facts, group),
         machine.speed(facts, group),
         machine.memory(facts, group),
         noise.chart(facts, group),
