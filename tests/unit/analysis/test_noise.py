@@ -1,6 +1,7 @@
 """The deviation over seeds: its bound, and what pairs can tell of that size."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,8 +9,10 @@ from scipy import stats
 
 from cluster.analysis.noise import bound_of, noise_of
 from cluster.report.noise_text import text
-from cluster.study.noise_study import is_of, noise_study
+from cluster.study.noise_study import is_of, noise_study, study_of_data
 from tests.support.simulated import spec_of
+from trainer.data import manifest
+from trainer.data.store import Folder
 from trainer.errors import InputError
 
 
@@ -72,3 +75,12 @@ def test_runs_of_another_batch_size_under_the_name_do_not_count() -> None:
     assert is_of(own, small)
     for column, other in (("global_batch", 64), ("learning_rate", 0.5), ("optimizer", "sgd"), ("dtype", "float64")):
         assert not is_of(own | {column: other}, small)
+
+
+def test_prepared_data_have_a_study_of_their_own(prepared: Path) -> None:
+    spec = study_of_data(f"{prepared}/", manifest.read(Folder(str(prepared))))
+    small = noise_study(spec, global_batch=None, seeds=5)
+    assert (small.study, small.task, small.data) == (f"{prepared.name}-noise", "classification", f"{prepared}/")
+    assert (small.axes.global_batch, small.axes.learning_rate, small.axes.seeds) == ((32,), (0.001,), tuple(range(5)))
+    odd = study_of_data("s3://bucket/the lot_2", manifest.read(Folder(str(prepared))))
+    assert odd.study == "the-lot-2"

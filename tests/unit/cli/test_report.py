@@ -53,7 +53,15 @@ def test_plots_are_files_of_their_own(summary: Summary) -> None:
     measures = {f"{measure}-to-target" for measure in ("updates", "examples", "seconds", "usd")}
     clocks = ("updates", "examples", "epochs", "seconds")
     over_time = {f"{kind}-{clock}" for kind in ("curves", "ranking") for clock in clocks}
-    assert set(found) == measures | over_time | {"loss", "quality", "tradeoff", "rates", "robustness", "speed", "rank-changes"}
+    assert set(found) == measures | over_time | {
+        "loss",
+        "quality",
+        "tradeoff",
+        "rates",
+        "robustness",
+        "speed",
+        "rank-changes",
+    }
     for name, text in found.items():
         root = ElementTree.fromstring(text)
         assert root.tag == "{http://www.w3.org/2000/svg}svg", name
