@@ -5,7 +5,7 @@ a batch size, left padding, stateful layers) is refused before a study starts, s
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 
 import numpy as np
@@ -15,6 +15,7 @@ from cluster.analysis.cells import Cell, missing_text
 from cluster.analysis.counted import counted
 from cluster.analysis.evidence import Caveat, Evidence, batches, ids
 from cluster.study.looks import NONE
+from trainer.trial import WITH_BETAS, WITH_DECAY
 
 ENOUGH_SEEDS, ENOUGH_EVALUATIONS = 5, 20
 MOST_DIVERGED, MOST_SPEED_VARIATION, MOST_CLIPPED = 0.3, 0.1, 0.5
@@ -23,6 +24,11 @@ FEWEST_UPDATES_AN_EPOCH = 10
 MOST_NAMED = 5
 # Over an axis this wide, a fixed beta2 forgets after very different numbers of examples.
 WIDE_AXIS = 8
+_RULES = {
+    "beta1": "{value: 0.9, at: 32}",
+    "beta2": "{value: 0.999, at: 32}",
+    "weight_decay": "{value: 0.004, at: 32, rate: 0.001}",
+}
 MOST_MORE_EVALUATIONS = 2
 
 
@@ -168,15 +174,21 @@ def _share_above(cell: Cell, bound: float) -> float:
     return float(np.mean(norms > bound)) if norms.size else 0.0
 
 
-def _fixed_beta2(evidence: Evidence) -> Iterable[Caveat]:
+def _fixed_settings(evidence: Evidence) -> Iterable[Caveat]:
     batches = [cell.global_batch for cell in evidence.cells]
-    adam = {cell.optimizer for cell in evidence.cells} & {"adam", "adamw"}
-    if adam and max(batches) >= WIDE_AXIS * min(batches) and evidence.known.spec.get("beta2", "fixed") == "fixed":
+    optimizer, spec = evidence.cells[0].optimizer, evidence.known.spec
+    fixed = [
+        name
+        for name, having in (("beta1", WITH_BETAS), ("beta2", WITH_BETAS), ("weight_decay", WITH_DECAY))
+        if optimizer in having and not isinstance(spec.get(name), Mapping)
+    ]
+    if fixed and max(batches) >= WIDE_AXIS * min(batches):
         text = (
-            f"Adam's beta2 is fixed over B = {min(batches)} to {max(batches)}, so its memory in examples grows with B; "
-            "beta2: {value: 0.999, at: 32} keeps it constant"
+            f"{', '.join(fixed)} of {optimizer} {'are' if len(fixed) > 1 else 'is'} fixed by the update over "
+            f"B = {min(batches)} to {max(batches)}, so the memory of the optimizer in examples grows with B; "
+            f"{', '.join(f'{name}: {_RULES[name]}' for name in fixed)} keep{'' if len(fixed) > 1 else 's'} it constant"
         )
-        yield Caveat(code="fixed_beta2", text=text)
+        yield Caveat(code=f"fixed_{'beta2' if 'beta2' in fixed else fixed[0]}", text=text)
 
 
 def _uneven_evaluations(evidence: Evidence) -> Iterable[Caveat]:
@@ -234,7 +246,7 @@ _CHECKS: tuple[Callable[[Evidence], Iterable[Caveat]], ...] = (
     _mixed_machines,
     _unsteady_speed,
     _clipping,
-    _fixed_beta2,
+    _fixed_settings,
     _uneven_evaluations,
     _coarse,
     _still_improving,

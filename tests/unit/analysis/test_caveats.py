@@ -122,6 +122,29 @@ def test_clipping_at_some_batch_sizes_only_is_told() -> None:
     assert set(found["uneven_clipping"].trials) <= small
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "rules", "code", "named"),
+    [
+        ("adam", {}, "fixed_beta2", "beta1, beta2 of adam are"),
+        ("adam", {"beta2": {"value": 0.999, "at": 32}}, "fixed_beta1", "beta1 of adam is"),
+        ("adamw", {"weight_decay": 0.01}, "fixed_beta2", "beta1, beta2, weight_decay of adamw are"),
+        ("lion", {}, "fixed_weight_decay", "weight_decay of lion is"),
+    ],
+)
+def test_what_is_fixed_by_the_update_is_named(optimizer: str, rules: dict[str, Any], code: str, named: str) -> None:
+    axes = {**CLEAN["axes"], "global_batch": [8, 64], "optimizer": [optimizer]}
+    found = caveats(study(spec_of(**{**CLEAN, **rules, "axes": axes, "budget": {"examples": 100000}}), WORLD))
+    assert named in found[code].text
+
+
+def test_nothing_is_fixed_where_rules_hold_it_or_the_optimizer_has_none() -> None:
+    held = {"beta1": {"value": 0.9, "at": 32}, "beta2": {"value": 0.999, "at": 32}}
+    for optimizer, rules in (("adam", held), ("sgd", {})):
+        axes = {**CLEAN["axes"], "global_batch": [8, 64], "optimizer": [optimizer]}
+        found = caveats(study(spec_of(**{**CLEAN, **rules, "axes": axes, "budget": {"examples": 100000}}), WORLD))
+        assert not [code for code in found if code.startswith("fixed_")]
+
+
 def test_a_rate_between_those_tried_is_said_where_no_fit_found_it() -> None:
     wide = {**AXES, "learning_rate": {"around": 0.01, "at": 32, "rule": "sqrt", "points": 5}}
     changes = {**CLEAN, "axes": wide, "margin": MARGIN}

@@ -74,6 +74,25 @@ def test_a_conclusion_from_fewer_than_five_seeds_is_preliminary(seeds: int, word
     assert worse.count("preliminary") == (seeds < 5)
 
 
+def test_bad_runs_that_so_few_seeds_miss_are_said() -> None:
+    axes = {**spec_of().axes.model_dump(), "global_batch": [16, 32], "seeds": 5}
+    verdict, group = judged(study(spec_of(axes=axes), World(run_deviation=0.002)))
+    [line] = [line for line in sentences(verdict) if "bad" in line]
+    worst = max(group.cells, key=lambda cell: cell.worst_above_mean)
+    # 1 - 0.05^(1/5): the share of bad runs that five good ones leave possible.
+    assert line.startswith("5 seeds cannot exclude that up to 45% of runs are bad")
+    assert f"{worst.worst_above_mean:.2g} above the mean of its batch size, {worst.global_batch}." in line
+
+
+def test_a_target_that_one_batch_size_reaches_is_said_to_be_missed_by_the_others() -> None:
+    axes = {**spec_of().axes.model_dump(), "global_batch": [16, 64], "seeds": 5}
+    missed = World(run_deviation=0.002, floors={16: 0.8, 64: 1.3})
+    verdict, group = judged(study(spec_of(axes=axes, target={"validation_loss": 1.0}), missed))
+    [quick] = [one for one in group.soonest if one.measure == "seconds"]
+    assert (quick.candidates, quick.rarely) == ((16,), (64,))
+    assert any("is B = 16 (expected" in line and "most runs of B = 64 missed it" in line for line in sentences(verdict))
+
+
 @pytest.mark.slow
 def test_what_noise_hides_is_undecided_after_the_most_seeds() -> None:
     verdict, group = judged(study(spec_of(), World(run_deviation=0.08)))
