@@ -37,6 +37,7 @@ SUITE: dict[str, tuple[str, ...]] = {
     "protocol_overhead": ("--pairs", "3"),
     "serve_readers": (),
     "protocol_twice": (),
+    "replications": (),
 }
 README = Path(__file__).with_name("README.md")
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
