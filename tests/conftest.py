@@ -22,7 +22,7 @@ from tests.support import compiled
 from tests.support.trials import TINY
 from trainer.data.manifest import Manifest, Shard, Split, identified, read, sha256_of_file
 from trainer.data.store import Folder
-from trainer.trial import TrialSpec
+from trainer.trial import OPTIMIZERS, TrialSpec
 
 # Some tests import Ray themselves.
 set_environment()
@@ -33,6 +33,7 @@ settings.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 settings.register_profile("few", settings.get_profile("untimed"), max_examples=20)
 settings.load_profile("untimed")
 VOCABULARY = 40
+CHOSEN_OPTIMIZERS = ("sgd", "adam", "lion", "muon")
 CLASSES = 3
 
 
@@ -62,6 +63,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Leave nothing behind."""
     compiled.drop(config.stash[COMPILED])
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """`chosen_optimizer`: those with a way of their own through the trainer; with --long all ten."""
+    if "chosen_optimizer" in metafunc.fixturenames:
+        long = metafunc.config.getoption("long")
+        metafunc.parametrize("chosen_optimizer", OPTIMIZERS if long else CHOSEN_OPTIMIZERS)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

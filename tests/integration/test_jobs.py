@@ -27,19 +27,13 @@ from cluster.study.factory_code import sha256_of
 from cluster.summary import query
 from cluster.summary.store import Summary
 from tests.conftest import write_prepared
-from tests.support import models
+from tests.support import models, studies, unhurried
 from tests.support.runs import MARK, processes_of
-from tests.support.studies import write_study
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 BIN = Path(sys.executable).parent
 ONE = {"axes": {"global_batch": [17], "learning_rate": 0.01, "seeds": 1}}
-LONG = {
-    **ONE,
-    "budget": {"updates": 4000},
-    "evaluate_every": {"updates": 400},
-    "checkpoint_every_seconds": 0.5,
-}
+LONG = {**studies.LONG, **ONE, "model": {"factory": "unhurried:build"}}
 
 
 @dataclass(frozen=True)
@@ -141,9 +135,10 @@ def batchscope(ray_head: RunningHead, tmp_path: Path) -> Callable[..., subproces
 
 def write(folder: Path, name: str, **changes: Any) -> None:
     """Write the tiny study and the code of its model, which goes with the job."""
-    (folder / "bags.py").write_text(inspect.getsource(models).replace("def bag(", "def build("))
-    factory = {"factory": "bags:build"}
-    write_study(folder, **{"study": name, "data": "data", "summary": "summary", "model": factory, **changes})
+    (folder / "bags.py").write_text(inspect.getsource(models))
+    (folder / "unhurried.py").write_text(inspect.getsource(unhurried).replace("from tests.support.models", "from bags"))
+    factory = {"factory": "bags:bag"}
+    studies.write_study(folder, **{"study": name, "data": "data", "summary": "summary", "model": factory, **changes})
 
 
 def test_a_study_is_submitted_followed_and_listed(batchscope: Any, tmp_path: Path, ray_head: RunningHead) -> None:
@@ -196,7 +191,7 @@ def test_a_stopped_study_saves_and_is_resumed(batchscope: Any, tmp_path: Path) -
     assert "saving and stopping" in batchscope("logs", "long", "-f", status=143).stdout
     [cancelled] = query.trials(Summary(str(tmp_path / "summary")), "long").to_pylist()
     assert cancelled["state"] == "CANCELLED"
-    assert 0 < cancelled["updates"] < 4000
+    assert 0 < cancelled["updates"] < LONG["budget"]["updates"]
 
     batchscope("resume", "long", "--wait")
     rows = query.trials(Summary(str(tmp_path / "summary")), "long").to_pylist()

@@ -18,9 +18,9 @@ from tests.support.studies import LONG, write_study
 from tests.support.undisturbed import curve as undisturbed_curve
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("nothing_is_left_behind")]
-# In float64: these updates overfit, which makes of the last digit of a sum over one worker or two, in float32, the
-# second digit of a loss. So many that a trial goes on for seconds after its first checkpoint, on a fast machine too.
-UPDATES = 6000
+# In float64: updates that overfit make of the last digit of a sum over one worker or two, in float32, a much earlier
+# digit of a loss. So many that a trial goes on for seconds after its first checkpoint, on a fast machine too.
+UPDATES = 600
 LONG = {
     **LONG,
     "axes": {**LONG["axes"], "learning_rate": 0.003, "dtype": "float64"},

@@ -1,4 +1,4 @@
-"""A study leaves nothing on a cluster that stays; that its machines go is in tests/rehearsal."""
+"""A study leaves nothing on a cluster that stays, and goes on there; that its machines go is in tests/rehearsal."""
 
 import signal
 import time
@@ -8,20 +8,31 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import write_prepared
 from tests.support.clusters import Machines
 from tests.support.keys import KEYS, holding
-from tests.support.runs import begin, finish, rows, run, workers_of
+from tests.support.runs import begin, curve, finish, rows, run, workers_of
 from tests.support.seen import Seen
-from tests.support.studies import LONG
+from tests.support.studies import LONG, write_study
+from tests.support.undisturbed import curve as undisturbed_curve
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("nothing_is_left_behind")]
 SECONDS = 180
+ONE = {**LONG, "axes": {**LONG["axes"], "seeds": 1}}
 
 
 @pytest.fixture(autouse=True)
 def _without_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     """This machine's user may have a token; these clusters, on loopback for a minute, ask for none."""
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, int, float]]:
+    """The curve of the study when nothing happens to it."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    write_prepared(folder / "data")
+    return undisturbed_curve(write_study(folder, **ONE))
 
 
 def wait_until(reached: Callable[[], bool], otherwise: Callable[[], object]) -> None:
@@ -42,23 +53,27 @@ def test_a_study_that_was_stopped_or_has_ended_leaves_nothing_on_a_cluster_and_n
     study: Callable[..., Path],
     machines: Callable[[int], Machines],
     monkeypatch: pytest.MonkeyPatch,
+    undisturbed: list[tuple[str, int, float]],
     nothing_is_left_behind: str,
     tmp_path: Path,
 ) -> None:
     here = machines(1)
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
-    file = study(**{**LONG, "axes": {**LONG["axes"], "seeds": 1}})
+    file = study(**ONE)
     seen = Seen(here.address)
     try:
         process = begin(file, "--address", here.address)
         assert seen.left() != []
-        process.send_signal(signal.SIGINT)
-        finish(process, status=128 + signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
+        assert "the same command goes on from here" in finish(process, status=128 + signal.SIGTERM)
         assert_nothing_is_left(seen, nothing_is_left_behind)
         run(file, "--address", here.address)
         assert_nothing_is_left(seen, nothing_is_left_behind)
-        assert [row["state"] for row in rows(file)] == ["CANCELLED", "COMPLETED"]
+        cancelled, completed = rows(file)
+        assert (cancelled["state"], completed["state"]) == ("CANCELLED", "COMPLETED")
+        assert 0 < cancelled["updates"] < completed["updates"]
+        assert sorted(curve(file)) == undisturbed
     finally:
         seen.leave()
     head: Any = here.cluster.head_node

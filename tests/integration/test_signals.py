@@ -16,7 +16,7 @@ from cluster.summary.store import Summary
 from tests.conftest import write_prepared
 from tests.support.processes import heeding_ctrl_c
 from tests.support.runs import COMMAND, MARK, ROOT, wait_for_end_of
-from tests.support.studies import write_study
+from tests.support.studies import LONG, write_study
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 SECONDS = 120.0
@@ -33,10 +33,7 @@ class Run:
         write_prepared(folder / "data")
         write_study(
             folder,
-            axes={"global_batch": [17], "learning_rate": 0.01, "seeds": 1},
-            budget={"updates": 1_000_000},
-            evaluate_every={"updates": 500_000},
-            checkpoint_every_seconds=0.5,
+            **{**LONG, "budget": {"updates": 100_000}, "evaluate_every": {"updates": 50_000}},
         )
         self.stderr = folder / "stderr"
         environment = {**os.environ, "TMPDIR": str(self.temporary), MARK: str(folder)}

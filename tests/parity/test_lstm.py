@@ -1,5 +1,7 @@
 """The training twin against plain Keras: the same outputs and gradients on right-padded rows, layer by layer."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -18,6 +20,16 @@ VARIANTS = [
     ModelSpec(embedding_units=6, lstm_units=5, layers=2, bidirectional=True),
 ]
 
+SHAPES = [(1, 1), (7, 8), (9, 33), (16, 40)]
+# Each shape and each variant; with --long all of each.
+CHOSEN = [*zip(VARIANTS, reversed(SHAPES), strict=True), (VARIANTS[-1], SHAPES[-1])]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "variant" in metafunc.fixturenames:
+        cases = itertools.product(VARIANTS, SHAPES) if metafunc.config.getoption("long") else CHOSEN
+        metafunc.parametrize(("variant", "shape"), cases, ids=str)
+
 
 def rows(count: int, longest: int) -> np.ndarray:
     random = np.random.default_rng(1)
@@ -28,17 +40,15 @@ def rows(count: int, longest: int) -> np.ndarray:
     return tokens
 
 
-@pytest.mark.parametrize("variant", VARIANTS, ids=str)
-@pytest.mark.parametrize(("count", "longest"), [(1, 1), (7, 8), (9, 33), (16, 40)])
-def test_the_twin_computes_what_plain_keras_computes(variant: ModelSpec, count: int, longest: int) -> None:
+def test_the_twin_computes_what_plain_keras_computes(variant: ModelSpec, shape: tuple[int, int]) -> None:
     plain = model.build(variant, vocabulary_size=30, outputs=4, task="classification", dtype="float64", seed=2)
     twin = model.training_twin(plain)
     swapped = [layer for layer in twin._flatten_layers() if isinstance(layer, RightPaddedLSTM)]
     assert len(swapped) == variant.layers * (2 if variant.bidirectional else 1)
     assert {kernel_path(layer) for layer in swapped} == {"xla"}
     assert (kernel_paths(twin), kernel_paths(plain)) == ("xla", "keras")
-    tokens = rows(count, longest)
-    labels = np.arange(count) % 4
+    tokens = rows(*shape)
+    labels = np.arange(len(tokens)) % 4
 
     @tf.function
     def loss_and_gradients(net: keras.Model, *, logits: bool) -> tuple:

@@ -1,7 +1,7 @@
 """What the worker processes of the parity tests run: gradients, weights after updates, and whole trials."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.data.inputs import TEXT, Inputs
-from trainer.trial import OPTIMIZERS, TrialSpec
+from trainer.trial import TrialSpec
 
 MICRO_BATCHES = (1, 5, 8, 1000)
 # The last is `full`: all rows of the test's data set.
@@ -69,12 +69,14 @@ def gradients(
     return found
 
 
-def weights_after(world: Any, folder: str, trial: TrialSpec, updates: int) -> dict[tuple[str, int], Flat]:
-    """All weights after `updates` updates of 17 rows, for each optimiser and two micro-batches."""
+def weights_after(
+    world: Any, folder: str, trial: TrialSpec, updates: int, optimizers: Sequence[str]
+) -> dict[tuple[str, int], Flat]:
+    """All weights after `updates` updates of 17 rows, for each optimizer and two micro-batches."""
     from trainer.data import share
 
     rows, found = open_data(folder).train, {}
-    for optimizer in OPTIMIZERS:
+    for optimizer in optimizers:
         here = replace(trial, optimizer=optimizer)
         learner = open_learner(world, here)
         for micro_batch in (5, 1000):

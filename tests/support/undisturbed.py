@@ -23,13 +23,14 @@ def curve(file: Path, folder: Path = ROOT) -> list[tuple[str, int, float]]:
 def _trained(world: Any, file: str, folder: str) -> list[tuple[str, int, float]]:
     import sys
 
-    from tests.support import bodies
+    from tests.support import bodies, unhurried
     from trainer.update.collective import Collective
     from trainer.update.shape import Shape
     from trainer.update.update import Learner
 
     os.chdir(folder)
     sys.path.insert(0, folder)
+    unhurried.PAUSE_SECONDS = 0.0
     study = spec.load(file)
     manifest = read(store_of(study.data))
     trials = axes.trials(study, data_hash=manifest.data_hash, train_rows=manifest.splits["train"].rows)
