@@ -5,13 +5,30 @@ another cell of the group does. A cell whose best rate is at an edge supports no
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import count
 
 from cluster.study.cell import CellKey, group_of
 from cluster.study.comparing import differences, references
 from cluster.study.looks import Looks, decide
 from trainer.trial import TrialSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confirming:
+    """What is confirmed, and what is known so far.
+
+    `cells` has a trial of each cell, at the rate to be confirmed and on any seed; `seeds` are all that may confirm.
+    `losses` are the best validation losses by trial_id, inf for a trial that ended without one. Cells that are not
+    among `screen_losses` cannot be compared.
+    """
+
+    cells: Mapping[CellKey, TrialSpec]
+    seeds: Sequence[int]
+    losses: Mapping[str, float]
+    screen_losses: Mapping[CellKey, float]
+    margin: float | None
+    looks: Looks
 
 
 def confirming_seeds(seeds: Iterable[int], taken: Iterable[int]) -> dict[int, int]:
@@ -21,51 +38,33 @@ def confirming_seeds(seeds: Iterable[int], taken: Iterable[int]) -> dict[int, in
     return {seed: next(free) if seed in taken else seed for seed in seeds}
 
 
-def confirmations(
-    cells: Mapping[CellKey, TrialSpec],
-    seeds: Sequence[int],
-    losses: Mapping[str, float],
-    *,
-    screen_losses: Mapping[CellKey, float],
-    margin: float | None,
-    looks: Looks,
-) -> tuple[tuple[TrialSpec, ...], bool]:
-    """The confirmations wanted so far, in order, and whether missing answers may lead to further ones.
-
-    `cells` has a trial of each cell, at the rate to be confirmed and on any seed; `seeds` are all that may confirm.
-    `losses` are the best validation losses by trial_id, inf for a trial that ended without one. Cells that are not
-    among `screen_losses` cannot be compared.
-    """
+def confirmations(asked: Confirming) -> tuple[tuple[TrialSpec, ...], bool]:
+    """The confirmations wanted so far, in order, and whether missing answers may lead to further ones."""
     found: dict[TrialSpec, None] = {}
+    cells, ends = asked.cells, asked.looks.seeds
     going_on = set(cells)
-    for end in looks.seeds:
+    for end in ends:
         # A reference that diverges gives way to a cell that may have stopped earlier, and whose seeds then follow.
         found |= dict.fromkeys(
-            replace(cells[cell], seed=seed) for seed in seeds[:end] for cell in cells if cell in going_on
+            replace(cells[cell], seed=seed) for seed in asked.seeds[:end] for cell in cells if cell in going_on
         )
-        if any(trial.trial_id not in losses for trial in found):
-            return tuple(found), end < looks.seeds[-1]
-        if end == looks.seeds[-1]:
+        if any(trial.trial_id not in asked.losses for trial in found):
+            return tuple(found), end < ends[-1]
+        if end == ends[-1]:
             break
-        going_on = _undecided(cells, seeds, losses, screen_losses, margin, looks)
+        going_on = _undecided(asked)
         if not going_on:
             break
     return tuple(found), False
 
 
-def _undecided(
-    cells: Mapping[CellKey, TrialSpec],
-    seeds: Sequence[int],
-    losses: Mapping[str, float],
-    screen_losses: Mapping[CellKey, float],
-    margin: float | None,
-    looks: Looks,
-) -> set[CellKey]:
+def _undecided(asked: Confirming) -> set[CellKey]:
     """The cells whose comparisons are not decided, with the references of these."""
     confirmed = {
-        cell: [losses.get(replace(cells[cell], seed=seed).trial_id) for seed in seeds] for cell in screen_losses
+        cell: [asked.losses.get(replace(asked.cells[cell], seed=seed).trial_id) for seed in asked.seeds]
+        for cell in asked.screen_losses
     }
-    against = references(confirmed, screen_losses)
-    decisions = decide(differences(confirmed, against), margin, looks)
+    against = references(confirmed, asked.screen_losses)
+    decisions = decide(differences(confirmed, against), asked.margin, asked.looks)
     undecided = {cell for cell, decision in decisions.items() if decision.claim is None}
     return undecided | {against[group_of(cell)] for cell in undecided}

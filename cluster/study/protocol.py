@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from cluster.study.cell import CellKey, cell_of
 from cluster.study.chosen_rates import Choices, at_edge, choose
-from cluster.study.confirming import confirmations, confirming_seeds
+from cluster.study.confirming import Confirming, confirmations, confirming_seeds
 from cluster.study.seeds import SCREEN_SEEDS
 from trainer.trial import TrialSpec
 
@@ -134,12 +134,14 @@ def wanted(
     seeds = tuple(seed for seed in fresh.values() if seed not in late)
     at_rates = _at_chosen_rates(grid, choices, stop_at_loss)
     confirmed, more = confirmations(
-        at_rates,
-        seeds,
-        losses,
-        screen_losses={cell: one.loss for cell, one in choices.cells.items() if not at_edge(cells[cell])},
-        margin=conditions.margin,
-        looks=protocol.looks_at(len(seeds)),
+        Confirming(
+            cells=at_rates,
+            seeds=seeds,
+            losses=losses,
+            screen_losses={cell: one.loss for cell, one in choices.cells.items() if not at_edge(cells[cell])},
+            margin=conditions.margin,
+            looks=protocol.looks_at(len(seeds)),
+        )
     )
     if not more:
         confirmed += tuple(replace(trial, seed=seed) for seed in late for trial in at_rates.values())
