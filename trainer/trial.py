@@ -29,6 +29,7 @@ _ADDED = {
     "weight_decay": None,
     "decay_per_update": None,
     "average_examples": None,
+    "settings": None,
 }
 
 
@@ -67,6 +68,8 @@ class TrialSpec:
     neither of the two, the optimizer decays by its default.
 
     With `average_examples`, evaluations also score an average of the weights with that horizon (`trainer.averaged`).
+    `settings` says which values of the axes `beta1` and `weight_decay` the trial has, where a study has these axes: a
+    rule is one setting, although it gives each global batch another number.
 
     Raises:
         ValueError: a value that the optimizer would ignore, or two that contradict each other.
@@ -92,6 +95,7 @@ class TrialSpec:
     weight_decay: float | None = None
     decay_per_update: float | None = None
     average_examples: int | None = None
+    settings: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what would be ignored."""

@@ -9,20 +9,21 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster.study import looks
+from cluster.study.axes import settings_of
+from cluster.study.cell import CellKey
 from cluster.study.chosen_rates import BEST_OF_GRID
 from cluster.study.confirming import confirming_seeds
 from cluster.study.experiment import stops_at_target
 from cluster.study.forms import FULL
+from cluster.study.identity import stored
 from cluster.study.protocol import CONFIRM
-
-# An optimizer, a dtype and a global batch.
-Place = tuple[str, str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,12 +69,25 @@ class Spec:
         """The seeds on its axis, in their order."""
         return tuple(self.keys.get("axes", {}).get("seeds", ()))
 
-    def seeds(self, place: Place) -> tuple[int, ...]:
-        """The seeds that the spec asks for at this place; none where its axes do not list the place."""
-        optimizer, dtype, global_batch = place
+    @cached_property
+    def settings(self) -> Mapping[str, Collection[str]]:
+        """The settings of each optimizer on its axes, as a trial's row has them; empty text where there are none."""
+        axes = self.keys.get("axes", {})
+        if not {"beta1", "weight_decay"} & axes.keys():
+            return dict.fromkeys(axes.get("optimizer", ()), ("",))
+        of_spec = settings_of(stored(self.row["spec_json"], where="the stored spec"))
+        return {
+            optimizer: {one.name or "" for one in of_spec if one.optimizer == optimizer}
+            for optimizer in axes["optimizer"]
+        }
+
+    def seeds(self, cell: CellKey) -> tuple[int, ...]:
+        """The seeds that the spec asks for in this cell; none where its axes do not list it."""
+        global_batch, optimizer, dtype, settings = cell
         axes = self.keys.get("axes", {})
         batches = [self.row["train_rows"] if batch == FULL else batch for batch in axes.get("global_batch", ())]
-        listed = global_batch in batches and optimizer in axes.get("optimizer", ()) and dtype in axes.get("dtype", ())
+        listed = global_batch in batches and dtype in axes.get("dtype", ())
+        listed = listed and settings in self.settings.get(optimizer, ())
         return self.all_seeds if listed else ()
 
 
@@ -95,18 +109,18 @@ class Specs:
         """The spec whose target and margin count; None where every spec came too late."""
         return self.newest if self.began is None else self.confirmed
 
-    def seeds(self, place: Place, taken: Collection[int] = ()) -> tuple[int, ...]:
-        """The seeds planned at this place: those of the spec in force and those that later specs added.
+    def seeds(self, cell: CellKey, taken: Collection[int] = ()) -> tuple[int, ...]:
+        """The seeds planned in this cell: those of the spec in force and those that later specs added.
 
         A seed is never taken away. If the screen of a study that has grown has `taken` it, the next free one confirms.
         """
         specs = [self.in_force, *self.later]
-        return _distinct(seed for spec in specs if spec for seed in confirming_seeds(spec.seeds(place), taken).values())
+        return _distinct(seed for spec in specs if spec for seed in confirming_seeds(spec.seeds(cell), taken).values())
 
-    def late_seeds_at(self, place: Place, taken: Collection[int] = ()) -> tuple[int, ...]:
-        """The seeds of this place planned after the confirmations began; none if the whole place came late."""
-        first = confirming_seeds(self.confirmed.seeds(place), taken).values() if self.confirmed else ()
-        return tuple(seed for seed in self.seeds(place, taken) if seed not in first) if first else ()
+    def late_seeds_at(self, cell: CellKey, taken: Collection[int] = ()) -> tuple[int, ...]:
+        """The seeds of this cell planned after the confirmations began; none if the whole cell came late."""
+        first = confirming_seeds(self.confirmed.seeds(cell), taken).values() if self.confirmed else ()
+        return tuple(seed for seed in self.seeds(cell, taken) if seed not in first) if first else ()
 
     @property
     def counting(self) -> Spec:

@@ -180,7 +180,7 @@ def _fixed_settings(evidence: Evidence) -> Iterable[Caveat]:
     fixed = [
         name
         for name, having in (("beta1", WITH_BETAS), ("beta2", WITH_BETAS), ("weight_decay", WITH_DECAY))
-        if optimizer in having and not isinstance(spec.get(name), Mapping)
+        if optimizer in having and name not in spec.get("axes", {}) and not isinstance(spec.get(name), Mapping)
     ]
     if fixed and max(batches) >= WIDE_AXIS * min(batches):
         text = (

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cluster.analysis.asked import Specs
-from cluster.study.cell import CellKey, group_of
+from cluster.study.cell import CellKey, cell_of_row, group_of
 from cluster.study.chosen_rates import Choice, at_edge, choose
 from cluster.study.protocol import CONFIRM, GRID, SCREEN
 from cluster.summary import query
@@ -89,7 +89,7 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A global batch, optimizer and dtype: the mean losses of the rates tried, the rate judged, and its runs by seed.
+    """A global batch, optimizer, dtype and settings, with the losses of its rates, the rate judged and its runs by seed.
 
     `rates` maps each rate tried to its mean best loss (inf: it did not complete). `choice` is what the screen chose
     from them, if its rate is the one that is judged; it may lie between two of them. `tuned` is true if the rate was
@@ -101,6 +101,7 @@ class Cell:
     global_batch: int
     optimizer: str
     dtype: str
+    settings: str
     learning_rate: float
     rates: Mapping[float, float]
     choice: Choice | None
@@ -119,7 +120,7 @@ class Cell:
     @property
     def key(self) -> CellKey:
         """What identifies the cell within its study."""
-        return self.global_batch, self.optimizer, self.dtype
+        return self.global_batch, self.optimizer, self.dtype, self.settings
 
     @property
     def screen_loss(self) -> float:
@@ -167,7 +168,7 @@ def cells_of(trials: pa.Table, evaluations: pa.Table, specs: Specs) -> tuple[Cel
 
 
 def _key(run: Run) -> CellKey:
-    return run.row["global_batch"], run.row["optimizer"], run.row["dtype"]
+    return cell_of_row(run.row)
 
 
 def _searched(runs: Sequence[Run]) -> list[Run]:
@@ -202,13 +203,13 @@ def _cell(
     answered = judged(runs)
     seeds = {run.seed for run in answered}
     without = tuple(run for run in judged(unanswered) if run.seed not in seeds)
-    global_batch, optimizer, dtype = key
-    place = optimizer, dtype, global_batch
-    planned = {*specs.seeds(place, taken), *seeds, *(run.seed for run in without)}
+    global_batch, optimizer, dtype, settings = key
+    planned = {*specs.seeds(key, taken), *seeds, *(run.seed for run in without)}
     return Cell(
         global_batch=global_batch,
         optimizer=optimizer,
         dtype=dtype,
+        settings=settings,
         learning_rate=rate,
         rates=rates,
         choice=choice if screened and choice and choice.rate == rate else None,
@@ -217,7 +218,7 @@ def _cell(
         searched=tuple(_searched(runs)),
         planned=tuple(sorted(planned)),
         unanswered=without,
-        late=specs.late_seeds_at(place, taken),
+        late=specs.late_seeds_at(key, taken),
     )
 
 

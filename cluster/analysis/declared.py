@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster.analysis.asked import Specs, specs_of
-from cluster.study.cell import CellKey
+from cluster.study.cell import CellKey, cell_of_row
 from cluster.study.chosen_rates import choose
 from cluster.study.experiment import stops_at_target
 from cluster.study.protocol import SCREEN
@@ -123,10 +123,10 @@ def _screened(specs: Specs, trials: pa.Table) -> dict[CellKey, dict[float, float
     if specs.began is not None:
         screen = screen.filter(pc.field("started_at") <= pa.scalar(specs.began, TIME))
     loss_of = losses_of(screen)
-    keys = ("optimizer", "dtype", "global_batch", "learning_rate", "seed")
+    keys = ("optimizer", "dtype", "settings", "global_batch", "learning_rate", "seed")
     ordered = screen.sort_by([(key, "ascending") for key in keys]).to_pylist()
     cells: dict[CellKey, dict[float, float]] = {}
-    for (optimizer, dtype, batch, rate), rows in groupby(ordered, key=lambda row: tuple(row[key] for key in keys[:-1])):
+    for (cell, rate), rows in groupby(ordered, key=lambda row: (cell_of_row(row), row["learning_rate"])):
         losses = [loss_of[row["trial_id"]] for row in rows]
-        cells.setdefault((batch, optimizer, dtype), {})[rate] = sum(losses) / len(losses)
+        cells.setdefault(cell, {})[rate] = sum(losses) / len(losses)
     return cells

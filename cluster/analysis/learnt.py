@@ -19,12 +19,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.special import stdtrit
 
+from cluster.study.cell import GroupKey, cell_of_row, group_of
 from cluster.study.protocol import CONFIRM, SCREEN
 from cluster.summary import query
 from cluster.summary.tables import COMPLETED
 
 _ALPHA = 0.05
-Group = tuple[str, str]
 _REMEDIES = {
     "classification": "check that the labels belong to their rows, or change axes.learning_rate or budget",
     "regression": "scale the labels to about 1, or change axes.learning_rate or budget",
@@ -42,8 +42,8 @@ def nothing_learnt(points: Sequence[Sequence[float]], guess: float) -> bool:
     return not any(losses.mean() + most * pooled / np.sqrt(losses.size) < guess for losses in below)
 
 
-def points_of(trials: pa.Table) -> dict[Group, list[list[float]]]:
-    """The points of each optimizer and dtype, from a study's rows of `trials`.
+def points_of(trials: pa.Table) -> dict[GroupKey, list[list[float]]]:
+    """The points of each group, from a study's rows of `trials`.
 
     They are the confirmations of a study with a protocol (none during its screen), or all points of a grid.
     """
@@ -53,15 +53,15 @@ def points_of(trials: pa.Table) -> dict[Group, list[list[float]]]:
     elif SCREEN in phases:
         return {}
     completed = (pc.field("state") == COMPLETED) & pc.is_finite(pc.field("best_validation_loss"))
-    found: dict[Group, dict[tuple[int, float], list[float]]] = {}
+    found: dict[GroupKey, dict[tuple[int, float], list[float]]] = {}
     for row in query.latest(trials.filter(completed)).to_pylist():
-        group = found.setdefault((row["optimizer"], row["dtype"]), {})
+        group = found.setdefault(group_of(cell_of_row(row)), {})
         group.setdefault((row["global_batch"], row["learning_rate"]), []).append(row["best_validation_loss"])
     return {group: list(points.values()) for group, points in found.items()}
 
 
-def groups_without_learning(trials: pa.Table, guess: float | None) -> set[Group]:
-    """The pairs of optimizer and dtype that learnt nothing; empty where no guess is known."""
+def groups_without_learning(trials: pa.Table, guess: float | None) -> set[GroupKey]:
+    """The groups that learnt nothing; empty where no guess is known."""
     if guess is None:
         return set()
     return {group for group, points in points_of(trials).items() if nothing_learnt(points, guess)}

@@ -36,7 +36,7 @@ SCHEMA_VERSION = 2
 
 @dataclass(frozen=True, kw_only=True)
 class GroupVerdict:
-    """The verdict on the batch sizes of one optimizer and dtype.
+    """The verdict on the batch sizes of one optimizer and dtype, and of one value of the axes of its settings.
 
     `reference` is the batch size with which the others are compared. `arms` are the batch sizes at equal updates,
     examples and seconds, and `ranking_depends` says whether the best one is shown to depend on which of them is equal.
@@ -45,6 +45,7 @@ class GroupVerdict:
 
     optimizer: str
     dtype: str
+    settings: str
     reference: int | None
     cells: tuple[CellVerdict, ...]
     qualities: tuple[Quality, ...]
@@ -57,6 +58,11 @@ class GroupVerdict:
     caveats: tuple[Caveat, ...]
     cannot: tuple[Cannot, ...]
     nothing_learnt: bool
+
+    @property
+    def name(self) -> str:
+        """What tells it from the other groups of a study."""
+        return ", ".join(filter(None, (self.optimizer, self.dtype, self.settings)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +108,7 @@ def _group(cells: Sequence[Cell], compared: Compared, known: Declared, *, learnt
     return GroupVerdict(
         optimizer=cells[0].optimizer,
         dtype=cells[0].dtype,
+        settings=cells[0].settings,
         reference=reference[0] if reference and reference[0] in judged else None,
         cells=tuple(figures(cell, reaches.get(cell.global_batch), learnt=learnt) for cell in cells),
         qualities=tuple(whole),

@@ -13,7 +13,7 @@ from cluster.summary import query
 from cluster.summary.store import Summary
 from cluster.summary.tables import AXES, EVALUATIONS, KEYS, REAL, TRIALS, WHOLE
 
-CHOSEN = (*AXES, *experiment.COLUMNS)
+CHOSEN = (*AXES, "settings", *experiment.COLUMNS)
 LAYOUT = ("workers", "micro_batch", "device", "node_type", "market")
 CURVE = tuple(name for name in EVALUATIONS.names if name not in KEYS["evaluations"])
 QUALITY = tuple(name for name in TRIALS.names if name.startswith(("final_", "best_", "test_")))

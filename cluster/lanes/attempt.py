@@ -109,6 +109,7 @@ class Attempt:
     def _known(self) -> dict[str, Any]:
         trial = self.trial
         axes = {name: getattr(trial, name) for name in ("global_batch", "learning_rate", "optimizer", "dtype", "seed")}
+        axes["settings"] = trial.settings
         layout = {"workers": self.workers, "micro_batch": self.micro_batch}
         facts = {**self.settings.facts, "phase": self.phase}
         place = {"checkpoint_uri": self.checkpoint_uri, "data_hash": trial.data_hash, "started_at": self.started_at}

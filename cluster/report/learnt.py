@@ -4,6 +4,7 @@ import pyarrow as pa
 
 from cluster.analysis.learnt import groups_without_learning, guess_of
 from cluster.report.verdict import nothing_learnt
+from cluster.study.cell import cell_of_row, group_of
 
 
 def lines(specs: pa.Table, trials: pa.Table) -> list[str]:
@@ -13,6 +14,10 @@ def lines(specs: pa.Table, trials: pa.Table) -> list[str]:
     newest = specs.slice(specs.num_rows - 1).to_pylist()[0]
     baseline = newest["baseline_loss"]
     idle = groups_without_learning(trials, guess_of(baseline, newest["best_constant_loss"]))
-    groups = {(row["optimizer"], row["dtype"]) for row in trials.select(["optimizer", "dtype"]).to_pylist()}
+    columns = ["global_batch", "optimizer", "dtype", "settings"]
+    groups = {group_of(cell_of_row(row)) for row in trials.select(columns).to_pylist()}
     said = nothing_learnt(newest["task"] or "", baseline or 0.0)
-    return [said if len(groups) == 1 else f"{', '.join(group)}: {said[0].lower()}{said[1:]}" for group in sorted(idle)]
+    return [
+        said if len(groups) == 1 else f"{', '.join(filter(None, group))}: {said[0].lower()}{said[1:]}"
+        for group in sorted(idle)
+    ]

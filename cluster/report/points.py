@@ -30,6 +30,7 @@ _APART = [
     Column("evaluate_every", ("evaluated", "every"), tells_apart=True),
     Column("clip_norm", ("clip", "norm"), tells_apart=True),
     Column("stop_at_loss", ("stopped", "at loss"), tells_apart=True),
+    Column("settings", ("", "settings"), tells_apart=True),
 ]
 _COUNTS = [Column(state.lower(), ("", state.lower()), rare=state != COMPLETED) for state in STATES]
 # In order of importance: where a terminal is too narrow, the last ones are left out.

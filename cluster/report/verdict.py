@@ -28,7 +28,7 @@ def sentences(verdict: Verdict) -> list[str]:
     lines = []
     for group in verdict.groups:
         if len(verdict.groups) > 1:
-            lines.append(f"{group.optimizer}, {group.dtype}:")
+            lines.append(f"{group.name}:")
         lines += list(_group(verdict, group))
     if failed := sentence(verdict.failures):
         lines.append(failed)
@@ -52,7 +52,7 @@ def warnings(verdict: Verdict) -> list[str]:
 
 def labelled(verdict: Verdict, group: GroupVerdict, text: str) -> str:
     """A text about a group, with the group's name if there are several."""
-    return f"{group.optimizer}, {group.dtype}: {text}" if len(verdict.groups) > 1 else text
+    return f"{group.name}: {text}" if len(verdict.groups) > 1 else text
 
 
 def _group(verdict: Verdict, group: GroupVerdict) -> Iterator[str]:

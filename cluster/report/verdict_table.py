@@ -15,6 +15,7 @@ COLUMNS = [
     Column("global_batch", ("global batch", "rows")),
     Column("optimizer", ("", "optimizer")),
     Column("dtype", ("", "dtype")),
+    Column("settings", ("", "settings"), tells_apart=True),
     Column("learning_rate", ("learning", "rate")),
     Column("seeds", ("", "seeds")),
     Column("without_result", ("planned, but", "without result"), rare=True),
@@ -69,7 +70,7 @@ def _rows(group: GroupVerdict, *, several: bool) -> list[dict[str, Any]]:
             "noise_scale": cell.noise_scale,
         }
         if several:
-            row |= {"optimizer": group.optimizer, "dtype": group.dtype}
+            row |= {"optimizer": group.optimizer, "dtype": group.dtype, "settings": group.settings or None}
         if quality:
             row |= {"difference": quality.difference, "low90": quality.low90, "high90": quality.high90}
         row["against_reference"] = quality.outcome if quality else standing(group, cell.global_batch)

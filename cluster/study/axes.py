@@ -7,6 +7,7 @@ change of dtype makes a worker trace its functions again, and a change of rate c
 """
 
 import math
+from dataclasses import dataclass
 from itertools import product
 from typing import Any, Literal
 
@@ -32,8 +33,6 @@ def trials(spec: StudySpec, *, data_hash: str, train_rows: int) -> tuple[TrialSp
             rule, a beta or the weight decay leaves the range of a float.
     """
     rows_of = _rows(spec.axes.global_batch, train_rows)
-    betas_at = {rows: {"beta1": beta1(spec.beta1, rows), "beta2": beta2(spec.beta2, rows)} for rows in rows_of.values()}
-    decay_at = {rows: _decay(spec, rows) for rows in rows_of.values()}
     rates_at = {rows: rates(spec.axes.learning_rate, rows) for rows in rows_of.values()}
     model = spec.model.model_spec()
     return tuple(
@@ -43,7 +42,7 @@ def trials(spec: StudySpec, *, data_hash: str, train_rows: int) -> tuple[TrialSp
             model=model,
             global_batch=rows_of[written],
             learning_rate=rate,
-            optimizer=optimizer,
+            optimizer=setting.optimizer,
             dtype=dtype,
             seed=seed,
             budget=spec.budget_at(written),
@@ -53,14 +52,59 @@ def trials(spec: StudySpec, *, data_hash: str, train_rows: int) -> tuple[TrialSp
             schedule=spec.schedule,
             warmup_examples=spec.warmup.examples if spec.warmup else 0,
             average_examples=spec.average.examples if spec.average else None,
-            **(betas_at[rows_of[written]] if optimizer in WITH_BETAS else {}),
-            **(decay_at[rows_of[written]] if optimizer in WITH_DECAY else {}),
+            **setting.at(rows_of[written]),
         )
-        for seed, dtype, optimizer, written in product(
-            spec.axes.seeds, spec.axes.dtype, spec.axes.optimizer, spec.axes.global_batch
+        for seed, dtype, setting, written in product(
+            spec.axes.seeds, spec.axes.dtype, settings_of(spec), spec.axes.global_batch
         )
         for rate in rates_at[rows_of[written]]
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configured:
+    """An optimizer with one value of each setting that it has; `axes` names those that are on an axis."""
+
+    optimizer: str
+    beta1: HalfLife | Literal["fixed"]
+    beta2: HalfLife | Literal["fixed"]
+    weight_decay: DecayPerExample | float | Literal["fixed"]
+    axes: tuple[str, ...]
+
+    @property
+    def name(self) -> str | None:
+        """The values on axes in words, such as `weight_decay 0.01`; None without such axes."""
+        return ", ".join(f"{axis} {_said(getattr(self, axis))}" for axis in self.axes) or None
+
+    def at(self, global_batch: int) -> dict[str, Any]:
+        """The fields of a trial with this global batch."""
+        fields: dict[str, Any] = {"settings": self.name}
+        if self.optimizer in WITH_BETAS:
+            fields |= {"beta1": beta1(self.beta1, global_batch), "beta2": beta2(self.beta2, global_batch)}
+        return fields | (_decay(self.weight_decay, global_batch) if self.optimizer in WITH_DECAY else {})
+
+
+def settings_of(spec: StudySpec) -> tuple[Configured, ...]:
+    """The optimizers of a spec, each with all values of the axes that it has."""
+    found = []
+    for optimizer in spec.axes.optimizer:
+        first = spec.axes.beta1 if optimizer in WITH_BETAS else None
+        decays = spec.axes.weight_decay if optimizer in WITH_DECAY else None
+        axes = tuple(name for name, axis in (("beta1", first), ("weight_decay", decays)) if axis is not None)
+        found += [
+            Configured(optimizer=optimizer, beta1=one, beta2=spec.beta2, weight_decay=decay, axes=axes)
+            for one, decay in product(first or (spec.beta1,), decays or (spec.weight_decay,))
+        ]
+    return tuple(found)
+
+
+def _said(value: HalfLife | DecayPerExample | float | str) -> str:
+    """A value on an axis of settings, such as `0.004 at 32, rate 0.001`."""
+    if isinstance(value, DecayPerExample):
+        return f"{value.value:g} at {value.at}, rate {value.rate:g}"
+    if isinstance(value, HalfLife):
+        return f"{value.value:g} at {value.at}"
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def rates(axis: tuple[float, ...] | RateRule, global_batch: int) -> tuple[float, ...]:
@@ -131,13 +175,11 @@ def decay_per_update(rule: DecayPerExample, global_batch: int) -> float:
     return fraction
 
 
-def _decay(spec: StudySpec, global_batch: int) -> dict[str, Any]:
-    """The fields of a trial for the study's weight decay."""
-    if spec.weight_decay == "fixed":
-        return {}
-    if isinstance(spec.weight_decay, float):
-        return {"weight_decay": spec.weight_decay}
-    return {"decay_per_update": decay_per_update(spec.weight_decay, global_batch)}
+def _decay(rule: DecayPerExample | float | Literal["fixed"], global_batch: int) -> dict[str, Any]:
+    """The fields of a trial for a weight decay."""
+    if isinstance(rule, DecayPerExample):
+        return {"decay_per_update": decay_per_update(rule, global_batch)}
+    return {} if rule == "fixed" else {"weight_decay": rule}
 
 
 def _beta(key: str, rule: HalfLife | Literal["fixed"], global_batch: int) -> float | None:

@@ -38,6 +38,7 @@ def canonical_json(spec: StudySpec) -> str:
         fields["protocol"] = {
             key: value for key, value in fields["protocol"].items() if _ADDED_TO_PROTOCOL.get(key) != value
         }
+    fields["axes"] = {name: axis for name, axis in fields["axes"].items() if axis is not None}
     if fields["resources"]["memory_gib"] is None:
         del fields["resources"]["memory_gib"]
     return json.dumps(fields, sort_keys=True, separators=(",", ":"))

@@ -67,6 +67,8 @@ def noise_study(spec: StudySpec, *, global_batch: int | None, seeds: int) -> Stu
             "learning_rate": (sorted(rates)[len(rates) // 2],),
             "optimizer": spec.axes.optimizer[:1],
             "dtype": spec.axes.dtype[:1],
+            "beta1": spec.axes.beta1 and spec.axes.beta1[:1],
+            "weight_decay": spec.axes.weight_decay and spec.axes.weight_decay[:1],
             "seeds": tuple(range(seeds)),
         }
     )

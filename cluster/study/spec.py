@@ -38,6 +38,8 @@ Optimizer = Annotated[str, BeforeValidator(forms.one_of(OPTIMIZERS))]
 Dtype = Annotated[str, BeforeValidator(forms.one_of(DTYPES))]
 GlobalBatch = Annotated[int | str, BeforeValidator(forms.global_batch)]
 MicroBatch = Annotated[int | str, BeforeValidator(forms.micro_batch)]
+Beta1 = Annotated[HalfLife | Literal["fixed"], BeforeValidator(rules.half_life("{value: 0.9, at: 32}"))]
+WeightDecay = Annotated[DecayPerExample | float | Literal["fixed"], BeforeValidator(rules.weight_decay)]
 Seed = Annotated[int, Field(ge=0, le=_LARGEST_SEED)]
 Length = Annotated[Duration, BeforeValidator(forms.duration), PlainSerializer(forms.plain_budget)]
 Budget = Annotated[
@@ -56,6 +58,10 @@ class Axes(Strict):
     )
     optimizer: Axis[Optimizer] = Field(default=("adam",), description=f"a list of {', '.join(OPTIMIZERS)}")
     dtype: Axis[Dtype] = Field(default=("float32",), description=f"a list of {', '.join(DTYPES)}")
+    beta1: Axis[Beta1] | None = Field(default=None, description="a list such as [fixed, {value: 0.9, at: 32}]")
+    weight_decay: Axis[WeightDecay] | None = Field(
+        default=None, description="a list such as [0, 0.01, {value: 0.004, at: 32, rate: 0.001}]"
+    )
     seeds: Annotated[Axis[Seed], BeforeValidator(forms.seeds)] = Field(
         description=f"the number of seeds, such as 5, or a list of seeds from 0 to {_LARGEST_SEED}"
     )
@@ -128,9 +134,9 @@ class StudySpec(Strict):
     evaluate_every: Length = Duration(unit="epochs", amount=1.0)
     schedule: Annotated[str, BeforeValidator(forms.one_of(SCHEDULES))] = "constant"
     warmup: WarmUp | None = Field(default=None, description="{examples: 10000}, or leave it out")
-    beta1: Annotated[HalfLife | Literal["fixed"], BeforeValidator(rules.half_life("{value: 0.9, at: 32}"))] = "fixed"
+    beta1: Beta1 = "fixed"
     beta2: Annotated[HalfLife | Literal["fixed"], BeforeValidator(rules.half_life("{value: 0.999, at: 32}"))] = "fixed"
-    weight_decay: Annotated[DecayPerExample | float | Literal["fixed"], BeforeValidator(rules.weight_decay)] = "fixed"
+    weight_decay: WeightDecay = "fixed"
     average: Average | None = Field(default=None, description="{examples: 50000}, or leave it out")
     clip_norm: float | None = Field(default=None, gt=0, description="a positive number, or leave it out")
     target: Annotated[ValidationLoss | Literal["auto"] | None, BeforeValidator(_target)] = None
@@ -174,6 +180,20 @@ class StudySpec(Strict):
                 raise ValueError(
                     f"{key} is for {' and '.join(having)}, but axes.optimizer lists none of them: list one, or remove "
                     f"{key}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _axes_of_settings(self) -> Self:
+        for key, having in (("beta1", WITH_BETAS), ("weight_decay", WITH_DECAY)):
+            if getattr(self.axes, key) is None:
+                continue
+            if getattr(self, key) != "fixed":
+                raise ValueError(f"{key} and axes.{key} are both given: put all its values on the axis")
+            if not set(self.axes.optimizer) & set(having):
+                raise ValueError(
+                    f"axes.{key} is for {' and '.join(having)}, but axes.optimizer lists none of them: list one, or "
+                    f"remove axes.{key}"
                 )
         return self
 

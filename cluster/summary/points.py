@@ -33,12 +33,12 @@ NEEDED = tuple(
     dict.fromkeys(
         (
             *("study", "trial_id", "attempt", "state", "error", "micro_batch_next", "started_at"),
-            *(*AXES, *QUALITY, *WORK, *experiments.NEEDED),
+            *(*AXES, "settings", *QUALITY, *WORK, *experiments.NEEDED),
         )
     )
 )
 # Points at one place are never pooled across these.
-APART = ("phase", *COLUMNS)
+APART = ("phase", *COLUMNS, "settings")
 # The phases, the most conclusive first.
 SAYING = (CONFIRM, GRID, SCREEN)
 
@@ -179,7 +179,7 @@ def _chosen(rows: Sequence[Row]) -> dict[tuple[Any, ...], float]:
 
 
 def _cell(row: Row) -> tuple[Any, ...]:
-    return tuple(row.get(name) for name in ("study", "global_batch", "optimizer", "dtype"))
+    return tuple(row.get(name) for name in ("study", "global_batch", "optimizer", "dtype", "settings"))
 
 
 def lowest(points: pa.Table) -> pa.Table:

@@ -18,6 +18,7 @@ COMPLETED, STOPPED, DIVERGED, OUT_OF_MEMORY, FAILED, LOST, CANCELLED = STATES
 # A trial in one of these states is an answer: another attempt would end in the same state. OUT_OF_MEMORY is an answer
 # only if the trial does not go on in smaller micro-batches (`micro_batch_next`).
 FINISHED = (COMPLETED, STOPPED, DIVERGED, OUT_OF_MEMORY)
+# All but `settings`, which most studies lack.
 AXES = ("global_batch", "learning_rate", "optimizer", "dtype", "seed")
 
 TEXT, WHOLE, REAL = pa.string(), pa.int64(), pa.float64()
@@ -48,6 +49,7 @@ TRIALS = _schema(
     ("global_batch", WHOLE),
     ("learning_rate", REAL),
     ("optimizer dtype", TEXT),
+    ("settings", TEXT),  # the values of the axes beta1 and weight_decay; null without them
     ("seed", WHOLE),
     # layout
     # `micro_batch_next`: the largest micro-batch with which an OUT_OF_MEMORY trial goes on; null if it does not go on

@@ -189,7 +189,10 @@ def _row(
     trial, last = planned.trial, curve[-1] if curve else {}
     seconds = last.get("seconds", 1.0)
     return {
-        **{name: getattr(trial, name) for name in ("global_batch", "learning_rate", "optimizer", "dtype", "seed")},
+        **{
+            name: getattr(trial, name)
+            for name in ("global_batch", "learning_rate", "optimizer", "dtype", "settings", "seed")
+        },
         "study": "simulated",
         "trial_id": trial.trial_id,
         "attempt": 1,

@@ -1,5 +1,6 @@
 """What a page is made from: a study's tables, its verdict, and the cells behind each group of the verdict."""
 
+import re
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -8,6 +9,7 @@ from cluster.analysis.asked import specs_of
 from cluster.analysis.cells import Cell, cells_of
 from cluster.analysis.verdict import GroupVerdict, Verdict, judge
 from cluster.report.page import palette
+from cluster.study.cell import group_of
 from cluster.summary import query
 from cluster.summary.problems import Problem
 from cluster.summary.scan import study_of
@@ -16,11 +18,16 @@ from cluster.summary.store import Summary
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """One optimizer and dtype: its verdict, and its cells by global batch. `suffix` makes its names distinct."""
+    """One of a verdict's groups, and its cells by global batch. `suffix` makes names distinct if there are several."""
 
     verdict: GroupVerdict
     cells: tuple[Cell, ...]
     suffix: str
+
+    @property
+    def heading(self) -> str:
+        """What tells it from the other groups; empty for a single one."""
+        return self.verdict.name if self.suffix else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,5 +86,7 @@ def read(summary: Summary, study: str) -> Facts:
 
 
 def _group(verdict: GroupVerdict, cells: tuple[Cell, ...], *, several: bool) -> Group:
-    own = tuple(cell for cell in cells if (cell.optimizer, cell.dtype) == (verdict.optimizer, verdict.dtype))
-    return Group(verdict=verdict, cells=own, suffix=f"-{verdict.optimizer}-{verdict.dtype}" if several else "")
+    group = verdict.optimizer, verdict.dtype, verdict.settings
+    own = tuple(cell for cell in cells if group_of(cell.key) == group)
+    suffix = re.sub(r"[^A-Za-z0-9.]+", "-", f"-{verdict.name}") if several else ""
+    return Group(verdict=verdict, cells=own, suffix=suffix)

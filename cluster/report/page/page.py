@@ -15,7 +15,7 @@ def page(summary: Summary, study: str, *, refresh_seconds: int | None = None) ->
         InputError: there is no such study, or it has no spec.
     """
     facts = read(summary, study)
-    plots = [(group.suffix.strip("-").replace("-", ", "), _plots(facts, group)) for group in facts.groups]
+    plots = [(group.heading, _plots(facts, group)) for group in facts.groups]
     return document(facts, plots, refresh_seconds)
 
 

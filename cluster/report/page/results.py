@@ -23,6 +23,7 @@ _TRIALS = [
     Column("learning_rate", ("", "learning rate")),
     Column("optimizer", ("", "optimizer")),
     Column("dtype", ("", "dtype")),
+    Column("settings", ("", "settings"), tells_apart=True),
     Column("seed", ("", "seed")),
     Column("budget", ("", "budget"), tells_apart=True),
     Column("evaluate_every", ("", "evaluated every"), tells_apart=True),
@@ -57,7 +58,7 @@ def results(facts: Facts) -> Markup:
     if facts.perplexity:
         points = query.with_perplexity(points)
         verdict = verdict.append_column("perplexity", pc.exp(pc.cast(verdict["loss"], pa.float64())))
-        columns.insert(6, Column("perplexity", ("", "perplexity"), decimals=2))
+        columns.insert(7, Column("perplexity", ("", "perplexity"), decimals=2))
     trials = query.latest(facts.trials)
     said = words.sentences(facts.verdict)
     parts: list[str] = [

@@ -50,7 +50,7 @@ def _group(facts: Facts, group: Group) -> Markup:
     alone = replace(facts.verdict, groups=(group.verdict,), failures=NONE)
     lines = [_whole(line) for line in (*_undecided(facts, group), *words.sentences(alone))]
     lead, *others = terms.explained(lines)
-    heading = [tag("h3", group.suffix.strip("-").replace("-", ", "))] if group.suffix else []
+    heading = [tag("h3", group.heading)] if group.heading else []
     said = [tag("p", lead, class_="lead"), tag("ul", *(tag("li", line) for line in others), class_="said")]
     said.append(terms.glossary(lines))
     beside = [_glance(group), *_limits(group.verdict)]

@@ -13,6 +13,7 @@ from scipy import stats
 from cluster.analysis.verdict import GroupVerdict, Verdict, judge
 from cluster.report.verdict import sentences, warnings
 from cluster.report.verdict_table import table
+from cluster.summary import query
 from tests.support.simulated import BATCHES, Tables, World, spec_of, study
 
 STEADY = World(run_deviation=0.005)
@@ -319,6 +320,25 @@ def test_what_is_said_where_nothing_completed_is_true(protocol: dict[str, Any] |
 
 
 @pytest.mark.slow
+def test_settings_on_an_axis_are_groups_of_their_own() -> None:
+    decays = [0, {"value": 0.004, "at": 32, "rate": 0.001}]
+    axes = {"optimizer": ["adamw"], "weight_decay": decays, "global_batch": [16, 512], "seeds": 5}
+    spec = spec_of(axes={**spec_of().axes.model_dump(exclude_none=True), **axes})
+    tables = study(spec, World(run_deviation=0.002, floors={512: 1.0}))
+    verdict = judge(*tables)
+    names = ["weight_decay 0", "weight_decay 0.004 at 32, rate 0.001"]
+    assert [group.settings for group in verdict.groups] == names
+    for group in verdict.groups:
+        assert (group.reference, outcomes(group)) == (16, {512: "worse"})
+        assert {cell.seeds for cell in group.cells} == {5}
+    assert f"adamw, float32, {names[1]}:" in sentences(verdict)
+    points = query.points(tables[1].filter(pc.field("phase") == "confirm"))
+    assert sorted(zip(points["global_batch"].to_pylist(), points["settings"].to_pylist(), strict=True)) == [
+        (batch, name) for batch in (16, 512) for name in names
+    ]
+    assert points["completed"].to_pylist() == [5] * 4
+
+
 def test_one_batch_size_is_the_lowest_of_none() -> None:
     axes = {"learning_rate": {"around": 0.01, "at": 32, "rule": "sqrt", "points": 5}, "seeds": 5}
     assert "Lowest" not in "".join(sentences(judge(*study(spec_of(axes={**axes, "global_batch": [32]}), World()))))

@@ -133,7 +133,7 @@ def test_the_columns_that_programs_read_stay(summary: str) -> None:
         "final_validation_loss_best,final_validation_loss_ci95_low,final_validation_loss_ci95_high,"
         "test_loss_best,test_loss_ci95_low,test_loss_ci95_high,"
         "test_accuracy_best,test_accuracy_ci95_low,test_accuracy_ci95_high,"
-        "phase,budget,evaluate_every,clip_norm,stop_at_loss"
+        "phase,budget,evaluate_every,clip_norm,stop_at_loss,settings"
     )
 
 

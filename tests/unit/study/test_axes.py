@@ -257,6 +257,31 @@ def test_beta1_and_the_weight_decay_reach_the_trials_of_optimizers_that_have_the
     assert {(trial.beta1, trial.weight_decay, trial.decay_per_update) for trial in untouched} == {(None, None, None)}
 
 
+def test_axes_of_settings_are_crossed_with_the_optimizers_that_have_them() -> None:
+    first = {"value": 0.9, "at": 8}
+    axes = {"optimizer": ["sgd", "adam", "adamw"], "beta1": ["fixed", first], "weight_decay": [0, DECAY.model_dump()]}
+    found = expanded(study(axes=axes), rows=16)
+    names = {
+        optimizer: list(dict.fromkeys(trial.settings for trial in found if trial.optimizer == optimizer))
+        for optimizer in axes["optimizer"]
+    }
+    decay = f"weight_decay {DECAY.value:g} at {DECAY.at}, rate {DECAY.rate:g}"
+    assert names == {
+        "sgd": [None],
+        "adam": ["beta1 fixed", "beta1 0.9 at 8"],
+        "adamw": [
+            f"{one}, {other}" for one in ("beta1 fixed", "beta1 0.9 at 8") for other in ("weight_decay 0", decay)
+        ],
+    }
+    assert len({trial.trial_id for trial in found}) == len(found)
+    assert len(found) == 7 * len({(trial.global_batch, trial.learning_rate, trial.seed) for trial in found})
+    held = [trial for trial in found if trial.settings == f"beta1 0.9 at 8, {decay}"]
+    assert {trial.global_batch: (trial.beta1, trial.decay_per_update) for trial in held} == {
+        8: (pytest.approx(0.9), decay_per_update(DECAY, 8)),
+        16: (pytest.approx(0.81), decay_per_update(DECAY, 16)),
+    }
+
+
 def test_an_average_reaches_every_trial() -> None:
     assert {trial.average_examples for trial in expanded(study())} == {None}
     assert {trial.average_examples for trial in expanded(study(average={"examples": 50}))} == {50}

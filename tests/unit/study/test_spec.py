@@ -446,12 +446,29 @@ def test_a_beta2_is_identity_and_fixed_leaves_it_alone() -> None:
             r"value times rate is 9, .*: give less",
         ),
         ({"weight_decay": 0.1, "axes__optimizer": "adam"}, r"weight_decay is for adamw.*: list one"),
+        ({"axes__weight_decay": [0.1], "axes__optimizer": "adam"}, r"axes.weight_decay is for adamw.*: list one"),
+        ({"axes__beta1": ["fixed"], "axes__optimizer": "sgd"}, r"axes.beta1 is for adam and adamw.*: list one"),
+        (
+            {"axes__weight_decay": [0.1], "weight_decay": 0.1, "axes__optimizer": "adamw"},
+            r"weight_decay and axes.weight_decay are both given: put all its values on the axis",
+        ),
+        ({"axes__weight_decay": ["none"], "axes__optimizer": "adamw"}, r"give fixed, a number from 0, or"),
+        ({"axes__weight_decay": [], "axes__optimizer": "adamw"}, r"axes.weight_decay"),
     ],
     ids=str,
 )
 def test_a_wrong_rule_is_told_its_remedy(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         spec_with(**changes)
+
+
+def test_axes_of_settings_are_kept_and_their_absence_leaves_the_identity_alone() -> None:
+    assert not {"beta1", "weight_decay"} & set(yaml.safe_load(identity.canonical_json(spec_with()))["axes"])
+    rules = [0, {"value": 0.004, "at": 32, "rate": 0.001}]
+    held = spec_with(axes__optimizer="adamw", axes__weight_decay=rules, axes__beta1="fixed")
+    assert identity.stored(identity.canonical_json(held), where="stored") == held
+    # Like other axes, they only add trials.
+    assert identity.changed(identity.canonical_json(spec_with(axes__optimizer="adamw")), held) == []
 
 
 def test_beta1_and_weight_decay_are_identity_and_fixed_leaves_it_alone() -> None:

@@ -113,7 +113,7 @@ def test_a_cell_has_one_number_on_every_surface(two_budgets: Summary) -> None:
         html = client.get("/studies/simulated").text
     assert json.loads(embedded(html, "simulated-verdict.json")) == verdict
     points = embedded(html, "simulated-points.csv").splitlines()
-    assert points[0].endswith("phase,budget,evaluate_every,clip_norm,stop_at_loss")
+    assert points[0].endswith("phase,budget,evaluate_every,clip_norm,stop_at_loss,settings")
     assert len(points) == len(rows) + 1
     sql = "select best_validation_loss_mean as loss from points where phase = 'confirm' and budget = '20 epochs'"
     assert [row["loss"] for row in results(summary, "--sql", sql, "--format", "json")["rows"]] == [

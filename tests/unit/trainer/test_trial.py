@@ -42,6 +42,7 @@ def test_every_field_changes_the_id() -> None:
         "weight_decay": 0.01,
         "decay_per_update": 0.01,
         "average_examples": 1000,
+        "settings": "weight_decay 0.01",
     }
     assert set(changes) == set(asdict(TRIAL))
     decaying = {"weight_decay": "adamw", "decay_per_update": "adamw"}
