@@ -89,7 +89,7 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A global batch, optimizer, dtype and settings, with the losses of its rates, the rate judged and its runs by seed.
+    """A global batch, optimizer, dtype and settings, with the losses of its rates, the rate judged and its runs.
 
     `rates` maps each rate tried to its mean best loss (inf: it did not complete). `choice` is what the screen chose
     from them, if its rate is the one that is judged; it may lie between two of them. `tuned` is true if the rate was

@@ -24,6 +24,7 @@ SHAPES: dict[str, Shape] = {
     "parabola": lambda x: 0.05 * x**2,
     "flat below, steep above": lambda x: (0.025 if x < 0 else 0.1) * x**2,
     "steep below, flat above": lambda x: (0.1 if x < 0 else 0.025) * x**2,
+    "flat below, cliff above": lambda x: 0.012 * x**2 if x < 0 else 0.2 * x**2 if x < 1.5 else 0.5 * x - 0.3,
     "wall 1.5 doublings above": lambda x: 0.05 * x**2 if x < 1.5 else math.inf,
     "wall 0.7 doublings above": lambda x: 0.05 * x**2 if x < 0.7 else math.inf,
 }
@@ -33,7 +34,9 @@ def regret(shape: Shape, *, cells: int, factor: float, deviation: float, rule: R
     """The mean regret of a batch size; one at whose chosen rate a run diverges counts as if it had learnt nothing."""
     random, total = np.random.default_rng(0), 0.0
     for _ in range(studies):
-        best = {(cell + 1, "adam", "float32"): random.uniform(-0.5, 0.5) * math.log2(factor) for cell in range(cells)}
+        best = {
+            (cell + 1, "adam", "float32", ""): random.uniform(-0.5, 0.5) * math.log2(factor) for cell in range(cells)
+        }
         screened = {
             key: {
                 factor**step: 1

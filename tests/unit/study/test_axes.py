@@ -259,7 +259,11 @@ def test_beta1_and_the_weight_decay_reach_the_trials_of_optimizers_that_have_the
 
 def test_axes_of_settings_are_crossed_with_the_optimizers_that_have_them() -> None:
     first = {"value": 0.9, "at": 8}
-    axes = {"optimizer": ["sgd", "adam", "adamw"], "beta1": ["fixed", first], "weight_decay": [0, DECAY.model_dump()]}
+    axes: dict[str, Any] = {
+        "optimizer": ["sgd", "adam", "adamw"],
+        "beta1": ["fixed", first],
+        "weight_decay": [0, DECAY.model_dump()],
+    }
     found = expanded(study(axes=axes), rows=16)
     names = {
         optimizer: list(dict.fromkeys(trial.settings for trial in found if trial.optimizer == optimizer))
