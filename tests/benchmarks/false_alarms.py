@@ -60,6 +60,12 @@ def between_rates(number: int) -> World:
     return equal(number, deviation=0.005, rate_penalty=0.07, best_rates=dict(zip(BATCHES, offsets, strict=True)))
 
 
+def noisy_rates(number: int) -> World:
+    """The same, with a run's deviation as large as in a real screen, and its curvature."""
+    offsets = np.random.default_rng(number).uniform(-0.5, 0.5, len(BATCHES)).tolist()
+    return equal(number, deviation=0.06, rate_penalty=0.073, best_rates=dict(zip(BATCHES, offsets, strict=True)))
+
+
 def some_diverge(number: int) -> World:
     """Of one batch size, one to three of the five confirmations diverge; the others end as well as any."""
     draw = np.random.default_rng(number)
@@ -106,6 +112,13 @@ PROMISES = (
         axes={"learning_rate": FIVE_RATES},
         spec={**QUICK, "margin": {"validation_loss": 0.01}, "protocol": {"rates": "best_of_grid"}},
         at_most="> 5 %",
+    ),
+    Promise(
+        says="best rates between those tried, a deviation of 0.06, called different",
+        world=noisy_rates,
+        wrong=lambda verdict: called(verdict, "worse", "better"),
+        axes={"learning_rate": FIVE_RATES},
+        spec=QUICK,
     ),
     Promise(
         says="two optimizers, all equal, margin 0.01, called different",

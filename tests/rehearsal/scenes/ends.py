@@ -23,6 +23,7 @@ def head_lost(day: Day, undisturbed: Curve) -> None:
         day.wait_for_end()
         assert any((row["seconds_resumed"] or 0) > 0 for row in day.rows())
         day.check(undisturbed)
+        day.check_bill()
 
 
 def laptop_gone(day: Day, undisturbed: Curve) -> None:
