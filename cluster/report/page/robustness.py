@@ -31,9 +31,7 @@ def chart(facts: Facts, group: Group) -> Chart | Missing:
     x = log([factor for one in points.values() for factor, _, _ in one], LEFT, WIDTH - _RIGHT)
     y = Scale(0.0, _highest(points, found, margin), HEIGHT - BOTTOM, TOP)
     parts = [
-        frame(
-            x, y, x_title=f"learning rate, multiple of {_RULES[found.rule]} for all (log)", y_title="loss above best"
-        ),
+        frame(x, y, x_title="multiple of the rate for all (log)", y_title="loss above best"),
         tag("line", x1=x(1.0), x2=x(1.0), y1=y.start, y2=y.end, class_="edge"),
         *_margin(margin, x, y),
         *(_basin(batch, one, x, y, facts) for batch, one in points.items()),
