@@ -27,7 +27,7 @@ def test_the_readme_is_short_and_names_what_exists() -> None:
     named = re.findall(r"`((?:cluster|trainer|tests)/[\w/]+\.(?:py|md))`", readme)
     assert len(named) > 8
     commands = set(re.findall(r"^    batchscope (\w+)", readme, re.MULTILINE))
-    assert commands == {"prepare", "plan", "run", "report", "submit", "results", "fleet"}
+    assert commands == {"prepare", "noise", "plan", "run", "report", "submit", "results", "fleet"}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
