@@ -54,6 +54,7 @@ class Lane:
         self._groups = self._serial = 0
         self._attempt: Attempt | None = None
         self._pulse: pulse.Pulse | None = None
+        self._taken_at: float | None = None
         self._told: list[LaneEvent] = []
         self._course = recovery.Course(trial=trial, rows=self._rows(trial))
         self._group = self._new_group(self._wanted())
@@ -109,12 +110,17 @@ class Lane:
     def _feel_pulse(self) -> None:
         """End a group that hangs: it is lost, and its trial goes on in another."""
         steps, now = self._board.steps(self._group.name), time.monotonic()
-        if steps is None:
+        if steps is not None:
+            before = self._pulse if self._taken_at is None else None
+            self._pulse, self._taken_at = pulse.felt(before, steps, now), None
+        elif self._taken_at is not None:
+            # Rank 0 has begun, and may hang before its first beat: where its card or its data are opened.
+            self._pulse = self._pulse or pulse.Pulse(began_at=self._taken_at, changed_at=self._taken_at)
+        if self._pulse is None:
             return
-        self._pulse = pulse.felt(self._pulse, steps, now)
         if pulse.hangs(self._pulse, now, at_least=self._settings.seconds_without_step):
             self._group.kill(f"nothing was computed for {now - self._pulse.changed_at:.0f} s")
-            self._pulse = None
+            self._pulse = self._taken_at = None
 
     def _take(self, report: Report) -> None:
         # Asked for only when they are needed, since each call is a message to the board.
@@ -134,6 +140,7 @@ class Lane:
         match instruction:
             case recovery.Take(station=station):
                 self._current().taken(station)
+                self._taken_at = time.monotonic()
             case recovery.Keep(evaluation=evaluation):
                 self._current().evaluated(evaluation)
             case recovery.WriteEnd(outcome=outcome, machine=machine, error=error):
@@ -189,7 +196,7 @@ class Lane:
             checkpoint_uri=checkpoints,
             reached=self._course.reached,
         )
-        self._pulse = None
+        self._pulse = self._taken_at = None
         self._serial += 1
         assignment = Assignment(
             serial=self._serial, trial=trial, micro_batch=micro_batch, rows_at_once=rows, checkpoints=checkpoints

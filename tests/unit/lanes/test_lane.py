@@ -12,7 +12,7 @@ from cluster.lanes.events import AttemptExhausted, AttemptLost, LaneEvent, Trial
 from cluster.lanes.failure import Failure, Fault
 from cluster.lanes.lane import Lane, Outside
 from cluster.lanes.lane_board import LaneBoard
-from cluster.lanes.reports import Beat, TakenBack, WorkerReport
+from cluster.lanes.reports import Beat, Taken, TakenBack, WorkerReport
 from cluster.lanes.settings import LaneSettings
 from cluster.lanes.station import Station
 from cluster.lanes.trainable import SECONDS_OF_WARM_REST, LaneTrainable
@@ -285,6 +285,23 @@ def test_a_group_that_hangs_is_killed_and_its_trial_goes_on_in_another(monkeypat
         "LOST",
         "its workers went away before it ended (TimeoutError: nothing was computed for 1000 s)",
     )
+    assert [group.alive for group in play.groups] == [False, True]
+
+
+def test_a_group_that_hangs_before_its_first_beat_is_killed_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+
+    def look() -> float:
+        now[0] += 100.0
+        return now[0]
+
+    monkeypatch.setattr("cluster.lanes.lane.time", SimpleNamespace(monotonic=look))
+    play = Play(cpus_per_worker=1.0, gpus_per_worker=0.0)
+    # Rank 0 has the trial, and then there is nothing of it any more: as where a card never answers.
+    assert isinstance(play.hears(Taken(HERE)), AttemptLost)
+    [lost] = play.recorder.rows
+    assert lost["state"] == "LOST"
+    assert "nothing was computed for" in lost["error"]
     assert [group.alive for group in play.groups] == [False, True]
 
 
