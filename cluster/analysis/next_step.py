@@ -55,13 +55,20 @@ def next_step(
         return None
     side_by_side = _side_by_side([run for cell in cells for run in (*cell.searched, *cell.runs)])
     steps = [_step(one, by_batch[one.global_batch], by_batch[reference], margin, side_by_side) for one in ended]
-    return min(steps, key=lambda step: (step.seeds_needed or math.inf, -step.hour.chance, step.global_batch))
+    return min(
+        filter(None, steps),
+        key=lambda step: (step.seeds_needed or math.inf, -step.hour.chance, step.global_batch),
+        default=None,
+    )
 
 
-def _step(one: Quality, cell: Cell, reference: Cell, margin: float, side_by_side: float) -> NextStep:
+def _step(one: Quality, cell: Cell, reference: Cell, margin: float, side_by_side: float) -> NextStep | None:
     confirmed, searched = (*cell.runs, *reference.runs), (*cell.searched, *reference.searched)
     pair = [sum(_seconds(run) for run in each.runs) / len(each.runs) for each in (cell, reference)]
     seconds = sum(map(_seconds, searched)) / side_by_side, sum(pair) / side_by_side
+    if sum(pair) <= 0:
+        # A clock that jumped, or a row of somebody else's: nothing can be told of what more would take.
+        return None
     screened, paid = _usd(searched), _usd(confirmed)
     usd = None if screened is None or paid is None else (screened, 2 * paid / len(confirmed))
     deviation = one.deviation or 0.0
@@ -93,11 +100,12 @@ def _side_by_side(runs: Sequence[Run]) -> float:
     for start, end in spans:
         busy += max(0.0, end - max(start, until))
         until = max(until, end)
-    return sum(end - start for start, end in spans) / busy if busy else 1.0
+    return sum(max(0.0, end - start) for start, end in spans) / busy if busy > 0 else 1.0
 
 
 def _seconds(run: Run) -> float:
-    return float((run.row["ended_at"] - run.row["started_at"]).total_seconds())
+    took: float = (run.row["ended_at"] - run.row["started_at"]).total_seconds()
+    return max(0.0, took)
 
 
 def _usd(runs: Iterable[Run]) -> float | None:

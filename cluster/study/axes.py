@@ -62,7 +62,7 @@ def trials(spec: StudySpec, *, data_hash: str, train_rows: int) -> tuple[TrialSp
 
 
 @dataclass(frozen=True, kw_only=True)
-class Configured:
+class OptimizerVariant:
     """An optimizer with one value of each setting that it has; `axes` names those that are on an axis."""
 
     optimizer: str
@@ -84,7 +84,7 @@ class Configured:
         return fields | (_decay(self.weight_decay, global_batch) if self.optimizer in WITH_DECAY else {})
 
 
-def settings_of(spec: StudySpec) -> tuple[Configured, ...]:
+def settings_of(spec: StudySpec) -> tuple[OptimizerVariant, ...]:
     """The optimizers of a spec, each with all values of the axes that it has."""
     found = []
     for optimizer in spec.axes.optimizer:
@@ -92,7 +92,7 @@ def settings_of(spec: StudySpec) -> tuple[Configured, ...]:
         decays = spec.axes.weight_decay if optimizer in WITH_DECAY else None
         axes = tuple(name for name, axis in (("beta1", first), ("weight_decay", decays)) if axis is not None)
         found += [
-            Configured(optimizer=optimizer, beta1=one, beta2=spec.beta2, weight_decay=decay, axes=axes)
+            OptimizerVariant(optimizer=optimizer, beta1=one, beta2=spec.beta2, weight_decay=decay, axes=axes)
             for one, decay in product(first or (spec.beta1,), decays or (spec.weight_decay,))
         ]
     return tuple(found)

@@ -114,8 +114,10 @@ def choose(cells: Mapping[CellKey, Losses], rule: str, guess: float | None) -> C
         points = _all_entering(tried_there, guess, _best_place)
         curve = _fit(points)
         if curve is not None and curve.noisy:
-            points = _all_entering(tried_there, guess, _smoothed_place)
-            curve = _fit(points)
+            smoothed = _all_entering(tried_there, guess, _smoothed_place)
+            # Around other rates the curve may have no lowest point.
+            if (around := _fit(smoothed)) is not None:
+                points, curve = smoothed, around
         if curve is not None:
             found |= {cell: _lowest(cell, cells[cell], points[cell], curve) for cell in points}
             squares, freedom = squares + curve.squares, freedom + curve.freedom

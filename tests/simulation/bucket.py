@@ -34,8 +34,8 @@ class Bucket:
             raise FileNotFoundError(name) from None
 
     def fetch(self, name: str, target: Path) -> None:
-        """Nothing here is read from files."""
-        raise NotImplementedError
+        """Copy an object to a file."""
+        target.write_bytes(self.read(name))
 
     def write(self, name: str, content: bytes) -> None:
         """Publish an object."""

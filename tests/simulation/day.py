@@ -1,5 +1,6 @@
 """A day of faults: what goes wrong when, drawn from the seed, and what must be true at its end."""
 
+import asyncio
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -49,8 +50,6 @@ def play(seed: int) -> Day:
 
 async def _main(world: World, day: Day) -> None:
     """Run the study again and again until it is complete."""
-    import asyncio
-
     for _ in range(RUNS_AT_MOST):
         day.runs += 1
         driver = Driver(world)

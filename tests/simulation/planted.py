@@ -9,7 +9,6 @@ from cluster.drive.opening import Opened
 from cluster.lanes import pulse
 from cluster.lanes.attempt import Attempt
 from cluster.lanes.board import Board
-from cluster.lanes.queue import Queue
 from cluster.lanes.schedule import Schedule
 from cluster.summary.driver.lease import Lease
 from cluster.summary.store import Summary
@@ -46,11 +45,6 @@ def _rows_that_change(patch: pytest.MonkeyPatch) -> None:
 def _last_part_forgotten(patch: pytest.MonkeyPatch) -> None:
     """The evaluations since the last part are not written at the end."""
     patch.setattr(Attempt, "_write_evaluations", lambda self: None)
-
-
-def _no_release(patch: pytest.MonkeyPatch) -> None:
-    """Lanes that rest are never let go."""
-    patch.setattr(Queue, "_go_on", lambda self: None)
 
 
 def _no_pulse(patch: pytest.MonkeyPatch) -> None:

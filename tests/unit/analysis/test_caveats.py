@@ -137,6 +137,12 @@ def test_what_is_fixed_by_the_update_is_named(optimizer: str, rules: dict[str, A
     assert named in found[code].text
 
 
+def test_what_is_on_an_axis_is_not_said_to_be_fixed() -> None:
+    axes = {**CLEAN["axes"], "global_batch": [8, 64], "optimizer": ["lion"], "weight_decay": [0, 0.01]}
+    tables = study(spec_of(**{**CLEAN, "axes": axes, "budget": {"examples": 100000}}), WORLD)
+    assert not [one.code for group in judge(*tables).groups for one in group.caveats if one.code.startswith("fixed_")]
+
+
 def test_nothing_is_fixed_where_rules_hold_it_or_the_optimizer_has_none() -> None:
     held = {"beta1": {"value": 0.9, "at": 32}, "beta2": {"value": 0.999, "at": 32}}
     for optimizer, rules in (("adam", held), ("sgd", {})):

@@ -1,8 +1,10 @@
 """What more work buys where a study ended undecided, against simulation and arithmetic."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
@@ -11,6 +13,7 @@ from cluster.analysis.power import chance_to_decide
 from cluster.analysis.verdict import Verdict, judge
 from cluster.report.verdict import sentences
 from cluster.study.looks import ALPHA, p_values
+from cluster.summary.tables import TIME
 from tests.support.simulated import World, spec_of, study
 
 REPEATS = 4000
@@ -67,6 +70,16 @@ def test_a_study_that_is_decided_or_goes_on_has_no_next_step() -> None:
     studies, trials, evaluations = study(spec_of(), World(run_deviation=0.08))
     going_on = trials.filter(pc.field("seed") != 4)
     [group] = judge(studies, going_on, evaluations).groups
+    assert "undecided" in {one.outcome for one in group.qualities}
+    assert group.next_step is None
+
+
+@pytest.mark.parametrize("seconds", [0, -5])
+def test_trainings_that_took_no_time_by_their_rows_promise_nothing(seconds: int) -> None:
+    studies, trials, evaluations = study(spec_of(), World(run_deviation=0.08))
+    moved = pc.add(trials["started_at"], pa.scalar(timedelta(seconds=seconds)))
+    trials = trials.set_column(trials.schema.get_field_index("ended_at"), "ended_at", moved.cast(TIME))
+    [group] = judge(studies, trials, evaluations).groups
     assert "undecided" in {one.outcome for one in group.qualities}
     assert group.next_step is None
 

@@ -64,6 +64,13 @@ def test_the_study_is_the_middle_of_the_one_that_is_asked_about() -> None:
         noise_study(spec_of(), global_batch=17, seeds=3)
 
 
+def test_of_several_settings_it_takes_the_first() -> None:
+    axes = {**spec_of().axes.model_dump(exclude_none=True), "optimizer": ["adamw"]}
+    spec = spec_of(axes={**axes, "beta1": ["fixed", {"value": 0.9, "at": 32}], "weight_decay": [0.01, 0.1]})
+    small = noise_study(spec, global_batch=None, seeds=3)
+    assert (small.axes.beta1, small.axes.weight_decay) == (("fixed",), (0.01,))
+
+
 def test_of_an_uncertain_deviation_one_in_five_is_above_its_bound() -> None:
     assert stats.chi2.cdf(4 / bound_of(5) ** 2, 4) == pytest.approx(0.2)
 

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 from scipy import stats
 
+from cluster.analysis.asked import specs_of
 from cluster.analysis.verdict import GroupVerdict, Verdict, judge
 from cluster.report.verdict import sentences, warnings
 from cluster.report.verdict_table import table
@@ -337,6 +338,15 @@ def test_settings_on_an_axis_are_groups_of_their_own() -> None:
         (batch, name) for batch in (16, 512) for name in names
     ]
     assert points["completed"].to_pylist() == [5] * 4
+
+
+def test_settings_that_are_on_no_axis_any_more_plan_no_seeds() -> None:
+    axes = {**spec_of().axes.model_dump(exclude_none=True), "optimizer": ["adamw"], "global_batch": [16, 32]}
+    spec = spec_of(axes={**axes, "weight_decay": [0]})
+    specs = specs_of(*study(spec, World())[:2])
+    assert specs.seeds((16, "adamw", "float32", "weight_decay 0")) == (0, 1, 2, 3, 4)
+    for settings in ("weight_decay 0.1", ""):
+        assert specs.seeds((16, "adamw", "float32", settings)) == ()
 
 
 def test_one_batch_size_is_the_lowest_of_none() -> None:

@@ -1,6 +1,7 @@
 """A lane without Ray: its trial's rows, its groups and what it tells, from reports on a board in the same process."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +18,7 @@ from cluster.lanes.settings import LaneSettings
 from cluster.lanes.station import Station
 from cluster.lanes.trainable import SECONDS_OF_WARM_REST, LaneTrainable
 from cluster.study.at_once import RowsAtOnce
+from cluster.summary.tables import AXES
 from tests.support.trials import TINY
 from tests.unit.lanes.test_board import HERE
 from trainer.errors import InputError, NotReadyError
@@ -173,6 +175,16 @@ def test_the_next_group_gets_the_same_trial_in_fewer_rows() -> None:
     assert first.trial == second.trial == TINY
     assert (second.micro_batch, second.rows_at_once.evaluation) == (4, 32)
     assert second.checkpoints.endswith(TINY.trial_id)
+
+
+def test_a_row_has_the_trials_place_on_every_axis() -> None:
+    play = Play()
+    trial = replace(TINY, optimizer="adamw", weight_decay=0.01, settings="weight_decay 0.01")
+    play.lane.take(trial, "grid")
+    play.hears(exhausted())
+    [row, *_] = play.recorder.rows
+    for axis in (*AXES, "settings"):
+        assert row[axis] == getattr(trial, axis), axis
 
 
 def test_in_single_rows_it_goes_on_as_long_as_each_attempt_begins_further_on() -> None:

@@ -74,6 +74,12 @@ def test_where_noise_hides_the_best_rate_a_single_lucky_run_does_not_choose_it()
     assert all(0.5 <= found[batch] <= 1.5 for batch in (16, 64, 128))
 
 
+def test_beside_a_wall_the_smoothing_leaves_the_wall_out() -> None:
+    world = {"cells": 6, "factor": 3.0, "deviation": 0.06, "seeds": 1, "studies": 60}
+    # With the loss of a guess in the place of the wall, smoothing keeps a step away from it, and loses 0.02.
+    assert regret(SHAPES["wall 0.7 doublings above"], rule=FITTED, **world) < 0.014
+
+
 def test_the_fit_loses_less_than_the_lowest_loss_where_noise_is_as_large_as_the_curvature() -> None:
     world = {"cells": 6, "factor": 3.0, "deviation": 0.06, "seeds": 1, "studies": 40}
     fitted, best_of_grid = (regret(SHAPES["as measured"], rule=rule, **world) for rule in (FITTED, BEST_OF_GRID))
