@@ -171,7 +171,9 @@ class Remote:
     def _send(self, name: str, *args: Any, **options: Any) -> Any:
         world, answer = self._world, self._world.loop.create_future()
         caller = world.strands.current.process if world.strands.current else None
-        at = max(world.loop.now + world.random.uniform(0.0, 0.03), world._delivered.get((caller, self._process), 0.0))
+        # Later than the one before, since the loop does not keep timers of one moment in order.
+        before = world._delivered.get((caller, self._process), 0.0)
+        at = max(world.loop.now + world.random.uniform(0.0, 0.03), before + 1e-6)
         world._delivered[caller, self._process] = at
         world.loop.call_at(at, self._arrive, name, args, options, answer)
         return answer
