@@ -258,6 +258,8 @@ class Journey:
     def _outcome(self, state: State, error: str | None, test: Score | None) -> Outcome:
         progress = self.progress
         seconds = progress.seconds_training
+        later = progress.noise[len(progress.noise) // 2 :]
+        pooled = noise.average(later)
         return Outcome(
             state=state,
             error="; ".join(text for text in (error, self.remark) if text) or None,
@@ -278,6 +280,8 @@ class Journey:
             best_validation_accuracy=progress.best_validation_accuracy,
             test_loss=test.loss if test else None,
             test_accuracy=test.accuracy if test else None,
-            noise_scale=noise.scale(progress.noise[len(progress.noise) // 2 :]),
+            noise_scale=noise.scale(later),
+            noise_squared_gradient=pooled.squared_gradient if pooled else None,
+            noise_trace=pooled.trace if pooled else None,
             best_validation_loss_averaged=progress.best_averaged_loss,
         )

@@ -49,7 +49,8 @@ class Outcome:
     explain. `seconds_training` are over all attempts; `seconds_resumed` of them lie before the checkpoint from which
     this attempt began. `seconds_evaluating` and `seconds_saving` belong to this attempt. `first_update_at` is the Unix
     time of its first update. `noise_scale` is like an evaluation's, but over the later half of all measured updates,
-    because at the start of a trial it is far smaller than later on. `test_loss_averaged` is that of the
+    because at the start of a trial it is far smaller than later on; `noise_squared_gradient` and `noise_trace` are the
+    two moments of which it is the ratio (`trainer.update.noise`). `test_loss_averaged` is that of the
     averaged weights, taken where their own validation loss was lowest.
     """
 
@@ -73,5 +74,7 @@ class Outcome:
     test_loss: float | None
     test_accuracy: float | None
     noise_scale: float | None
+    noise_squared_gradient: float | None = None
+    noise_trace: float | None = None
     best_validation_loss_averaged: float | None = None
     test_loss_averaged: float | None = None

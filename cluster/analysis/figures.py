@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cluster.analysis.cells import Cell
+from cluster.analysis.noise_scale import pooled
 from cluster.analysis.paired import Interval, interval
 from cluster.analysis.reach import CellReach
 from cluster.analysis.refusals import usable
@@ -21,7 +22,8 @@ class CellVerdict:
     the planned seeds and `completed` those with a completed run; `missing` counts the others by state (see
     `Cell.missing`). `worst_above_mean` is how far the highest loss lies above the mean. `seconds` and `usd` are for one
     whole run, everything included. `peak_memory_bytes` is the lowest peak of the processes that ran this cell. It is an
-    upper bound: a lane's process keeps what earlier trials took.
+    upper bound: a lane's process keeps what earlier trials took. `noise_scale` is pooled over
+    the runs (`cluster.analysis.noise_scale`).
     """
 
     global_batch: int
@@ -46,6 +48,7 @@ class CellVerdict:
     micro_batch: int | None
     peak_memory_bytes: int | None
     noise_scale: float | None
+    noise_scale_at_least: float | None
     reach: CellReach | None
 
 
@@ -66,7 +69,7 @@ def figures(cell: Cell, reached: CellReach | None, *, learnt: bool) -> CellVerdi
     seconds = [(row["ended_at"] - row["started_at"]).total_seconds() for row in rows]
     costs = [run.cost_usd for run in cell.runs if run.completed]
     peaks = [row["peak_memory_bytes"] for row in rows if row["peak_memory_bytes"] is not None]
-    losses = spread("best_validation_loss")
+    losses, noise = spread("best_validation_loss"), pooled(rows)
     return CellVerdict(
         global_batch=cell.global_batch,
         learning_rate=cell.learning_rate,
@@ -89,6 +92,7 @@ def figures(cell: Cell, reached: CellReach | None, *, learnt: bool) -> CellVerdi
         usd=float(np.mean([cost for cost in costs if cost is not None])) if costs and None not in costs else None,
         micro_batch=max((row["micro_batch"] for row in rows if row["micro_batch"] is not None), default=None),
         peak_memory_bytes=min(peaks, default=None),
-        noise_scale=mean("noise_scale"),
+        noise_scale=noise.scale,
+        noise_scale_at_least=noise.at_least,
         reach=reached,
     )

@@ -12,7 +12,7 @@ import numpy as np
 
 from cluster.plan import work
 from cluster.plan.costs import Costs
-from cluster.plan.phases import EXTENSION, LOOK, Phase
+from cluster.plan.phases import AGAIN, EXTENSION, LOOK, Phase
 from trainer.order import cuts, plan
 from trainer.order.layouts import ROWS_AT_MOST
 from trainer.order.shapes import CompiledShape, Ints, padded
@@ -224,8 +224,11 @@ def outlook(
 
 
 def without_extensions(phase: Phase, *, of_looks: float) -> float:
-    """The part of a phase that is used if no best rate is at an edge, and this part of looks after the first."""
-    return {EXTENSION: 0.0, LOOK: of_looks}.get(phase.name, 1.0)
+    """The part of a phase that is used if no best rate is at an edge and runs are not noisy.
+
+    `of_looks` is the part of the looks after the first.
+    """
+    return {EXTENSION: 0.0, AGAIN: 0.0, LOOK: of_looks}.get(phase.name, 1.0)
 
 
 def spread_of(histogram: Sequence[int], *, rows: int, tokens: int, longest: int, at_most: int = 20_000) -> Ints:

@@ -9,7 +9,7 @@ from cluster.plan import bill, costs, costs_from_probe, phases
 from cluster.plan.bill import Machines
 from cluster.plan.costs_from_probe import Kind, kind_of
 from cluster.plan.estimate import Lengths, Outlook, Point, outlook, point, spread_of, without_extensions
-from cluster.plan.phases import EXTENSION, LOOK, Phase
+from cluster.plan.phases import AT_MOST, Phase
 from cluster.study import memory
 from cluster.study.capacity import this_machine
 from cluster.study.fitting import GIB, refuse_what_cannot_fit
@@ -52,7 +52,7 @@ class Plan:
 
     def trials(self, point: Point) -> int:
         """The number of trials of a point up to the first look, if no best rate is at an edge."""
-        expected = chain.from_iterable(phase.trials for phase in self.phases if phase.name not in (EXTENSION, LOOK))
+        expected = chain.from_iterable(phase.trials for phase in self.phases if phase.name not in AT_MOST)
         return sum(kind_of(trial) == kind_of(point.trial) for trial in expected)
 
     def bytes_held(self, point: Point) -> float:
@@ -132,7 +132,8 @@ def _with_outlooks(
     why: str | None,
 ) -> Plan:
     rules = study.spec.protocol
-    wanted = phases.phases(study.trials, rules)
+    margin = study.spec.margin.validation_loss if study.spec.margin else None
+    wanted = phases.phases(study.trials, rules, margin)
     lanes = min(study.placed.lanes, len(study.expected()))
 
     def least(phase: Phase) -> float:

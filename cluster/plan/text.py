@@ -9,7 +9,7 @@ import pyarrow as pa
 from cluster.plan import as_json, work
 from cluster.plan.estimate import Point
 from cluster.plan.evaluating import hint_from_costs
-from cluster.plan.phases import EXTENSION, LOOK
+from cluster.plan.phases import AGAIN, EXTENSION, LOOK
 from cluster.plan.planned import Plan
 from cluster.study.protocol import CONFIRM
 from cluster.text import table
@@ -171,6 +171,8 @@ def _protocol(plan: Plan) -> list[str]:
             f"the upper end has {sum(len(phase.trials) for phase in extensions)} more trials, in case best rates are "
             f"at an edge {len(extensions)} times"
         )
+    if again := sum(len(phase.trials) for phase in plan.phases if phase.name == AGAIN):
+        parts.append(f"and {again} more, in case runs are so noisy that the screen is repeated")
     further = sum(len(phase.trials) for phase in plan.phases if phase.name == LOOK)
     if further:
         first = sum(len(phase.trials) for phase in plan.phases if phase.name == CONFIRM)

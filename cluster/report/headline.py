@@ -19,7 +19,7 @@ def headline(study: Study, finished: int, wanted: int) -> str:
     if rules := study.spec.protocol:
         lines.append(
             "protocol: the learning rate is tuned inside each global batch "
-            f"({counted(rules.screen_seeds, 'screen seed')}), then confirmed on "
+            f"({_screens(rules)}), then confirmed on "
             f"{_looks(rules, len(study.spec.axes.seeds))}; more trials where a best rate is at an edge"
         )
         moved = {seed: other for seed, other in _confirming(study).items() if seed != other}
@@ -33,6 +33,12 @@ def headline(study: Study, finished: int, wanted: int) -> str:
             "are verified"
         )
     return "\n".join(lines + ([placed.note] if placed.note else []))
+
+
+def _screens(rules: Protocol) -> str:
+    """On how many seeds a protocol compares the rates."""
+    fewest, most = rules.fewest_screen_seeds, rules.most_screen_seeds
+    return counted(fewest, "screen seed") + (f", {most} if runs are noisy" if most > fewest else "")
 
 
 def _looks(rules: Protocol, most: int) -> str:

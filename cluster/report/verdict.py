@@ -17,6 +17,7 @@ from cluster.analysis.quality import Quality
 from cluster.analysis.soonest import Soonest
 from cluster.analysis.verdict import GroupVerdict, Verdict
 from cluster.report.answer import answer, batches
+from cluster.report.aside import aside
 from cluster.report.failed import sentence
 from cluster.report.next_step import next_step
 
@@ -68,9 +69,7 @@ def _group(verdict: Verdict, group: GroupVerdict) -> Iterator[str]:
     yield from _axes(group)
     yield from _rates(group)
     yield from _untuned(group, margin)
-    yield from _scaling(group)
-    yield from _memory(group)
-    yield from _noise(group)
+    yield from aside(group)
 
 
 def _soonest_of_all(group: GroupVerdict, cells: dict[int, CellVerdict], target: float | None) -> Iterator[str]:
@@ -261,39 +260,3 @@ def _untuned(group: GroupVerdict, margin: float | None) -> Iterator[str]:
     elif found.widths:
         text += "; no rate beside the best one is within the margin of it"
     yield f"{text} (screen)."
-
-
-def _scaling(group: GroupVerdict) -> Iterator[str]:
-    knee, b20 = group.scaling.knee, group.scaling.b20
-    if knee is not None and knee.critical_batch is not None:
-        yield (
-            f"At B = {knee.critical_batch:.3g} (critical batch, 95 % CI {knee.low:.3g}-{knee.high:.3g}) the target "
-            "takes twice the fewest updates and twice the fewest examples."
-        )
-    elif knee is not None:
-        bounds = [f"B_crit >= {knee.at_least:.3g}"] if knee.at_least is not None else []
-        bounds += [f"B_crit <= {knee.at_most:.3g}"] if knee.at_most is not None else []
-        yield f"Critical batch: {' and '.join(bounds) or 'not identified'}: {knee.reason}."
-    if b20 is not None:
-        bound = f"{b20.bound} " if b20.bound else ""
-        yield f"Up to {bound}B = {b20.batch:.3g}, the target takes at most 1.2 times the fewest examples (B20)."
-
-
-def _memory(group: GroupVerdict) -> Iterator[str]:
-    sizes = [cell.micro_batch for cell in group.cells if cell.micro_batch is not None]
-    if sizes:
-        most = f"{counted(max(sizes), 'row')} {'was' if max(sizes) == 1 else 'were'}"
-        yield (
-            f"Memory depends on the micro-batch, not on B: at most {most} in the model at once. If memory allows only "
-            "b rows, accumulate micro-batches of b, which gives the same result but is no faster, or train at B = b "
-            "with the learning rate tuned for it."
-        )
-
-
-def _noise(group: GroupVerdict) -> Iterator[str]:
-    scales = [cell.noise_scale for cell in group.cells if cell.noise_scale is not None]
-    if scales:
-        yield (
-            f"Diagnostic: gradient noise scale {min(scales):.3g} to {max(scales):.3g} over the batch sizes, from few "
-            "updates a run; within one batch size it has been seen to vary a hundredfold."
-        )

@@ -6,6 +6,8 @@ cell (global batch, optimizer, dtype), so that no batch size is judged by an arb
     screen    Every rate of every cell, on separate seeds. While the best rate of some cell is the lowest or highest
               tried, every cell gets one more rate, so that all cells are searched equally hard. The new rate lies
               beyond the edge if the best rate is at one, and otherwise beyond the end that is nearer to the best.
+              While runs are so noisy that the margin does not tell rates apart, all of it is repeated on another seed
+              (`Protocol.screens_again`).
     confirm   Each cell at the rate that the screen chooses (`cluster.study.chosen_rates`), on the seeds of
               `axes.seeds`. These are the same for all cells, and the screen uses none of them: the best of several
               rates looks better than it is on the seeds that chose it. They are confirmed in looks, and a cell that is
@@ -17,7 +19,7 @@ its seeds, the next free seed confirms in its place.
 """
 
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -36,6 +38,7 @@ GRID, SCREEN, CONFIRM = PHASES = ("grid", "screen", "confirm")
 # The loss of a trial that ended without one because it diverged, ran out of memory, or was stopped early.
 NO_LOSS = math.inf
 TargetAfter = Callable[[Choices], float | None]
+Losses = dict[CellKey, dict[float, float]]
 
 
 @dataclass(frozen=True)
@@ -117,16 +120,10 @@ def wanted(
     """
     if protocol is None:
         return Wanted(tuple(Planned(trial, GRID) for trial in grid), open=False)
-    on = _screen_seeds(protocol, conditions.screened_on)
-    screened = _screen(grid, on)
-    for left in reversed(range(protocol.extensions + 1)):
-        screen = tuple(Planned(trial, SCREEN) for trial in screened)
-        if any(trial.trial_id not in losses for trial in screened):
-            return Wanted(screen, open=True)
-        if not left or not any(at_edge(rates) for rates in _cells(screened, losses).values()):
-            break
-        screened += _one_more_rate(screened, losses)
-    cells = _cells(screened, losses)
+    screened, on, cells = _screen(grid, protocol, losses, conditions)
+    screen = tuple(Planned(trial, SCREEN) for trial in screened)
+    if cells is None:
+        return Wanted(screen, open=True)
     choices = choose(cells, protocol.rates, conditions.guess)
     stop_at_loss = conditions.target_after(choices) if protocol.stop_at_target else None
     fresh = confirming_seeds(_seeds(grid), {*on, *conditions.screened_on})
@@ -172,19 +169,33 @@ def expected(
     looks = protocol.looks_at(len(seeds)).seeds
     any_trial = {cell_of(trial): trial for trial in grid}.values()
     confirmed = (replace(one, seed=seed) for seed in seeds[: looks[0 if at_first_look else -1]] for one in any_trial)
-    return (*_screen(grid, _screen_seeds(protocol, ())), *confirmed)
+    return (*_on_seeds(grid, SCREEN_SEEDS[: protocol.fewest_screen_seeds]), *confirmed)
 
 
 def _seeds(grid: Sequence[TrialSpec]) -> list[int]:
     return [trial.seed for trial in grid]
 
 
-def _screen_seeds(protocol: "Protocol", screened_on: Collection[int]) -> range:
-    first = min(screened_on, default=SCREEN_SEEDS[0])
-    return range(first, first + protocol.screen_seeds)
+def _screen(
+    grid: Sequence[TrialSpec], protocol: "Protocol", losses: Mapping[str, float], conditions: Conditions
+) -> tuple[list[TrialSpec], range, Losses | None]:
+    """The trials of the screen as far as they are known, its seeds, and the losses of each cell once it is over."""
+    first, extended = min(conditions.screened_on, default=SCREEN_SEEDS[0]), 0
+    on = range(first, first + protocol.fewest_screen_seeds)
+    screened = _on_seeds(grid, on)
+    while all(trial.trial_id in losses for trial in screened):
+        cells = _cells(screened, losses)
+        if extended < protocol.extensions and any(at_edge(rates) for rates in cells.values()):
+            screened, extended = screened + _one_more_rate(screened, losses), extended + 1
+        elif protocol.screens_again(len(on), choose(cells, protocol.rates, conditions.guess), conditions.margin):
+            screened += [replace(trial, seed=on.stop) for trial in screened if trial.seed == first]
+            on = range(first, on.stop + 1)
+        else:
+            return screened, on, cells
+    return screened, on, None
 
 
-def _screen(grid: Sequence[TrialSpec], seeds: Iterable[int]) -> list[TrialSpec]:
+def _on_seeds(grid: Sequence[TrialSpec], seeds: Iterable[int]) -> list[TrialSpec]:
     """The grid of one seed, on each of `seeds`."""
     own = [trial for trial in grid if trial.seed == grid[0].seed]
     return [replace(trial, seed=seed) for seed in seeds for trial in own]
@@ -202,13 +213,13 @@ def _at_chosen_rates(
     }
 
 
-def _cells(trials: Iterable[TrialSpec], losses: Mapping[str, float]) -> dict[CellKey, dict[float, float]]:
+def _cells(trials: Iterable[TrialSpec], losses: Mapping[str, float]) -> Losses:
     """The mean loss at each rate of each cell, the rates rising."""
 
     def by_rate(trial: TrialSpec) -> tuple[CellKey, float]:
         return cell_of(trial), trial.learning_rate
 
-    cells: dict[CellKey, dict[float, float]] = {}
+    cells: Losses = {}
     for (cell, rate), seeds in groupby(sorted(trials, key=by_rate), by_rate):
         found = [losses[trial.trial_id] for trial in seeds]
         cells.setdefault(cell, {})[rate] = sum(found) / len(found)

@@ -7,10 +7,14 @@ from typing import Annotated, Literal, Self, TypeVar
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, model_validator
 
 from cluster.study import forms
-from cluster.study.chosen_rates import FITTED, RULES, Rule
+from cluster.study.chosen_rates import FITTED, RULES, Choices, Rule
 from cluster.study.looks import AUTO, FEWEST_PAIRS, NONE, Looks, looks_of
 from cluster.study.reading import Strict
 from cluster.study.seeds import SCREEN_SEEDS
+
+# A screen on `auto` seeds: at most so many, and repeated where noise is over this part of the margin.
+MOST_SCREEN_SEEDS = 2
+NOISE_OF_MARGIN = 0.25
 
 Rate = Annotated[float, Field(gt=0)]
 Value = TypeVar("Value")
@@ -131,6 +135,13 @@ def when_to_look(value: object) -> object:
     raise ValueError(f"give auto, none, or rising numbers of seeds from {FEWEST_PAIRS} on, such as [5, 7, 10]")
 
 
+def screening_seeds(value: object) -> object:
+    """`auto`, or how many seeds compare the rates."""
+    if value == AUTO or (type(value) is int and 1 <= value <= len(SCREEN_SEEDS)):
+        return value
+    raise ValueError(f"give auto, or a whole number of seeds from 1 to {len(SCREEN_SEEDS)}")
+
+
 class Protocol(Strict):
     """The learning rate tuned inside each global batch, then confirmed on fresh seeds (`cluster.study.protocol`)."""
 
@@ -140,8 +151,8 @@ class Protocol(Strict):
     looks: Annotated[str | tuple[int, ...], BeforeValidator(when_to_look)] = Field(
         default=AUTO, description="auto, none for all seeds at once, or numbers of seeds, such as [5, 7, 10]"
     )
-    screen_seeds: int = Field(
-        default=1, ge=1, le=len(SCREEN_SEEDS), description=f"a whole number of seeds from 1 to {len(SCREEN_SEEDS)}"
+    screen_seeds: Annotated[int | Literal["auto"], BeforeValidator(screening_seeds)] = Field(
+        default="auto", description=f"auto, or a whole number of seeds from 1 to {len(SCREEN_SEEDS)}"
     )
     extensions: int = Field(default=2, ge=0, le=10, description="how often rates are added beyond an edge, 0 to 10")
     stop_early: bool = Field(
@@ -150,6 +161,24 @@ class Protocol(Strict):
     stop_at_target: bool = Field(
         default=False, description="true to end a confirmation once it has reached the study's target"
     )
+
+    @property
+    def fewest_screen_seeds(self) -> int:
+        """The seeds that the screen has in any case."""
+        return 1 if self.screen_seeds == "auto" else self.screen_seeds
+
+    @property
+    def most_screen_seeds(self) -> int:
+        """The seeds that the screen has if runs are noisy, which a fit tells."""
+        return MOST_SCREEN_SEEDS if self.screen_seeds == "auto" and self.rates == FITTED else self.fewest_screen_seeds
+
+    def screens_again(self, seeds: int, choices: Choices, margin: float | None) -> bool:
+        """Whether a screen on so many seeds, with these choices, is repeated on another one.
+
+        It is where losses, as means over the seeds, deviate from their fitted curves by more than NOISE_OF_MARGIN of
+        the margin. Then the rate of a batch size may be chosen so badly that it looks worse than it is.
+        """
+        return seeds < self.most_screen_seeds and margin is not None and choices.deviation > NOISE_OF_MARGIN * margin
 
     def looks_at(self, most: int) -> Looks:
         """The looks of a study with so many seeds; runs that stop at the target have no losses to look at."""

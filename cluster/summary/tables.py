@@ -73,6 +73,7 @@ TRIALS = _schema(
     # of the averaged weights, if the study has `average`: at their own best evaluation
     ("best_validation_loss_averaged test_loss_averaged", REAL),
     ("cost_usd noise_scale gradient_check", REAL),
+    ("noise_squared_gradient noise_trace", REAL),  # the moments whose ratio is `noise_scale`
     # ledger: the part of `seconds_training` that earlier attempts contributed; the seconds that a loss cost
     ("seconds_resumed seconds_repeated usd_per_hour", REAL),
     ("region price_source", TEXT),

@@ -48,11 +48,19 @@ def scale(measured: Sequence[Sequence[float]]) -> float | None:
     It is not the average of their ratios, which is far off if some |G|^2 comes out near zero. None if nothing was
     measured, or if |G|^2 is not above zero, which shows only that the scale is large.
     """
+    found = average(measured)
+    if found is None or not found.squared_gradient > 0:
+        return None
+    ratio = found.trace / found.squared_gradient
+    return ratio if math.isfinite(ratio) else None
+
+
+def average(measured: Sequence[Sequence[float]]) -> Moments | None:
+    """The averages of the `Moments` of some updates; None if nothing was measured, or if one of them is infinite."""
     if not measured:
         return None
-    squared_gradient, trace = np.mean(measured, axis=0)
-    ratio = trace / squared_gradient if squared_gradient > 0 else math.inf
-    return float(ratio) if math.isfinite(ratio) else None
+    squared_gradient, trace = np.mean(measured, axis=0).tolist()
+    return Moments(squared_gradient, trace) if math.isfinite(squared_gradient + trace) else None
 
 
 def squared_norm(gradients: Iterable[Any]) -> Any:

@@ -43,7 +43,7 @@ def chart(facts: Facts, group: Group) -> Chart | Missing:
     return Chart(
         name=f"noise{group.suffix}",
         title=TITLE,
-        note="A diagnostic, an order of magnitude only. Dashed: each batch size; far above its line, noise dominates.",
+        note="A diagnostic that varies a hundredfold. Dashed: each batch size; far above its line, noise dominates.",
         says=f"Noise scale at the last measurement: {listed}.",
         drawing=join(
             [

@@ -58,7 +58,7 @@ class Old:
         """Run a spec to its end, a day after the one before; its trials."""
         assert one.protocol is not None
         first = len(one.axes.seeds)
-        tables = simulated.study(one, WORLD, screened_on=tuple(range(first, first + one.protocol.screen_seeds)))
+        tables = simulated.study(one, WORLD, screened_on=tuple(range(first, first + one.protocol.fewest_screen_seeds)))
         known = pa.array(self.losses(), pa.string())
         new = [
             table.filter(pc.invert(pc.is_in(table["trial_id"], known))) if "trial_id" in table.column_names else table

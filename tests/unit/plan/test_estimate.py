@@ -21,7 +21,7 @@ from cluster.plan.estimate import (
     spread_of,
     without_extensions,
 )
-from cluster.plan.phases import EXTENSION, LOOK, Phase, least_part, phases
+from cluster.plan.phases import AGAIN, EXTENSION, LOOK, Phase, least_part, phases
 from cluster.study import memory
 from cluster.study.protocol import CONFIRM, GRID, SCREEN
 from cluster.study.rules import Protocol
@@ -121,7 +121,7 @@ def test_phases_of_a_protocol_wait_for_each_other_and_extensions_are_only_in_the
         for batch in (4, 8)
         for rate in (0.1, 0.2, 0.4)
     ]
-    found = phases(grid, Protocol(screen_seeds=2, extensions=2))
+    found = phases(grid, Protocol(screen_seeds=2, extensions=2), margin=0.1)
     assert [(phase.name, len(phase.trials)) for phase in found] == [
         (SCREEN, 12),
         (EXTENSION, 4),
@@ -137,6 +137,23 @@ def test_phases_of_a_protocol_wait_for_each_other_and_extensions_are_only_in_the
     assert most.seconds > usual.seconds
 
 
+def test_a_repeated_screen_is_in_the_upper_end_where_a_margin_may_ask_for_it() -> None:
+    grid = [trial_of(global_batch=8, learning_rate=rate, seed=seed) for seed in range(5) for rate in (0.1, 0.2, 0.4)]
+    found = phases(grid, Protocol(extensions=2), margin=0.1)
+    assert [(phase.name, len(phase.trials)) for phase in found if phase.trials[0].seed not in range(5)] == [
+        (SCREEN, 3),
+        (EXTENSION, 1),
+        (EXTENSION, 1),
+        (AGAIN, 5),
+    ]
+    assert not {trial.seed for trial in found[0].trials} & {trial.seed for trial in found[3].trials}
+    one = point_of(grid[0])
+    usual = outlook(found, lambda _: one, lanes=1, part=partial(without_extensions, of_looks=0.0))
+    assert (usual.trials, outlook(found, lambda _: one, lanes=1).trials) == (8, 15)
+    for rules, margin in ((Protocol(), None), (Protocol(screen_seeds=2), 0.1), (Protocol(rates="best_of_grid"), 0.1)):
+        assert AGAIN not in {phase.name for phase in phases(grid, rules, margin)}
+
+
 def test_looks_after_the_first_are_in_the_upper_end_and_half_expected() -> None:
     grid = [
         trial_of(global_batch=batch, learning_rate=rate, seed=seed)
@@ -144,7 +161,7 @@ def test_looks_after_the_first_are_in_the_upper_end_and_half_expected() -> None:
         for batch in (4, 8)
         for rate in (0.1, 0.2, 0.4)
     ]
-    found = phases(grid, Protocol(extensions=0))
+    found = phases(grid, Protocol(extensions=0), margin=None)
     assert [(phase.name, len(phase.trials)) for phase in found] == [(SCREEN, 6), (CONFIRM, 10), (LOOK, 4), (LOOK, 6)]
     one = point_of(grid[0])
     ends = [

@@ -37,12 +37,16 @@ def grid_of(one: StudySpec) -> tuple[TrialSpec, ...]:
 
 
 def played(
-    one: StudySpec, loss: Callable[[TrialSpec], float], screened_on: tuple[int, ...] = ()
+    one: StudySpec,
+    loss: Callable[[TrialSpec], float],
+    screened_on: tuple[int, ...] = (),
+    margin: float | None = None,
 ) -> tuple[Wanted, dict[str, float]]:
     """The plan at the end, when each trial that is wanted gets its loss in turn."""
     grid, losses = grid_of(one), dict[str, float]()
+    conditions = protocol.Conditions(screened_on=screened_on, margin=margin)
     while True:
-        plan = protocol.wanted(grid, one.protocol, losses, protocol.Conditions(screened_on=screened_on))
+        plan = protocol.wanted(grid, one.protocol, losses, conditions)
         missing = [planned.trial for planned in plan.trials if planned.trial.trial_id not in losses]
         if not missing:
             return plan, losses
@@ -123,6 +127,39 @@ def test_a_rate_that_diverged_on_one_screen_seed_is_not_the_best() -> None:
 
     plan, _ = played(one, loss)
     assert {t.learning_rate for t in of_phase(plan, CONFIRM) if t.global_batch == 8} <= {rates[1], rates[3]}
+
+
+@pytest.mark.parametrize(
+    ("deviation", "changed", "margin", "seeds"),
+    [
+        (0.06, {}, 0.1, 2),
+        (0.06, {}, None, 1),
+        (0.06, {"screen_seeds": 1}, 0.1, 1),
+        (0.06, {"rates": "best_of_grid"}, 0.1, 1),
+        (0.06, {}, 0.5, 1),
+        (0.005, {}, 0.1, 1),
+    ],
+)
+def test_a_screen_too_noisy_for_the_margin_is_repeated_on_another_seed(
+    deviation: float, changed: dict[str, object], margin: float | None, seeds: int
+) -> None:
+    one = spec(protocol=changed)
+    rates = {batch: axes.rates(one.axes.learning_rate, batch) for batch in BATCHES}
+    # The best rate of 8 is the second lowest: with luck the lowest is, which adds a rate.
+    best = {8: rates[8][1], 64: rates[64][2]}
+
+    def loss(trial: TrialSpec) -> float:
+        away = math.log2(trial.learning_rate / best[trial.global_batch])
+        return 1 + 0.05 * away**2 + Random(f"{trial.trial_id}").gauss(0, deviation)
+
+    plan, _ = played(one, loss, margin=margin)
+    screened = of_phase(plan, SCREEN)
+    tried = {
+        seed: sorted((trial.global_batch, trial.learning_rate) for trial in screened if trial.seed == seed)
+        for seed in sorted({trial.seed for trial in screened})
+    }
+    assert list(tried) == list(SCREEN_SEEDS[:seeds])
+    assert len({str(of_seed) for of_seed in tried.values()}) == 1
 
 
 @pytest.mark.slow
