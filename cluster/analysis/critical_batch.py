@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, stats
+from scipy.special import ndtr, stdtrit
 
 from cluster.analysis.counted import counted
 
@@ -80,6 +80,9 @@ def fit(batches: ArrayLike, updates: ArrayLike) -> Fit:
     Raises:
         ValueError: Fewer than two batches, or values that are not positive and finite.
     """
+    # Importing it takes half a second, and most studies have no law to fit.
+    from scipy.optimize import least_squares
+
     log_b, log_s = np.log(_positive(batches, updates))
 
     # S = Smin + Emin / B, with the logs of both as unknowns.
@@ -91,7 +94,7 @@ def fit(batches: ArrayLike, updates: ArrayLike) -> Fit:
         share = np.exp(logs[0] - law(logs))
         return np.stack([share, 1 - share], axis=1)
 
-    found = optimize.least_squares(
+    found = least_squares(
         lambda logs: law(logs) - log_s,
         [log_s.min(), (log_s + log_b).min()],
         jac=jacobian,
@@ -165,8 +168,8 @@ def _bootstrap(sizes: Floats, logs: Floats, confidence: float) -> tuple[float, f
     drawn = np.sort(np.random.default_rng(0).integers(0, seeds, (_DRAWS, seeds)), axis=1)
     different, times = np.unique(drawn, axis=0, return_counts=True)
     knees = [fit(sizes, np.exp(logs[draw].mean(axis=0))).critical_batch for draw in different]
-    wider = np.sqrt(seeds / (seeds - 1)) * stats.t.ppf((1 + confidence) / 2, seeds - 1)
-    low, high = np.quantile(np.repeat(knees, times), stats.norm.cdf([-wider, wider]))
+    wider = np.sqrt(seeds / (seeds - 1)) * stdtrit(seeds - 1, (1 + confidence) / 2)
+    low, high = np.quantile(np.repeat(knees, times), ndtr([-wider, wider]))
     return float(low), float(high)
 
 
@@ -196,6 +199,8 @@ def local_slopes(batches: ArrayLike, updates: ArrayLike) -> tuple[float, ...]:
     Raises:
         ValueError: Fewer than two batches, or values that are not positive and finite.
     """
+    # Importing it takes half a second, and most studies have no law to fit.
+
     log_b, log_s = np.log(_positive(batches, updates))
     return tuple((np.diff(log_s) / np.diff(log_b)).tolist())
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import gammaincinv
 
 from cluster.analysis.power import decidable, detectable
 
@@ -56,4 +56,4 @@ def noise_of(losses: Sequence[float]) -> Noise:
 
 def bound_of(seeds: int) -> float:
     """The upper bound of a deviation over the one measured with so many seeds, by the chi-squared distribution."""
-    return math.sqrt((seeds - 1) / float(stats.chi2.ppf(1 - _CONFIDENCE, seeds - 1)))
+    return math.sqrt((seeds - 1) / (2 * float(gammaincinv((seeds - 1) / 2, 1 - _CONFIDENCE))))

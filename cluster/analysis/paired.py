@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy.special import stdtrit
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def interval(differences: ArrayLike, confidence: float = 0.95) -> Interval:
     if values.size < 2:
         return Interval(mean, None, None, None, values.size)
     deviation = _deviation(values)
-    half = float(stats.t.ppf((1 + confidence) / 2, values.size - 1)) * deviation / math.sqrt(values.size)
+    half = float(stdtrit(values.size - 1, (1 + confidence) / 2)) * deviation / math.sqrt(values.size)
     return Interval(mean, mean - half, mean + half, deviation, values.size)
 
 

@@ -5,9 +5,12 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from scipy import optimize, stats
+import numpy.typing as npt
+from scipy.special import gammaincinv, gammaln, ndtr, stdtrit, xlogy
 
 from cluster.study.looks import ALPHA
+
+Floats = npt.NDArray[np.float64]
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(100)
 
@@ -23,15 +26,14 @@ def equivalence_power(
     if not deviation:
         return float(abs(true_difference) < margin)
     freedom, error = pairs - 1, deviation / math.sqrt(pairs)
-    critical = float(stats.t.ppf(1 - alpha, freedom))
-    chi = stats.chi(freedom)
+    critical = float(stdtrit(freedom, 1 - alpha))
     # Measured deviations above `widest` leave no room inside the margin.
     widest = margin / (critical * error) * math.sqrt(freedom)
-    start, end = (min(widest, float(chi.ppf(share))) for share in (1e-12, 1 - 1e-12))
+    start, end = (min(widest, _chi_quantile(share, freedom)) for share in (1e-12, 1 - 1e-12))
     found = start + (end - start) * (_NODES + 1) / 2
     room = margin - critical * error * found / math.sqrt(freedom)
-    inside = stats.norm.cdf((room - true_difference) / error) - stats.norm.cdf((-room - true_difference) / error)
-    return float((end - start) / 2 * (_WEIGHTS @ (inside * chi.pdf(found))))
+    inside = ndtr((room - true_difference) / error) - ndtr((-room - true_difference) / error)
+    return float((end - start) / 2 * (_WEIGHTS @ (inside * _chi_density(found, freedom))))
 
 
 def chance_to_decide(
@@ -66,13 +68,12 @@ def detection_power(pairs: int, deviation: float, difference: float, alpha: floa
     It is integrated like `equivalence_power`: scipy's noncentral t distribution is NaN at some of its arguments.
     """
     freedom, error = pairs - 1, deviation / math.sqrt(pairs)
-    critical = float(stats.t.ppf(1 - alpha / 2, freedom))
-    chi = stats.chi(freedom)
-    start, end = (float(chi.ppf(share)) for share in (1e-12, 1 - 1e-12))
+    critical = float(stdtrit(freedom, 1 - alpha / 2))
+    start, end = (_chi_quantile(share, freedom) for share in (1e-12, 1 - 1e-12))
     found = start + (end - start) * (_NODES + 1) / 2
     needed = np.maximum(critical * error * found / math.sqrt(freedom), least)
-    missed = stats.norm.cdf((needed - difference) / error) - stats.norm.cdf((-needed - difference) / error)
-    return 1 - float((end - start) / 2 * (_WEIGHTS @ (missed * chi.pdf(found))))
+    missed = ndtr((needed - difference) / error) - ndtr((-needed - difference) / error)
+    return 1 - float((end - start) / 2 * (_WEIGHTS @ (missed * _chi_density(found, freedom))))
 
 
 def detectable(pairs: int, deviation: float, power: float = 0.8) -> float:
@@ -91,7 +92,22 @@ def fewest_pairs(power_of: Callable[[int], float], power: float, most: int) -> i
     return pairs if pairs <= most else None
 
 
+def _chi_quantile(share: float, freedom: int) -> float:
+    """The quantile of the chi distribution: the square root of that of chi-squared."""
+    return math.sqrt(2 * float(gammaincinv(freedom / 2, share)))
+
+
+def _chi_density(values: Floats, freedom: int) -> Floats:
+    """The density of the chi distribution."""
+    scale = math.log(2) * (1 - freedom / 2) - float(gammaln(freedom / 2))
+    found: Floats = np.exp(scale + xlogy(freedom - 1, values) - values**2 / 2)
+    return found
+
+
 def _in_deviations(excess: Callable[[float], float]) -> float:
     """The size at which a power that rises with it is the one wanted, in deviations."""
-    found: float = optimize.brentq(excess, 1e-3, 100.0, xtol=1e-6)
+    # Importing it takes half a second, and only `noise` asks for it.
+    from scipy.optimize import brentq
+
+    found: float = brentq(excess, 1e-3, 100.0, xtol=1e-6)
     return found

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,9 @@ def kaplan_meier(times: Sequence[float], reached: Sequence[bool]) -> KaplanMeier
     spent, came = _arrays(times, reached)
     if not came.any():
         return KaplanMeier((), (), None)
+    # Importing it takes a second, and a study without a target does not need it.
+    from scipy import stats
+
     sample = stats.CensoredData(uncensored=spent[came], right=spent[~came])
     curve = stats.ecdf(sample).sf
     events = np.unique(spent[came])
@@ -86,6 +88,8 @@ def success(reached: Sequence[bool], confidence: float = 0.95) -> Success:
     came, runs = sum(map(bool, reached)), len(reached)
     if not runs:
         raise ValueError("there are no runs, so there is no success rate")
+    from scipy import stats
+
     interval = stats.binomtest(came, runs).proportion_ci(confidence, method="wilson")
     return Success(came, runs, came / runs, float(interval.low), float(interval.high))
 

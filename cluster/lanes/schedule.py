@@ -9,6 +9,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.air._internal import usage as air_usage
 from ray.tune.execution import class_cache
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
@@ -207,6 +208,9 @@ def _tuner(
     # Tune would copy the driver's keys into the runtime environment of each lane, which Ray writes into a log that
     # anyone may read. A local Ray inherits the environment, and a cluster's machines have their own keys or roles.
     class_cache.ENV_VARS_TO_PROPAGATE.difference_update(SECRETS)
+    # Tune counts callbacks for Ray's telemetry, which is off, and to do so it imports MLflow where that is installed:
+    # two seconds of a processor.
+    air_usage.tag_callbacks = lambda callbacks: False
     trainable = tune.with_resources(tune.with_parameters(LaneTrainable, settings=settings), ON_HEAD)
     return tune.Tuner(
         trainable,
