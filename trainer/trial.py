@@ -5,7 +5,7 @@ Workers, micro-batches, threads and the machine change only the speed, so they a
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -109,12 +109,12 @@ class TrialSpec:
     @cached_property
     def trial_id(self) -> str:
         """16 hexadecimal digits of the sha256 of this spec's canonical JSON."""
-        fields = asdict(self)
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
         for name, default in _ADDED.items():
             if fields[name] == default:
                 # A trial that does not use a field keeps the identity that it had before the field was added.
                 del fields[name]
-        text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+        text = json.dumps(fields, sort_keys=True, separators=(",", ":"), default=vars)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

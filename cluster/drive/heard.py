@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Collection
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from cluster.lanes.events import AttemptExhausted, AttemptLost, TrialEnded, TrialEvaluated, TrialEvent
 from cluster.summary import query
@@ -11,6 +12,8 @@ from cluster.summary.tables import FINISHED
 from trainer.report import State
 
 NAMED = 5
+# The columns of the trials with which events are compared.
+COMPARED = ("study", "trial_id", "attempt", "state", "micro_batch_next")
 
 
 class Heard:
@@ -47,8 +50,8 @@ class Heard:
         """What is missing from the rows of the study, for a person; None if nothing is."""
         present = set(query.finished(trials)["trial_id"].to_pylist())
         gone = sorted(self._answered - present)
-        counted = evaluations.group_by("trial_id").aggregate([([], "count_all")])
-        written = dict(zip(counted["trial_id"].to_pylist(), counted["count_all"].to_pylist(), strict=True))
+        counted = pc.value_counts(evaluations["trial_id"])
+        written = dict(zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True))
         fewer = {
             trial_id: self._evaluations[trial_id] - written.get(trial_id, 0)
             for trial_id in sorted((self._completed & present) - self._interrupted)

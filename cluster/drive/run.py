@@ -9,7 +9,7 @@ from queue import SimpleQueue
 
 from cluster.drive.ends import Ends, refuse_dollars_here, watch
 from cluster.drive.events import A_SIGNAL, Event, NotCompacted, RayConnected, StudyOpened, Waiting
-from cluster.drive.heard import Heard
+from cluster.drive.heard import COMPARED, Heard
 from cluster.drive.lanes import begun_schedule
 from cluster.drive.opening import Opened, opened
 from cluster.drive.result import End, RunResult
@@ -137,7 +137,7 @@ def _closed(here: Opened, result: RunResult, heard: Heard, on_event: Hear) -> Ru
     """
     here.write_lost()
     summary, study = here.summary, here.study.spec.study
-    trials = query.trials(summary, study)
+    trials = query.trials(summary, study, columns=COMPARED)
     if missing := heard.missing(trials, query.evaluations(summary, study)):
         raise NotReadyError(
             f"the study ended, but in {summary.uri} {missing}: files were deleted or damaged while it ran; put them "

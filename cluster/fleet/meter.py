@@ -59,10 +59,13 @@ def meter_of(config: Mapping[str, Any] | None) -> Meter | None:
 @contextlib.contextmanager
 def running(meter: Meter | None) -> Iterator[None]:
     """Let the meter look in a thread of its own as long as the block lasts."""
+    if meter is None:
+        yield
+        return
     over = threading.Event()
 
     def look_on() -> None:
-        while meter is not None:
+        while True:
             meter.look()
             if over.wait(SECONDS_BETWEEN_LOOKS):
                 return

@@ -212,7 +212,9 @@ class Board:
                 await asyncio.to_thread(self._free_places)
 
     def _group(self, group: str) -> _Group:
-        return self._groups.setdefault(group, _Group())
+        if group not in self._groups:
+            self._groups[group] = _Group()
+        return self._groups[group]
 
 
 def start_board(micro_batches: Mapping[str, int]) -> Any:

@@ -99,10 +99,12 @@ class Lane:
         self._group.close()
 
     def _hear(self) -> None:
+        # Looked at first: the board may have reports of a group that ended while this process waited or stood still.
+        had_ended = not self._group.alive
         reports = self._board.hear(self._group.name)
         for report in reports:
             self._take(report)
-        if not self._told and not self._group.alive:
+        if not self._told and had_ended:
             self._take(GroupLost(_reason(self._group.problem), exhausted=self._exhausted()))
         elif not reports:
             self._feel_pulse()

@@ -63,10 +63,11 @@ class Judged:
     problems: Sequence[Problem]
 
 
-def checked(table: str) -> list[str]:
+@functools.cache
+def checked(table: str) -> tuple[str, ...]:
     """The columns of `table` that `judge` looks at."""
     looked_at = {*UNIQUE[table], *KEYS[table], *KNOWN, *LEAST, *AXES, "spec_json"}
-    return [field.name for field in SCHEMAS[table] if field.name in looked_at or field.type == TIME]
+    return tuple(field.name for field in SCHEMAS[table] if field.name in looked_at or field.type == TIME)
 
 
 def judge(table: str, rows: pa.Table, sources: Sequence[AcceptedFile]) -> Judged:
@@ -163,13 +164,16 @@ def _names(table: str, rows: pa.Table, sources: Sequence[AcceptedFile], of: Numb
 
 def _mask(values: pa.ChunkedArray) -> Mask:
     """A mask of the values, in which null counts as false."""
-    return np.asarray(pc.fill_null(values, False).to_numpy(), np.bool_)
+    return np.asarray((pc.fill_null(values, False) if values.null_count else values).to_numpy(), np.bool_)
 
 
 def _of_each(column: pa.ChunkedArray, is_bad: Callable[[str], bool]) -> Mask:
     """The rows for whose text `is_bad` is true; it is called once for each distinct text."""
     encoded = column.combine_chunks().dictionary_encode()
-    bad = pa.array([is_bad(text) for text in encoded.dictionary.to_pylist()], pa.bool_())
+    found = [is_bad(text) for text in encoded.dictionary.to_pylist()]
+    if not any(found):
+        return np.zeros(len(column), np.bool_)
+    bad = pa.array(found, pa.bool_())
     return _mask(pa.chunked_array([bad.take(encoded.indices)], pa.bool_()))
 
 

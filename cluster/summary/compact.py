@@ -125,14 +125,19 @@ def _joined(store: Store, table: str, files: Sequence[Folded]) -> pa.Table:
     """The rows of these files, with the known columns first and in their own types."""
     try:
         rows = pa.concat_tables((file.rows for file in files), promote_options="permissive")
-        known = [field for field in SCHEMAS[table] if field.name in rows.column_names]
-        columns = {field.name: rows[field.name].cast(field.type) for field in known}
+        names = set(rows.column_names)
+        known = [field for field in SCHEMAS[table] if field.name in names]
+        columns = {field.name: _cast(rows[field.name], field.type) for field in known}
     except (pa.ArrowInvalid, pa.ArrowTypeError) as problem:
         raise InputError(
             f"{store.uri}/{files[0].name} and the other files there do not fit into one table: {problem}"
         ) from None
     others = {name: rows[name] for name in rows.column_names if name not in columns}
     return pa.table(columns | others).combine_chunks()
+
+
+def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    return column if column.type == kind else column.cast(kind)
 
 
 def _each(do: Callable[[Item], Answer], items: Iterable[Item]) -> list[Answer]:

@@ -90,7 +90,8 @@ def _to_first_target(trials: pa.Table) -> pa.Table:
     A target that was declared after the confirmations began decides nothing (`cluster.analysis.declared`), so all of
     them stop at the same target; only older versions began further ones that stop at another.
     """
-    stopping = trials.filter((pc.field("phase") == CONFIRM) & pc.field("stop_at_loss").is_valid())
+    confirming = pc.equal(trials["phase"], CONFIRM)
+    stopping = trials.filter(pc.and_kleene(confirming, pc.is_valid(trials["stop_at_loss"])))
     order = stopping.sort_by([("started_at", "descending")]).select(["study", "stop_at_loss"]).to_pylist()
     first = {row["study"]: row["stop_at_loss"] for row in order}
     kept = [
@@ -102,7 +103,7 @@ def _to_first_target(trials: pa.Table) -> pa.Table:
 
 def screened_on(trials: pa.Table) -> tuple[int, ...]:
     """The seeds on which the learning rates of one experiment were screened, in ascending order."""
-    return tuple(sorted(set(trials.filter(pc.field("phase") == protocol.SCREEN)["seed"].to_pylist())))
+    return tuple(sorted(set(trials.filter(pc.equal(trials["phase"], protocol.SCREEN))["seed"].to_pylist())))
 
 
 def _keys(spec_json: str | None) -> Mapping[str, Any] | None:

@@ -18,13 +18,16 @@ def answers(trials: pa.Table, spec_hash: str) -> dict[str, float]:
     Out-of-memory rows written under another spec than that of `spec_hash` do not count: those resources may have been
     smaller.
     """
-    elsewhere = (pc.field("state") == OUT_OF_MEMORY) & (pc.field("spec_hash") != spec_hash)
-    return losses(trials.filter(~elsewhere))
+    elsewhere = pc.and_kleene(pc.equal(trials["state"], OUT_OF_MEMORY), pc.not_equal(trials["spec_hash"], spec_hash))
+    return losses(trials.filter(pc.invert(elsewhere)))
 
 
 def micro_batches(trials: pa.Table, spec_hash: str) -> dict[str, int]:
     """The limit on micro-batches by dtype, from attempts that ran out of memory under the spec of `spec_hash`."""
-    exhausted = trials.filter(pc.field("micro_batch_next").is_valid() & (pc.field("spec_hash") == spec_hash))
+    under_spec = pc.equal(trials["spec_hash"], spec_hash)
+    exhausted = trials.filter(pc.and_kleene(pc.is_valid(trials["micro_batch_next"]), under_spec))
+    if not exhausted.num_rows:
+        return {}
     smallest = exhausted.group_by("dtype").aggregate([("micro_batch_next", "min")])
     return dict(zip(smallest["dtype"].to_pylist(), smallest["micro_batch_next_min"].to_pylist(), strict=True))
 

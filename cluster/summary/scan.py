@@ -180,8 +180,8 @@ def _rows(reading: Reading, schema: pa.Schema) -> pa.Table:
 
 def _joined(parts: Iterable[pa.Table], schema: pa.Schema) -> pa.Table:
     """One table in one chunk, because many chunks would slow down everything that follows."""
-    rest, joined = iter(parts), [schema.empty_table()]
+    rest, joined = iter(parts), []
     # A few hundred at a time, because the overhead of a small table is ten times as large as its row.
     while next_parts := list(itertools.islice(rest, AT_ONCE)):
         joined.append(pa.concat_tables(next_parts).combine_chunks())
-    return pa.concat_tables(joined).combine_chunks()
+    return pa.concat_tables(joined).combine_chunks() if joined else schema.empty_table()

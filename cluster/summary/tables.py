@@ -128,6 +128,8 @@ SCHEMAS: dict[str, pa.Schema] = {
     "evaluations": EVALUATIONS,
     "probes": PROBES,
 }
+# As in SCHEMAS, which are slow to look into, a column at a time.
+_KINDS = {name: {field.name: field.type for field in schema} for name, schema in SCHEMAS.items()}
 # The columns that identify a row; never null.
 KEYS = {
     "studies": ("study", "spec_hash"),
@@ -145,17 +147,25 @@ def table_of(name: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """
     for row in rows:
         check(name, row)
-    return pa.Table.from_pylist([dict(row) for row in rows], schema=SCHEMAS[name])
+    # Most columns of most rows are null, and Arrow makes those without looking at values.
+    given = {column for row in rows for column in row}
+    columns = [
+        pa.array([row.get(field.name) for row in rows], field.type)
+        if field.name in given
+        else pa.nulls(len(rows), field.type)
+        for field in SCHEMAS[name]
+    ]
+    return pa.Table.from_arrays(columns, schema=SCHEMAS[name])
 
 
 def check(name: str, row: Mapping[str, Any]) -> None:
     """Raise the ValueError of `table_of` if `row` cannot be one of the table `name`."""
-    schema = SCHEMAS[name]
+    kinds = _KINDS[name]
     for column, value in row.items():
-        if column not in schema.names:
+        if column not in kinds:
             raise ValueError(f"{name} has no column {column!r}")
-        if value is not None and not _fits(value, schema.field(column).type):
-            raise ValueError(f"{name}.{column} cannot hold {value!r}: {schema.field(column).type} is asked for")
+        if value is not None and not _fits(value, kinds[column]):
+            raise ValueError(f"{name}.{column} cannot hold {value!r}: {kinds[column]} is asked for")
     for column in KEYS[name]:
         if row.get(column) is None:
             raise ValueError(f"a row of {name} without {column!r}")

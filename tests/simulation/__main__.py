@@ -1,53 +1,88 @@
-"""Play seeds: `python -m tests.simulation --seeds 1000 [--first 0]`; one: `--seed 7`; look for faults: `--planted`."""
+"""Play seeds, find planted faults, or shrink a seed that fails.
+
+    python -m tests.simulation --seeds 1000 [--first 0]   play them
+    python -m tests.simulation --seed 7 [--shrink]        one, with its trace; the fewest faults with which it fails
+    python -m tests.simulation --planted [NAME ...]       plant each fault in turn, and say which seed finds it
+
+With `--under NAME` all of that happens with a planted fault.
+"""
 
 import argparse
+import gc
+import sys
 import time
-from collections.abc import Iterable
 
 import pytest
 
-from tests.simulation.day import play
+from tests.simulation.day import Day, play, play_plan
+from tests.simulation.plan import drawn
 from tests.simulation.planted import PLANTED
+from tests.simulation.shrink import shrunk
 
 
-def main() -> None:
-    """Play them, and say what was wrong."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def main() -> int:
+    """Do what is asked; 1 if something was wrong, or a planted fault was not found."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=1000)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--seed", type=int)
-    parser.add_argument("--planted", action="store_true", help="plant each fault in turn, and say which seed finds it")
+    parser.add_argument("--shrink", action="store_true")
+    parser.add_argument("--planted", nargs="*", choices=PLANTED, metavar="NAME")
+    parser.add_argument("--under", choices=PLANTED, metavar="NAME")
     options = parser.parse_args()
-    seeds = [options.seed] if options.seed is not None else range(options.first, options.first + options.seeds)
-    if options.planted:
-        _find(seeds)
-    else:
-        _play(seeds, each=options.seed is not None)
+    play(0)
+    # What is imported by now stays, and need not be looked through again and again.
+    gc.freeze()
+    with pytest.MonkeyPatch.context() as patch:
+        if options.under:
+            PLANTED[options.under](patch)
+        if options.planted is not None:
+            return _find(options.planted or list(PLANTED), range(options.first, options.first + options.seeds))
+        if options.seed is not None:
+            return _show(options.seed, shrink=options.shrink)
+        return _play(range(options.first, options.first + options.seeds))
 
 
-def _play(seeds: Iterable[int], *, each: bool) -> None:
-    began, days, faults, wrong = time.perf_counter(), 0, 0, 0
+def _play(seeds: range) -> int:
+    began, faults, wrong = time.process_time(), 0, 0
     for seed in seeds:
         day = play(seed)
-        days += 1
         faults += len(day.faults)
         wrong += bool(day.wrong)
-        if day.wrong or each:
-            print(f"seed {seed}: {day.runs} runs, {day.seconds:.0f} s, {', '.join(day.faults) or 'no fault'}")
-            for line in day.wrong:
-                print(f"  WRONG: {line}")
-    seconds = time.perf_counter() - began
-    print(f"{days} seeds, {faults} faults, {wrong} wrong, {60 * days / seconds:.0f} seeds a minute")
+        if day.wrong:
+            print(f"seed {seed}: {', '.join(day.faults) or 'no fault'}: {day.wrong[0]}", flush=True)
+    rate = 60 * len(seeds) / (time.process_time() - began)
+    print(f"{len(seeds)} seeds from {seeds.start}, {faults} faults, {wrong} wrong, {rate:.0f} a minute of processor")
+    return bool(wrong)
 
 
-def _find(seeds: Iterable[int]) -> None:
-    for name, plant in PLANTED.items():
+def _show(seed: int, *, shrink: bool) -> int:
+    plan = drawn(seed)
+    if shrink:
+        plan = shrunk(plan, lambda tried: bool(play_plan(tried).wrong))
+    day: Day = play_plan(plan)
+    for at, who, what, text in day.trace:
+        print(f"{at:9.3f} {who:14} {what:8} {text}")
+    print(f"\nseed {seed}: {plan.kind}, {plan.workers} workers, {plan.updates} updates, {day.runs} runs")
+    for fault in plan.faults:
+        print(f"  {fault}")
+    for line in day.wrong:
+        print(f"  WRONG: {line}")
+    return bool(day.wrong)
+
+
+def _find(names: list[str], seeds: range) -> int:
+    missed = 0
+    for name in names:
         with pytest.MonkeyPatch.context() as patch:
-            plant(patch)
-            days = ((seed, play(seed).wrong) for seed in seeds)
-            seed, wrong = next(((seed, wrong) for seed, wrong in days if wrong), (None, ["not found"]))
-        print(f"{name}: seed {seed}: {wrong[0][:120]}", flush=True)
+            PLANTED[name](patch)
+            days = (play(seed) for seed in seeds)
+            day = next((day for day in days if day.wrong), None)
+        missed += day is None
+        found = f"seed {day.plan.seed}: {day.wrong[0][:110]}" if day else f"not within {len(seeds)} seeds"
+        print(f"{name}: {found}", flush=True)
+    return bool(missed)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,25 +1,54 @@
-"""A bucket in memory: what is written is there for all at once; a call may be slow, refused, or lose its answer."""
+"""A bucket in memory: a call may be slow or refused, its answer lost, its effect late, a listing not of one moment."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from trainer.errors import NotReadyError
+# Of 1,000 names in S3; studies here have a few dozen.
+NAMES_OF_A_PAGE = 3
+
+
+class Line(Protocol):
+    """The line to the bucket: it takes its time, and decides what becomes of a call."""
+
+    def call(self, action: str, name: str, effect: Callable[[], Any]) -> Any:
+        """What `effect` returns, once it has come about."""
+
+    def next_page(self) -> bool:
+        """Whether a listing comes in pages now; if so, the time until the next one has passed."""
 
 
 @dataclass
 class Objects:
-    """What the bucket holds, and how its calls go: `call` waits, and says whether the answer arrives."""
+    """What the bucket holds; `changed` are the names of objects whose content was replaced by another."""
 
-    call: Callable[[str], bool]
+    line: Line
     content: dict[str, bytes] = field(default_factory=dict)
     changed: list[str] = field(default_factory=list)
+
+    def put(self, name: str, content: bytes) -> None:
+        """Publish an object."""
+        if self.content.get(name, content) != content:
+            self.changed.append(name)
+        self.content[name] = content
+
+    def create(self, name: str, content: bytes) -> bytes | None:
+        """Publish an object unless there is one of this name, which is returned."""
+        there = self.content.get(name)
+        if there is None:
+            self.content[name] = content
+        return there
+
+    def after(self, last: str, prefix: str) -> list[str]:
+        """The names beyond `last` that begin with `prefix`, sorted."""
+        return sorted(name for name in self.content if name > last and name.startswith(prefix))
 
 
 @dataclass(frozen=True)
 class Bucket:
-    """As `trainer.data.store.Store`, which tries a call again whose answer is lost, as `cluster.stores` does."""
+    """As `trainer.data.store.Store`."""
 
     objects: Objects
     uri: str
@@ -27,11 +56,11 @@ class Bucket:
 
     def read(self, name: str) -> bytes:
         """The content of an object."""
-        self._call("read")
-        try:
-            return self.objects.content[self.prefix + name]
-        except KeyError:
-            raise FileNotFoundError(name) from None
+        key = self.prefix + name
+        content: bytes | None = self.objects.line.call("read", key, lambda: self.objects.content.get(key))
+        if content is None:
+            raise FileNotFoundError(name)
+        return content
 
     def fetch(self, name: str, target: Path) -> None:
         """Copy an object to a file."""
@@ -39,25 +68,25 @@ class Bucket:
 
     def write(self, name: str, content: bytes) -> None:
         """Publish an object."""
-        self._call("write", lambda: self._put(name, content))
+        key = self.prefix + name
+        self.objects.line.call("write", key, lambda: self.objects.put(key, content))
 
     def create(self, name: str, content: bytes) -> bytes | None:
         """Publish an object if there is none of this name; a second try after a lost answer finds its own."""
-        there: list[bytes | None] = []
-
-        def put() -> None:
-            there.append(self.objects.content.get(self.prefix + name))
-            if there[-1] is None:
-                self._put(name, content)
-
-        self._call("create", put)
-        return there[-1]
+        key = self.prefix + name
+        there: bytes | None = self.objects.line.call("create", key, lambda: self.objects.create(key, content))
+        return there
 
     def names(self, prefix: str = "") -> list[str]:
         """The names that begin with `prefix`, sorted."""
-        self._call("names")
-        whole = self.prefix + prefix
-        return sorted(name.removeprefix(self.prefix) for name in self.objects.content if name.startswith(whole))
+        whole, last, found = self.prefix + prefix, "", []
+        while page := self.objects.line.call("names", whole, partial(self.objects.after, last, whole)):
+            paged = len(page) > NAMES_OF_A_PAGE and self.objects.line.next_page()
+            found += page[:NAMES_OF_A_PAGE] if paged else page
+            last = found[-1]
+            if not paged:
+                break
+        return [name.removeprefix(self.prefix) for name in found]
 
     def sizes(self, prefix: str = "") -> dict[str, int]:
         """The bytes of each object."""
@@ -69,7 +98,8 @@ class Bucket:
 
     def delete(self, name: str) -> None:
         """Delete an object."""
-        self._call("delete", lambda: self.objects.content.pop(self.prefix + name, None))
+        key = self.prefix + name
+        self.objects.line.call("delete", key, lambda: self.objects.content.pop(key, None))
 
     def sweep(self) -> None:
         """Nothing unfinished is ever there."""
@@ -77,16 +107,3 @@ class Bucket:
     def within(self, name: str) -> "Bucket":
         """The store at `name`."""
         return Bucket(self.objects, f"{self.uri}/{name}", f"{self.prefix}{name}/")
-
-    def _put(self, name: str, content: bytes) -> None:
-        if self.objects.content.get(self.prefix + name, content) != content:
-            self.objects.changed.append(self.prefix + name)
-        self.objects.content[self.prefix + name] = content
-
-    def _call(self, action: str, effect: Callable[[], Any] = lambda: None) -> None:
-        for _ in range(3):
-            arrives = self.objects.call(action)
-            effect()
-            if arrives:
-                return
-        raise NotReadyError(f"{self.uri} does not answer")

@@ -10,14 +10,23 @@ from tests.simulation.clock import VirtualLoop
 
 
 class Process:
-    """What lives and dies, and stands still, together. A dead process runs nothing more, not even its `finally`."""
+    """What lives and dies, and stands still, together. A dead process runs nothing more, not even its `finally`.
+
+    `stood_still` are the seconds for which its machine's clock stood still with it. `deaths` are called when it dies.
+    """
 
     def __init__(self, name: str) -> None:
-        self.name, self.alive, self.paused_until = name, True, 0.0
+        self.name, self.alive, self.paused_until, self.stood_still = name, True, 0.0, 0.0
+        self.died_at = math.inf
+        self.deaths: list[Callable[[], Any]] = []
 
-    def kill(self) -> None:
+    def kill(self, at: float = math.nan) -> None:
         """End it at once."""
-        self.alive = False
+        if not self.alive:
+            return
+        self.alive, self.died_at = False, at
+        for call in self.deaths:
+            call()
 
 
 class Strand:
@@ -30,16 +39,16 @@ class Strand:
 
     def resume(self) -> None:
         """Go on, unless the process is dead; once it moves again."""
-        if not self.process.alive:
+        process, strands = self.process, self._strands
+        if not process.alive:
             return
-        late = self.process.paused_until - self._strands.loop.now
-        if late > 0:
-            if late < math.inf:
-                self._strands.loop.call_later(late, self.resume)
+        if process.paused_until > strands.loop.now:
+            if process.paused_until < math.inf:
+                strands.loop.call_at(process.paused_until, self.resume)
             return
-        before, self._strands.current = self._strands.current, self
+        before, strands.current = strands.current, self
         self.greenlet.switch()
-        self._strands.current = before
+        strands.current = before
 
     def _run(self) -> None:
         try:
@@ -68,16 +77,21 @@ class Strands:
         self.loop.call_soon(strand.resume)
         return strand
 
+    def clock(self) -> float:
+        """The monotonic clock of the machine on which the current strand runs."""
+        return self.loop.now if self.current is None else self.loop.now - self.current.process.stood_still
+
     def wait(self, future: Any, timeout: float | None = None) -> Any:
         """Wait, in a strand, for a future's result or exception; TimeoutError after `timeout` seconds."""
         strand = self.current
         assert strand is not None, "only a strand can wait"
         if not future.done():
-            woken = [False]
+            woken = False
 
             def wake(_: Any = None) -> None:
-                if not woken[0]:
-                    woken[0] = True
+                nonlocal woken
+                if not woken:
+                    woken = True
                     strand.resume()
 
             future.add_done_callback(wake)
@@ -85,17 +99,21 @@ class Strands:
             self.hub.switch()
             if timer is not None:
                 timer.cancel()
+                if not future.done():
+                    future.remove_done_callback(wake)
         if not future.done():
             raise TimeoutError
         return future.result()
 
     def sleep(self, seconds: float) -> None:
         """Let the time pass; outside of a strand nothing waits."""
-        if self.current is None:
-            return
-        future = self.loop.create_future()
-        self.loop.call_later(max(0.0, seconds), _finish, future)
-        self.wait(future)
+        if self.current is not None:
+            self.loop.call_later(max(0.0, seconds), self.current.resume)
+            self.hub.switch()
+
+    def halt(self) -> None:
+        """Go on no more, in a strand whose process has just died."""
+        self.hub.switch()
 
     def end(self) -> None:
         """Unwind what still hangs somewhere, once nothing is judged any more."""
@@ -103,8 +121,3 @@ class Strands:
             strand.process.alive = False
             if strand.greenlet and not strand.greenlet.dead:
                 strand.greenlet.throw(greenlet.GreenletExit)
-
-
-def _finish(future: Any) -> None:
-    if not future.done():
-        future.set_result(None)

@@ -5,17 +5,18 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from cluster.lanes.failure import Failure
+from cluster.lanes.failure import Failure, Fault
 from cluster.lanes.reports import Beat, Ended, LaneMachine
 from cluster.lanes.settings import LaneSettings
 from cluster.lanes.station import Station
 from tests.simulation.strands import Process
-from trainer.errors import UserError
+from tests.simulation.work import Work
+from trainer.errors import DataError, UserError
 from trainer.report import Evaluation, Outcome, State
 from trainer.trial import TrialSpec
 
-SECONDS_TO_BOOT, SECONDS_TO_NOTICE = (2.0, 20.0), (0.5, 9.0)
-SECONDS_BETWEEN_BEATS, SECONDS_BETWEEN_CHECKPOINTS = 0.5, 3.0
+SECONDS_TO_BOOT, SECONDS_TO_NOTICE, SECONDS_TO_FOLLOW = (2.0, 20.0), (0.5, 9.0), (1.0, 4.0)
+SECONDS_BETWEEN_BEATS, SECONDS_BETWEEN_CHECKPOINTS = 1.0, 3.0
 EVALUATIONS = 5
 MACHINE = LaneMachine(
     device="cpu",
@@ -95,12 +96,14 @@ class Group:
         self.problem: BaseException | None = None
         self._machines: list[str] = []
         self._over = world.loop.create_future()
-        self._process = Process(f"group {name}")
+        self.process = Process(f"group {name}")
+        self.process.deaths.append(self._crashed)
         self.begun = False
+        self.ready_at = self.over_at = math.inf
         self.owner = owner
+        owner.deaths.append(self._orphaned)
         world.groups.append(self)
-        world.strands.start(self._process, self._run)
-        self._look_after_owner()
+        world.strands.start(self.process, self._run)
 
     @property
     def alive(self) -> bool:
@@ -124,29 +127,30 @@ class Group:
 
     def lost(self, machine: str) -> None:
         """A machine of it is gone; its workers stop at once, and the lane sees it a little later."""
-        self._process.kill()
-        self._world.loop.call_later(
-            self._world.random.uniform(*SECONDS_TO_NOTICE), self._end, ConnectionError(f"{machine} is gone")
-        )
+        self.process.kill(self._world.loop.now)
 
-    def _look_after_owner(self) -> None:
+    def _crashed(self) -> None:
+        self._later(SECONDS_TO_NOTICE, ConnectionError("a worker is gone"))
+
+    def _orphaned(self) -> None:
         """End with the lane that began it, as Ray ends an actor's actors."""
-        if not self.owner.alive:
-            self._end(ConnectionError("its controller is gone"))
-        elif self.alive:
-            self._world.loop.call_later(self._world.random.uniform(1.0, 4.0), self._look_after_owner)
+        self._later(SECONDS_TO_FOLLOW, ConnectionError("its controller is gone"))
+
+    def _later(self, within: tuple[float, float], problem: BaseException) -> None:
+        self._world.loop.call_later(self._world.random.uniform(*within), self._end, problem)
 
     def _end(self, problem: BaseException | None) -> None:
         if self._over.done():
             return
-        self._process.kill()
-        self.problem = problem
-        self._world.machines.give_back(self._machines)
+        self.problem, self.over_at = problem, self._world.loop.now
         self._over.set_result(None)
+        self.process.kill(self.over_at)
+        self._world.machines.give_back(self._machines)
 
     def _run(self) -> None:
         self._machines = self._world.machines.take(self.workers, self)
         self._world.strands.sleep(self._world.random.uniform(*SECONDS_TO_BOOT))
+        self.ready_at = self._world.loop.now
         try:
             self._work()
         except BaseException as problem:
@@ -163,22 +167,26 @@ class Group:
             region="us-east-1",
             cpus=4.0,
             gpus=0.0,
-            ready_at=0.0,
+            ready_at=world.wall_clock().timestamp(),
         )
         serial = 0
         while (assignment := world.wait(board.take.remote(self.name, 0, serial, station))) is not None:
             serial, self.begun = assignment.serial, True
             try:
                 outcome = _Training(world, self, assignment).run()
-            except UserError as problem:
-                failure = Failure(state=State.FAILED, error=str(problem), fault=world.surroundings)
-                world.wait(board.tell.remote(self.name, failure, last=True))
-                raise
-            except MemoryError as problem:
-                failure = Failure(state=State.OUT_OF_MEMORY, error=str(problem))
-                world.wait(board.tell.remote(self.name, failure, last=True))
+            except (UserError, RuntimeError, MemoryError) as problem:
+                world.wait(board.tell.remote(self.name, _failure(problem), last=True))
                 raise
             world.wait(board.tell.remote(self.name, Ended(outcome, MACHINE), last=True))
+
+
+def _failure(problem: Exception) -> Failure:
+    """As `cluster.lanes.failure.failure_of`, without TensorFlow."""
+    if isinstance(problem, MemoryError):
+        return Failure(state=State.OUT_OF_MEMORY, error=str(problem))
+    faults = {DataError: Fault.DATA, RuntimeError: Fault.TRIAL}
+    fault = faults.get(type(problem), Fault.SURROUNDINGS)
+    return Failure(state=State.FAILED, error=f"{type(problem).__name__}: {problem}", fault=fault)
 
 
 class _Training:
@@ -199,18 +207,26 @@ class _Training:
         if world.too_large(trial, self._assignment.micro_batch):
             world.strands.sleep(1.0)
             raise MemoryError("so many rows do not fit")
+        if world.loop.now < world.broken_until:
+            world.strands.sleep(1.0)
+            raise RuntimeError("a library is missing")
+        if world.loop.now < world.damaged_until:
+            world.strands.sleep(1.0)
+            raise DataError("a shard is not the one of its manifest")
         progress = self._saved()
+        self._work = self._begun(progress["update"])
         for update in progress["evaluated"]:
             self._publish(update)
         resumed, saved_at = progress["update"], world.loop.now
         self._beat(progress["update"])
-        world.strands.start(self._group._process, self._heart(progress))
+        world.strands.start(self._group.process, self._heart(progress))
         try:
             while progress["update"] < self._total:
                 wish = self._asked
                 world.strands.sleep(world.seconds_of_an_update)
                 progress["update"] += 1
                 self._steps += 1
+                self._work.update, self._work.until = progress["update"], world.loop.now
                 if diverges(trial) and progress["update"] >= self._total // 2:
                     return self._ended(State.DIVERGED, progress, resumed)
                 if progress["update"] % (self._total // EVALUATIONS) == 0:
@@ -229,6 +245,21 @@ class _Training:
             return self._ended(State.COMPLETED, progress, resumed)
         finally:
             self._over = True
+
+    def _begun(self, update: int) -> Work:
+        now, group = self._world.loop.now, self._group
+        work = Work(
+            trial_id=self._trial.trial_id,
+            lane=group.owner.name,
+            workers=group.workers,
+            ready_at=group.ready_at,
+            began_at=now,
+            until=now,
+            first=update,
+            update=update,
+        )
+        self._world.works.append(work)
+        return work
 
     def _saved(self) -> dict[str, Any]:
         try:

@@ -1,5 +1,7 @@
 """Tune's loop in few lines: suggestions become lanes, which are reused while there is more, and their results told."""
 
+import contextlib
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,7 +10,8 @@ from ray.tune.search import Searcher
 from cluster.lanes.trainable import LaneTrainable
 from tests.simulation.strands import Process
 
-SECONDS_OF_A_STEP = 0.1
+# Tune looks ten times a second; here it is woken by what it looks for.
+SECONDS_OF_A_STEP = 1.0
 
 
 class SimulatedLane(LaneTrainable):
@@ -26,9 +29,10 @@ class SimulatedLane(LaneTrainable):
 class Actor:
     """A lane's process, with a call that is under way."""
 
-    def __init__(self, world: Any, settings: Any, trial: Any) -> None:
-        self._world, self._settings = world, settings
+    def __init__(self, world: Any, settings: Any, trial: Any, wake: Callable[..., None]) -> None:
+        self._world, self._settings, self._wake = world, settings, wake
         self.process = Process(f"lane {trial.trial_id}")
+        self.process.deaths.append(wake)
         world.lanes.append(self.process)
         self.lane = SimulatedLane(trial.trial_id)
         self.trial = trial
@@ -48,7 +52,9 @@ class Actor:
         self._start(self.lane.cleanup)
 
     def _start(self, call: Any) -> Any:
-        return self._world.strands.start(self.process, call).over
+        over = self._world.strands.start(self.process, call).over
+        over.add_done_callback(self._wake)
+        return over
 
 
 class Tuner:
@@ -59,6 +65,7 @@ class Tuner:
         self._settings, self._watcher = settings, watcher
         self._actors: list[Actor] = []
         self._finished = False
+        self._changed = world.loop.create_future()
 
     def fit(self) -> None:
         """Run until the queue has no more."""
@@ -67,13 +74,19 @@ class Tuner:
             self._fill()
             if not self._actors and self._finished:
                 return
+            self._changed = self._world.loop.create_future()
             for actor in list(self._actors):
                 self._look(actor)
-            self._world.strands.sleep(SECONDS_OF_A_STEP)
+            with contextlib.suppress(TimeoutError):
+                self._world.strands.wait(self._changed, SECONDS_OF_A_STEP)
+
+    def _wake(self, *_: Any) -> None:
+        if not self._changed.done():
+            self._changed.set_result(None)
 
     def _fill(self) -> None:
         while len(self._actors) < self._lanes and (trial := self._next()) is not None:
-            self._begin(Actor(self._world, self._settings, trial))
+            self._begin(Actor(self._world, self._settings, trial, self._wake))
 
     def _next(self) -> Any:
         self._world.suggested += 1

@@ -317,6 +317,19 @@ def test_a_group_that_hangs_before_its_first_beat_is_killed_too(monkeypatch: pyt
     assert [group.alive for group in play.groups] == [False, True]
 
 
+def test_what_a_group_reported_before_it_ended_is_heard_before_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    # It ends just after the board answered that there is nothing, as for a lane whose machine stood still meanwhile.
+    play, answers = Play(cpus_per_worker=1.0), iter(([], [Taken(HERE)]))
+
+    def hear(group: str) -> list[WorkerReport]:
+        play.groups[0].alive = False
+        return next(answers)
+
+    monkeypatch.setattr(play.board, "hear", hear)
+    assert isinstance(play.lane.next_event(), AttemptLost)
+    assert play.recorder.rows[0]["node_type"] == HERE.node_type
+
+
 def test_a_lane_that_rests_for_long_gives_its_machines_back_and_has_others_for_the_next_trial() -> None:
     rests: list[float | None] = []
 
