@@ -9,6 +9,7 @@ With `--under NAME` all of that happens with a planted fault.
 
 import argparse
 import gc
+import re
 import sys
 import time
 
@@ -59,7 +60,8 @@ def _play(seeds: range) -> int:
 def _show(seed: int, *, shrink: bool) -> int:
     plan = drawn(seed)
     if shrink:
-        plan = shrunk(plan, lambda tried: bool(play_plan(tried).wrong))
+        kind = _kind(play_plan(plan))
+        plan = shrunk(plan, lambda tried: _kind(play_plan(tried)) == kind != "")
     day: Day = play_plan(plan)
     for at, who, what, text in day.trace:
         print(f"{at:9.3f} {who:14} {what:8} {text}")
@@ -69,6 +71,11 @@ def _show(seed: int, *, shrink: bool) -> int:
     for line in day.wrong:
         print(f"  WRONG: {line}")
     return bool(day.wrong)
+
+
+def _kind(day: Day) -> str:
+    """What was found to be wrong, without ids and numbers."""
+    return re.sub(r"[0-9a-f]{8,}|[0-9.]+", "#", day.wrong[0]) if day.wrong else ""
 
 
 def _find(names: list[str], seeds: range) -> int:

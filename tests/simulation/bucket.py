@@ -90,11 +90,11 @@ class Bucket:
 
     def sizes(self, prefix: str = "") -> dict[str, int]:
         """The bytes of each object."""
-        return {name: len(self.objects.content[self.prefix + name]) for name in self.names(prefix)}
+        return {name: len(self.objects.content.get(self.prefix + name, b"")) for name in self.names(prefix)}
 
     def versions(self, prefix: str = "") -> dict[str, str]:
         """A mark of each object."""
-        return {name: str(hash(self.objects.content[self.prefix + name])) for name in self.names(prefix)}
+        return {name: str(hash(self.objects.content.get(self.prefix + name))) for name in self.names(prefix)}
 
     def delete(self, name: str) -> None:
         """Delete an object."""

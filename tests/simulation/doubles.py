@@ -20,15 +20,16 @@ from cluster.lanes.board import Board
 from cluster.lanes.lane import Outside
 from cluster.lanes.lane_board import LaneBoard
 from cluster.process import ray_session, scratch, signals
-from cluster.summary import compact, compacted, encoding, parts, scan
+from cluster.summary import compact, compacted, content, encoding, parts, scan
 from cluster.summary import store as summaries
 from cluster.summary.driver import lease
 from cluster.summary.driver.only import only_driver
+from tests.simulation.bucket import Bucket
 from tests.simulation.columns import PARQUET
 from tests.simulation.plan import Plan
 from tests.simulation.remote import Remote
 from tests.simulation.strands import Process
-from tests.simulation.threads import Threads
+from tests.simulation.threads import Alone, Threads
 from tests.simulation.trainings import Group
 from tests.simulation.tune import Tuner
 from tests.simulation.world import PRICE, World
@@ -64,6 +65,10 @@ def _doubles(world: World) -> Iterator[tuple[Any, str, Any]]:
     yield encoding, "pq", PARQUET
     for module in (compact, compacted, parts, scan, summaries):
         yield module, "decode", decode
+    for module in (content, scan):
+        yield module, "Bucket", Bucket
+    yield scan, "kept_content", lambda store, versions, name: store.read(name)
+    yield scan, "ThreadPoolExecutor", Alone
     yield compact, "_each", lambda do, items: [do(one) for one in items]
     yield summaries, "store_of", world.bucket
     # Whoever looks less often finds the same, a little later.

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable
 
 from cluster.prices import Spending
+from tests.simulation.line import DOOMS
 from tests.simulation.plan import STORE, Fault
 from tests.simulation.strands import Process
 from tests.simulation.world import PRICE, Driver, World
@@ -85,7 +86,7 @@ def _signalled(world: World, fault: Fault) -> bool:
 
 
 def _doomed(world: World, fault: Fault) -> bool:
-    world.line.doomed.append(fault.choice < 0.5)
+    world.line.doomed.append(DOOMS[int(fault.choice * len(DOOMS))])
     return True
 
 

@@ -7,13 +7,16 @@ from tests.simulation.world import Driver, World
 # A group that hangs holds up the saving until it counts as hanging, a refused bucket for up to 200 s.
 SECONDS_TO_STOP = 1300.0
 SECONDS_TO_FOLLOW = 12.0
+# A day has at most seven faults, and a driver gives a trial up after three losses.
+ATTEMPTS_AT_MOST = 30
 # A driver whose machine stood still with its clock finds its lease taken at the next renewal, if the bucket answers.
 SECONDS_TO_WAKE = 130.0
 
 
 def wrong(world: World) -> list[str]:
     """What does not hold now."""
-    return [*_drivers(world), *_orphans(world)]
+    found = [f"{name} was begun {count} times" for name, count in world.attempts.items() if count > ATTEMPTS_AT_MOST]
+    return [*found, *_drivers(world), *_orphans(world)]
 
 
 def _drivers(world: World) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from tests.simulation.strands import Strands
@@ -14,13 +15,38 @@ LOST, APPLIED_LATE = 0.3, 0.3
 CHANGES = ("write", "create", "delete")
 
 
+@dataclass(frozen=True)
+class Doom:
+    """Whoever makes such a call next dies `before` its effect, or after it."""
+
+    action: str
+    part: str
+    before: bool
+
+
+DOOMS = tuple(
+    Doom(action, part, before)
+    for action, part in (
+        ("create", "attempts/"),
+        ("create", "evaluations/"),
+        ("create", "trials/"),
+        ("create", "/whole."),
+        ("delete", "/study="),
+        ("write", "checkpoints/"),
+        ("write", "drivers/"),
+        ("create", "drivers/"),
+    )
+    for before in (True, False)
+)
+
+
 class FaultyLine:
-    """`until` is when each fault of the bucket ends; `doomed` holds for each process to kill: before the effect?"""
+    """`until` is when each fault of the bucket ends; `doomed` are the calls in which a process will die."""
 
     def __init__(self, strands: Strands, draw: random.Random, note: Callable[..., None]) -> None:
         self._strands, self._draw, self._note = strands, draw, note
         self.until: dict[str, float] = {}
-        self.doomed: list[bool] = []
+        self.doomed: list[Doom] = []
 
     def call(self, action: str, name: str, effect: Callable[[], Any]) -> Any:
         """What `effect` returns; it comes about in a try, or after a try that was given up, or in both."""
@@ -30,14 +56,14 @@ class FaultyLine:
             self._pass_time()
             if action in CHANGES:
                 self._note(action, name)
-                self._die(before=True)
+                self._die(action, name, before=True)
                 if self._is("bucket applies late") and self._draw.random() < APPLIED_LATE:
                     self._strands.loop.call_later(self._draw.uniform(*LATE), effect)
                     self._strands.sleep(PATIENCE)
                     continue
             answer = effect()
             if action in CHANGES:
-                self._die(before=False)
+                self._die(action, name, before=False)
             if not (self._is("bucket loses answers") and self._draw.random() < LOST):
                 return answer
             self._strands.sleep(self._draw.uniform(0.0, PATIENCE))
@@ -60,9 +86,10 @@ class FaultyLine:
             if self._is("bucket refuses"):
                 raise NotReadyError("s3://simulated does not answer")
 
-    def _die(self, *, before: bool) -> None:
-        if before in self.doomed:
-            self.doomed.remove(before)
+    def _die(self, action: str, name: str, *, before: bool) -> None:
+        dooms = [one for one in self.doomed if one.action == action and one.part in name and one.before == before]
+        if dooms:
+            self.doomed.remove(dooms[0])
             strand = self._strands.current
             assert strand is not None
             self._note("dies", "before" if before else "after")

@@ -21,6 +21,7 @@ PROCESSES = (
     "group hangs",
     "group stands still",
     "killed at a call",
+    "killed at a call",
 )
 STORE = ("bucket refuses", "bucket is slow", "bucket loses answers", "bucket applies late", "bucket lists late")
 STUDY = ("little memory", "code is broken", "data are damaged", "seconds are short", "dollars are short")

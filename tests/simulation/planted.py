@@ -114,14 +114,13 @@ def lost_without_its_cost(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(recovery, "_lost", without_row)
 
 
-def late_beats_count(patch: pytest.MonkeyPatch) -> None:
-    """Board: a beat of the assignment before counts as one of this."""
-    beat = Board.beat
+def limits_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """Board: the lanes do not hear which micro-batches fit."""
 
-    async def of_any(self: Board, group: str, serial: int, *arguments: Any) -> Any:
-        return await beat(self, group, self._group(group).serial, *arguments)
+    async def largest(self: Board, kind: str) -> None:
+        """Nothing is known."""
 
-    patch.setattr(Board, "beat", of_any)
+    patch.setattr(Board, "largest", largest)
 
 
 def rest_without_end(patch: pytest.MonkeyPatch) -> None:
@@ -219,7 +218,7 @@ PLANTED: dict[str, Plant] = {
         hanging_unnoticed,
         exhausted_without_end,
         lost_without_its_cost,
-        late_beats_count,
+        limits_forgotten,
         rest_without_end,
         trials_given_twice,
         cancel_unheard,

@@ -1,6 +1,6 @@
 """In the place of `threading` in the modules under simulation: threads are strands of the caller's process."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from tests.simulation.strands import Strand, Strands
@@ -82,3 +82,24 @@ class Lock:
 
     def __exit__(self, *_: object) -> None:
         """Give it back."""
+
+
+class Alone:
+    """As `ThreadPoolExecutor`, for whoever reads many objects: one after the other, in the caller's strand."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        """With as many threads as anybody wants."""
+
+    def __enter__(self) -> "Alone":
+        """Begin."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End."""
+
+    def map(self, call: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+        """The results in their order."""
+        return map(call, items)
+
+    def shutdown(self, **_: object) -> None:
+        """End."""

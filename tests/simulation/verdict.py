@@ -1,6 +1,5 @@
 """What must be true of the summary at the end of a day: one answer a trial, every evaluation once, and the bill."""
 
-import math
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -17,8 +16,6 @@ from tests.simulation import books
 from tests.simulation.trainings import EVALUATIONS, diverges, loss_at
 from tests.simulation.world import URI, World
 
-# An event waits for the driver that looks once a second.
-SECONDS_TO_HEAR = 2.0
 COLUMNS = (
     *("study", "trial_id", "attempt", "state", "micro_batch_next", "spec_hash", "best_validation_loss"),
     *("started_at", "ended_at", "workers", "updates", "seconds_resumed", "cost_usd"),
@@ -83,12 +80,12 @@ def _curves_wrong(asked: dict[str, Any], summary: Summary, states: dict[str, str
 def _after_the_break(world: World) -> Iterator[str]:
     """No trial begins once the data or the surroundings have failed, for they would fail it too."""
     for driver in world.drivers:
-        broken_at = math.inf
-        for at, event in driver.events:
+        broken = None
+        for _, event in driver.events:
             if isinstance(event, TrialEnded) and event.fault in (Fault.DATA, Fault.SURROUNDINGS):
-                broken_at = min(broken_at, at)
-            elif isinstance(event, TrialBegan) and at > broken_at + SECONDS_TO_HEAR:
-                yield f"{driver.process.name} begins a trial after the {event}"
+                broken = event
+            elif isinstance(event, TrialBegan) and broken is not None:
+                yield f"{driver.process.name} begins a trial after {broken.error}"
 
 
 def _conflicts(world: World) -> Iterator[str]:

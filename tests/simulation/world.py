@@ -134,6 +134,7 @@ class World:
         self.drivers: list[Driver] = []
         self.works: list[Work] = []
         self.begun_by: dict[str, str] = {}
+        self.attempts: Counter[str] = Counter()
         self.spending: Spending | None = None
         self.suggested = 0
         self.broken_until = self.damaged_until = 0.0
@@ -145,6 +146,7 @@ class World:
         who = strand.process.name if strand else "the day"
         self.trace.append((self.loop.now, who, what, text))
         if text.startswith("attempts/"):
+            self.attempts[text.rpartition("-")[0]] += text not in self.begun_by
             self.begun_by[text] = who
 
     def bucket(self, uri: str) -> Bucket:
