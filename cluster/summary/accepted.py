@@ -105,9 +105,7 @@ def judge(table: str, rows: pa.Table, sources: Sequence[AcceptedFile]) -> Judged
 def _vague(rows: pa.Table, sources: Sequence[AcceptedFile], of: Numbers, accepted: Mask) -> Iterator[Problem]:
     """The files with answers that lack an axis or the time: they are read, but no verdict can use them."""
     answers = accepted & _of_each(rows["state"], FINISHED.__contains__)
-    lacking = functools.reduce(
-        np.logical_or, (_mask(pc.is_null(rows[name])) for name in (*AXES, "started_at", "ended_at"))
-    )
+    lacking = functools.reduce(np.logical_or, (_null(rows[name]) for name in (*AXES, "started_at", "ended_at")))
     for file, count in _counted(of[answers & lacking]):
         what = f"{count} of its rows lack an axis or the time: they are read, but no verdict uses them"
         yield Problem(sources[file].name, what)
@@ -127,7 +125,7 @@ def _rules(table: str, rows: pa.Table, sources: Sequence[AcceptedFile], of: Numb
     """Each rule in words, and the rows that break it."""
     there = set(rows.column_names)
     for name in KEYS[table]:
-        yield f"have no {name}", _mask(pc.is_null(rows[name]))
+        yield f"have no {name}", _null(rows[name])
     for name in IDENTIFIERS:
         if name in KEYS[table]:
             yield f"have an invalid {name}", _of_each(rows[name], lambda text: not _IDENTIFIER.fullmatch(text))
@@ -165,6 +163,11 @@ def _names(table: str, rows: pa.Table, sources: Sequence[AcceptedFile], of: Numb
 def _mask(values: pa.ChunkedArray) -> Mask:
     """A mask of the values, in which null counts as false."""
     return np.asarray((pc.fill_null(values, False) if values.null_count else values).to_numpy(), np.bool_)
+
+
+def _null(column: pa.ChunkedArray) -> Mask:
+    """The rows without a value."""
+    return _mask(pc.is_null(column)) if column.null_count else np.zeros(len(column), np.bool_)
 
 
 def _of_each(column: pa.ChunkedArray, is_bad: Callable[[str], bool]) -> Mask:

@@ -148,7 +148,7 @@ def table_of(name: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     for row in rows:
         check(name, row)
     # Most columns of most rows are null, and Arrow makes those without looking at values.
-    given = {column for row in rows for column in row}
+    given = {column for row in rows for column, value in row.items() if value is not None}
     columns = [
         pa.array([row.get(field.name) for row in rows], field.type)
         if field.name in given

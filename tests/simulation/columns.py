@@ -50,7 +50,7 @@ class File:
 
     def read(self, columns: Sequence[str] | None = None, **_: Any) -> pa.Table:
         """All rows, with all columns or these, in the file's order."""
-        wanted = self._rows.column_names if columns is None else columns
+        wanted = set(self._rows.column_names if columns is None else columns)
         return self._rows.select([name for name in self._rows.column_names if name in wanted])
 
 
