@@ -23,8 +23,13 @@ def to_json(table: pa.Table, *, name: str, more: Mapping[str, Any] | None = None
     """
     rows = [{key: json_value(value) for key, value in row.items()} for row in table.to_pylist()]
     fields = {"schema_version": SCHEMA_VERSION, "table": name, **(more or {}), "rows": rows}
-    # An answer to SQL can hold types that JSON lacks: a date, a UUID, bytes.
+    # A date or a time of day is written as ISO 8601 has it.
     return json.dumps(fields, indent=2, default=str) + "\n"
+
+
+def nested_text(value: Any) -> str:
+    """A list or an object in a cell, as JSON on one line."""
+    return json.dumps(json_value(value), ensure_ascii=False, default=str)
 
 
 def json_value(value: Any) -> Any:
@@ -42,7 +47,7 @@ def to_csv(table: pa.Table) -> str:
     """Comma-separated values with a header; numbers are written in full, and null is left empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(table.column_names)
+    writer.writerow([_csv_value(name) for name in table.column_names])
     writer.writerows([_csv_value(value) for value in row.values()] for row in table.to_pylist())
     return text.getvalue()
 
@@ -50,6 +55,8 @@ def to_csv(table: pa.Table) -> str:
 def _csv_value(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
+    if isinstance(value, list | dict):
+        value = nested_text(value)
     if isinstance(value, str):
         value = plain(value)
         # A spreadsheet would take such a text for a formula.

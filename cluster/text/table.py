@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from cluster.text.formats import nested_text
 from cluster.text.plain import plain
 
 
@@ -52,7 +53,7 @@ def to_text(table: pa.Table, columns: Sequence[Column], *, width: int | None = N
         values = table[column.name].to_pylist()
         if not column.is_shown(values):
             continue
-        cells = [*column.head, *(cell_text(value, column.decimals) for value in values)]
+        cells = [*map(plain, column.head), *(cell_text(value, column.decimals) for value in values)]
         size = max(map(len, cells))
         if width is not None and shown and (left_out or used + 2 + size > width):
             left_out += 1
@@ -74,4 +75,4 @@ def cell_text(value: Any, decimals: int | None) -> str:
         return value.strftime("%Y-%m-%d %H:%M")
     if isinstance(value, float):
         return f"{value:.{decimals}f}" if decimals is not None else f"{value:.6g}"
-    return plain(str(value))
+    return plain(nested_text(value) if isinstance(value, list | dict) else str(value))

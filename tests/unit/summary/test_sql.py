@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 import psutil
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 from hypothesis import given, settings
@@ -276,7 +277,80 @@ def test_names_and_numbers_that_arrow_has_otherwise(summary: Summary, monkeypatc
     monkeypatch.setattr(sandbox, "ask", unboxed.ask)
     text = "select 1 as a, 2 as a, 3 as a_1, 1.25 as d, 10::hugeint ** 30 as h, 12345678901234567890123::hugeint as i"
     (row,) = query.sql(summary, text).to_pylist()
-    assert row == {"a": 1, "a_1": 2, "a_1_1": 3, "d": 1.25, "h": 1e30, "i": 12345678901234567890123.0}
+    assert row == {"a": 1, "a_1": 2, "a_1_1": 3, "d": 1.25, "h": 1e30, "i": "12345678901234567890123"}
+
+
+ODD = {
+    "timestamp '2026-01-02 00:00:10' - timestamp '2026-01-02'": "00:00:10",
+    "interval '1 month 3 days'": "1 month 3 days",
+    "[interval '2 days']": "[2 days]",
+    "9223372036854775808::hugeint": "9223372036854775808",
+    "[9223372036854775808::hugeint]": "[9223372036854775808]",
+    "date '99999-12-31'": "99999-12-31",
+    "[date '99999-12-31', date '2026-01-02']": "[99999-12-31, 2026-01-02]",
+    "'infinity'::timestamp": "infinity",
+    "timestamptz '294247-01-10 04:00:54.775806+00'": "294247-01-10 04:00:54.775806+00",
+    "timetz '01:02:03+05'": "01:02:03+05",
+    "time_ns '01:02:03.123456789'": "01:02:03.123456789",
+    "'\\xAA'::blob": "\\xAA",
+    "bit '101'": "101",
+    "union_value(k := 1)": "1",
+    "123456789012345678901234567890::bignum": "123456789012345678901234567890",
+}
+
+
+@pytest.mark.parametrize("value", ODD)
+def test_a_value_that_no_other_program_could_read_is_text(
+    summary: Summary, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, value: str
+) -> None:
+    monkeypatch.setattr(sandbox, "ask", unboxed.ask)
+    text = f"select {value} as odd from trials"
+    answer = json.loads(results(summary, "--sql", text, "--limit", "1", "--format", "json").stdout)
+    assert answer["rows"] == [{"odd": ODD[value]}]
+    assert ODD[value] in results(summary, "--sql", text, "--limit", "1").stdout
+    results(summary, "--sql", text, "--limit", "1", "--format", "parquet", "-o", str(tmp_path / "odd.parquet"))
+    assert pq.read_table(tmp_path / "odd.parquet").to_pylist() == [{"odd": ODD[value]}]
+
+
+def test_every_type_of_duckdb_is_written_in_every_format(
+    summary: Summary, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sandbox, "ask", unboxed.ask)
+    for form in ("table", "csv", "json", "parquet"):
+        file = tmp_path / form
+        given = ("--sql", "select * from test_all_types()", "--format", form, "-o", str(file))
+        assert (results(summary, *given).exception, file.stat().st_size > 0) == (None, True)
+        if form != "parquet":
+            assert "MonthDayNano" not in file.read_text()
+            assert "datetime." not in file.read_text()
+
+
+def test_lists_are_json_in_every_cell(summary: Summary, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "ask", unboxed.ask)
+    text = "select [1, null] as l, {'at': timestamp '2026-01-02', 'x': 'nan'::double} as s"
+    csv = results(summary, "--sql", text, "--format", "csv").stdout
+    assert csv == 'l,s\n"[1, null]","{""at"": ""2026-01-02T00:00:00"", ""x"": null}"\n'
+    assert '[1, null]  {"at": "2026-01-02T00:00:00", "x": null}' in results(summary, "--sql", text).stdout
+
+
+@pytest.mark.parametrize("form", ["table", "csv"])
+def test_a_name_of_a_column_commands_no_terminal(summary: Summary, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    monkeypatch.setattr(sandbox, "ask", unboxed.ask)
+    printed = results(summary, "--sql", 'select 1 as "\x1b[31mred"', "--format", form).stdout
+    assert "\x1b" not in printed
+    assert "red" in printed
+
+
+@pytest.mark.parametrize("question", [{"sql": "select '\ud800'"}, {"where": "study = '\ud800'"}])
+def test_text_that_is_none_is_refused_in_the_box(question: dict[str, str]) -> None:
+    with pytest.raises(sandbox.RefusedError, match=r"\A[^\n]+\Z"):
+        sandbox.ask(question, {"rows": pa.table({"study": ["wiki"]})})
+
+
+def test_a_pivot_says_how_to_ask_it(summary: Summary, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "ask", unboxed.ask)
+    with pytest.raises(InputError, match=r"must name its columns here: select \* from \(pivot"):
+        query.sql(summary, "pivot trials on global_batch using avg(best_validation_loss)")
 
 
 # The command
