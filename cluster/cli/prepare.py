@@ -8,7 +8,10 @@ import click
 from cluster.text.plain import plain
 
 if TYPE_CHECKING:
-    from trainer.data.manifest import Manifest
+    from trainer.data.manifest import Manifest, Split
+
+# From this share of unknown tokens on, a study would compare models that see little of the texts.
+MUCH_UNKNOWN = 0.25
 
 
 @click.command("prepare")
@@ -74,23 +77,25 @@ def command(
         )
     for line in summary(manifest, dest, seconds=time.monotonic() - started):
         click.echo(plain(line))
+    for line in warnings(manifest, vocabulary=vocabulary):
+        click.echo(f"warning: {line}", err=True)
 
 
 def summary(manifest: "Manifest", dest: str, *, seconds: float) -> list[str]:
     """The aligned lines that describe what was written and what to type next."""
     from trainer.data.inputs import TOKENS, VECTORS
 
-    train, validation = manifest.splits["train"], manifest.splits["validation"]
+    train = manifest.splits["train"]
     rows = sum(split.rows for split in manifest.splits.values())
     p50, p90, p99 = train.length_percentiles
-    unknown = validation.unknown_tokens / max(1, validation.tokens)
     text, unit = manifest.kind == TOKENS, "tokens" if manifest.kind == TOKENS else "vectors"
     facts = {
         "prepared": dest,
         "rows": ", ".join(f"{split.rows:,} {name}" for name, split in manifest.splits.items()),
         "labels": _labels(manifest),
         "features": "" if text else f"{manifest.kind} of {manifest.features_width:,} numbers",
-        "vocabulary": f"{manifest.vocabulary_size:,} tokens; {unknown:.1%} of the validation tokens are not in it"
+        "vocabulary": f"{manifest.vocabulary_size:,} tokens; not in it: "
+        + ", ".join(f"{_unknown(split):.1%} of {name}" for name, split in manifest.splits.items())
         if text
         else "",
         "lengths": ""
@@ -107,6 +112,22 @@ def summary(manifest: "Manifest", dest: str, *, seconds: float) -> list[str]:
         "next": f"write `data: {dest}` into STUDY.yaml, then: batchscope check STUDY.yaml",
     }
     return [f"{name:<12}{value}" for name, value in facts.items() if value]
+
+
+def warnings(manifest: "Manifest", *, vocabulary: int) -> list[str]:
+    """A line for each split of which the model would see too little; `vocabulary` is the limit that was given."""
+    full = manifest.vocabulary_size >= vocabulary
+    remedy = f"raise --vocabulary {vocabulary}" if full else "prepare more texts, or texts that have words in common"
+    return [
+        f"{_unknown(split):.0%} of the {name} tokens are not in the vocabulary, so they cannot be read: {remedy}"
+        for name, split in manifest.splits.items()
+        if _unknown(split) >= MUCH_UNKNOWN
+    ]
+
+
+def _unknown(split: "Split") -> float:
+    """The share of a split's tokens that are not in the vocabulary."""
+    return split.unknown_tokens / max(1, split.tokens)
 
 
 def _labels(manifest: "Manifest") -> str:

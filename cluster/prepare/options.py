@@ -5,8 +5,10 @@ from cluster.prepare.labels import CLASSIFICATION, REGRESSION
 from trainer.data.manifest import LANGUAGE_MODEL
 from trainer.errors import InputError, brief
 
-# All lengths up to this one are counted in memory.
-MOST_TOKENS = 2**20
+# A shard's offsets are signed integers of 32 bits.
+MOST_TOKENS = 2**31 - 1
+# Each word of the vocabulary takes some 200 bytes of memory, and a row of the model's embedding.
+MOST_WORDS = 10_000_000
 
 
 def check_columns(columns: Columns, task: str | None, *, skip_empty: bool) -> None:
@@ -45,7 +47,10 @@ def check_options(max_tokens: int, vocabulary: int, split_seed: int) -> None:
     """
     if not 1 <= max_tokens <= MOST_TOKENS:
         raise InputError(f"--max-tokens is {brief(str(max_tokens))}: use 1 or more, and at most {MOST_TOKENS:,}")
-    if vocabulary < 3:
-        raise InputError(f"--vocabulary is {vocabulary}: use 3 or more (two ids are padding and unknown)")
+    if not 3 <= vocabulary <= MOST_WORDS:
+        raise InputError(
+            f"--vocabulary is {brief(str(vocabulary))}: use 3 or more (two ids are padding and unknown), and at most "
+            f"{MOST_WORDS:,}"
+        )
     if not 0 <= split_seed < 2**63:
-        raise InputError(f"--split-seed is {split_seed}: use a whole number from 0")
+        raise InputError(f"--split-seed is {brief(str(split_seed))}: use a whole number from 0 to {2**63 - 1}")

@@ -42,7 +42,6 @@ def write(work: Work, found: FirstPass, reading: ReadingRules, staged: Staged, *
                 SplitWriter(
                     staged,
                     name,
-                    max_tokens=max_tokens,
                     labels=len(found.labels.names),
                     shard_bytes=shard_bytes,
                     column=found.inputs.column,

@@ -23,15 +23,14 @@ PERCENTILES = (50, 90, 99)
 class SplitWriter:
     """Holds the open shard of one split and passes on full ones. Once it is closed, `split` describes the split."""
 
-    def __init__(
-        self, staged: Staged, name: str, *, max_tokens: int, labels: int, shard_bytes: int, column: str = "tokens"
-    ) -> None:
+    def __init__(self, staged: Staged, name: str, *, labels: int, shard_bytes: int, column: str = "tokens") -> None:
         self._staged, self._name, self._shard_bytes, self._column = staged, name, shard_bytes, column
         self._writer: pq.ParquetWriter | None = None
         self._pending: list[pa.Table] = []
         self._shards: list[Shard] = []
         self._shard_rows = self._shard_tokens = self._truncated = self._unknown = 0
-        self._lengths = np.zeros(max_tokens + 1, dtype=np.int64)
+        # How many rows have each length, up to the longest.
+        self._lengths = np.zeros(1, dtype=np.int64)
         self._label_counts = np.zeros(labels, dtype=np.int64)
         self._moments = RunningMoments()
         self._hashes = tuple(hashlib.sha256() for _ in ("tokens", "lengths", "labels"))
@@ -91,7 +90,9 @@ class SplitWriter:
         contents = [array.astype(f"<{array.dtype.kind}4") for array in (flat, lengths.astype("u4"), labels)]
         for part, values in zip(self._hashes, contents, strict=True):
             part.update(values.tobytes())
-        self._lengths += np.bincount(lengths, minlength=len(self._lengths))
+        counts = np.bincount(lengths, minlength=len(self._lengths))
+        counts[: len(self._lengths)] += self._lengths
+        self._lengths = counts
         if self._column == "tokens":
             self._unknown += int(np.count_nonzero(flat == UNKNOWN_ID))
         self._truncated += int(pc.sum(table["truncated"]).as_py())

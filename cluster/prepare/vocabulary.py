@@ -4,6 +4,9 @@ The library's own trainer counts words in parallel, a window of texts at a time,
 training over all texts would need no merging, but would hold every distinct word of the input (a number, a misspelling)
 in memory; here the rarest words are forgotten when there are too many. Each file is counted by itself and the files are
 merged in their order, so it does not matter where they are counted.
+
+Some scripts put no spaces between words: each of their characters is a token, as in BERT. Whole clauses would be words
+that no other text has, and nearly all of validation would be unknown.
 """
 
 import json
@@ -13,7 +16,7 @@ from collections.abc import Iterable
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is downloaded, whatever later versions of tokenizers do
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")  # set explicitly, so that a later fork prints no warning
 
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from trainer.data.manifest import PADDING_ID, UNKNOWN_ID
 
@@ -21,6 +24,11 @@ PADDING, UNKNOWN = "[PAD]", "[UNK]"
 WINDOW_ROWS = 50_000
 WINDOW_CHARACTERS = 16 * 2**20
 MOST_WORDS = 2_000_000
+
+_SCRIPTS = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}"
+_CHARACTERS = pre_tokenizers.Split(Regex(f"[{_SCRIPTS}]"), "isolated")
+_WORDS = pre_tokenizers.Whitespace()
+_WORDS_AND_CHARACTERS = pre_tokenizers.Sequence([_CHARACTERS, _WORDS])
 
 Words = dict[str, int]
 
@@ -63,7 +71,11 @@ def build(words: Words, *, size: int) -> Tokenizer:
     ids = {PADDING: PADDING_ID, UNKNOWN: UNKNOWN_ID}
     ids.update((word, index) for index, (word, _) in enumerate(chosen, start=len(ids)))
     # The two special tokens are not registered as such: a text that contains "[PAD]" means three ordinary tokens.
-    return tokenizer_of(ids)
+    tokenizer = tokenizer_of(ids)
+    if not any(map(_is_character, ids)):
+        # A vocabulary without such scripts keeps the tokenizer, and so the `data_hash`, that it had before them.
+        tokenizer.pre_tokenizer = _WORDS
+    return tokenizer
 
 
 def names(tokenizer: Tokenizer) -> list[str]:
@@ -84,5 +96,10 @@ def tokenizer_of(ids: dict[str, int]) -> Tokenizer:
     """The tokenizer with these words."""
     tokenizer = Tokenizer(models.WordLevel(ids, unk_token=UNKNOWN))
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.pre_tokenizer = _WORDS_AND_CHARACTERS
     return tokenizer
+
+
+def _is_character(word: str) -> bool:
+    """Whether a word is a single character of one of the scripts."""
+    return len(word) == 1 and not word.isascii() and len(_CHARACTERS.pre_tokenize_str(f"-{word}")) > 1

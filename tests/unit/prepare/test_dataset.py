@@ -217,7 +217,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path, name: st
 def test_percentiles_are_exact_on_their_borders(tmp_path: Path) -> None:
     lengths = [1] * 50 + [2] * 40 + [3] * 9 + [4]
     staged = Staged(tmp_path, lambda file: None)
-    with SplitWriter(staged, "train", max_tokens=5, labels=1, shard_bytes=1) as writer:
+    with SplitWriter(staged, "train", labels=1, shard_bytes=1) as writer:
         tokens = pa.array([[2] * length for length in lengths], pa.list_(pa.uint16()))
         zeros = pa.array([0] * 100, pa.int32())
         writer.write(pa.table({"row": zeros, "tokens": tokens, "label": zeros, "truncated": zeros.cast(pa.bool_())}))

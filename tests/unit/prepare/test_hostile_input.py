@@ -1,6 +1,7 @@
 """Values that no reader can use, however they came to be: one line with the place, and never an error of our own."""
 
 import json
+import resource
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -96,9 +97,24 @@ def test_a_sequence_whose_first_vector_is_missing(tmp_path: Path, name: str, fir
     refused(tmp_path / name, r"(row|line) 1: features 'x' .*has an empty list", text=None, features="x")
 
 
-@pytest.mark.parametrize("tokens", [2**20 + 1, 5 * 10**8, 10**30])
+@pytest.mark.parametrize("tokens", [2**31, 10**30])
 def test_more_tokens_than_can_be_counted(tmp_path: Path, tokens: int) -> None:
-    refused(jsonl(tmp_path, {}), rf"--max-tokens is {tokens}: use 1 or more, and at most 1,048,576", max_tokens=tokens)
+    refused(
+        jsonl(tmp_path, {}), rf"--max-tokens is {tokens}: use 1 or more, and at most 2,147,483,647", max_tokens=tokens
+    )
+
+
+@pytest.mark.parametrize(("name", "value"), [("vocabulary", 10**30), ("vocabulary", 2), ("split_seed", 2**63)])
+def test_a_number_that_cannot_be_used_is_named_with_its_bounds(tmp_path: Path, name: str, value: int) -> None:
+    option = f"--{name.replace('_', '-')}"
+    refused(jsonl(tmp_path, {}), rf"{option} is {value}: use .* (at most|to) [\d,]+", **{name: value})
+
+
+def test_a_cut_beyond_all_texts_takes_the_memory_of_the_texts(tmp_path: Path) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    manifest = prepare([str(jsonl(tmp_path, {}))], str(tmp_path / "out"), text="body", label="topic", max_tokens=10**9)
+    assert (manifest.max_tokens, manifest.longest) == (10**9, 3)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**20
 
 
 @pytest.mark.slow
