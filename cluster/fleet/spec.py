@@ -75,7 +75,9 @@ class FleetSpec(Strict):
     head_idle_minutes: float = Field(
         default=30.0, ge=10, le=1440, description="minutes from 10 to 1440 without a study after which all machines end"
     )
-    deadline_hours: float = Field(default=24.0, gt=0, le=336, description="hours up to 336 that a machine lives")
+    deadline_hours: float = Field(
+        default=24.0, ge=0.01, le=336, description="hours from 0.01 to 336 that a machine lives"
+    )
     disk_gb: int = Field(default=100, ge=75, le=1000, description="a whole number of GB from 75 to 1000")
     image: str | None = Field(
         default=None,
@@ -105,7 +107,7 @@ class FleetSpec(Strict):
     alarm_email: str | None = Field(
         default=None, pattern=r"^[^@\s]+@[^@\s]+$", description="an e-mail address, or leave it out for no alarm"
     )
-    alarm_usd: float = Field(default=100.0, ge=1, description="USD a month of at least 1")
+    alarm_usd: float = Field(default=100.0, ge=1, le=1e9, description="USD a month from 1 to 1e9")
 
     @property
     def stack(self) -> str:

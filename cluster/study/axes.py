@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, Literal
 
-from cluster.study.forms import FULL
+import numpy as np
+
+from cluster.study.forms import FULL, LEAST_FLOAT32, MOST_FLOAT32
 from cluster.study.rules import DecayPerExample, HalfLife, RateRule
 from cluster.study.spec import StudySpec
 from trainer.errors import InputError
+from trainer.order.plan import total_updates
 from trainer.trial import WITH_BETAS, WITH_DECAY, TrialSpec
 
 _EXPONENTS = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}
@@ -33,6 +36,7 @@ def trials(spec: StudySpec, *, data_hash: str, train_rows: int) -> tuple[TrialSp
             rule, a beta or the weight decay leaves the range of a float.
     """
     rows_of = _rows(spec.axes.global_batch, train_rows)
+    _check_warmup(spec, rows_of, train_rows)
     rates_at = {rows: rates(spec.axes.learning_rate, rows) for rows in rows_of.values()}
     model = spec.model.model_spec()
     return tuple(
@@ -114,7 +118,7 @@ def rates(axis: tuple[float, ...] | RateRule, global_batch: int) -> tuple[float,
         InputError: the rule gives a rate that is zero, infinite or the same as another.
     """
     if not isinstance(axis, RateRule):
-        return axis
+        return _distinct(axis)
     scale = (global_batch / (axis.at or global_batch)) ** _EXPONENTS[axis.rule]
     middle = (axis.points - 1) / 2
     try:
@@ -122,12 +126,26 @@ def rates(axis: tuple[float, ...] | RateRule, global_batch: int) -> tuple[float,
     except OverflowError:
         grid = [math.inf]
     found = tuple(_twelve_digits(rate) for rate in grid)
-    if not all(0 < rate < math.inf for rate in found) or len(set(found)) < len(found):
+    if not all(LEAST_FLOAT32 <= rate <= MOST_FLOAT32 for rate in found):
         raise InputError(
-            f"axes.learning_rate: {axis.points} rates of factor {axis.factor:g} around {axis.around:g} are not "
-            f"{axis.points} different positive numbers at global batch {global_batch}: change points or factor"
+            f"axes.learning_rate: {axis.points} rates of factor {axis.factor:g} around {axis.around:g} are not all "
+            f"numbers that a float32 can hold at global batch {global_batch}: change points, factor or at"
         )
-    return found
+    return _distinct(found)
+
+
+def _distinct(rates: tuple[float, ...]) -> tuple[float, ...]:
+    """The rates, if training in float32 can tell them apart.
+
+    Raises:
+        InputError: two are one number in float32.
+    """
+    seen: dict[float, float] = {}
+    for rate in rates:
+        other = seen.setdefault(float(np.float32(rate)), rate)
+        if other is not rate:
+            raise InputError(f"axes.learning_rate: {other!r} and {rate!r} are the same rate in float32: remove one")
+    return rates
 
 
 def beta1(rule: HalfLife | Literal["fixed"], global_batch: int) -> float | None:
@@ -198,6 +216,17 @@ def _beta(key: str, rule: HalfLife | Literal["fixed"], global_batch: int) -> flo
 def _twelve_digits(number: float) -> float:
     """A number of a trial's identity without its last digits, in which `pow` may differ between machines."""
     return float(f"{number:.12g}")
+
+
+def _check_warmup(spec: StudySpec, rows_of: dict[int | str, int], train_rows: int) -> None:
+    """Refuse a warm-up that is longer than a trial, which would never have the learning rate that its row names."""
+    for written, rows in rows_of.items():
+        updates = total_updates(spec.budget_at(written), global_batch=rows, rows=train_rows)
+        if spec.warmup and updates is not None and spec.warmup.examples > updates * rows:
+            raise InputError(
+                f"warmup.examples is {spec.warmup.examples}, but a trial at global batch {written} uses only "
+                f"{updates * rows}, so it would never reach its learning rate: give less, or a longer budget"
+            )
 
 
 def _rows(batches: tuple[int | str, ...], train_rows: int) -> dict[int | str, int]:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from trainer.errors import nearest
+from trainer.errors import brief, nearest
 from trainer.trial import DURATION_UNITS, Duration
 
 FULL = "full"
@@ -18,7 +18,12 @@ FULL = "full"
 MOST_SEEDS = 1000
 
 # Floats represent the whole numbers up to here exactly.
-_LARGEST_AMOUNT = 2**53
+MOST_ROWS = 2**53
+# In epochs, a part of a row in any data set; in seconds, less than a clock can tell.
+_LEAST_AMOUNT = 1e-9
+# What float32, in which weights are updated, holds without losing digits: 2**-126 and nearly 2**128, rounded inwards.
+LEAST_FLOAT32, MOST_FLOAT32 = 1.2e-38, 3.4e38
+MOST_WORKERS = 10_000
 
 _DURATION = f"give one of {', '.join(DURATION_UNITS)} with its amount, such as {{epochs: 10}}"
 
@@ -51,28 +56,32 @@ def one_of(known: Iterable[str]) -> Callable[[object], str]:
 
 def global_batch(value: object) -> int | str:
     """A number of rows, or `full` for all of them."""
-    if value == FULL or (type(value) is int and value >= 1):
+    if value == FULL or (type(value) is int and 1 <= value <= MOST_ROWS):
         return value
-    raise ValueError(f"give a whole number of rows of at least 1, or {FULL}")
+    raise ValueError(f"give a whole number of rows from 1 to 2**53, or {FULL}")
 
 
 def micro_batch(value: object) -> int | str:
     """A number of rows, or `auto`."""
-    if value == "auto" or (type(value) is int and value >= 1):
+    if value == "auto" or (type(value) is int and 1 <= value <= MOST_ROWS):
         return value
-    raise ValueError("give a whole number of rows of at least 1, or auto")
+    raise ValueError("give a whole number of rows from 1 to 2**53, or auto")
 
 
 def workers(value: object) -> int | dict[int, int]:
     """A number of workers, or a number for each lowest global batch: `{1: 1, 512: 4}` is 4 from 512 on."""
-    remedy = "give a whole number of at least 1, or one for each lowest global batch, from 1 on: {1: 1, 512: 4}"
+    remedy = (
+        f"give a whole number from 1 to {MOST_WORKERS}, or one for each lowest global batch, from 1 on: "
+        "{1: 1, 512: 4}"
+    )
     written: dict[Any, Any] = value if isinstance(value, dict) else {1: value}
     kept: dict[Any, Any] = {}
     for batch, count in ((_number(key), count) for key, count in written.items()):
         if batch in kept:
             raise ValueError(f"{batch} appears twice, remove one")
         kept[batch] = count
-    if 1 not in kept or not all(type(number) is int and number >= 1 for pair in kept.items() for number in pair):
+    right = all(type(batch) is int and 1 <= batch <= MOST_ROWS for batch in kept)
+    if 1 not in kept or not right or not all(type(c) is int and 1 <= c <= MOST_WORKERS for c in kept.values()):
         raise ValueError(remedy)
     return {key: kept[key] for key in sorted(kept)} if isinstance(value, dict) else kept[1]
 
@@ -84,8 +93,9 @@ def seeds(value: object) -> tuple[Any, ...]:
     if value < 1:
         raise ValueError("give the number of seeds, at least 1, or a list of seeds")
     if value > MOST_SEEDS:
+        given = brief(str(value), 20)
         raise ValueError(
-            f"that asks for {value} seeds, more than the {MOST_SEEDS} allowed: for the one seed {value} write [{value}]"
+            f"that asks for {given} seeds, more than the {MOST_SEEDS} allowed: for the one seed {given} write [{given}]"
         )
     return tuple(range(value))
 
@@ -99,8 +109,8 @@ def duration(value: object) -> Duration:
     ((unit, amount),) = value.items()
     if unit not in DURATION_UNITS:
         raise ValueError(f"{unit} is not a unit{nearest(str(unit), list(DURATION_UNITS))}, {_DURATION}")
-    if type(amount) not in (int, float) or not 0 < amount <= _LARGEST_AMOUNT:
-        raise ValueError(f"give {unit} a positive number, such as {{{unit}: 10}}")
+    if type(amount) not in (int, float) or not _LEAST_AMOUNT <= amount <= MOST_ROWS:
+        raise ValueError(f"give {unit} a positive number from {_LEAST_AMOUNT:g} to 2**53, such as {{{unit}: 10}}")
     if unit in ("examples", "updates") and amount != int(amount):
         raise ValueError(f"give {unit} a whole number, such as {{{unit}: {math.ceil(amount)}}}")
     # Always a float, because 10 and 10.0 are the same budget and must give the same trial_id.

@@ -1,17 +1,24 @@
 """The model of a study, as given in its YAML file: the built-in LSTM's keys, or the user's factory."""
 
+from typing import Annotated
+
 from pydantic import Field
 
 from cluster.study.reading import Strict
 from trainer.trial import ModelSpec
 
+# The memory of a larger layer is beyond every machine, and its size beyond what TensorFlow counts.
+_MOST_UNITS = 2**20
+_UNITS = f"a whole number from 1 to {_MOST_UNITS}"
+Units = Annotated[int, Field(ge=1, le=_MOST_UNITS)]
+
 
 class BuiltInModel(Strict):
     """The built-in LSTM."""
 
-    embedding_units: int = Field(default=ModelSpec.embedding_units, ge=1, description="a whole number of at least 1")
-    lstm_units: int = Field(default=ModelSpec.lstm_units, ge=1, description="a whole number of at least 1")
-    layers: int = Field(default=ModelSpec.layers, ge=1, description="a whole number of at least 1")
+    embedding_units: Units = Field(default=ModelSpec.embedding_units, description=_UNITS)
+    lstm_units: Units = Field(default=ModelSpec.lstm_units, description=_UNITS)
+    layers: int = Field(default=ModelSpec.layers, ge=1, le=1000, description="a whole number from 1 to 1000")
     bidirectional: bool = Field(default=ModelSpec.bidirectional, description="true or false")
     dropout: float = Field(default=ModelSpec.dropout, ge=0, lt=1, description="a number from 0 up to, not including, 1")
 

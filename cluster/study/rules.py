@@ -1,6 +1,5 @@
 """The keys of a study that are rules: numbers that follow the global batch, shuffle, warm-up and protocol."""
 
-import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Literal, Self, TypeVar
 
@@ -16,7 +15,8 @@ from cluster.study.seeds import SCREEN_SEEDS
 MOST_SCREEN_SEEDS = 2
 NOISE_OF_MARGIN = 0.25
 
-Rate = Annotated[float, Field(gt=0)]
+Rate = Annotated[float, Field(ge=forms.LEAST_FLOAT32, le=forms.MOST_FLOAT32)]
+Rows = Annotated[int, Field(ge=1, le=forms.MOST_ROWS)]
 Value = TypeVar("Value")
 Axis = Annotated[
     tuple[Value, ...],
@@ -33,12 +33,14 @@ class RateRule(Strict):
     """
 
     around: Rate = Field(description="a positive learning rate, such as 0.001")
-    at: int | None = Field(default=None, ge=1, description="the global batch at which the rate is `around`, such as 32")
+    at: Rows | None = Field(default=None, description="the global batch at which the rate is `around`, such as 32")
     rule: Annotated[Literal["sqrt", "linear", "none"], BeforeValidator(forms.one_of(["sqrt", "linear", "none"]))] = (
         Field(description="sqrt, linear or none")
     )
     points: int = Field(default=1, ge=1, le=100, description="a whole number of rates from 1 to 100")
-    factor: float = Field(default=3.0, gt=1, description="the ratio between neighbouring rates, over 1, such as 3")
+    factor: float = Field(
+        default=3.0, ge=1.001, le=1e6, description="the ratio between neighbouring rates, from 1.001 to 1e6, such as 3"
+    )
 
     @model_validator(mode="after")
     def _has_its_batch(self) -> Self:
@@ -54,7 +56,7 @@ class HalfLife(Strict):
     """A beta of Adam with a half-life of equally many examples at every global batch: `value` at the batch `at`."""
 
     value: float = Field(gt=0, lt=1, description="a number between 0 and 1, such as 0.999")
-    at: int = Field(ge=1, description="the global batch at which it is `value`, such as 32")
+    at: Rows = Field(description="the global batch at which it is `value`, such as 32")
 
 
 class DecayPerExample(Strict):
@@ -63,8 +65,8 @@ class DecayPerExample(Strict):
     It is that of `weight_decay: value` at the global batch `at` and the learning rate `rate`.
     """
 
-    value: float = Field(gt=0, description="a positive number, such as 0.004")
-    at: int = Field(ge=1, description="the global batch at which weight_decay is `value`, such as 32")
+    value: Rate = Field(description="a positive number, such as 0.004")
+    at: Rows = Field(description="the global batch at which weight_decay is `value`, such as 32")
     rate: Rate = Field(description="the learning rate at which weight_decay is `value`, such as 0.001")
 
     @model_validator(mode="after")
@@ -93,7 +95,7 @@ def weight_decay(value: object) -> object:
         return value
     if isinstance(value, dict):
         return DecayPerExample.model_validate(value)
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= forms.MOST_FLOAT32:
         return value
     raise ValueError("give fixed, a number from 0, or {value: 0.004, at: 32, rate: 0.001}")
 
@@ -110,19 +112,19 @@ def learning_rate(value: object) -> object:
 class Shuffle(Strict):
     """A shuffle within windows, for data sets larger than a machine's cache (`trainer.order.window`)."""
 
-    window_rows: int = Field(ge=1, description="a whole number of rows of at least 1, such as 500000")
+    window_rows: Rows = Field(description="a whole number of rows from 1 to 2**53, such as 500000")
 
 
 class WarmUp(Strict):
     """A learning rate that rises from 0 over the first examples (`trainer.update.schedule`)."""
 
-    examples: int = Field(ge=1, description="a whole number of examples of at least 1, such as 10000")
+    examples: Rows = Field(description="a whole number of examples from 1 to 2**53, such as 10000")
 
 
 class Average(Strict):
     """An average of the weights, scored at every evaluation besides the weights themselves (`trainer.averaged`)."""
 
-    examples: int = Field(ge=1, description="a whole number of examples of at least 1, such as 50000")
+    examples: Rows = Field(description="a whole number of examples from 1 to 2**53, such as 50000")
 
 
 def when_to_look(value: object) -> object:
@@ -130,9 +132,13 @@ def when_to_look(value: object) -> object:
     if value in (AUTO, NONE):
         return value
     numbers = forms.listed(value)
-    if all(type(one) is int and one >= FEWEST_PAIRS for one in numbers) and list(numbers) == sorted(set(numbers)):
+    if all(type(one) is int and FEWEST_PAIRS <= one <= forms.MOST_SEEDS for one in numbers) and list(numbers) == sorted(
+        set(numbers)
+    ):
         return numbers
-    raise ValueError(f"give auto, none, or rising numbers of seeds from {FEWEST_PAIRS} on, such as [5, 7, 10]")
+    raise ValueError(
+        f"give auto, none, or rising numbers of seeds from {FEWEST_PAIRS} to {forms.MOST_SEEDS}, such as [5, 7, 10]"
+    )
 
 
 def screening_seeds(value: object) -> object:

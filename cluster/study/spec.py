@@ -24,12 +24,14 @@ from cluster.study import forms, reading, rules, target
 from cluster.study.chosen_rates import Choices
 from cluster.study.models import BuiltInModel, FactoryModel, chosen
 from cluster.study.reading import Strict
-from cluster.study.rules import Average, Axis, DecayPerExample, HalfLife, Protocol, RateRule, Shuffle, WarmUp
+from cluster.study.rules import Average, Axis, DecayPerExample, HalfLife, Protocol, Rate, RateRule, Shuffle, WarmUp
 from cluster.study.seeds import SCREEN_SEEDS
 from trainer.trial import DTYPES, OPTIMIZERS, SCHEDULES, TASKS, WITH_BETAS, WITH_DECAY, Duration
 
 # Keras takes 32-bit seeds, which are signed in some places.
 _LARGEST_SEED = 2**31 - 1
+# More than any machine has, in CPUs or GPUs, and in memory.
+_MOST_OF_A_MACHINE, _MOST_GIB = 10_000, 2**20
 # With fewer rates, every best rate is at an edge.
 _FEWEST_RATES = 3
 
@@ -54,7 +56,8 @@ class Axes(Strict):
 
     global_batch: Axis[GlobalBatch] = Field(description="a list of global batches, such as [16, 17, 32, full]")
     learning_rate: Annotated[tuple[float, ...] | RateRule, BeforeValidator(rules.learning_rate)] = Field(
-        description="positive rates, such as [0.001, 0.003], or {around: 0.001, at: 32, rule: sqrt}"
+        description="positive rates that a float32 can hold, such as [0.001, 0.003], or {around: 0.001, at: 32, rule: "
+        "sqrt}"
     )
     optimizer: Axis[Optimizer] = Field(default=("adam",), description=f"a list of {', '.join(OPTIMIZERS)}")
     dtype: Axis[Dtype] = Field(default=("float32",), description=f"a list of {', '.join(DTYPES)}")
@@ -70,7 +73,7 @@ class Axes(Strict):
 class ValidationLoss(Strict):
     """A validation loss, or a difference between two."""
 
-    validation_loss: float = Field(gt=0, description="a positive number")
+    validation_loss: Rate = Field(description="a positive number that a float32 can hold")
 
 
 def _target(value: object) -> object:
@@ -85,21 +88,31 @@ class Resources(Strict):
     """What a study may use at once. Without `lanes`, as many run as fit."""
 
     workers: Annotated[int | dict[int, int], BeforeValidator(forms.workers)] = Field(
-        default=1, description="a whole number of at least 1, or {1: 1, 512: 4}: 4 from global batch 512 on"
+        default=1, description="a whole number from 1 to 10000, or {1: 1, 512: 4}: 4 from global batch 512 on"
     )
     lanes: int | None = Field(
-        default=None, ge=1, description="a whole number of at least 1, or leave it out for as many as fit"
+        default=None,
+        ge=1,
+        le=forms.MOST_WORKERS,
+        description=f"a whole number from 1 to {forms.MOST_WORKERS}, or leave it out for as many as fit",
     )
-    cpus_per_worker: float = Field(default=1.0, gt=0, description="a positive number of CPUs")
+    # Ray counts both to four decimals.
+    cpus_per_worker: float = Field(
+        default=1.0, ge=0.001, le=_MOST_OF_A_MACHINE, description=f"a number of CPUs from 0.001 to {_MOST_OF_A_MACHINE}"
+    )
     gpus_per_worker: float = Field(
-        default=0.0, ge=0, description="0, a part of one GPU such as 0.25, or a whole number of GPUs"
+        default=0.0,
+        ge=0,
+        le=_MOST_OF_A_MACHINE,
+        description="0, a part of one GPU from 0.001 on, such as 0.25, or a whole number of GPUs",
     )
     micro_batch: MicroBatch = Field(default="auto", description="a whole number of rows of at least 1, or auto")
     memory_gib: float | None = Field(
         default=None,
-        gt=0,
-        description="the memory of one worker in GiB (of its GPU, or of its process on CPUs), such as 4, or leave it "
-        "out for what the machine has",
+        ge=0.001,
+        le=_MOST_GIB,
+        description="the memory of one worker in GiB (of its GPU, or of its process on CPUs) from 0.001 to "
+        f"{_MOST_GIB}, such as 4, or leave it out for what the machine has",
     )
 
     def workers_at(self, global_batch: int) -> int:
@@ -110,6 +123,8 @@ class Resources(Strict):
 
     @model_validator(mode="after")
     def _no_gpu_and_a_half(self) -> Self:
+        if 0 < self.gpus_per_worker < 0.001:
+            raise ValueError(f"gpus_per_worker {self.gpus_per_worker} is less than Ray can place: give 0.001 or more")
         if self.gpus_per_worker > 1 and self.gpus_per_worker % 1:
             raise ValueError(
                 f"gpus_per_worker {self.gpus_per_worker} is over 1 and not a whole number, which Ray cannot place: "
@@ -122,8 +137,9 @@ class StudySpec(Strict):
     """One study: a data set, a model, axes and a budget."""
 
     study: str = Field(
-        pattern=r"^[A-Za-z0-9-]{1,64}$",
-        description="a name of 1 to 64 letters, digits and '-', such as wiki-topics (a number in quotes)",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,63}$",
+        description="a name of 1 to 64 letters, digits and '-' that does not begin with '-', such as wiki-topics (a "
+        "number in quotes)",
     )
     data: str = Field(min_length=1, description="the folder or s3:// address of prepared data")
     summary: str = Field(default="./summary", min_length=1, description="a folder or s3:// address")
@@ -138,7 +154,9 @@ class StudySpec(Strict):
     beta2: Annotated[HalfLife | Literal["fixed"], BeforeValidator(rules.half_life("{value: 0.999, at: 32}"))] = "fixed"
     weight_decay: WeightDecay = "fixed"
     average: Average | None = Field(default=None, description="{examples: 50000}, or leave it out")
-    clip_norm: float | None = Field(default=None, gt=0, description="a positive number, or leave it out")
+    clip_norm: Rate | None = Field(
+        default=None, description="a positive number that a float32 can hold, or leave it out"
+    )
     target: Annotated[ValidationLoss | Literal["auto"] | None, BeforeValidator(_target)] = None
     margin: ValidationLoss | None = Field(default=None, description="{validation_loss: 0.01}, or leave it out")
     shuffle: Shuffle | None = Field(
@@ -148,7 +166,9 @@ class StudySpec(Strict):
         default=None, description="{screen_seeds: 1} to tune the learning rate first, or leave it out for a plain grid"
     )
     resources: Resources = Field(default=Resources(), description="its keys, such as {workers: 1, lanes: 2}")
-    checkpoint_every_seconds: float = Field(default=60.0, gt=0, description="a positive number of seconds")
+    checkpoint_every_seconds: float = Field(
+        default=60.0, ge=0.001, le=1e9, description="a positive number of seconds from 0.001 to 1e9"
+    )
 
     @model_validator(mode="after")
     def _budget_for_each_batch(self) -> Self:

@@ -159,17 +159,26 @@ def test_the_rates_are_the_numbers_one_expects() -> None:
 @pytest.mark.parametrize(
     "rule",
     [
-        RateRule(around=0.1, rule="none", points=9, factor=1e300),
-        RateRule(around=1e308, at=1, rule="linear"),
-        RateRule(around=0.1, rule="none", points=2, factor=1 + 1e-15),
-        RateRule(around=1e-323, at=1000, rule="linear"),
+        RateRule(around=0.1, rule="none", points=19, factor=1e6),
+        RateRule(around=3e38, at=1, rule="linear"),
+        RateRule(around=2e-38, at=1000, rule="linear"),
     ],
 )
 def test_rates_that_no_number_holds_are_refused(rule: RateRule) -> None:
     with pytest.raises(
-        InputError, match=r"axes\.learning_rate: .* rates .* at global batch 16: change points or factor"
+        InputError, match=r"axes\.learning_rate: .* rates .* at global batch 16: change points, factor or at"
     ):
         rates(rule, 16)
+
+
+def test_rates_that_training_cannot_tell_apart_are_refused() -> None:
+    with pytest.raises(InputError, match=r"0\.001 and 0\.00100000000001 are the same rate in float32: remove one"):
+        rates((0.001, 0.01, 0.00100000000001), 16)
+
+
+def test_a_warm_up_that_no_trial_leaves_is_refused() -> None:
+    with pytest.raises(InputError, match=r"warmup\.examples is 101, but a trial at global batch .* uses only 100"):
+        expanded(study(warmup={"examples": 101}, budget={"examples": 100}, axes={"global_batch": 10}))
 
 
 def test_the_schedule_and_the_warm_up_reach_every_trial() -> None:

@@ -193,7 +193,7 @@ def test_a_plan_only_grows_and_searches_all_batches_equally(
         ({"protocol": {"stop_early": True, "rates": "best_of_grid"}, "budget": {"seconds": 5}}, "equal examples"),
         ({"protocol": {"stop_early": True}}, "add rates: best_of_grid, or remove stop_early"),
         ({"protocol": {"rates": "best"}}, "use one of fitted, best_of_grid"),
-        ({"protocol": {"looks": [5, 3]}}, "rising numbers of seeds from 3 on"),
+        ({"protocol": {"looks": [5, 3]}}, "rising numbers of seeds from 3 to 1000"),
         ({"protocol": {"looks": "often"}}, "give auto, none, or rising"),
     ],
 )

@@ -145,7 +145,7 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     ({"model": "lstm"}, ["model", '"lstm"', "{lstm_units: 128}"]),
     ({"model.lstm_unit": 5}, ["model.lstm_unit is not a known key", "did you mean 'lstm_units'"]),
     ({"model.factry": "a:b"}, ["model.factry", "did you mean 'factory'"]),
-    ({"model.lstm_units": 0}, ["model.lstm_units", "0", "at least 1"]),
+    ({"model.lstm_units": 0}, ["model.lstm_units", "0", "from 1 to 1048576"]),
     ({"model.layers": 1.5}, ["model.layers", "1.5", "whole number"]),
     ({"model.embedding_units": True}, ["model.embedding_units", "true", "whole number"]),
     ({"model.bidirectional": 1}, ["model.bidirectional", "1", "true or false"]),
@@ -154,7 +154,7 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     ({"model": {"factory": "a.b"}}, ["model.factory", '"a.b"', "my_package.models:build"]),
     ({"axes": ...}, ["axes is missing", "global_batch"]),
     ({"axes.optimiser": "sgd"}, ["axes.optimiser is not a known key", "did you mean 'optimizer'"]),
-    ({"axes.global_batch": [16, 0]}, ["axes.global_batch[1]", "0", "at least 1, or full"]),
+    ({"axes.global_batch": [16, 0]}, ["axes.global_batch[1]", "0", "from 1 to 2**53, or full"]),
     ({"axes.global_batch": "ful"}, ["axes.global_batch is", '"ful"', "or full"]),
     ({"axes.global_batch": [True]}, ["axes.global_batch[0]", "true", "whole number of rows"]),
     ({"axes.global_batch": [16.0]}, ["axes.global_batch[0]", "16.0", "whole number of rows"]),
@@ -181,7 +181,7 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     ),
     (
         {"axes.learning_rate": {"around": 0.1, "rule": "none", "factor": 1}},
-        ["axes.learning_rate.factor", "1", "over 1"],
+        ["axes.learning_rate.factor", "1", "from 1.001"],
     ),
     ({"axes.optimizer": "adamm"}, ["axes.optimizer is", '"adamm"', "did you mean 'adam'"]),
     ({"axes.optimizer": ["adam", "adam"]}, ["axes.optimizer", "adam appears twice", "remove one"]),
@@ -209,7 +209,7 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     ),
     ({"budget": {16: {"epoch": 1}}}, ["budget", "at global batch 16", "did you mean 'epochs'"]),
     ({"budget": {16: {"epochs": 1}, "16": {"epochs": 2}}}, ["budget", "at global batch 16", "appears twice"]),
-    ({"budget": {0: {"epochs": 1}}}, ["budget", "at global batch 0", "at least 1"]),
+    ({"budget": {0: {"epochs": 1}}}, ["budget", "at global batch 0", "from 1 to"]),
     ({"evaluate_every": {"examples": 0}}, ["evaluate_every", "0", "positive number"]),
     ({"clip_norm": float("inf")}, ["clip_norm", "inf", "positive number"]),
     ({"clip_norm": 0}, ["clip_norm", "0", "positive number"]),
@@ -222,19 +222,20 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     ({"margin": 0.01}, ["margin", "0.01", "{validation_loss: 0.01}"]),
     ({"resources": 3}, ["resources", "3", "{workers: 1, lanes: 2}"]),
     ({"resources.worker": 3}, ["resources.worker", "did you mean 'workers'"]),
-    ({"resources.workers": 0}, ["resources.workers", "0", "at least 1"]),
+    ({"resources.workers": 0}, ["resources.workers", "0", "from 1 to 10000"]),
     ({"resources.workers": {1: 1, "1": 4}}, ["resources.workers", "1 appears twice, remove one"]),
-    ({"resources.workers": {1: 1, "01": 4}}, ["resources.workers", "at least 1"]),
-    ({"resources.workers": {1: 1, "\uff12": 4}}, ["resources.workers", "at least 1"]),
-    ({"resources.workers": {1: 1, "2" * 5000: 4}}, ["resources.workers", "at least 1"]),
+    ({"resources.workers": {1: 1, "01": 4}}, ["resources.workers", "from 1 to 10000"]),
+    ({"resources.workers": {1: 1, "\uff12": 4}}, ["resources.workers", "from 1 to 10000"]),
+    ({"resources.workers": {1: 1, "2" * 5000: 4}}, ["resources.workers", "from 1 to 10000"]),
     ({"budget": {16: {"epochs": 1}, "016": {"epochs": 2}}}, ["budget", "at global batch 016", "a whole number"]),
-    ({"resources.lanes": 0}, ["resources.lanes", "0", "at least 1"]),
-    ({"resources.cpus_per_worker": 0}, ["resources.cpus_per_worker", "0", "positive"]),
+    ({"resources.lanes": 0}, ["resources.lanes", "0", "from 1 to 10000"]),
+    ({"resources.cpus_per_worker": 0}, ["resources.cpus_per_worker", "0", "from 0.001"]),
     ({"resources.gpus_per_worker": -1}, ["resources.gpus_per_worker", "-1", "0, a part of one GPU"]),
     ({"resources.gpus_per_worker": 1.5}, ["resources", "gpus_per_worker 1.5", "give 1"]),
     ({"resources.memory_gib": 0}, ["resources.memory_gib", "0", "such as 4"]),
     ({"resources.micro_batch": "big"}, ["resources.micro_batch", '"big"', "or auto"]),
     ({"checkpoint_every_seconds": 0}, ["checkpoint_every_seconds", "0", "positive"]),
+    ({"study": "-x"}, ["study", '"-x"', "does not begin with '-'"]),
     ({"axs": 1}, ["axs is not a known key", "did you mean 'axes'"]),
     ({"note": "x" * 500, "data": {"x": "y" * 500}}, ["note is not a known key", "data is {'x': 'yyy", "..."]),
 ]
@@ -250,6 +251,50 @@ def test_a_bad_value_is_named_with_its_place_and_remedy(changes: dict[str, Any],
     assert len(lines) == len([key for key in changes if key != "note"]) + ("note" in changes)
     assert all(line.startswith("s.yaml: ") and len(line) < 400 for line in lines)
     assert not any("[0]" in line and isinstance(value, str) for line in lines for value in changes.values())
+
+
+# Every number of a study, where it stands alone, and the rest of its key.
+NUMBERS: list[tuple[str, dict[str, Any]]] = [
+    *((f"model.{name}", {}) for name in ("embedding_units", "lstm_units", "layers", "dropout")),
+    *((f"resources.{name}", {}) for name in ("workers", "lanes", "cpus_per_worker", "gpus_per_worker")),
+    *((f"resources.{name}", {}) for name in ("micro_batch", "memory_gib")),
+    *((f"axes.{name}", {}) for name in ("global_batch", "learning_rate", "seeds", "weight_decay")),
+    *((f"axes.learning_rate.{name}", {"around": 0.1, "at": 1, "rule": "sqrt"}) for name in ("around", "at", "points")),
+    ("axes.learning_rate.factor", {"around": 0.1, "at": 1, "rule": "sqrt", "points": 3}),
+    *((f"{key}.{unit}", {}) for key in ("budget", "evaluate_every") for unit in ("epochs", "examples", "seconds")),
+    *((f"{key}.{name}", {"value": 0.9, "at": 8}) for key in ("beta1", "beta2") for name in ("value", "at")),
+    *((f"weight_decay.{name}", {"value": 0.1, "at": 8, "rate": 0.1}) for name in ("value", "at", "rate")),
+    *((f"{key}.validation_loss", {}) for key in ("target", "margin")),
+    *((f"{key}.examples", {}) for key in ("warmup", "average")),
+    *((f"protocol.{name}", {}) for name in ("looks", "screen_seeds", "extensions")),
+    *((name, {}) for name in ("clip_norm", "checkpoint_every_seconds", "shuffle.window_rows", "weight_decay")),
+]
+
+
+@pytest.mark.parametrize(("key", "others"), NUMBERS, ids=[key for key, _ in NUMBERS])
+def test_every_number_of_a_study_has_bounds(key: str, others: dict[str, Any]) -> None:
+    place = key.rpartition(".")[0]
+    for extreme in (10**400, 1e300, 10**39, -1, -5e-324):
+        changes = ({place: others} if others else {}) | {key: extreme}
+        if key in ("weight_decay", "axes.weight_decay") or key.startswith("weight_decay."):
+            changes["axes.optimizer"] = "adamw"
+        with pytest.raises(InputError) as caught:
+            parse(text_with(changes), where="s.yaml")
+        assert all(len(line) < 400 for line in str(caught.value).splitlines())
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *(f"resources.{name}" for name in ("cpus_per_worker", "gpus_per_worker", "memory_gib")),
+        *("axes.learning_rate", "clip_norm", "margin.validation_loss", "checkpoint_every_seconds"),
+        *("budget.epochs", "evaluate_every.seconds"),
+    ],
+)
+def test_a_number_that_works_as_none_is_refused(key: str) -> None:
+    for tiny in (5e-324, 1e-40):
+        with pytest.raises(InputError, match=key.partition(".")[0]):
+            parse(text_with({key: tiny}), where="s.yaml")
 
 
 def test_several_problems_are_said_at_once_one_line_each() -> None:
@@ -378,7 +423,7 @@ def test_another_shuffle_is_another_study() -> None:
 
 @pytest.mark.parametrize("rows", [0, -1, 2.5, "many", True])
 def test_a_window_is_a_whole_number_of_rows(rows: object) -> None:
-    with pytest.raises(InputError, match=r"shuffle.window_rows is .*: give a whole number of rows of at least 1"):
+    with pytest.raises(InputError, match=r"shuffle.window_rows is .*: give a whole number of rows from 1 to"):
         spec_with(shuffle={"window_rows": rows})
 
 
@@ -411,7 +456,7 @@ def test_a_decay_needs_a_budget_whose_end_is_known(budget: dict[Any, Any]) -> No
 def test_a_wrong_schedule_or_warm_up_is_told_its_remedy() -> None:
     with pytest.raises(InputError, match=r"schedule is .cosin.: use one of constant, linear, cosine"):
         spec_with(schedule="cosin")
-    with pytest.raises(InputError, match=r"warmup.examples is 0: give a whole number of examples of at least 1"):
+    with pytest.raises(InputError, match=r"warmup.examples is 0: give a whole number of examples from 1 to"):
         spec_with(warmup={"examples": 0})
 
 
@@ -499,5 +544,5 @@ def test_an_average_is_identity_and_none_leaves_it_alone() -> None:
     assert "average" not in yaml.safe_load(identity.canonical_json(plain))
     assert parse(identity.canonical_json(held), where="stored") == held
     assert identity.changed(identity.canonical_json(plain), held) == ["average.examples: (none) -> 500"]
-    with pytest.raises(InputError, match=r"average.examples is 0: give a whole number of examples of at least 1"):
+    with pytest.raises(InputError, match=r"average.examples is 0: give a whole number of examples from 1 to"):
         spec_with(average={"examples": 0})
