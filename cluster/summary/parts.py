@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster.summary.encoding import DamagedError, Decoded, decode
-from cluster.summary.tables import REAL, SCHEMAS, TEXT, TIME, WHOLE
+from cluster.summary.tables import KEYS, REAL, SCHEMAS, TEXT, TIME, WHOLE
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,10 @@ def _columns(there: pa.Schema, table: str, wanted: tuple[str, ...]) -> tuple[pa.
     """The schema of the `wanted` columns of a table, and the names of those that a file has."""
     schema = pa.schema([field for field in SCHEMAS[table] if field.name in wanted])
     names = set(there.names)
+    for other, keys in KEYS.items():
+        theirs = set(keys) - set(SCHEMAS[table].names)
+        if theirs and theirs <= names:
+            raise DamagedError(f"its rows are of the table {other}")
     known = [name for name in schema.names if name in names]
     for column in known:
         _check(there, column, schema.field(column).type)

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -307,6 +308,18 @@ def test_a_copy_of_a_compacted_object_counts_nothing_twice(
     assert problems[0].what.startswith(f"{rows} of {rows} rows left out: they have a key that is in whole.000000001")
     evaluations = query.sql(summary, "select count(*) n from evaluations", "wiki").to_pylist()
     assert evaluations == [{"n": query.evaluations(summary, "wiki").num_rows}]
+
+
+@pytest.mark.parametrize("source", ["trials", "probes"])
+def test_a_file_of_another_table_is_no_spec(summary: Summary, problems: list[Problem], source: str) -> None:
+    before = query.studies(summary)
+    now = datetime(2026, 1, 3, tzinfo=UTC)
+    row = {"study": "wiki", "spec_hash": "a1", "probed_at": now, "kind": "memory", "state": "COMPLETED"}
+    summary.write_probe([row])
+    name = summary.store.names(f"{source}/study=wiki/")[0]
+    put(summary, f"{STUDIES}/{name.rpartition('/')[2]}", summary.store.read(name))
+    assert query.studies(summary) == before
+    assert [one.what for one in problems] == [f"left out: its rows are of the table {source}"]
 
 
 @pytest.mark.parametrize("damage", ["gone", "cut", "half", "all"])

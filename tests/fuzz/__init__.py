@@ -1,0 +1,1 @@
+"""Random inputs at every border of the product, each made from a seed, with what must come of it."""
