@@ -16,6 +16,7 @@ import click
 
 from cluster.process import proxies, signals
 from cluster.summary.problems import SummaryWarning
+from cluster.text.masked import masked
 from cluster.text.plain import plain, plain_lines
 from trainer.errors import UserError
 
@@ -140,7 +141,7 @@ def report_bug(problem: Exception) -> int:
     handle, path = tempfile.mkstemp(prefix="batchscope-bug-", suffix=".txt")
     with os.fdopen(handle, "w") as report:
         report.write(f"python {platform.python_version()} on {platform.platform()}\n")
-        report.write("".join(traceback.format_exception(problem)))
-    what = f"{type(problem).__name__}: {plain(str(problem))}"
+        report.write(masked("".join(traceback.format_exception(problem))))
+    what = f"{type(problem).__name__}: {masked(plain(str(problem)))}"
     click.echo(f"batchscope: internal error ({what}); please report it and attach {path}", err=True)
     return EXIT_BUG

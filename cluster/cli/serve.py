@@ -49,6 +49,7 @@ def _reporter() -> Callable[[Exception], None]:
 
     def report(problem: Exception) -> None:
         from cluster.cli import report_bug
+        from cluster.text.plain import plain_lines
         from trainer.errors import UserError
 
         text, now = repr(problem), time.monotonic()
@@ -56,7 +57,7 @@ def _reporter() -> Callable[[Exception], None]:
             return
         said[text] = now
         if isinstance(problem, UserError):
-            click.echo(f"batchscope: {problem}", err=True)
+            click.echo(f"batchscope: {plain_lines(str(problem))}", err=True)
         else:
             report_bug(problem)
 

@@ -28,6 +28,7 @@ from cluster.summary import query
 from cluster.summary.store import Summary
 from tests.conftest import write_prepared
 from tests.support import models, studies, unhurried
+from tests.support.keys import KEYS, holding
 from tests.support.runs import MARK, processes_of
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -42,6 +43,7 @@ class RunningHead:
 
     url: str
     token_file: Path
+    logs: Path
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +70,7 @@ def ray_head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHead]:
         )
         try:
             _wait_for_agent(f"http://127.0.0.1:{dashboard}", token_file, process)
-            yield RunningHead(f"http://127.0.0.1:{dashboard}", token_file)
+            yield RunningHead(f"http://127.0.0.1:{dashboard}", token_file, Path(folder) / "session_latest" / "logs")
         finally:
             process.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -114,7 +116,7 @@ def batchscope(ray_head: RunningHead, tmp_path: Path) -> Callable[..., subproces
     write_prepared(tmp_path / "data")
 
     def run(*words: str, status: int = 0, token: bool = True) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "RAY_API_SERVER_ADDRESS": ray_head.url, "HOME": str(tmp_path)}
+        environment = {**os.environ, **KEYS, "RAY_API_SERVER_ADDRESS": ray_head.url, "HOME": str(tmp_path)}
         options = ["--token-file", str(ray_head.token_file)] if token else []
         done = subprocess.run(
             [str(BIN / "batchscope"), *words, *options],
@@ -164,6 +166,18 @@ def test_a_study_is_submitted_followed_and_listed(batchscope: Any, tmp_path: Pat
     assert "1 finished before" in again.stdout
     listed = json.loads(batchscope("list", "--format", "json").stdout)["rows"]
     assert [row["job"][-2:] for row in listed if row["study"] == "short"] == ["-2", "-1"]
+
+    token = ray_head.token_file.read_text()
+    asked = urllib.request.Request(f"{ray_head.url}/api/jobs/", headers={"Authorization": f"Bearer {token}"})
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(asked, timeout=10) as answer:
+        metadata = answer.read().decode()
+    assert job["job"] in metadata
+    assert "planted" not in metadata + followed.stdout
+    assert token not in metadata
+    assert ray_head.logs.is_dir()
+    assert holding(ray_head.logs) == []
+    assert holding(tmp_path) == []
+    assert [file for file in ray_head.logs.rglob("*") if file.is_file() and token.encode() in file.read_bytes()] == []
 
     assert "did you mean 'short'" in batchscope("logs", "shord", status=2).stderr
     assert "--token-file" in batchscope("list", status=3, token=False).stderr

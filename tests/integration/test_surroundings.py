@@ -49,6 +49,10 @@ def test_a_store_that_fails_under_a_run_ends_it_at_once_and_no_key_is_left(
     assert "cannot write in" in line
     assert "run the same command again to continue" in line
     assert [row["state"] for row in rows(file)] == ["FAILED"]
+    monkeypatch.chdir(tmp_path)
+    for words in (["report", "tiny", "-o", "page.html"], ["export", "tiny", "--tables", "tables"]):
+        subprocess.run([*COMMAND, *words], check=True, capture_output=True, timeout=120)
+    assert (tmp_path / "page.html").stat().st_size > 0
     assert holding(tmp_path) == []
     assert not Path(session).exists()
 

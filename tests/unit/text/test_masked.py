@@ -73,6 +73,21 @@ def test_no_command_prints_the_password_of_an_address(
     assert err.startswith("batchscope: ")
 
 
+def test_the_report_of_an_internal_error_holds_no_password(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cluster import cli
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(ConnectionError) as raised:
+        raise ConnectionError(f"no answer from {ADDRESS}/bucket")
+    assert cli.report_bug(raised.value) == cli.EXIT_BUG
+    [report] = tmp_path.iterdir()
+    for text in (report.read_text(), capsys.readouterr().err):
+        assert "no answer from http://127.0.0.1:1/bucket" in text
+        assert SECRET not in text
+
+
 def test_an_endpoint_of_s3_that_is_wrong_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://user:{SECRET}@")
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
