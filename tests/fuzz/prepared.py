@@ -6,7 +6,7 @@ Each is read as it was written, or refused, or (a cache, a checkpoint) made anew
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from random import Random
 
@@ -20,6 +20,11 @@ from trainer.data.custody import read_tokenizer
 from trainer.data.manifest import SPLITS, Manifest, parse, read
 from trainer.data.shards import open_shard
 from trainer.data.store import Folder
+
+
+def _cache(folder: Path) -> AbstractContextManager[None]:
+    """The kind's own cache; other kinds may be open at the same time."""
+    return environment(BATCHSCOPE_CACHE=str(folder / "cache"))
 
 
 def _data(folder: Path) -> tuple[Folder, Manifest]:
@@ -78,22 +83,24 @@ def shards(folder: Path) -> Iterator[Try]:
     data, manifest = _data(folder)
     every = [shard for name in SPLITS for shard in manifest.splits[name].shards]
     contents = {shard.file: data.read(shard.file) for shard in every}
-    with environment(BATCHSCOPE_CACHE=str(folder / "cache")):
+    with _cache(folder):
         right = {shard.file: open_shard(data, shard).checksum() for shard in every}
 
-        def attempt(draw: Random) -> bool:
-            shutil.rmtree(folder / "cache", ignore_errors=True)
-            shard, path = draw.choice(every), folder / "data"
-            other = draw.choice(every)
-            changed = contents[other.file] if draw.random() < 0.2 else damaged(contents[shard.file], draw)
-            (path / shard.file).write_bytes(changed)
-            try:
+    def attempt(draw: Random) -> bool:
+        shutil.rmtree(folder / "cache", ignore_errors=True)
+        shard, path = draw.choice(every), folder / "data"
+        other = draw.choice(every)
+        changed = contents[other.file] if draw.random() < 0.2 else damaged(contents[shard.file], draw)
+        (path / shard.file).write_bytes(changed)
+        try:
+            with _cache(folder):
                 check(open_shard(data, shard).checksum() == right[shard.file], "other rows are read")
-            finally:
-                (path / shard.file).write_bytes(contents[shard.file])
-            return True
+        finally:
+            (path / shard.file).write_bytes(contents[shard.file])
+        check(changed == contents[shard.file], "damage is not seen")
+        return True
 
-        yield attempt
+    yield attempt
 
 
 @contextmanager
@@ -101,20 +108,21 @@ def caches(folder: Path) -> Iterator[Try]:
     """Decoded shards in the cache, which are always read right."""
     data, manifest = _data(folder)
     every = manifest.splits["train"].shards
-    with environment(BATCHSCOPE_CACHE=str(folder / "cache")):
+    with _cache(folder):
         right = {shard.file: open_shard(data, shard).checksum() for shard in every}
-        contents = {path: path.read_bytes() for path in (folder / "cache").rglob("*.arrow")}
+    contents = {path: path.read_bytes() for path in (folder / "cache").rglob("*.arrow")}
 
-        def attempt(draw: Random) -> bool:
-            path = draw.choice(list(contents))
-            other = draw.choice(list(contents))
-            path.unlink(missing_ok=True)
-            path.write_bytes(contents[other] if draw.random() < 0.2 else damaged(contents[path], draw))
+    def attempt(draw: Random) -> bool:
+        path = draw.choice(list(contents))
+        other = draw.choice(list(contents))
+        path.unlink(missing_ok=True)
+        path.write_bytes(contents[other] if draw.random() < 0.2 else damaged(contents[path], draw))
+        with _cache(folder):
             for shard in every:
                 check(open_shard(data, shard).checksum() == right[shard.file], f"other rows of {shard.file} are read")
-            return True
+        return True
 
-        yield attempt
+    yield attempt
 
 
 @contextmanager

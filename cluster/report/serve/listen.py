@@ -12,6 +12,7 @@ import uvicorn
 
 from cluster.report.serve.app import application
 from cluster.report.serve.guard import Rules, host_headers
+from cluster.report.serve.patience import PatientProtocol
 from cluster.report.serve.studies import Page
 from cluster.summary.store import Summary
 from trainer.errors import InputError, NotReadyError
@@ -88,6 +89,7 @@ def serve(listening: Listening, summary: Summary, *, page: Page, report: Callabl
         # uvicorn would believe what a sender claims to be.
         proxy_headers=False,
         ws="none",
+        http=PatientProtocol,
         lifespan="on",
         limit_concurrency=CONNECTIONS_AT_MOST,
         timeout_graceful_shutdown=SECONDS_TO_END,
