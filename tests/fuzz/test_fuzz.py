@@ -1,4 +1,4 @@
-"""A few inputs of every kind; many more by command."""
+"""A few inputs of every kind, and faults planted in the product that they find; many more by command."""
 
 from collections import Counter
 from pathlib import Path
@@ -7,6 +7,7 @@ import pytest
 
 from tests.fuzz.campaign import KINDS
 from tests.fuzz.engine import ACCEPTED, FLAGGED, REFUSED, WrongError, play
+from tests.fuzz.planted import PLANTED
 from trainer.errors import InputError
 
 pytestmark = pytest.mark.slow
@@ -26,6 +27,14 @@ def test_the_same_number_is_the_same_input(tmp_path: Path) -> None:
         first, second = ([play("csv", attempt, seed=SEED, number=number) for number in range(9)] for _ in range(2))
     assert first == second
     assert {played.outcome for played in first} == {ACCEPTED, REFUSED}
+
+
+@pytest.mark.parametrize("fault", PLANTED)
+def test_a_planted_fault_is_found(fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, plant = PLANTED[fault]
+    plant(monkeypatch)
+    with KINDS[name](tmp_path) as attempt:
+        assert any(play(name, attempt, seed=1, number=number).outcome == FLAGGED for number in range(60))
 
 
 @pytest.mark.parametrize("problem", [ValueError("x"), WrongError("x"), InputError("\x00"), InputError("x" * 9_000)])
