@@ -23,7 +23,7 @@ MOST_ROWS = 2**53
 _LEAST_AMOUNT = 1e-9
 # What float32, in which weights are updated, holds without losing digits: 2**-126 and nearly 2**128, rounded inwards.
 LEAST_FLOAT32, MOST_FLOAT32 = 1.2e-38, 3.4e38
-MOST_WORKERS = 10_000
+MOST_WORKERS = 1_000_000
 
 _DURATION = f"give one of {', '.join(DURATION_UNITS)} with its amount, such as {{epochs: 10}}"
 

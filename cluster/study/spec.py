@@ -88,7 +88,7 @@ class Resources(Strict):
     """What a study may use at once. Without `lanes`, as many run as fit."""
 
     workers: Annotated[int | dict[int, int], BeforeValidator(forms.workers)] = Field(
-        default=1, description="a whole number from 1 to 10000, or {1: 1, 512: 4}: 4 from global batch 512 on"
+        default=1, description="a whole number from 1 to 1000000, or {1: 1, 512: 4}: 4 from global batch 512 on"
     )
     lanes: int | None = Field(
         default=None,
