@@ -199,6 +199,18 @@ def test_a_damaged_file_of_the_cache_is_made_anew(data: Path, cache: Path, damag
     assert entry.read_bytes() != content
 
 
+@pytest.mark.parametrize("names", [[], ["label"]])
+def test_a_file_of_the_cache_that_lacks_columns_is_made_anew(data: Path, cache: Path, names: list[str]) -> None:
+    shard = first_shard(data)
+    right = opened(data, shard).checksum()
+    [file] = cache.rglob("*.arrow")
+    batch = pa.record_batch([pa.array(range(shard.rows), pa.int32())] * len(names), names=names)
+    file.unlink()
+    with pa.ipc.new_file(str(file), batch.schema) as writer:
+        writer.write_batch(batch)
+    assert opened(data, shard).checksum() == right
+
+
 def test_a_shard_that_is_not_what_the_manifest_counts_is_refused(data: Path, cache: Path) -> None:
     shard = replace(first_shard(data), rows=first_shard(data).rows + 1)
     with pytest.raises(InputError, match=f"rows of tokens, label, but the manifest says {shard.rows}"):
