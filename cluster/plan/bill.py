@@ -7,7 +7,7 @@ from typing import Any
 from cluster import prices
 from cluster.study.capacity import Capacity
 from cluster.study.placement import Placement
-from cluster.study.spec import Resources
+from cluster.study.resources import Resources
 
 
 @dataclass(frozen=True)

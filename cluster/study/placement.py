@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from cluster.study.at_once import RowsAtOnce
-from cluster.study.spec import Resources
+from cluster.study.resources import Resources
 from trainer.errors import InputError
 from trainer.order.evaluation import EVALUATION_ROWS
 from trainer.trial import TrialSpec

@@ -381,7 +381,7 @@ def main() -> None:
     """Measure every global batch and print its line."""
     options = _options()
     from cluster.study.placement import micro_batch_rows
-    from cluster.study.spec import Resources
+    from cluster.study.resources import Resources
 
     print(setting.machine_line(), flush=True)
     with setting.temporary_home() as home:

@@ -101,7 +101,7 @@ def main() -> None:
     with setting.temporary_home() as home:
         generated.write_prepared(home / "data", shards=20, rows_a_shard=5_000)
         from cluster.study.placement import micro_batch_rows
-        from cluster.study.spec import Resources
+        from cluster.study.resources import Resources
 
         micro_batch = micro_batch_rows(Resources(), options.batch)
         worker = Worker(str(home / "data"), options.batch, micro_batch)

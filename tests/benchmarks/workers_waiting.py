@@ -124,7 +124,7 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=5)
     options = parser.parse_args()
     from cluster.study.placement import micro_batch_rows
-    from cluster.study.spec import Resources
+    from cluster.study.resources import Resources
 
     print(setting.machine_line(), flush=True)
     with setting.temporary_home() as home:

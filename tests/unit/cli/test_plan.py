@@ -214,7 +214,7 @@ def test_a_growing_cluster_is_the_head_and_as_many_workers_as_the_lanes_need(mon
     from cluster.plan import bill
     from cluster.study.capacity import Capacity
     from cluster.study.placement import Placement
-    from cluster.study.spec import Resources
+    from cluster.study.resources import Resources
 
     cost = {"t3.large": 0.1, "g5.xlarge": 1.0}
     monkeypatch.setattr(prices, "hourly", lambda name, **_: prices.Price(cost.get(name), "pinned table", "2026-11"))

@@ -17,7 +17,7 @@ from cluster.report.live import LiveView
 from cluster.study.at_once import RowsAtOnce
 from cluster.study.placement import rows_at_once
 from cluster.study.protocol import NO_LOSS
-from cluster.study.spec import Resources
+from cluster.study.resources import Resources
 from cluster.summary import query, tables
 from cluster.summary.known_losses import answers, losses, micro_batches
 from cluster.summary.store import Summary

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cluster.study import head
 from cluster.study.placement import Placement, micro_batch_rows, place
-from cluster.study.spec import Resources
+from cluster.study.resources import Resources
 from trainer.errors import InputError
 from trainer.trial import Duration, ModelSpec, TrialSpec
 
