@@ -111,14 +111,18 @@ def _shown(
             case events.Waiting(text=text):
                 say(text)
             case events.StudyOpened(study=study, asked=asked, finished=finished, finished_examples=examples):
+                # A run that goes on by itself opens its study again, and has another view.
+                shown.close()
+                terminal = None
                 text = headline(study, finished, asked)
                 say(line_of(StudyProgress(done=finished, asked=asked, running=0, text=text)))
                 if (hint := hint_from_rows(study)) is not None:
                     say(f"hint: {hint}")
                 view = LiveView.of(study, asked=asked, finished=finished, finished_examples=examples)
-            case events.RayConnected(study=study):
+            case events.RayConnected(study=study, bill_usd=bill_usd):
                 before(study)
                 assert view is not None
+                view.bill_usd = bill_usd
                 terminal = shown.enter_context(Terminal(view, line_of))
             case events.Stopping(reason=events.A_SIGNAL):
                 say("saving and stopping; Ctrl-C again to stop now")
@@ -142,10 +146,11 @@ def end_of(result: "RunResult") -> int:
     from cluster.drive.result import End
     from cluster.lanes.breaker import IDENTICAL_AT_MOST
     from cluster.process.signals import StoppedError
+    from cluster.report.live import in_usd
 
     if result.bill_usd is not None:
-        shares = f"{_in_usd(result.cost_usd)} for the machines' parts that trained"
-        click.echo(f"cost: {shares}; {_in_usd(result.bill_usd)} for the whole fleet meanwhile", err=True)
+        shares = f"{in_usd(result.cost_usd)} for the machines' parts that trained"
+        click.echo(f"cost: {shares}; {in_usd(result.bill_usd)} for the whole fleet meanwhile", err=True)
     match result.end:
         case End.STOPPED:
             click.echo("stopped; the same command goes on from here", err=True)
@@ -186,8 +191,3 @@ def _show(study: "Study") -> None:
     if saved := line(trials, study.expected(), train_rows=study.manifest.splits["train"].rows):
         click.echo(saved, err=True)
     show_verdict(summary, name)
-
-
-def _in_usd(amount: float) -> str:
-    """Cents, or what is less than a dollar to a hundredth of a cent."""
-    return f"{amount:.{2 if amount >= 1 else 4}f} usd"

@@ -1,5 +1,6 @@
 """The events that a run passes to its caller: those of its lanes, and its own."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from cluster.lanes.events import AttemptExhausted, AttemptLost, TrialBegan, TrialEnded, TrialEvaluated
@@ -30,9 +31,14 @@ class StudyOpened:
 
 @dataclass(frozen=True, kw_only=True)
 class RayConnected:
-    """Ray is connected, and nothing has been trained yet; an exception in the listener ends the run."""
+    """Ray is connected, and nothing has been trained yet; an exception in the listener ends the run.
+
+    `bill_usd` returns what the whole fleet has cost since the run began, at any moment and from any thread; None where
+    there is no fleet, or a price is unknown.
+    """
 
     study: Study
+    bill_usd: Callable[[], float | None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ import contextlib
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from queue import SimpleQueue
 
 from cluster.drive.ends import Ends, refuse_dollars_here, watch
@@ -13,7 +13,7 @@ from cluster.drive.heard import COMPARED, Heard
 from cluster.drive.lanes import begun_schedule
 from cluster.drive.opening import Opened, opened
 from cluster.drive.result import End, RunResult
-from cluster.fleet.meter import meter_of, running
+from cluster.fleet.meter import Meter, meter_of, running
 from cluster.lanes.breaker import Break
 from cluster.lanes.events import TrialEvent
 from cluster.lanes.tally import Tally
@@ -23,7 +23,7 @@ from cluster.process.ray_session import Session
 from cluster.study.study import Study
 from cluster.summary import query
 from cluster.summary.compact import compact
-from cluster.summary.driver.hold import ensure
+from cluster.summary.driver.hold import LapsedError, ensure
 from cluster.summary.store import ConflictError, Summary
 from trainer.errors import NotReadyError, UserError
 
@@ -34,7 +34,7 @@ def run(study: Study, on_event: Hear, *, address: str | None = None, spending: S
     """Run the study here, or with `address` on that Ray cluster, as its only driver; finished trials are not repeated.
 
     `on_event` is called with every event, in the caller's thread. A first signal (Ctrl-C) saves and stops; `spending`
-    in seconds counts from the call.
+    in seconds counts from the call. If the summary cannot be reached for too long, the run goes on by itself once.
 
     Raises:
         InputError: another process runs the study, its name belongs to another one, or it cannot be written.
@@ -42,25 +42,52 @@ def run(study: Study, on_event: Hear, *, address: str | None = None, spending: S
         NotReadyError: Ray, the store or the disk failed; everything written so far is kept.
         StoppedError: a second signal came before all was saved.
     """
-    began_at = time.monotonic()
     if address is None:
         refuse_dollars_here(spending)
+    meter, tally = meter_of(study.capacity.fleet), Tally()
+    one = _Run(study, on_event, address, spending, time.monotonic(), meter)
+    with running(meter):
+        try:
+            return _once(one, tally)
+        except LapsedError:
+            if signals.count():
+                raise
+            on_event(Waiting(text=f"{study.spec.summary} could not be reached in time: going on by itself, this once"))
+            return _once(one, tally.carried_on())
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What was asked for, when, and what measures its cost."""
+
+    study: Study
+    on_event: Hear
+    address: str | None
+    spending: Spending | None
+    began_at: float
+    meter: Meter | None
+
+
+def _once(run: _Run, tally: Tally) -> RunResult:
+    """Open the study, train what has no answer, and close it."""
+    study, on_event = run.study, run.on_event
 
     def say(text: str) -> None:
         on_event(Waiting(text=text))
 
     with opened(study, say) as here:
         on_event(_opening(here))
-        heard, tally = Heard(here.answered), Tally()
+        heard = Heard(here.answered)
         result = RunResult(study=here.study, end=End.COMPLETED)
         if here.unfolding.plan.open or not _is_finished(here):
             # Tune writes until its Ray is gone, so the folder is removed last.
-            with scratch.folder("batchscope-tune-", tempfile.gettempdir()) as storage, _ray(address, study) as session:
-                on_event(RayConnected(study=here.study))
-                meter = meter_of(study.capacity.fleet)
-                with running(meter):
-                    ends = Ends(session, here.hold, spending, began_at, meter)
-                    result = _train(here, storage, ends, heard, tally, on_event)
+            with (
+                scratch.folder("batchscope-tune-", tempfile.gettempdir()) as storage,
+                _ray(run.address, study) as session,
+            ):
+                ends = Ends(session, here.hold, run.spending, run.began_at, run.meter)
+                on_event(RayConnected(study=here.study, bill_usd=ends.bill_usd))
+                result = _train(here, storage, ends, heard, tally, on_event)
         if result.end in (End.COMPLETED, End.BROKEN):
             result = _closed(here, result, heard, on_event)
     return result

@@ -47,6 +47,10 @@ class Tally:
         """What the attempts of this run have cost so far, as far as prices are known."""
         return self._over_usd + sum(self._running_usd.values())
 
+    def carried_on(self) -> "Tally":
+        """The tally of a run that goes on after this one: what was spent stays spent, and nothing else counts."""
+        return Tally(unpriced=self.unpriced, _over_usd=self.cost_usd())
+
     @property
     def failed(self) -> int:
         """Trials that ended without an answer, other than cancelled ones."""

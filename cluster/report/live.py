@@ -37,6 +37,7 @@ class UnderWay:
 class LiveView:
     """What is known of the study so far. `examples` returns a trial's planned work; expected trials are of this run.
 
+    `bill_usd` returns what a whole fleet has cost so far; None where there is no fleet.
     The cost of an event does not grow with the number of trials that ended before it.
     """
 
@@ -45,6 +46,7 @@ class LiveView:
     expected_examples: float
     finished_before: int
     lanes: int
+    bill_usd: Callable[[], float | None] = lambda: None
     tally: Tally = field(default_factory=Tally)
     first_progress: tuple[float, float] | None = None
     running: dict[TrialSpec, UnderWay] = field(default_factory=dict)
@@ -136,6 +138,8 @@ class LiveView:
             parts.append(f"best loss so far {loss:.4f} ({point_of(trial)})")
         if self.tally.cost_usd():
             parts.append(f"{self.tally.cost_usd():.2f} usd so far")
+        if (bill_usd := self.bill_usd()) is not None:
+            parts.append(f"{in_usd(bill_usd)} for the whole fleet so far")
         left = self.seconds_left()
         if left is not None and self.running:
             parts.append(f"about {duration(left)} left")
@@ -145,6 +149,11 @@ class LiveView:
 def point_of(trial: TrialSpec) -> str:
     """A trial's point and seed, for people."""
     return f"global batch {trial.global_batch}, rate {trial.learning_rate:g}, seed {trial.seed}"
+
+
+def in_usd(amount: float) -> str:
+    """Cents, or what is less than a dollar to a hundredth of a cent."""
+    return f"{amount:.{2 if amount >= 1 else 4}f} usd"
 
 
 def duration(seconds: float) -> str:

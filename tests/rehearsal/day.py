@@ -54,6 +54,8 @@ STUDY: dict[str, Any] = {
 }
 ON_TWO_MACHINES = {"lanes": 1, "workers": 2, "cpus_per_worker": 3}
 SECONDS_OF_A_STUDY = 420.0
+# A driver says its progress every 15 s.
+SECONDS_OF_A_LINE = 60.0
 OVER = ("SUCCEEDED", "FAILED", "STOPPED")
 EMPTY = f"""
 import boto3
@@ -64,13 +66,17 @@ bucket.object_versions.all().delete()
 
 @dataclass
 class Day:
-    """One fleet with one study; `noted` is what the scene measured, in seconds."""
+    """One fleet with one study; `noted` is what the scene measured, in seconds.
+
+    `bills` are in USD: the least and the most that the fleet cost when its driver said what it cost, and what it said.
+    """
 
     region: Region
     laptop: Laptop
     study: dict[str, Any] = field(default_factory=lambda: STUDY)
     fleet: dict[str, Any] = field(default_factory=lambda: FLEET)
     noted: dict[str, float] = field(default_factory=dict)
+    bills: list[tuple[float, float, float]] = field(default_factory=list)
     submitted: float | None = None
 
     @property
@@ -201,21 +207,42 @@ class Day:
             "to update": first["seconds_starting"],
         }
 
-    def check_bill(self) -> None:
+    def check_bill(self, *, stopped: float | None = None) -> None:
         """Note what the fleet cost while the newest job ran its study, and what its driver said that it cost.
 
-        The driver adds up at some moment between the end of the last trial and the end of its job.
+        The driver adds up at some moment between the end of the last trial, or when it was `stopped`, in Unix seconds,
+        and the end of its job.
         """
         job = self.state() or {}
         since = datetime.fromisoformat(job["submitted_at"]).timestamp()
-        moments = max(row["ended_at"] for row in self.rows()).timestamp(), since + job["seconds"]
+        last = stopped or max(row["ended_at"] for row in self.rows()).timestamp()
         [said] = re.findall(r"([\d.]+) usd for the whole fleet meanwhile", self.log())[-1:]
+        self._note_bill(since, (last, since + job["seconds"]), float(said))
+
+    def check_bill_so_far(self) -> None:
+        """Note the same of a job that runs, by the next line that its driver says of its progress."""
+
+        def said() -> list[str]:
+            return re.findall(r"([\d.]+) usd for the whole fleet so far", self.log())
+
+        lines, before = said(), time.time()
+        ends = before + SECONDS_OF_A_LINE
+        while len(found := said()) == len(lines):
+            assert time.time() < ends, f"no line for {SECONDS_OF_A_LINE:g} s: {found}"
+            before = time.time()
+        after = time.time()
+        since = datetime.fromisoformat((self.state() or {})["submitted_at"]).timestamp()
+        self._note_bill(since, (before, after), float(found[-1]))
+
+    def _note_bill(self, since: float, moments: tuple[float, float], said: float) -> None:
+        """Note the bill from `since` to each of the two moments between which the driver said its own."""
         lives = [
             Life(hourly(one.instance_type, market=one.market, region=REGION).usd_per_hour, one.began, one.ended)
             for one in self.region.machines.values()
         ]
         low, high = (bill.usd(lives, since=since, now=moment, disk_gb=100) or 0.0 for moment in moments)
-        self.noted |= {"bill": low, "bill at the end": high, "said": float(said)}
+        self.bills.append((low, high, said))
+        self.noted |= {"bill": low, "bill at the end": high, "said": said}
 
     def end(self) -> None:
         """Take everything down; nothing of it is left."""

@@ -5,6 +5,13 @@ from typing import Protocol
 from trainer.errors import NotReadyError
 
 
+class LapsedError(NotReadyError):
+    """A hold was not renewed in time, because its store did not answer or this machine stood still.
+
+    Nobody is known to have taken the study over, so this process may ask for it again.
+    """
+
+
 class Hold(Protocol):
     """A study that this process holds, until it is given back or lost."""
 

@@ -20,6 +20,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from cluster.summary.driver.hold import LapsedError
 from trainer.data.store import Store
 from trainer.errors import InputError, NotReadyError, UserError
 
@@ -42,7 +43,7 @@ class Lease:
         """Why the lease is no longer held; None while it is."""
         with self._lock:
             if self._lost is None and time.monotonic() - self._renewed_at > SECONDS_WITHOUT_RENEWAL:
-                self._lost = NotReadyError(
+                self._lost = LapsedError(
                     f"{self._store.uri} could not be reached for {SECONDS_WITHOUT_RENEWAL:g} s (or this machine stood "
                     f"still), so another driver may have taken over study {self._study!r} and this one ends: run the "
                     "same command again to continue"

@@ -7,6 +7,7 @@ from cluster.summary.driver import lease
 from cluster.summary.driver.hold import Hold, ensure
 from cluster.summary.driver.lock import locked
 from cluster.summary.store import Summary
+from trainer.errors import NotReadyError
 
 
 @contextlib.contextmanager
@@ -19,5 +20,10 @@ def only_driver(summary: Summary, study: str, say: Callable[[str], None]) -> Ite
     """
     in_bucket = summary.uri.startswith("s3://")
     with lease.held(summary.store, study, say) if in_bucket else locked(summary.uri, study) as hold:
-        yield hold
+        try:
+            yield hold
+        except NotReadyError:
+            # A store that does not answer fails the block and the renewals; the hold's error names what follows.
+            ensure(hold)
+            raise
         ensure(hold)

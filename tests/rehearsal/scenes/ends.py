@@ -12,6 +12,8 @@ def head_lost(day: Day, undisturbed: Curve) -> None:
         day.submit()
         day.workers(2)
         day.wait_for_checkpoints(2)
+        # The driver ends with its head, and with it what it would say at the end.
+        day.check_bill_so_far()
         [head] = day.region.alive("head")
         head.lose()
     for one in day.region.alive("worker"):
@@ -47,6 +49,7 @@ def deadline(day: Day, undisturbed: Curve) -> None:
         day.submit()
         day.workers(2)
         day.wait_for_checkpoints(2)
+        day.check_bill_so_far()
     for one in day.region.alive():
         one.shift_clock(24 * 60 * MINUTE)
     day.noted["alive after the deadline"] = gone(day)

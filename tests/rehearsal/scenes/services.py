@@ -50,5 +50,7 @@ def no_cards(day: Day, undisturbed: Curve) -> None:
         assert f"{first.instance_id} did not join" in said, said
         assert "nvidia-smi fails" in said, said
         assert not day.checkpoints()
+        stopped = time.time()
         day.laptop.batchscope("stop", NAME, *day.reach)
+        day.check_bill(stopped=stopped)
     assert not any(row["updates"] for row in day.rows())

@@ -107,3 +107,13 @@ def test_a_saved_trial_waits_to_go_on_and_is_not_done() -> None:
     view.note(TrialEnded(trial=done, examples=800, state=State.COMPLETED))
     view.note(TrialEnded(trial=saved, examples=80, state=State.CANCELLED))
     assert view.line() == "4 done, 0 running, 3 waiting (1 of them saved)"
+
+
+def test_the_bill_of_a_whole_fleet_is_in_the_line_as_it_is_at_that_moment() -> None:
+    bills = iter([0.04321, 12.5, None])
+    view = LiveView(examples=lambda trial: 8.0, expected_trials=1, expected_examples=8.0, finished_before=0, lanes=1)
+    assert "fleet" not in view.line()
+    view.bill_usd = lambda: next(bills)
+    assert view.line() == "0 done, 0 running, 1 waiting; 0.0432 usd for the whole fleet so far"
+    assert view.line() == "0 done, 0 running, 1 waiting; 12.50 usd for the whole fleet so far"
+    assert "fleet" not in view.line()

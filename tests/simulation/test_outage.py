@@ -1,0 +1,47 @@
+"""A summary that nobody can reach for minutes: its driver loses the study and goes on by itself, but only once."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from cluster.drive.result import End
+from tests.simulation.world import Driver, World, played
+from trainer.errors import NotReadyError
+
+pytestmark = pytest.mark.slow
+SEEDS = range(6)
+# Longer than a lease is held without a renewal, and than a call to a store is tried again.
+SECONDS_AWAY = 230.0
+
+
+def _outage(world: World) -> None:
+    world.refused_until = world.loop.now + SECONDS_AWAY
+
+
+def driven(seed: int, outages: list[float]) -> tuple[Any, BaseException | None]:
+    """How one driver ends, of whose seconds those in `outages` begin an outage."""
+    with played(seed) as world:
+        for second in outages:
+            world.loop.call_at(second, _outage, world)
+
+        async def main() -> Any:
+            driver = Driver(world)
+            while not driver.over.done():
+                await asyncio.sleep(1.0)
+            return driver.over.result()
+
+        found: tuple[Any, BaseException | None] = world.loop.run_until_complete(main())
+        return found
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_driver_that_lost_its_study_goes_on_by_itself(seed: int) -> None:
+    result, problem = driven(seed, [8.0])
+    assert problem is None
+    assert result.end is End.COMPLETED
+
+
+def test_it_does_so_once() -> None:
+    ends = [driven(seed, [8.0, 8.0 + SECONDS_AWAY + 130.0])[1] for seed in SEEDS]
+    assert any(isinstance(problem, NotReadyError) for problem in ends), ends
