@@ -88,7 +88,7 @@ def _write_provider(spec: FleetSpec) -> None:
     """Put what the machines import of ours where `ray up` takes it from (`render.PROVIDER_ON_NODES`)."""
     here, there = Path(node.__file__).parent, spec.folder / "provider" / "cluster" / "fleet" / "node"
     there.mkdir(parents=True, exist_ok=True)
-    for name in ("offers.py", "probe.py", "provider.py", "ready.py"):
+    for name in ("offers.py", "probe.py", "provider.py", "ready.py", "wheels.py"):
         shutil.copyfile(here / name, there / name)
     for name in (BASE_LOCK, CUDA_LOCK):
         shutil.copyfile(here.parent / "locks" / name, spec.folder / "provider" / name)

@@ -81,8 +81,8 @@ def cluster(spec: FleetSpec, stack: Stack) -> dict[str, Any]:
         "available_node_types": {"head": _head(spec, stack), **_workers(spec, stack)},
         "initialization_commands": _before_setup(spec),
         "setup_commands": [],
-        "head_setup_commands": [] if spec.image else _install(cuda=False),
-        "worker_setup_commands": [] if spec.image else _install(cuda=True),
+        "head_setup_commands": [] if spec.image else [*_install(spec, stack, BASE_LOCK), _fill(spec, stack)],
+        "worker_setup_commands": [] if spec.image else _install(spec, stack, BASE_LOCK, CUDA_LOCK),
         "head_start_ray_commands": _start_head(spec),
         "worker_start_ray_commands": _start_worker(spec, stack),
         **_DEFAULTS,
@@ -182,18 +182,31 @@ def _before_setup(spec: FleetSpec) -> list[str]:
     return commands
 
 
-def _install(*, cuda: bool) -> list[str]:
+def _install(spec: FleetSpec, stack: Stack, *locks: str) -> list[str]:
     """Commands that install what batchscope needs, each file with its hash; each job brings batchscope itself."""
     lines = [f'export PATH="{_VENV}/bin:$PATH"', "export RAY_AUTH_MODE=token"]
-    locks = [BASE_LOCK, CUDA_LOCK] if cuda else [BASE_LOCK]
     return [
         "sudo apt-get -o DPkg::Lock::Timeout=300 install -y python3-venv rsync || "
         "(sudo apt-get update && sudo apt-get -o DPkg::Lock::Timeout=300 install -y python3-venv rsync)",
         f"test -x {_VENV}/bin/python || python3 -m venv {_VENV}",
-        f"{_VENV}/bin/pip install --disable-pip-version-check --require-hashes "
-        + " ".join(f"--requirement $HOME/batchscope-provider/{lock}" for lock in locks),
+        _wheels("install", spec, stack, *locks),
         *(f"grep -qxF '{line}' ~/.bashrc || echo '{line}' >> ~/.bashrc" for line in lines),
     ]
+
+
+def _wheels(action: str, spec: FleetSpec, stack: Stack, *locks: str) -> str:
+    """A command about what is installed, which comes from the fleet's bucket or from the index."""
+    files = " ".join(f"$HOME/batchscope-provider/{lock}" for lock in locks)
+    python = f"env PYTHONPATH=$HOME/batchscope-provider {_VENV}/bin/python -m cluster.fleet.node.wheels"
+    return f"{python} {action} {stack.bucket} {spec.region} {files}"
+
+
+def _fill(spec: FleetSpec, stack: Stack) -> str:
+    """The command by which the head fills the bucket with what workers install, while it does other things.
+
+    Nobody waits for it: a worker that comes before it is done asks the index.
+    """
+    return f"nohup {_wheels('fill', spec, stack, BASE_LOCK, CUDA_LOCK)} > ~/batchscope-wheels.log 2>&1 < /dev/null &"
 
 
 def _exports(spec: FleetSpec) -> str:

@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cluster.fleet import aws
+from cluster.fleet.node.wheels import PREFIX
 from cluster.fleet.spec import FleetSpec, MachineShape, Stack
 from trainer.errors import InputError, NotReadyError
 
@@ -136,6 +138,7 @@ def delete(name: str, region: str, *, pause: Callable[[float], None] = time.slee
     bucket = (outputs(name, region) or {}).get("Bucket")
     if bucket:
         s3 = aws.client("s3", region)
+        _delete_wheels(s3, bucket)
         listed = aws.ask("s3:ListBucket", lambda: s3.list_objects_v2(Bucket=bucket, MaxKeys=1))
         if listed.get("KeyCount", 0):
             raise InputError(
@@ -151,6 +154,13 @@ def delete(name: str, region: str, *, pause: Callable[[float], None] = time.slee
             raise NotReadyError(f"the stack {name} is {found['StackStatus']}: {reason}; look at it in AWS")
         pause(SECONDS_BETWEEN_LOOKS)
         waited += SECONDS_BETWEEN_LOOKS
+
+
+def _delete_wheels(s3: Any, bucket: str) -> None:
+    """Delete what the head put there for other machines to install, which is nobody's data."""
+    found = aws.ask("s3:ListBucket", lambda: s3.list_objects_v2(Bucket=bucket, Prefix=PREFIX))
+    for one in found.get("Contents", []):
+        aws.ask("s3:DeleteObject", partial(s3.delete_object, Bucket=bucket, Key=one["Key"]))
 
 
 def _describe(client: Any, name: str) -> Any | None:

@@ -231,6 +231,8 @@ def test_the_stack_goes_only_with_an_empty_bucket(
     stack.ensure(FLEET, say=quiet)
     bucket, s3 = stack.read(FLEET, SHAPES).bucket, aws.client("s3", REGION)
     s3.put_object(Bucket=bucket, Key="summary/x", Body=b"x")
+    # What machines install is nobody's data, and goes with the stack.
+    s3.put_object(Bucket=bucket, Key="wheels/base-1.tar", Body=b"x")
     with pytest.raises(InputError, match="aws s3 rm --recursive"):
         lifecycle.down(FLEET, delete_stack=True, say=quiet)
     s3.delete_object(Bucket=bucket, Key="summary/x")

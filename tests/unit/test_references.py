@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 PRODUCT = sorted(path for package in ("trainer", "cluster") for path in (ROOT / package).rglob("*.py"))
 EVERYTHING = [*PRODUCT, *sorted((ROOT / "tests").rglob("*.py"))]
 # Found by their name alone: commands by `cluster.cli`, processes by whoever starts them, the front door by its users.
-BY_NAME = re.compile(r"cluster/(cli/\w+|api/\w+|fleet/node/(watch|provider|ready)|summary/sandboxed)\.py")
+BY_NAME = re.compile(r"cluster/(cli/\w+|api/\w+|fleet/node/(watch|provider|ready|wheels)|summary/sandboxed)\.py")
 
 Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -94,8 +94,8 @@ def test_the_way_in_is_ssm_unless_a_place_is_named() -> None:
 
 
 def test_an_image_replaces_the_installation() -> None:
-    assert any("cuda.lock" in one for one in rendered()["worker_setup_commands"])
-    assert not any("cuda.lock" in one for one in rendered()["head_setup_commands"])
+    assert any("install" in one and "cuda.lock" in one for one in rendered()["worker_setup_commands"])
+    assert not any("wheels install" in one and "cuda.lock" in one for one in rendered()["head_setup_commands"])
     image = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/batchscope:0.1"
     with_image = rendered(image=image)
     assert with_image["docker"]["image"] == image
