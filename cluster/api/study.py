@@ -61,8 +61,8 @@ class Study:
 
         Args:
             address: plan for this Ray cluster (`auto`, or `host:port`) instead of this machine.
-            calibrate: measure the study's own layout for half a minute, unless the study was probed before; if false,
-                an unprobed study gets a guess.
+            calibrate: measure the study's own layout for half a minute, on this machine or one of the cluster's, unless
+                the study was probed before; if false, an unprobed study gets a guess.
 
         Raises:
             InputError: the study cannot work or does not fit, with the same message as `run`.
@@ -73,7 +73,8 @@ class Study:
         if address is not None:
             _refuse_own_ray()
         with _calm(), _main_not_repeated():
-            return planned(self._examined(address), calibrated=calibrate, tell=lambda share: None)
+            study = self._examined(address)
+            return planned(study, calibrated=calibrate, tell=lambda share: None, address=address)
 
     def check(self) -> "tuple[Proof, ...]":
         """Check on one real batch, once for each dtype, that every layout computes the same update.

@@ -4,7 +4,6 @@ import contextlib
 import logging
 import os
 import re
-import shlex
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,10 +12,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from cluster.jobs import package
 from cluster.jobs.address import Address
-from cluster.jobs.job import Job, metadata, of_details
+from cluster.jobs.job import Job, of_details
 from cluster.process import proxies
 from cluster.process.deadline import within
-from cluster.study.factory_code import sha256_of
 from cluster.study.spec import StudySpec
 from trainer.errors import NotReadyError
 
@@ -65,8 +63,10 @@ class Head:
         """Ask a job to end; it keeps running until it has saved."""
         _asked(self.address, lambda: self._client.stop_job(job_id))
 
-    def submit(self, spec: StudySpec, *, job_id: str, budget: str | None, code: Mapping[str, Path]) -> bool:
-        """Submit a study with the files of its model under a new id; False if somebody else took the id first.
+    def submit(
+        self, spec: StudySpec, *, job_id: str, command: str, metadata: Mapping[str, str], code: Mapping[str, Path]
+    ) -> bool:
+        """Submit a shell command on a study, with the files of its model, under a new id; False if the id is taken.
 
         The driver asks for no resources: only then does Ray put it on the head node, by the node's id, whatever CPUs
         and custom resources that has (JobManager._get_label_selector in Ray 2.60), and never on a spot machine.
@@ -80,9 +80,9 @@ class Head:
 
             def hand_over() -> str:
                 return self._client.submit_job(
-                    entrypoint=entrypoint(budget),
+                    entrypoint=command,
                     submission_id=job_id,
-                    metadata=metadata(spec, sha256_of(code)),
+                    metadata=dict(metadata),
                     runtime_env=runtime_env,
                 )
 
@@ -99,14 +99,6 @@ class Head:
                     time.sleep(SECONDS_BETWEEN_TRIES)
                 else:
                     return True
-
-
-def entrypoint(budget: str | None) -> str:
-    """The shell command of a job; `exec` replaces the shell by the driver, which then receives signals directly."""
-    words = ["exec", "python", "-m", "cluster.cli", "run", package.STUDY_FILE]
-    options = {"--address": "auto", "--progress": "json", "--budget": budget}
-    given = [word for name, value in options.items() if value is not None for word in (name, value)]
-    return shlex.join([*words, *given])
 
 
 def connect(address: Address, find_token: Callable[[], str | None]) -> Head:

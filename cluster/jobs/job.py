@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -97,10 +97,16 @@ def metadata(spec: StudySpec, factory_sha256: str | None) -> dict[str, str]:
     return {**kept, _SPEC: text} if len(text) <= _SPEC_CHARACTERS_AT_MOST else kept
 
 
-def next_id(spec: StudySpec, jobs: Iterable[Job]) -> str:
-    """The id of the study's next job. Ray takes no id twice, so two people who submit at once start only one job."""
-    number = 1 + max((job.number for job in jobs if job.study == spec.study), default=0)
-    return f"batchscope-{spec.study}-{identity.spec_hash(spec)[:8]}-{number}"
+def plan_of(spec: StudySpec) -> dict[str, str]:
+    """The metadata of a job that plans a study. In place of a study's name it has one that no study can have."""
+    return {_STUDY: f"plan of {spec.study}", _HASH: identity.spec_hash(spec)}
+
+
+def next_id(metadata: Mapping[str, str], jobs: Iterable[Job]) -> str:
+    """The next id of jobs with this metadata. Ray takes no id twice, so two who submit at once start only one job."""
+    study, spec_hash = metadata[_STUDY], metadata[_HASH]
+    number = 1 + max((job.number for job in jobs if job.study == study), default=0)
+    return f"batchscope-{study.replace(' ', '-')}-{spec_hash[:8]}-{number}"
 
 
 def newest(jobs: Iterable[Job]) -> dict[str, Job]:

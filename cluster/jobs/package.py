@@ -1,6 +1,7 @@
 """What a job takes to the cluster: the two packages, the study, the code of its model, and no other file."""
 
 import importlib.metadata
+import shlex
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,6 +34,16 @@ def fill(folder: Path, spec: StudySpec, code: Mapping[str, Path]) -> None:
     info = folder / f"batchscope-{version}.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: batchscope\nVersion: {version}\n", encoding="utf-8")
+
+
+def command(verb: str, *flags: str, **options: str | None) -> str:
+    """The shell command by which a job runs `batchscope VERB` on its study, on the cluster that it is on.
+
+    `exec` replaces the shell by the driver, which then receives signals directly.
+    """
+    words = ["exec", "python", "-m", "cluster.cli", verb, STUDY_FILE, "--address", "auto"]
+    given = [word for name, value in options.items() if value is not None for word in (f"--{name}", value)]
+    return shlex.join([*words, *flags, *given])
 
 
 def _copy(package: ModuleType, folder: Path) -> None:

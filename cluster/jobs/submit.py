@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from cluster.jobs import package
 from cluster.jobs.address import Address
 from cluster.jobs.head import Head
-from cluster.jobs.job import Job, newest, next_id
+from cluster.jobs.job import Job, metadata, newest, next_id
 from cluster.study import identity
+from cluster.study.factory_code import sha256_of
 from cluster.study.spec import StudySpec
 from trainer.errors import InputError, NotReadyError
 
@@ -55,8 +57,10 @@ def submit(
     running = _running(jobs, spec)
     if running is not None:
         return Submitted(running, before=True)
-    job_id = next_id(spec, jobs)
-    if head.submit(spec, job_id=job_id, budget=budget, code=code):
+    kept = metadata(spec, sha256_of(code))
+    job_id = next_id(kept, jobs)
+    command = package.command("run", progress="json", budget=budget)
+    if head.submit(spec, job_id=job_id, command=command, metadata=kept, code=code):
         return Submitted(head.job(job_id), before=False)
     running = _running(head.jobs(), spec)
     if running is None:

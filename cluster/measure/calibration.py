@@ -1,13 +1,14 @@
 """The calibration: runs as many workers as the study's lanes have here for some seconds, and collects what they saw.
 
 They run side by side because lanes share a machine's memory and cores: on two virtual cores, each of two lanes is
-slower than one alone. The workers of a lane sum over each other as in the study. For a cluster, this machine is
-measured.
+slower than one alone. The workers of a lane sum over each other as in the study. For a cluster, one of its machines is
+measured (`cluster.measure.calibration_there`).
 """
 
 import os
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from cluster.measure.calibration_worker import Task
 from cluster.measure.processes import lanes
 from cluster.measure.seen import Seen
+from cluster.study.capacity import this_machine
 from trainer.trial import TrialSpec
 
 if TYPE_CHECKING:
@@ -24,6 +26,41 @@ BATCHES_AT_MOST = 4
 SECONDS_OF_UPDATES = 5.0
 # The part of a calibration that starts processes and imports TensorFlow.
 SHARE_OF_STARTING = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """What one machine showed, by the workers of a lane: what each worker saw, and how many lanes ran side by side.
+
+    The machine has `cpus`; one of a cluster has an `instance_type` too.
+    """
+
+    seen: dict[int, list[Seen]]
+    lanes: dict[int, int]
+    cpus: float
+    instance_type: str | None = None
+
+
+def calibration(study: "Study", tell: Callable[[float], None]) -> Calibration:
+    """Calibrate every layout of the study's lanes on this machine; `tell` is called with the progress from 0 to 1.
+
+    Raises:
+        FailedError: a worker failed, or ended without an answer, as when it runs out of memory.
+        InputError: the model cannot be built, or the data are no longer those of the study.
+    """
+    numbers = sorted(set(study.workers.values()))
+    seen: dict[int, list[Seen]] = {}
+    for number, workers in enumerate(numbers):
+
+        def tell_all(share: float, before: int = number) -> None:
+            tell((before + share) / len(numbers))
+
+        seen[workers] = calibrate(study, workers=workers, tell=tell_all)
+    return Calibration(
+        seen=seen,
+        lanes={workers: lanes_here(study, workers) for workers in numbers},
+        cpus=this_machine(with_gpus=False).cpus,
+    )
 
 
 def calibrate(study: "Study", *, workers: int, tell: Callable[[float], None]) -> list[Seen]:
@@ -46,8 +83,17 @@ def calibrate(study: "Study", *, workers: int, tell: Callable[[float], None]) ->
 
 def lanes_here(study: "Study", workers: int) -> int:
     """How many of the study's lanes of `workers` this machine holds at once; at least one."""
-    cores = len(os.sched_getaffinity(0))
-    return max(1, min(study.placed.lanes, int(cores / study.spec.resources.cpus_per_worker) // workers))
+    resources, cores = study.spec.resources, len(os.sched_getaffinity(0))
+    held = [int(cores / resources.cpus_per_worker) // workers]
+    if resources.gpus_per_worker:
+        held.append(int(_cards() / resources.gpus_per_worker) // workers)
+    return max(1, min(study.placed.lanes, *held))
+
+
+def _cards() -> float:
+    """The cards that this process may use: those that Ray gave it, or all."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return this_machine(with_gpus=True).gpus if given is None else len(given.split(","))
 
 
 def kinds(trials: Sequence[TrialSpec]) -> dict[tuple[str, str], TrialSpec]:
@@ -69,6 +115,8 @@ def _task(study: "Study", workers: int) -> Task:
         micro_batches={batch: study.micro_batches[batch] for batch in {trial.global_batch for trial in trials}},
         threads=study.placed.threads_per_worker,
         workers=workers,
+        gpus_per_worker=study.spec.resources.gpus_per_worker,
+        limit_bytes=study.memory_bytes,
         seconds_a_batch=SECONDS_OF_UPDATES / len(found) / len(batches),
         started=time.time(),
     )

@@ -12,6 +12,7 @@ import numpy as np
 
 from cluster.measure import points
 from cluster.measure.body import Place
+from cluster.measure.probe_worker import choose_gpus
 from cluster.measure.seen import Kind, Seen, Timed, TimedOnce
 from cluster.stores import store_of
 from trainer.order import cuts, evaluation, measuring
@@ -39,7 +40,7 @@ class Task:
     """What the workers of a lane measure. `trials` has one of each kind, `batches` are the global batches to time.
 
     `micro_batches` are those of all global batches of the study; `started` is the Unix time at which the processes were
-    started.
+    started. Of a card a worker takes `limit_bytes`; on CPUs nothing limits it.
     """
 
     data: str
@@ -48,25 +49,28 @@ class Task:
     micro_batches: dict[int, int]
     threads: int
     workers: int
+    gpus_per_worker: float
+    limit_bytes: int | None
     seconds_a_batch: float
     started: float
 
     def worker(self, place: Place) -> "CalibrationWorker":
         """The worker at this place, in its process."""
-        return CalibrationWorker(self, place.rank)
+        return CalibrationWorker(self, place)
 
 
 class CalibrationWorker:
     """A worker process's TensorFlow and the first rows of the data."""
 
-    def __init__(self, task: Task, rank: int) -> None:
+    def __init__(self, task: Task, place: Place) -> None:
+        gpus = choose_gpus(task.gpus_per_worker, place.lane * task.workers + place.rank)
         from trainer.data.splits import open_data
         from trainer.machine import device
         from trainer.order.world import World
         from trainer.update.collective import Collective
 
-        device.set_up(threads=task.threads, gpus=0)
-        self._task, self._collective = task, Collective(World(rank, task.workers))
+        device.set_up(threads=task.threads, gpus=gpus, memory_bytes=task.limit_bytes)
+        self._task, self._collective = task, Collective(World(place.rank, task.workers))
         self._seconds_importing = time.time() - task.started
         self._manifest, self._data = open_data(store_of(task.data), task.trials[0].data_hash, first_rows=SAMPLE_ROWS)
         self._lengths = {name: rows.lengths(np.arange(len(rows))) for name, rows in vars(self._data).items()}

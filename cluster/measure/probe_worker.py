@@ -102,7 +102,7 @@ class ProbeWorker:
     """A worker process's TensorFlow, data and learners. All workers of a lane get the same questions in one order."""
 
     def __init__(self, layout: LaneLayout, place: Place) -> None:
-        gpus = _choose_gpus(layout.gpus_per_worker, place.lane * layout.workers + place.rank)
+        gpus = choose_gpus(layout.gpus_per_worker, place.lane * layout.workers + place.rank)
         import tensorflow as tf
 
         # Ray and everything else that a lane's worker holds.
@@ -270,7 +270,7 @@ def _longest(rows: "Rows", count: int) -> Any:
     return points.longest(lengths, count)
 
 
-def _choose_gpus(each: float, place: int) -> int:
+def choose_gpus(each: float, place: int) -> int:
     """Let the worker at this place among those of all lanes see only its `each` GPUs, or part of one, as Ray does.
 
     Returns how many these are.

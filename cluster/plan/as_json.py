@@ -32,6 +32,7 @@ def to_json(plan: Plan) -> dict[str, Any]:
         "low": _outlook(plan, plan.low),
         "high": _outlook(plan, plan.high),
         "phases": [{"phase": phase.name, "trials": len(phase.trials)} for phase in plan.phases],
+        "measured_on": plan.measured_on,
         "points": [point_row(plan, point) for point in plan.points],
     }
 

@@ -1,6 +1,6 @@
 """The plan of a study: its points, its outlooks and its price, from a calibration, the last probe, or a guess."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from trainer.data.manifest import SPLITS
 from trainer.trial import TrialSpec
 
 if TYPE_CHECKING:
-    from cluster.measure.seen import Seen
+    from cluster.measure.calibration import Calibration
     from cluster.plan.costs import Costs
     from cluster.study.study import Study
 
@@ -31,7 +31,8 @@ HALFWAY = 0.5
 class Plan:
     """What a study takes. `source` is `probe`, `calibration` or `guess`; `why_guessed` is why nothing was measured.
 
-    `machines` are those at work at once; empty if they are not known.
+    `machines` are those at work at once; empty if they are not known. `measured_on` is the type of the cluster's
+    machine that was measured; None if it was this machine, or none.
     """
 
     study: "Study"
@@ -44,6 +45,7 @@ class Plan:
     source: str
     why_guessed: str | None
     machines: list[Machines]
+    measured_on: str | None = None
 
     @property
     def busy(self) -> float:
@@ -65,60 +67,88 @@ class Plan:
         return bill.usd(self.machines, seconds=outlook.seconds)
 
 
-def planned(study: "Study", *, calibrated: bool, tell: Callable[[float], None]) -> Plan:
+def planned(study: "Study", *, calibrated: bool, tell: Callable[[float], None], address: str | None = None) -> Plan:
     """The plan of `study`; `tell` is called with the progress of its calibration, from 0 to 1.
+
+    With `address`, a machine of the Ray cluster there is calibrated, and `tell` is not called.
 
     Raises:
         InputError: the calibration shows that the study cannot fit or work.
+        NotReadyError: no cluster answers there.
     """
     from cluster.measure.processes import FailedError
 
-    (lengths, costs_of), source, why = _guess(study), "guess", None
+    (lengths, costs_of), source, why, measured_on = _guess(study), "guess", None, None
     if probe := costs_from_probe.rows_of(study):
         points = _points(study, lengths, costs_of).values()
         shapes = frozenset().union(*(one.training_shapes | one.evaluation_shapes for one in points))
-        source, costs_of = "probe", costs_from_probe.costs_of(probe, study, costs_of, len(shapes))
-    elif calibrated and (why := _no_place_to_calibrate(study)) is None:
+        measured = costs_from_probe.costs_of(probe, study, costs_of, len(shapes))
+        source, costs_of = "probe", _beside_ray(study, measured, *_here(study))
+    elif calibrated and (why := _not_calibrated(study)) is None:
         try:
-            lengths, costs_of = _calibrated(study, tell)
-            source = "calibration"
+            found = _calibration(study, address, tell)
+            lengths, measured = _fitted(study, found)
+            costs_of = _beside_ray(study, measured, found.lanes, found.cpus)
+            source, measured_on = "calibration", found.instance_type
         except FailedError as problem:
             why = f"the calibration failed ({problem})"
-    if source != "guess":
-        costs_of = _beside_ray(study, costs_of)
-    found = _points(study, lengths, costs_of)
+    points_of = _points(study, lengths, costs_of)
     if source != "guess":
         refuse_what_cannot_fit(study, lambda trial: costs_of(trial).memory)
     return _with_outlooks(
         study,
-        list(found.values()),
-        lambda trial: found[kind_of(trial)],
+        list(points_of.values()),
+        lambda trial: points_of[kind_of(trial)],
         longest=lengths.longest,
         source=source,
         why=why,
+        measured_on=measured_on,
     )
 
 
-def _beside_ray(study: "Study", costs_of: "Callable[[TrialSpec], Costs]") -> "Callable[[TrialSpec], Costs]":
-    """Costs that were measured without Ray, as they are with Ray's processes."""
+def _here(study: "Study") -> tuple[dict[int, int], float]:
+    """The lanes that this machine holds at once, by their workers, and its CPUs."""
     from cluster.measure.calibration import lanes_here
+
+    lanes = {workers: lanes_here(study, workers) for workers in set(study.workers.values())}
+    return lanes, this_machine(with_gpus=False).cpus
+
+
+def _calibration(study: "Study", address: str | None, tell: Callable[[float], None]) -> "Calibration":
+    from cluster.measure.calibration import calibration
+    from cluster.measure.calibration_there import calibration_there
+
+    return calibration(study, tell) if address is None else calibration_there(study, address)
+
+
+def _beside_ray(
+    study: "Study", costs_of: "Callable[[TrialSpec], Costs]", lanes: Mapping[int, int], cpus: float
+) -> "Callable[[TrialSpec], Costs]":
+    """Costs that were measured without Ray on a machine of `cpus`, as they are with Ray's processes.
+
+    `lanes` are those that it holds, by their workers.
+    """
 
     def found(trial: TrialSpec) -> "Costs":
         workers = study.workers[trial.global_batch]
         slower = costs.slowdown(
-            lanes=lanes_here(study, workers),
+            lanes=lanes[workers],
             cores_a_lane=workers * study.spec.resources.cpus_per_worker,
-            cores=this_machine(with_gpus=False).cpus,
+            cores=cpus,
         )
         return costs_of(trial).times(slower)
 
     return found
 
 
-def _no_place_to_calibrate(study: "Study") -> str | None:
-    """Why this machine cannot stand in for the study's machines in a calibration; None if it can."""
-    if study.spec.resources.gpus_per_worker and not this_machine(with_gpus=True).gpus:
-        return "this machine has no GPU to calibrate on, so these are a CPU's figures, and a GPU is much faster"
+def _not_calibrated(study: "Study") -> str | None:
+    """Why one machine cannot stand in for the study's machines in a calibration; None if it can."""
+    most = max(study.workers.values())
+    if study.spec.resources.gpus_per_worker and most > 1:
+        return (
+            f"a lane of {most} workers has its cards on several machines, and one machine is calibrated, so these are "
+            "a CPU's figures, and a GPU is much faster"
+        )
     return None
 
 
@@ -130,6 +160,7 @@ def _with_outlooks(
     longest: int,
     source: str,
     why: str | None,
+    measured_on: str | None,
 ) -> Plan:
     rules = study.spec.protocol
     margin = study.spec.margin.validation_loss if study.spec.margin else None
@@ -157,6 +188,7 @@ def _with_outlooks(
         source=source,
         why_guessed=why,
         machines=bill.machines(study.capacity, study.placed, study.spec.resources),
+        measured_on=measured_on,
     )
 
 
@@ -206,20 +238,13 @@ def _guess(study: "Study") -> "tuple[Lengths, Callable[[TrialSpec], Costs]]":
     return lengths, costs_of
 
 
-def _calibrated(study: "Study", tell: Callable[[float], None]) -> "tuple[Lengths, Callable[[TrialSpec], Costs]]":
-    from cluster.measure.calibration import calibrate, kinds
+def _fitted(study: "Study", measured: "Calibration") -> "tuple[Lengths, Callable[[TrialSpec], Costs]]":
+    from cluster.measure.calibration import kinds
     from cluster.plan import costs_from_calibration
     from cluster.plan.estimate import RAY_BYTES
 
     found: dict[tuple[int, str, str], Costs] = {}
-    numbers = sorted(set(study.workers.values()))
-    seen: list[Seen] = []
-    for workers in numbers:
-
-        def tell_all(share: float, before: int = numbers.index(workers)) -> None:
-            tell((before + share) / len(numbers))
-
-        seen = calibrate(study, workers=workers, tell=tell_all)
+    for workers, seen in measured.seen.items():
         of_these = [trial for trial in study.trials if study.workers[trial.global_batch] == workers]
         each = kinds(of_these)
         guesses = [guessed_memory(study, trial) for trial in each.values()]
@@ -227,5 +252,6 @@ def _calibrated(study: "Study", tell: Callable[[float], None]) -> "tuple[Lengths
             fitted = costs_from_calibration.costs(seen, number, guesses, together=workers > 1)
             found[workers, *kind] = replace(fitted, memory=fitted.memory.above(RAY_BYTES))
     split = study.manifest.splits
-    lengths = Lengths(**seen[0].lengths, rows={name: split[name].rows for name in SPLITS})
+    [first, *_] = measured.seen.values()
+    lengths = Lengths(**first[0].lengths, rows={name: split[name].rows for name in SPLITS})
     return lengths, lambda trial: found[study.workers[trial.global_batch], trial.optimizer, trial.dtype]

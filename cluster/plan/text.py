@@ -11,6 +11,7 @@ from cluster.plan.estimate import Point
 from cluster.plan.evaluating import hint_from_costs
 from cluster.plan.phases import AGAIN, EXTENSION, LOOK
 from cluster.plan.planned import Plan
+from cluster.prices.instance import LOCAL
 from cluster.study.protocol import CONFIRM
 from cluster.text import table
 from cluster.text.table import Column
@@ -104,12 +105,18 @@ def _head(plan: Plan) -> list[str]:
         lines.append(f"ALL FIGURES OF TIME AND MEMORY ARE GUESSES: {why}{good}")
     elif plan.busy > BUSY:
         lines.append(
-            f"other work took {plan.busy:.0%} of this machine's time during the calibration: without it, expect "
+            f"other work took {plan.busy:.0%} of the machine's time during the calibration: without it, expect "
             "figures nearer to the lower ends"
         )
+    elif plan.measured_on is not None:
+        lines.append(f"measured on a machine of the cluster, {_kind_of_machine(plan.measured_on)}")
     elif study.capacity.where != "this machine":
         lines.append("measured on this machine: the cluster's machines may be faster or slower")
     return lines + ([placed.note] if placed.note else []) + _memory(plan)
+
+
+def _kind_of_machine(instance_type: str) -> str:
+    return "outside EC2" if instance_type == LOCAL.instance_type else f"a {instance_type}"
 
 
 def _memory(plan: Plan) -> list[str]:

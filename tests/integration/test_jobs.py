@@ -162,6 +162,12 @@ def test_a_study_is_submitted_followed_and_listed(batchscope: Any, tmp_path: Pat
     assert batchscope("logs", job["job"], "-f").stdout == followed.stdout
     assert "is not running" in batchscope("stop", "short").stderr
 
+    # The same cluster plans it, by what one of its machines does; the study's own job stays the newest of its name.
+    planned = batchscope("plan", "study.yaml", "--address", ray_head.url, "--format", "json")
+    plan = json.loads(planned.stdout)
+    assert (plan["source"], plan["measured_on"], plan["cpus"]) == ("calibration", "local", 2)
+    assert "job batchscope-plan-of-short-" in planned.stderr
+
     again = batchscope("resume", "short", "--wait")
     assert "1 finished before" in again.stdout
     listed = json.loads(batchscope("list", "--format", "json").stdout)["rows"]

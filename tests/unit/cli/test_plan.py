@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -83,7 +84,7 @@ def test_the_json_has_its_keys(study: Write) -> None:
     found = as_json(study(resources={"lanes": 1, "workers": {1: 1, 17: 2}, "cpus_per_worker": 0.5}), "--no-calibration")
     assert list(found) == [
         *("schema_version", "study", "source", "why_guessed", "busy", "lanes", "workers", "threads_per_worker"),
-        *("cpus", "gpus", "machines", "expected", "low", "high", "phases", "points"),
+        *("cpus", "gpus", "machines", "expected", "low", "high", "phases", "measured_on", "points"),
     ]
     for outlook in ("expected", "low", "high"):
         assert list(found[outlook]) == [
@@ -237,15 +238,34 @@ def test_a_growing_cluster_is_the_head_and_as_many_workers_as_the_lanes_need(mon
     assert bill.machines(joined, placed, Resources()) == []
 
 
-def test_a_gpu_is_not_calibrated_where_there_is_none(study: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cards_on_several_machines_are_not_calibrated(study: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     from cluster.study import capacity
 
     there = capacity.Capacity(cpus=8, gpus=2, where="the cluster")
     monkeypatch.setattr(capacity, "of_cluster", lambda address: there)
-    found = as_json(study(resources={"gpus_per_worker": 1}), "--address", "head:6379")
+    found = as_json(study(resources={"gpus_per_worker": 1, "workers": 2}), "--address", "head:6379")
     assert found["source"] == "guess"
-    assert "no GPU to calibrate on" in found["why_guessed"]
-    assert (found["lanes"], found["gpus"], found["machines"], found["expected"]["usd"]) == (2, 2.0, [], None)
+    assert "its cards on several machines" in found["why_guessed"]
+    assert (found["lanes"], found["gpus"], found["machines"], found["expected"]["usd"]) == (1, 2.0, [], None)
+
+
+@pytest.mark.parametrize(
+    ("given", "each", "workers", "lanes"),
+    [(None, 0, 1, 8), (None, 0, 2, 4), ("0", 1, 1, 1), ("0", 0.25, 1, 4), ("0,1", 0.5, 2, 2), ("0,1,2,3", 1, 1, 4)],
+)
+def test_a_machine_holds_the_lanes_for_which_it_has_cores_and_cards(
+    given: str | None, each: float, workers: int, lanes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cluster.measure.calibration import lanes_here
+    from cluster.study.spec import Resources
+
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(8)))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if given is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    spec = SimpleNamespace(resources=Resources(gpus_per_worker=each))
+    study: Any = SimpleNamespace(spec=spec, placed=SimpleNamespace(lanes=99))
+    assert lanes_here(study, workers) == lanes
 
 
 def test_a_narrow_terminal_has_whole_lines(study: Write, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from cluster.jobs import follow as following
-from cluster.jobs import package
+from cluster.jobs import package, planning
 from cluster.jobs.address import Address, find_token, parse_address
 from cluster.jobs.follow import exit_code, follow
-from cluster.jobs.head import UnreachableError, entrypoint
-from cluster.jobs.job import Job, find, metadata, newest, next_id, of_details
+from cluster.jobs.head import UnreachableError
+from cluster.jobs.job import Job, find, metadata, newest, next_id, of_details, plan_of
 from cluster.jobs.submit import on_cluster, submit
 from cluster.process.deadline import within
 from cluster.report.progress_lines import StudyProgress, last, readable, to_line
@@ -131,8 +131,10 @@ def test_exactly_the_packages_and_the_study_are_shipped(tmp_path: Path, spec: St
 
 
 def test_the_entrypoint_quotes_what_a_person_gave() -> None:
-    assert entrypoint(None) == "exec python -m cluster.cli run study.yaml --address auto --progress json"
-    assert entrypoint("$5; rm x").endswith("--budget '$5; rm x'")
+    run = package.command("run", progress="json", budget=None)
+    assert run == "exec python -m cluster.cli run study.yaml --address auto --progress json"
+    assert package.command("run", budget="$5; rm x").endswith("--budget '$5; rm x'")
+    assert package.command("plan", "--no-calibration").endswith(" plan study.yaml --address auto --no-calibration")
 
 
 def test_folders_of_another_machine_are_refused(spec: StudySpec, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,8 +194,9 @@ def test_a_job_that_never_began_is_not_ready() -> None:
 
 def test_ids_count_the_studys_jobs_and_the_newest_is_found(spec: StudySpec) -> None:
     jobs = [job(2), job(10), job(9), job(30, study="another")]
-    assert next_id(spec, jobs) == f"batchscope-my-study-{spec_hash(spec)[:8]}-11"
-    assert next_id(spec, []).endswith("-1")
+    assert next_id(metadata(spec, None), jobs) == f"batchscope-my-study-{spec_hash(spec)[:8]}-11"
+    assert next_id(metadata(spec, None), []).endswith("-1")
+    assert next_id(plan_of(spec), jobs) == f"batchscope-plan-of-my-study-{spec_hash(spec)[:8]}-1"
     assert find(jobs, "my-study").number == 10
     assert find(jobs, "batchscope-my-study-0123abcd-2").number == 2
     assert list(newest(jobs)) == ["another", "my-study"]
@@ -224,7 +227,7 @@ class Cluster:
         self.address = address
         self.known = jobs
         self.logs = log or []
-        self.submitted: list[tuple[str, str | None]] = []
+        self.submitted: list[tuple[str, str]] = []
         self.taken_by: Job | None = None
 
     def jobs(self) -> list[Job]:
@@ -240,11 +243,11 @@ class Cluster:
             raise answer
         return str(answer)
 
-    def submit(self, spec: StudySpec, *, job_id: str, budget: str | None, code: Any) -> bool:
+    def submit(self, spec: StudySpec, *, job_id: str, command: str, metadata: Any, code: Any) -> bool:
         if self.taken_by is not None:
             self.known = [*self.known, self.taken_by]
             return False
-        self.submitted.append((job_id, budget))
+        self.submitted.append((job_id, command))
         return True
 
 
@@ -256,7 +259,8 @@ def test_a_study_is_submitted_once(spec: StudySpec) -> None:
     assert there.submitted == []
     ended = Cluster([replace(running, state="STOPPED")])
     assert not submit(ended, spec, budget="3h").before
-    assert ended.submitted == [(f"batchscope-my-study-{spec_hash(spec)[:8]}-5", "3h")]
+    run = package.command("run", progress="json", budget="3h")
+    assert ended.submitted == [(f"batchscope-my-study-{spec_hash(spec)[:8]}-5", run)]
     with pytest.raises(InputError, match="another spec as job batchscope-my-study-0123abcd-4"):
         submit(Cluster([replace(running, spec_hash="another")]), spec)
 
@@ -269,6 +273,39 @@ def test_two_who_submit_at_once_start_one_job(spec: StudySpec) -> None:
     assert submitted.before
     assert submitted.job.number == 1
     assert canonical_json(spec)
+
+
+def test_a_plan_is_a_job_of_its_own_beside_the_studys(spec: StudySpec) -> None:
+    spec = on_cluster(spec, LOOPBACK)
+    there = Cluster([job(4, state="RUNNING", spec_hash=spec_hash(spec))])
+    planning.hand_over(there, spec, "--no-calibration", form="json", code={})
+    [(job_id, command)] = there.submitted
+    assert job_id == f"batchscope-plan-of-my-study-{spec_hash(spec)[:8]}-1"
+    assert command == package.command("plan", "--no-calibration", format="json")
+    details = SimpleNamespace(
+        submission_id=job_id, metadata=plan_of(spec), status=SimpleNamespace(value="RUNNING"), start_time=0,
+        end_time=None, driver_exit_code=None, message=None,
+    )  # fmt: skip
+    planned = of_details(details)
+    assert planned is not None
+    assert newest([planned, *there.known])["my-study"].number == 4
+
+
+@pytest.mark.parametrize(
+    ("log", "form", "expected"),
+    [
+        (
+            "Runtime env\nplan of study a: 3 trials\nin all\n",
+            "table",
+            ("Runtime env\n", "plan of study a: 3 trials\nin all\n"),
+        ),
+        ('warn {\n{\n  "a": {\n  }\n}\n', "json", ("warn {\n", '{\n  "a": {\n  }\n}\n')),
+        ("{\n}\n", "json", ("", "{\n}\n")),
+        ("Error: axes\n", "json", ("Error: axes\n", "")),
+    ],
+)
+def test_a_plan_is_found_in_its_jobs_log(log: str, form: str, expected: tuple[str, str]) -> None:
+    assert planning.split(log, form) == expected
 
 
 @pytest.fixture
