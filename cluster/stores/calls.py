@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from cluster.stores.client import renewed
-from cluster.stores.refusals import REMEDIES, has_expired, may_pass, refusal
+from cluster.stores.refusals import REMEDIES, found_no_credentials, has_expired, may_pass, refusal
 from trainer.errors import NotReadyError
 
 # One chunk must arrive within the patience, so 17 KiB/s is the slowest answer that is waited for.
@@ -125,7 +125,7 @@ def persist(call: Call, work: Callable[[Try[Answer]], Answer]) -> Answer:
         if _ended(one, call, clock):
             if one.problem is None:
                 return one.answer  # type: ignore[return-value]
-            if not may_pass(one.problem) and not (has_expired(one.problem) and renewed(began)):
+            if not may_pass(one.problem) and not _has_others(one.problem, began):
                 raise refusal(call.bucket, call.action, call.place, one.problem) from None
             last = _named(one.problem)
         elif not last or clock.left(one) > 0:  # A try cut off by the clock explains less than the previous one.
@@ -139,6 +139,15 @@ def persist(call: Call, work: Callable[[Try[Answer]], Answer]) -> Answer:
             )
         time.sleep(pause)
     raise AssertionError("the last try returns or raises")
+
+
+def _has_others(problem: Exception, began: float) -> bool:
+    """Whether the call was refused for its credentials, and there may be other ones for the next try."""
+    if found_no_credentials(problem):
+        # A client goes on without credentials for ever.
+        renewed(began)
+        return True
+    return has_expired(problem) and renewed(began)
 
 
 def _ended(one: Try[Any], call: Call, clock: _Clock) -> bool:

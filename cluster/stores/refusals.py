@@ -1,5 +1,6 @@
 """Which problems with S3 may pass by themselves, and what to do about the others."""
 
+import os
 import re
 
 from trainer.errors import InputError, NotReadyError, UserError
@@ -70,6 +71,18 @@ def may_pass(problem: Exception) -> bool:
         HTTPError,
     )
     return isinstance(problem, passing) and not isinstance(problem, SSLError)
+
+
+def found_no_credentials(problem: Exception) -> bool:
+    """Whether a machine's metadata service gave no credentials, which it may do a moment later.
+
+    That is where they are expected if it is to be asked more than once, as on a fleet's machines; elsewhere there are
+    none, and to ask again would only keep a person waiting.
+    """
+    from botocore.exceptions import NoCredentialsError
+
+    patient = os.environ.get("AWS_METADATA_SERVICE_NUM_ATTEMPTS", "1") != "1"
+    return isinstance(problem, NoCredentialsError) and patient
 
 
 def has_expired(problem: Exception) -> bool:

@@ -57,6 +57,7 @@ def confirmed_at(batch: int) -> Callable[[dict[str, Any]], bool]:
     ("code", "where", "values"),
     [
         ("mixed_device", first_seeds(2), {"device": "gpu"}),
+        ("mixed_gpu_name", first_seeds(2), {"gpu_name": "NVIDIA L4"}),
         ("mixed_kernel_path", first_seeds(2), {"kernel_path": "keras"}),
         ("mixed_node_type", first_seeds(2), {"node_type": "g5.xlarge"}),
         ("noise_near_all_rows", confirmed_at(16), {"noise_scale": 3000.0}),
@@ -69,7 +70,7 @@ def test_a_caveat_of_rows(
     code: str, where: Callable[[dict[str, Any]], bool], values: dict[str, Any], clean: dict[str, Caveat]
 ) -> None:
     def change(row: dict[str, Any]) -> None:
-        row |= {"kernel_path": "xla", "node_type": "g4dn.xlarge"}
+        row |= {"kernel_path": "xla", "node_type": "g4dn.xlarge", "gpu_name": "Tesla T4"}
         if where(row):
             row |= values
 

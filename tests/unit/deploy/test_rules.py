@@ -180,6 +180,11 @@ def aws_is_asked_patiently_and_by_region(found: dict[str, Any]) -> bool:
     return all(words in one for one in starts if "ray start" in one for words in wanted)
 
 
+def articles_are_cached_on_a_disk_of_the_machine(found: dict[str, Any]) -> bool:
+    starts = [one for one in found["worker_start_ray_commands"] if "ray start" in one]
+    return all("export BATCHSCOPE_CACHE=/opt/dlami/nvme/" in one for one in starts)
+
+
 def dashboard_is_on_loopback(found: dict[str, Any]) -> bool:
     return any("--dashboard-host=127.0.0.1" in one for one in found["head_start_ray_commands"])
 
@@ -237,6 +242,7 @@ OVER_THE_MACHINES = [
     (switches_are_on_every_machine, change(*_WORKER, "UserData", to="")),
     (token_is_on, change("worker_start_ray_commands", 1, to="ray start --address=$RAY_HEAD_IP:6379")),
     (aws_is_asked_patiently_and_by_region, change("worker_start_ray_commands", 1, to="export X=1; ray start")),
+    (articles_are_cached_on_a_disk_of_the_machine, change("worker_start_ray_commands", 1, to="ray start")),
     (dashboard_is_on_loopback, change("head_start_ray_commands", to=["ray start --head --dashboard-host=0.0.0.0"])),
     (head_computes_nothing, change("available_node_types", "head", "resources", "CPU", to=2)),
     (head_is_on_demand, change(*_HEAD, "InstanceMarketOptions", to={"MarketType": "spot"})),

@@ -39,6 +39,8 @@ def test_two_lines_are_a_fleet() -> None:
         ("fleet: wiki\nregion: us-east-1\nssh_from: 0.0.0.0/0", "too many"),
         ("fleet: wiki\nregion: us-east-1\nssh_from: home", "give a CIDR"),
         ("fleet: wiki\nregion: us-east-1\ndeadline_hours: .inf", "deadline_hours"),
+        # The image's snapshot has 75 GB.
+        ("fleet: wiki\nregion: us-east-1\ndisk_gb: 60", "from 75 to 1000"),
         ("fleet: wiki\nregion: us-east-1\ninstance_types: [g5.xlarge, g5.xlarge]", "listed twice"),
         ("fleet: wiki\nregion: us-east-1\nimage: 'a b; c'", "image is"),
         ("fleet: wiki\nregion: us-east-1\nread_buckets: ['s3://mine']", "read_buckets"),

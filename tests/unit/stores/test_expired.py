@@ -1,4 +1,4 @@
-"""Expired credentials: those of a machine are taken anew, and those that somebody has set are final."""
+"""Credentials that expired or are not there yet: a machine is asked again; those that somebody has set are final."""
 
 import json
 import threading
@@ -23,6 +23,7 @@ class Amazon(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Service)
         self.key, self.good = "FIRST", "FIRST"
         self.used: list[str] = []
+        self.silent = 0
 
     def expire(self) -> None:
         """Let the key that everybody has end, and give another to whoever asks."""
@@ -31,6 +32,13 @@ class Amazon(ThreadingHTTPServer):
 
 class Service(BaseHTTPRequestHandler):
     server: Amazon
+
+    def handle_one_request(self) -> None:
+        if self.server.silent:
+            self.server.silent -= 1
+            self.close_connection = True
+            return
+        super().handle_one_request()
 
     def do_PUT(self) -> None:
         self.answer(200, b"the-token")
@@ -88,6 +96,26 @@ def test_a_machine_whose_key_has_expired_takes_another(amazon: Amazon) -> None:
     # Until the key ends, the new one is used.
     assert articles.read("a") == b"articles"
     assert amazon.used == ["FIRST", "FIRST", "SECOND", "SECOND"]
+
+
+def test_a_metadata_service_that_does_not_answer_yet_is_asked_again(
+    amazon: Amazon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Twice for a token and twice without one, and a fleet's machines more often; then for another client.
+    monkeypatch.setenv("AWS_METADATA_SERVICE_NUM_ATTEMPTS", "2")
+    amazon.silent = 5
+    assert Bucket("s3://articles/prepared").read("a") == b"articles"
+    assert amazon.silent == 0
+
+
+def test_where_no_credentials_are_expected_nobody_waits_for_them(
+    amazon: Amazon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_METADATA_SERVICE_NUM_ATTEMPTS", "1")
+    amazon.silent = 5
+    with pytest.raises(NotReadyError, match="credentials"):
+        Bucket("s3://articles/prepared").read("a")
+    assert amazon.silent == 3
 
 
 def test_a_key_that_somebody_has_set_is_final_once_it_has_expired(

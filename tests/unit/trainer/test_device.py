@@ -29,6 +29,7 @@ class Machine:
         self._keep(monkeypatch, config.threading, "set_inter_op_parallelism_threads")
         self._keep(monkeypatch, experimental, "enable_tensor_float_32_execution")
         self._keep(monkeypatch, experimental, "set_memory_growth")
+        self._keep(monkeypatch, experimental, "enable_op_determinism")
 
     def _keep(self, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> None:
         monkeypatch.setattr(owner, name, lambda *values: self.settings.__setitem__(name, values))
@@ -75,6 +76,13 @@ def test_float32_is_not_rounded_to_tf32(monkeypatch: pytest.MonkeyPatch, gpus: i
     machine = Machine(monkeypatch, CARDS[:1])
     set_up(gpus=gpus)
     assert machine.settings["enable_tensor_float_32_execution"] == (False,)
+
+
+@pytest.mark.parametrize("gpus", [0, 1])
+def test_on_a_card_sums_are_asked_for_in_a_fixed_order(monkeypatch: pytest.MonkeyPatch, gpus: int) -> None:
+    machine = Machine(monkeypatch, CARDS[:1])
+    set_up(gpus=gpus)
+    assert ("enable_op_determinism" in machine.settings) is bool(gpus)
 
 
 def test_a_driver_takes_no_card(monkeypatch: pytest.MonkeyPatch) -> None:
