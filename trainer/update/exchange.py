@@ -1,8 +1,9 @@
 """The sum of arrays over the workers of a lane, through connections of their own. Needs no TensorFlow.
 
-TensorFlow's own collectives go through a server that listens on every interface of the machine and asks nobody for a
-password (https://github.com/tensorflow/tensorflow/blob/master/SECURITY.md). Here each worker listens only at the
-address that the others were told, and whoever connects proves that it knows the lane's secret, without sending it.
+TensorFlow's own collectives, NCCL's among them, go through a server that listens on every interface of the machine and
+asks nobody for a password (https://github.com/tensorflow/tensorflow/blob/master/SECURITY.md). Here each worker listens
+only at the address that the others were told, and whoever connects proves that it knows the lane's secret, without
+sending it. Where each worker has a card of its own, sums go through the host's memory, which `doctor` measures.
 
 Each worker sums a part of the array, in the order of the ranks, and sends the sum to all: so all have the same bits,
 and each sends and receives twice the array, whatever the number of workers.

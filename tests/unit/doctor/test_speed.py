@@ -1,0 +1,53 @@
+"""The checks of a card's size and of layouts say what a probe or a proof found."""
+
+import contextlib
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from cluster.doctor import speed, training
+from cluster.doctor.finding import NotHereError, Site, WrongError
+
+SITE = Site(Path())
+GIB = 2**30
+
+
+def rows_on(share: float) -> list[dict[str, Any]]:
+    """A probe's rows: on a part of a card fewer rows fit, and what ran out of memory does not count."""
+    fits = {"kind": "memory", "state": "COMPLETED", "fit_base_bytes": 1.5 * GIB}
+    return [
+        *({**fits, "micro_batch": rows} for rows in (64, int(1024 * share))),
+        {"kind": "memory", "state": "OUT_OF_MEMORY", "micro_batch": 4096, "fit_base_bytes": None},
+        {"kind": "throughput", "global_batch": 8, "examples_per_second": 512.4},
+        {"kind": "throughput", "global_batch": 512, "examples_per_second": 12345.6},
+        {"kind": "throughput", "global_batch": 32, "examples_per_second": None},
+    ]
+
+
+def test_what_fits_and_how_fast_it_is_on_a_card_and_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "listed_cards", lambda: ["NVIDIA L4"])
+    monkeypatch.setattr(speed, "_probed", lambda site, share: rows_on(share))
+    assert speed.memory(SITE) == (
+        "1024 rows on 1 (1.5 GiB base), 512 rows on 0.5 (1.5 GiB base), 256 rows on 0.25 (1.5 GiB base)"
+    )
+    assert speed.speed(SITE) == "B = 8: 512 rows/s, B = 512: 12,346 rows/s"
+
+
+@pytest.mark.parametrize("check", [speed.memory, speed.speed])
+def test_without_a_card_none_of_it_is_passed(check: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(NotHereError, match="no GPU here"):
+        check(SITE)
+
+
+def test_layouts_that_differ_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    proof = SimpleNamespace(passed=True, largest=2e-7, tolerance=1e-5)
+    monkeypatch.setattr(training, "studied", lambda site: (SimpleNamespace(data="data"), None))
+    monkeypatch.setattr("cluster.lanes.check.check", lambda trials, data: [proof])
+    monkeypatch.setattr("cluster.process.ray_session.local", lambda **_: contextlib.nullcontext())
+    assert training.layouts(SITE) == "64 rows in every layout: at most 2.0e-07 apart, 1e-05 is allowed"
+    proof.passed, proof.largest = False, 3e-3
+    with pytest.raises(WrongError, match=r"layouts differ by 3\.0e-03, 1e-05 is allowed"):
+        training.layouts(SITE)
