@@ -81,9 +81,9 @@ def cluster(spec: FleetSpec, stack: Stack) -> dict[str, Any]:
         "available_node_types": {"head": _head(spec, stack), **_workers(spec, stack)},
         "initialization_commands": _before_setup(spec),
         "setup_commands": [],
-        "head_setup_commands": [] if spec.image else [*_install(spec, stack, BASE_LOCK), _fill(spec, stack)],
+        "head_setup_commands": [] if spec.image else _install(spec, stack, BASE_LOCK),
         "worker_setup_commands": [] if spec.image else _install(spec, stack, BASE_LOCK, CUDA_LOCK),
-        "head_start_ray_commands": _start_head(spec),
+        "head_start_ray_commands": [*_start_head(spec), *([] if spec.image else [_fill(spec, stack)])],
         "worker_start_ray_commands": _start_worker(spec, stack),
         **_DEFAULTS,
     }
@@ -202,11 +202,12 @@ def _wheels(action: str, spec: FleetSpec, stack: Stack, *locks: str) -> str:
 
 
 def _fill(spec: FleetSpec, stack: Stack) -> str:
-    """The command by which the head fills the bucket with what workers install, while it does other things.
+    """The command by which the head fills the bucket with what workers install, beside its Ray and after it.
 
     Nobody waits for it: a worker that comes before it is done asks the index.
     """
-    return f"nohup {_wheels('fill', spec, stack, BASE_LOCK, CUDA_LOCK)} > ~/batchscope-wheels.log 2>&1 < /dev/null &"
+    fill = _wheels("fill", spec, stack, BASE_LOCK, CUDA_LOCK)
+    return f"nohup nice -n 19 {fill} > ~/batchscope-wheels.log 2>&1 < /dev/null &"
 
 
 def _exports(spec: FleetSpec) -> str:

@@ -138,7 +138,9 @@ def test_machines_install_from_the_bucket_and_the_head_fills_it_beside() -> None
         [install] = [one for one in found[f"{role}_setup_commands"] if "node.wheels install" in one]
         files = " ".join(f"$HOME/batchscope-provider/{name}" for name in names)
         assert install.endswith(f"-m cluster.fleet.node.wheels install {bucket} eu-west-1 {files}")
-    fill = found["head_setup_commands"][-1]
+    # Once Ray runs, which it does not disturb.
+    *_, started, fill = found["head_start_ray_commands"]
+    assert "ray start --head" in started
     assert f"node.wheels fill {bucket} eu-west-1" in fill
-    assert fill.startswith("nohup ")
+    assert fill.startswith("nohup nice -n 19 ")
     assert fill.endswith("< /dev/null &")
