@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from cluster.drive.result import End
-from tests.simulation.world import Driver, World, played
+from tests.simulation.doubles import played
+from tests.simulation.plan import Plan
+from tests.simulation.world import Driver, World
 from trainer.errors import NotReadyError
 
 pytestmark = pytest.mark.slow
@@ -16,12 +18,12 @@ SECONDS_AWAY = 230.0
 
 
 def _outage(world: World) -> None:
-    world.refused_until = world.loop.now + SECONDS_AWAY
+    world.line.until["bucket refuses"] = world.loop.now + SECONDS_AWAY
 
 
 def driven(seed: int, outages: list[float]) -> tuple[Any, BaseException | None]:
     """How one driver ends, of whose seconds those in `outages` begin an outage."""
-    with played(seed) as world:
+    with played(Plan(seed=seed, kind="seeds", workers=1, updates=60, faults=())) as world:
         for second in outages:
             world.loop.call_at(second, _outage, world)
 
@@ -31,7 +33,7 @@ def driven(seed: int, outages: list[float]) -> tuple[Any, BaseException | None]:
                 await asyncio.sleep(1.0)
             return driver.over.result()
 
-        found: tuple[Any, BaseException | None] = world.loop.run_until_complete(main())
+        found: tuple[Any, BaseException | None] = world.loop.run_until_complete(world.loop.create_task(main()))
         return found
 
 

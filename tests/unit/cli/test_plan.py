@@ -257,7 +257,7 @@ def test_a_machine_holds_the_lanes_for_which_it_has_cores_and_cards(
     given: str | None, each: float, workers: int, lanes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from cluster.measure.calibration import lanes_here
-    from cluster.study.spec import Resources
+    from cluster.study.resources import Resources
 
     monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(8)))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
