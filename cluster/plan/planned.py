@@ -84,7 +84,7 @@ def planned(study: "Study", *, calibrated: bool, tell: Callable[[float], None], 
         shapes = frozenset().union(*(one.training_shapes | one.evaluation_shapes for one in points))
         measured = costs_from_probe.costs_of(probe, study, costs_of, len(shapes))
         source, costs_of = "probe", _beside_ray(study, measured, *_here(study))
-    elif calibrated and (why := _not_calibrated(study)) is None:
+    elif calibrated and (why := _not_calibrated(study, address)) is None:
         try:
             found = _calibration(study, address, tell)
             lengths, measured = _fitted(study, found)
@@ -141,9 +141,14 @@ def _beside_ray(
     return found
 
 
-def _not_calibrated(study: "Study") -> str | None:
+def _not_calibrated(study: "Study", address: str | None) -> str | None:
     """Why one machine cannot stand in for the study's machines in a calibration; None if it can."""
     most = max(study.workers.values())
+    if study.spec.resources.gpus_per_worker and address is None and not this_machine(with_gpus=True).gpus:
+        return (
+            "this machine has no GPU to calibrate on, so these are a CPU's figures, and a GPU is much faster; "
+            "`--address` calibrates on a machine of a cluster"
+        )
     if study.spec.resources.gpus_per_worker and most > 1:
         return (
             f"a lane of {most} workers has its cards on several machines, and one machine is calibrated, so these are "

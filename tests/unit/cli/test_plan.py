@@ -287,3 +287,26 @@ def test_a_calibration_measures_and_writes_nothing(study: Write, tmp_path: Path)
     assert 0.3 * 2**30 < found["points"][0]["memory_bytes"] < 3 * 2**30
     assert found["low"]["seconds"] < found["expected"]["seconds"] < found["high"]["seconds"]
     assert not (tmp_path / "summary").exists()
+
+
+@pytest.mark.parametrize(
+    ("gpus", "workers", "address", "said"),
+    [
+        (0.0, 1, None, None),
+        (1.0, 1, None, "no GPU to calibrate on"),
+        (1.0, 1, "auto", None),
+        (1.0, 2, "auto", "several machines"),
+        (0.0, 2, "auto", None),
+    ],
+)
+def test_what_one_machine_cannot_stand_in_for_is_said(
+    gpus: float, workers: int, address: str | None, said: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cluster.plan import planned
+    from cluster.study.capacity import Capacity
+
+    monkeypatch.setattr(planned, "this_machine", lambda *, with_gpus: Capacity(cpus=2.0, gpus=0.0))
+    spec = SimpleNamespace(resources=SimpleNamespace(gpus_per_worker=gpus))
+    study: Any = SimpleNamespace(spec=spec, workers={8: workers})
+    why = planned._not_calibrated(study, address)
+    assert why is None if said is None else said in (why or "")
