@@ -165,7 +165,7 @@ def test_a_study_is_submitted_followed_and_listed(batchscope: Any, tmp_path: Pat
     # The same cluster plans it, by what one of its machines does; the study's own job stays the newest of its name.
     planned = batchscope("plan", "study.yaml", "--address", ray_head.url, "--format", "json")
     plan = json.loads(planned.stdout)
-    assert (plan["source"], plan["measured_on"], plan["cpus"]) == ("calibration", "local", 2)
+    assert (plan["source"], plan["measured_on"]) == ("calibration", "local")
     assert "job batchscope-plan-of-short-" in planned.stderr
 
     again = batchscope("resume", "short", "--wait")

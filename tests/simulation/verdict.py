@@ -78,12 +78,17 @@ def _curves_wrong(asked: dict[str, Any], summary: Summary, states: dict[str, str
 
 
 def _after_the_break(world: World) -> Iterator[str]:
-    """No trial begins once the data or the surroundings have failed, for they would fail it too."""
+    """No trial begins once the data or the surroundings have failed, for they would fail it too.
+
+    A driver that lost its study for that reason goes on by itself once, when it has opened it again.
+    """
     for driver in world.drivers:
-        broken = None
-        for _, event in driver.events:
+        broken, since = None, 0.0
+        for at, event in driver.events:
+            if any(since < opened <= at for opened in driver.opened_at):
+                broken = None
             if isinstance(event, TrialEnded) and event.fault in (Fault.DATA, Fault.SURROUNDINGS):
-                broken = event
+                broken, since = event, at
             elif isinstance(event, TrialBegan) and broken is not None:
                 yield f"{driver.process.name} begins a trial after {broken.error}"
 

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from cluster.drive import run as drive_run
+from cluster.drive.events import StudyOpened
 from cluster.lanes.events import TrialEvent
 from cluster.prices import Price, Spending
 from cluster.study import axes
@@ -85,6 +86,7 @@ class Driver:
         self.board: Process | None = None
         self.lanes: list[Process] = []
         self.events: list[tuple[float, TrialEvent]] = []
+        self.opened_at: list[float] = []
         world.drivers.append(self)
         world.note("begins", self.process.name)
         self.over = world.strands.start(self.process, self._run).over
@@ -109,6 +111,8 @@ class Driver:
         return result
 
     def _hear(self, event: Any) -> None:
+        if isinstance(event, StudyOpened):
+            self.opened_at.append(self.world.loop.now)
         if isinstance(event, TrialEvent):
             self.events.append((self.world.loop.now, event))
             self.world.note("hears", f"{type(event).__name__} {getattr(event, 'state', '')} {event.trial.trial_id}")
