@@ -1,4 +1,4 @@
-"""Opening a study in its summary: this driver alone holds it, reads it once, declares it, and goes on from there."""
+"""Opening a study in its summary: this driver alone holds it, reads it, declares it, and goes on from there."""
 
 import contextlib
 import importlib.metadata
@@ -96,9 +96,13 @@ def opened(study: Study, say: Callable[[str], None]) -> Iterator[Opened]:
     check_writable(study.spec.summary)
     summary = Summary(study.spec.summary)
     with only_driver(summary, study.spec.study, say) as hold:
+        unended = summary.lost_attempts(study.spec.study)
         here = _read(study, summary, hold)
         here.declaration.declare(here.unfolding.plan)
         here.write_lost("the driver of the study went away before the trial ended")
+        if unended:
+            # A lane that outlived its driver may have ended one of them after the study was read: that is an answer.
+            here = _read(study, summary, hold)
         try:
             yield here
         except BaseException:
@@ -110,7 +114,7 @@ def opened(study: Study, say: Callable[[str], None]) -> Iterator[Opened]:
 
 
 def _read(study: Study, summary: Summary, hold: Hold) -> Opened:
-    """Read everything that the summary knows about the study, once."""
+    """Read everything that the summary knows about the study."""
     name, spec_hash = study.spec.study, study.spec_hash
     specs = query.studies(summary, name)
     refuse_other_study(study.spec, study.manifest.data_hash, specs.to_pylist())

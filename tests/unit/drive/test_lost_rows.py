@@ -17,6 +17,9 @@ from cluster.drive import run as running
 from cluster.drive.opening import Opened
 from cluster.lanes.events import TrialEnded, TrialEvaluated, TrialEvent
 from cluster.process import ray_session
+from cluster.study.capacity import Capacity
+from cluster.study.preflight import examine
+from cluster.study.spec import load
 from cluster.summary import query
 from cluster.summary.store import Summary
 from tests.conftest import write_prepared
@@ -186,4 +189,23 @@ def test_an_attempt_that_ended_while_it_was_taken_for_lost_keeps_its_row_and_hid
     status, said = run(harm, gone=1)
     assert status == 3, said
     assert said[-1] == "batchscope: the head of the cluster does not answer any more"
+    assert [state for state, _ in rows_of(tmp_path)] == ["COMPLETED"] * 3
+
+
+def test_an_attempt_that_ends_while_the_next_driver_opens_the_study_is_its_answer(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declared = Summary.write_study
+
+    def late(summary: Summary, row: dict[str, Any]) -> None:
+        """A lane of the driver before ends its attempt after the study was read."""
+        for begun in summary.lost_attempts("tiny"):
+            summary.write_trial({**begun, "state": "COMPLETED", "best_validation_loss": 1.0})
+        declared(summary, row)
+
+    trial, *_ = examine(load("study.yaml"), Capacity(cpus=2.0, gpus=0.0)).trials
+    Summary("summary").attempt_started("tiny", trial.trial_id, 1, {"started_at": datetime.now(UTC)})
+    monkeypatch.setattr(Summary, "write_study", late)
+    status, said = run(lambda summary: None)
+    assert status == 0, said
     assert [state for state, _ in rows_of(tmp_path)] == ["COMPLETED"] * 3
