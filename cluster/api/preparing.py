@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trainer.data.manifest import Manifest
@@ -22,26 +22,29 @@ def prepare(
     vocabulary: int = 20_000,
     task: str | None = None,
     skip_empty: bool = False,
+    skip_unlabelled: bool = False,
+    encoding: str | None = None,
+    delimiter: str | None = None,
     split_seed: int = 0,
     address: str | None = None,
     on_progress: Callable[[str, float], None] | None = None,
 ) -> "Manifest":
     """Read articles and write a prepared data set to `dest`, which is a folder or an `s3://` address.
 
-    >>> manifest = batchscope.prepare("articles.parquet", "prepared", text="body", label="topic")
-    >>> manifest.splits["train"].rows
-
     Args:
         sources: one or several Parquet, JSONL or CSV files, folders of them, or `s3://` addresses, all of one format.
         dest: a folder or address where nothing exists yet.
         text: the column with the text.
         label: the column with the label; None only for the task `language_model`.
-        features: the column with numbers, instead of `text`: a list in each row, or a list of such lists.
+        features: instead of `text`, a column of number lists, or of lists of those; or columns: `a,b`, `x*`.
         group_by: keep rows that share a value of this column in one split. Duplicate texts always stay together.
         max_tokens: longer rows are cut on the right.
         vocabulary: the number of words to keep, counted in the train split only.
         task: `classification`, `regression` or `language_model`; by default regression for floats, else classification.
         skip_empty: leave out empty texts instead of refusing them.
+        skip_unlabelled: leave out rows without a label instead of refusing them.
+        encoding: that of CSV and JSONL, such as `cp1252`; by default UTF-8, or UTF-16 by its mark.
+        delimiter: the character between the fields of CSV; by default the one that gives the columns named here.
         split_seed: another seed gives other splits.
         address: read and tokenise on Ray: `auto` or `host:port` of a cluster that sees the sources, or `local`.
         on_progress: called with the name of a stage and the share of it that is done, from 0 to 1.
@@ -50,26 +53,36 @@ def prepare(
         InputError: the sources cannot be used as they are.
         NotReadyError: a store cannot be read or written, or the cluster cannot do the work.
     """
+    return _prepared(
+        *_paths(sources, dest),
+        text=text,
+        label=label,
+        features=features,
+        group_by=group_by,
+        max_tokens=max_tokens,
+        vocabulary=vocabulary,
+        task=task,
+        skip_empty=skip_empty,
+        skip_unlabelled=skip_unlabelled,
+        encoding=encoding,
+        delimiter=delimiter,
+        split_seed=split_seed,
+        address=address,
+        on_progress=on_progress,
+    )
+
+
+def _prepared(
+    sources: list[str], dest: str, *, on_progress: Callable[[str, float], None] | None, **options: Any
+) -> "Manifest":
+    """Prepare inside another program: signals are handled, and the machine's own addresses bypass proxies."""
     from cluster.prepare.dataset import prepare as prepared
     from cluster.prepare.progress import silent
     from cluster.process import proxies, signals
 
     proxies.go_direct()
     with signals.heeded():
-        return prepared(
-            *_paths(sources, dest),
-            text=text,
-            label=label,
-            features=features,
-            group_by=group_by,
-            max_tokens=max_tokens,
-            vocabulary=vocabulary,
-            task=task,
-            skip_empty=skip_empty,
-            split_seed=split_seed,
-            address=address,
-            progress=on_progress or silent,
-        )
+        return prepared(sources, dest, progress=on_progress or silent, **options)
 
 
 def _paths(sources: Place | Sequence[Place], dest: Place) -> tuple[list[str], str]:

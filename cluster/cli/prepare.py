@@ -1,5 +1,6 @@
 """`batchscope prepare`: articles -> a prepared data set, and a summary of it."""
 
+import shlex
 import time
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,8 @@ import click
 from cluster.text.plain import plain
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from trainer.data.manifest import Manifest, Split
 
 # From this share of unknown tokens on, a study would compare models that see little of the texts.
@@ -18,7 +21,11 @@ MUCH_UNKNOWN = 0.25
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @click.argument("dest")
 @click.option("--text", metavar="COLUMN", help="The column with the text.")
-@click.option("--features", metavar="COLUMN", help="A column of number lists, or lists of those, instead of --text.")
+@click.option(
+    "--features",
+    metavar="COLUMN[,..]",
+    help="Instead of --text, a column of number lists, or lists of those; or columns of one number: a,b,c or 'x*'.",
+)
 @click.option("--label", metavar="COLUMN", help="The column with the label; omit it for --task language_model.")
 @click.option("--group-by", metavar="COLUMN", help="Keep rows that share a value of this column in one split.")
 @click.option("--max-tokens", default=200, show_default=True, help="Longer rows are cut on the right.")
@@ -29,6 +36,9 @@ MUCH_UNKNOWN = 0.25
     help="What the label is.  [default: floats are regression, anything else classification]",
 )
 @click.option("--skip-empty", is_flag=True, help="Leave out empty texts instead of refusing them.")
+@click.option("--skip-unlabelled", is_flag=True, help="Leave out rows without a label instead of refusing them.")
+@click.option("--delimiter", metavar="C", help="Between fields of CSV: ';' or tab.  [default: found by the columns]")
+@click.option("--encoding", metavar="E", help="Of CSV and JSONL: cp1252, utf-16.  [default: UTF-8, or by its mark]")
 @click.option("--split-seed", default=0, show_default=True, help="Another seed gives other splits.")
 @click.option(
     "--address",
@@ -47,6 +57,9 @@ def command(
     vocabulary: int,
     task: str | None,
     skip_empty: bool,
+    skip_unlabelled: bool,
+    delimiter: str | None,
+    encoding: str | None,
     split_seed: int,
     address: str | None,
 ) -> None:
@@ -57,7 +70,10 @@ def command(
     test. Duplicates are always in one split, even if case, spacing or the form of characters differs.
     """
     from cluster.prepare import bar, prepare
+    from cluster.prepare.reading import WhatWasRead
+    from cluster.report import what_was_read
 
+    reads: list[WhatWasRead] = []
     started = time.monotonic()
     with bar() as progress:
         manifest = prepare(
@@ -71,14 +87,28 @@ def command(
             vocabulary=vocabulary,
             task=task,
             skip_empty=skip_empty,
+            skip_unlabelled=skip_unlabelled,
+            delimiter=delimiter,
+            encoding=encoding,
             split_seed=split_seed,
             address=address,
             progress=progress,
+            on_read=reads.append,
         )
-    for line in summary(manifest, dest, seconds=time.monotonic() - started):
+    for read in reads:
+        _echo([f"{name:<12}{value}" for name, value in what_was_read.facts(read).items() if value])
+    *described, following = summary(manifest, dest, seconds=time.monotonic() - started)
+    _echo(described)
+    if classes := what_was_read.classes(manifest):
+        _echo(["", *classes, ""])
+    _echo([following])
+    for doubt in [*what_was_read.doubts(manifest), *warnings(manifest, vocabulary=vocabulary)]:
+        click.echo(f"warning: {plain(doubt)}", err=True)
+
+
+def _echo(lines: "Sequence[str]") -> None:
+    for line in lines:
         click.echo(plain(line))
-    for line in warnings(manifest, vocabulary=vocabulary):
-        click.echo(f"warning: {line}", err=True)
 
 
 def summary(manifest: "Manifest", dest: str, *, seconds: float) -> list[str]:
@@ -106,10 +136,9 @@ def summary(manifest: "Manifest", dest: str, *, seconds: float) -> list[str]:
         "outside the vocabulary"
         if (repeated := sum(split.repeated_rows for split in manifest.splits.values()))
         else "",
-        "skipped": f"{manifest.skipped_rows:,} rows with an empty text" if manifest.skipped_rows else "",
         "data_hash": manifest.data_hash,
         "time": f"{seconds:.1f} s, {rows / seconds:,.0f} {'articles' if text else 'rows'}/s",
-        "next": f"write `data: {dest}` into STUDY.yaml, then: batchscope check STUDY.yaml",
+        "next": f"batchscope init {shlex.quote(dest)}   # a first study of about three minutes",
     }
     return [f"{name:<12}{value}" for name, value in facts.items() if value]
 

@@ -23,7 +23,7 @@ class Columns:
 
     One of `text` and `features` is None. `field_type` is the type of the labels in a CSV file (`delimited.label_type`);
     the other formats have types of their own. With `classes`, labels are names, whatever their type
-    (`--task classification`).
+    (`--task classification`). If `wide`, these columns hold one number each, and `features` is how they were named.
     """
 
     text: str | None
@@ -32,10 +32,12 @@ class Columns:
     group: str | None = None
     field_type: str = "string"
     classes: bool = False
+    wide: tuple[str, ...] = ()
 
     def names(self) -> list[str]:
         """The columns to read, each once."""
-        names = (self.text, self.features, self.label, self.group)
+        features = self.wide or (self.features,)
+        names = (self.text, *features, self.label, self.group)
         return list(dict.fromkeys(name for name in names if name is not None))
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cluster.prepare import text_form
 from cluster.prepare.batches import Columns, require
 from cluster.prepare.fields import widest
 from cluster.prepare.numbered import LINE_BYTES, Record, lines
@@ -61,8 +62,31 @@ def records(source: Source, path: Path, columns: Columns) -> Iterator[Record]:
         yield line, {name: values[index] for name, index in wanted}
 
 
-def label_type(source: Source, column: str) -> str:
-    """The type of a CSV file's labels, one of `fields.FIELD_TYPES`; the file does not state it.
+@dataclass(frozen=True)
+class FirstLook:
+    """What a first reading of a CSV file finds: the type of its labels, its delimiter and its encoding."""
+
+    label_type: str
+    delimiter: str
+    encoding: str
+
+
+def header(source: Source, wanted: Sequence[str]) -> tuple[str, ...]:
+    """The names of a CSV file's columns, some of which are `wanted`; empty if it has none.
+
+    Raises:
+        InputError: the first line is not in the file's encoding.
+    """
+    with opened(source) as path:
+        for _, line in lines(source, path):
+            usual = text_form.USUAL_DELIMITER[source.format]
+            delimiter = source.delimiter or text_form.delimiter_of(line, wanted, usual)
+            return tuple(next(csv.reader([line.rstrip("\r\n")], delimiter=delimiter), []))
+    return ()
+
+
+def label_type(source: Source, columns: Columns) -> FirstLook:
+    """The type of a CSV file's labels, one of `fields.FIELD_TYPES`, which the file does not state, and its form.
 
     The file is read once for this. Guessing from the first block, as CSV readers do, is wrong if the column changes
     later on; deciding at the end would need every value in memory.
@@ -70,11 +94,12 @@ def label_type(source: Source, column: str) -> str:
     Raises:
         InputError: as in `records`, or if quotes have swallowed rows.
     """
-    records = _looked_through(source, Columns(text=column, label=column), lambda names: [names.index(column)])
-    return records.columns[0].kind if records else widest(set())
+    label = columns.label or ""
+    records, delimiter, encoding = _looked_through(source, columns, lambda names: [names.index(label)])
+    return FirstLook(records.columns[0].kind if records else widest(set()), delimiter, encoding)
 
 
-def refuse_swallowed(source: Source, text: str) -> None:
+def refuse_swallowed(source: Source, text: str) -> FirstLook:
     """Look for rows that quotes have swallowed in a file without labels, by the columns other than the text.
 
     Raises:
@@ -84,18 +109,28 @@ def refuse_swallowed(source: Source, text: str) -> None:
     def others(names: Sequence[str]) -> list[int]:
         return [index for index, name in enumerate(names) if name != text]
 
-    _looked_through(source, Columns(text=text, label=None), others)
+    _, delimiter, encoding = _looked_through(source, Columns(text=text, label=None), others)
+    return FirstLook("string", delimiter, encoding)
 
 
-def _looked_through(source: Source, columns: Columns, chosen: Callable[[Sequence[str]], list[int]]) -> Rowlike | None:
-    """The records' values in the columns `chosen` from the header; None if there is no record or no such column."""
+def _looked_through(
+    source: Source, columns: Columns, chosen: Callable[[Sequence[str]], list[int]]
+) -> tuple[Rowlike | None, str, str]:
+    """The records' values in the columns `chosen` from the header, and the file's delimiter and encoding.
+
+    The first is None if there is no record or no such column.
+    """
     rowlike: Rowlike | None = None
+    delimiter = source.delimiter
     with opened(source) as path:
+        with path.open("rb") as file:
+            encoding = text_form.encoding_of(file.read(4), source.encoding)
         for line, values, taken, layout in _records(source, path, columns):
             if rowlike is None and (indices := chosen(layout.header)):
                 rowlike = Rowlike(len(layout.header), indices)
+            delimiter = layout.delimiter
             if rowlike is None:
-                return None
+                return None, delimiter, encoding
             rowlike.add(line, values, [physical.rstrip("\r\n").split(layout.delimiter) for physical in taken[:-1]])
     if rowlike and (lines := rowlike.swallowed()):
         first, last = lines
@@ -103,14 +138,14 @@ def _looked_through(source: Source, columns: Columns, chosen: Callable[[Sequence
             f"{source.name} line {first}: a quote opens a field there that ends on line {last} and contains what "
             f"look like rows: {_WRITE_AGAIN}"
         )
-    return rowlike
+    return rowlike, delimiter, encoding
 
 
 def _records(source: Source, path: Path, columns: Columns) -> Iterator[tuple[int, list[str], Sequence[str], Dialect]]:
     """All fields of each record, with the line on which it begins and its physical lines."""
     csv.field_size_limit(LINE_BYTES)
-    delimiter = "\t" if source.format == "tsv" else ","
-    plain = source.format == "tsv" and _quotes_are_characters(source, path)
+    delimiter = source.delimiter or _delimiter(source, path, columns)
+    plain = delimiter == "\t" and _quotes_are_characters(source, path)
     taken = _Taken(lines(source, path))
     reader = csv.reader(taken, delimiter=delimiter, quoting=csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL, strict=True)
     line = 1
@@ -142,6 +177,13 @@ def _records(source: Source, path: Path, columns: Columns) -> Iterator[tuple[int
             ) from None
         remedy = taken.remedy(f"look for a quote that is not closed or doubled; {_WRITE_AGAIN}")
         raise InputError(f"{source.name} line {line} is not CSV ({problem}): {remedy}") from None
+
+
+def _delimiter(source: Source, path: Path, columns: Columns) -> str:
+    """The delimiter by the file's first line."""
+    usual = text_form.USUAL_DELIMITER[source.format]
+    first = next(lines(source, path), None)
+    return usual if first is None else text_form.delimiter_of(first[1], columns.names(), usual)
 
 
 def _quotes_are_characters(source: Source, path: Path) -> bool:

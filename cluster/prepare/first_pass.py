@@ -7,8 +7,11 @@ from functools import partial
 import numpy as np
 from tokenizers import Tokenizer
 
+from cluster.prepare import faults
 from cluster.prepare import piece as piece_module
 from cluster.prepare import vocabulary as words_module
+from cluster.prepare.duplicates import EMPTY
+from cluster.prepare.faults import Faults
 from cluster.prepare.labels import Counts, Labels, decide, merge
 from cluster.prepare.piece import Piece, ReadingRules
 from cluster.prepare.work import Work
@@ -26,7 +29,13 @@ class FirstPass:
     inputs: Inputs
     tokenizer: Tokenizer
     kept: int
-    skipped: int
+    faults: Faults
+    duplicates: int
+
+    @property
+    def skipped(self) -> int:
+        """The rows that were left out."""
+        return faults.total(self.faults)
 
 
 def count(
@@ -36,16 +45,20 @@ def count(
     label = reading.columns.label
     counts: Counts = {}
     words: words_module.Words = {}
-    sizes, skipped, starts = np.zeros(len(SPLITS), dtype=np.int64), 0, [0]
+    sizes, starts = np.zeros(len(SPLITS), dtype=np.int64), [0]
+    wrong: Faults = {}
+    keys = EMPTY
     inputs: Inputs | None = None
     for counted in work.each("counting words", partial(piece_module.count, reading=reading, task=task), pieces):
         merge(counts, counted.labels, column=label)
         words_module.merge(words, counted.words)
         sizes += counted.sizes
-        skipped += counted.skipped
+        faults.merge(wrong, counted.faults)
+        keys = keys.joined(counted.keys)
         inputs = _same(inputs, counted.inputs, pieces[len(starts) - 1])
-        starts.append(starts[-1] + counted.kept + counted.skipped)
+        starts.append(starts[-1] + counted.kept + faults.total(counted.faults))
     kept = int(sizes.sum())
+    faults.refuse(wrong, reading.columns, rows=starts[-1], skipped=reading.skipped)
     if not kept:
         what = "with text: name files that hold articles" if reading.columns.text else ": name files that hold some"
         raise InputError(f"the sources have no rows {what}")
@@ -58,7 +71,8 @@ def count(
         inputs=inputs or TEXT,
         tokenizer=words_module.build(words, size=vocabulary),
         kept=kept,
-        skipped=skipped,
+        faults=wrong,
+        duplicates=keys.duplicates(),
     )
 
 

@@ -17,6 +17,7 @@ from cluster.prepare.features import column_of
 from cluster.prepare.fields import typed
 from cluster.prepare.numbered import Record
 from cluster.prepare.sources import Source
+from cluster.prepare.wide import of_fields
 from trainer.errors import InputError
 
 
@@ -59,7 +60,14 @@ def _batch(source: Source, columns: Columns, records: list[Record], share: float
     )
     if columns.features is None:
         return batch
-    return replace(batch, features=column_of(batch, values(columns.features), columns.features))
+    if columns.wide:
+        vectors: list[Any] = [
+            of_fields(batch.where(index), [record.get(name) for name in columns.wide], columns.wide)
+            for index, (_, record) in enumerate(records)
+        ]
+    else:
+        vectors = values(columns.features)
+    return replace(batch, features=column_of(batch, vectors, columns.features))
 
 
 def _check_values(where: str, columns: Columns, record: dict[str, object]) -> None:

@@ -10,6 +10,7 @@ from pyarrow import types
 from cluster.prepare.batches import BATCH_BYTES, Batch, Columns, require
 from cluster.prepare.features import depth
 from cluster.prepare.sources import Source
+from cluster.prepare.wide import of_arrays
 from trainer.errors import InputError, NotReadyError, UserError, brief
 
 # The bytes of a column that are read ahead. Without this, a row group's whole column chunk would be held at once.
@@ -59,9 +60,16 @@ def _batches(source: Source, columns: Columns, file: pq.ParquetFile, batch_rows:
             labels=None if columns.label is None else values(columns.label),
             groups=None if columns.group is None else _groups(values(columns.group), source.name, columns.group),
             share=record.num_rows / rows,
-            features=None if columns.features is None else record.column(columns.features),
+            features=_features(source.name, columns, record),
         )
         first += record.num_rows
+
+
+def _features(file: str, columns: Columns, record: pa.RecordBatch) -> pa.Array | None:
+    """The rows' numbers: a column of lists, or several columns of one number each."""
+    if columns.wide:
+        return of_arrays(file, [record.column(name) for name in columns.wide], columns.wide)
+    return None if columns.features is None else record.column(columns.features)
 
 
 def _plain(values: pa.Array, where: str, first: int, column: str) -> pa.Array:
@@ -111,7 +119,7 @@ def _check_types(file: str, columns: Columns, schema: pa.Schema) -> None:
     """Refuse a column whose type does not fit its role."""
     if columns.text is not None:
         _refuse(file, columns.text, schema, _is_text, "text must be strings: name another --text column")
-    if columns.features is not None:
+    if columns.features is not None and not columns.wide:
         _refuse(
             file,
             columns.features,

@@ -11,10 +11,13 @@ import numpy as np
 import pyarrow as pa
 from tokenizers import Tokenizer
 
+from cluster.prepare import duplicates, faults
 from cluster.prepare import labels as labels_module
 from cluster.prepare.batches import Columns
+from cluster.prepare.delimited import FirstLook, refuse_swallowed
 from cluster.prepare.delimited import label_type as type_of_labels
-from cluster.prepare.delimited import refuse_swallowed
+from cluster.prepare.duplicates import Sample
+from cluster.prepare.faults import Faults
 from cluster.prepare.features import truncated
 from cluster.prepare.files import read
 from cluster.prepare.held_out import Given, by_tokens
@@ -51,35 +54,43 @@ class ReadingRules:
 
     columns: Columns
     skip_empty: bool
+    skip_unlabelled: bool
     split_seed: int
     batch_rows: int
     max_tokens: int
 
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """The faults of rows that are left out; others are refused."""
+        empty = (faults.EMPTY_TEXT,) if self.skip_empty else ()
+        return (*empty, faults.UNLABELLED) if self.skip_unlabelled else empty
+
 
 @dataclass(frozen=True, kw_only=True)
 class Counted:
-    """The counts of a file: rows kept and skipped, kept rows per split, labels per split, and words for training.
+    """The counts of a file: rows kept, kept rows per split, labels per split, and words for training.
 
-    It may still be open which held-out rows are for which split (`held_out`). `inputs` is None if there are no rows.
+    `faults` are the rows that are not kept. It may still be open which held-out rows are for which split (`held_out`).
+    `inputs` is None if there are no rows, and `keys` has the hashes by which duplicates are found.
     """
 
     kept: int
-    skipped: int
+    faults: Faults
     sizes: tuple[int, ...]
     labels: Counts
     words: Words
     inputs: Inputs | None
+    keys: Sample
 
 
-def label_type(piece: Piece, tell: Tell, *, label: str) -> Iterator[str]:
-    """The type of a CSV file's labels (one value)."""
-    yield type_of_labels(piece.source, label)
+def label_type(piece: Piece, tell: Tell, *, columns: Columns) -> Iterator[FirstLook]:
+    """The type of a CSV file's labels, and its form (one value)."""
+    yield type_of_labels(piece.source, columns)
 
 
-def quotes_checked(piece: Piece, tell: Tell, *, text: str) -> Iterator[None]:
-    """Check that no quote of a CSV file without labels has swallowed rows; yields None once."""
-    refuse_swallowed(piece.source, text)
-    yield None
+def quotes_checked(piece: Piece, tell: Tell, *, text: str) -> Iterator[FirstLook]:
+    """Check that no quote of a CSV file without labels has swallowed rows; yields the file's form."""
+    yield refuse_swallowed(piece.source, text)
 
 
 def group_hashes(piece: Piece, tell: Tell, *, reading: ReadingRules) -> Iterator[tuple[Hashes, Hashes]]:
@@ -96,27 +107,30 @@ def count(piece: Piece, tell: Tell, *, reading: ReadingRules, task: str | None) 
     labels: Counts = {}
     words: Words = {}
     sizes = np.zeros(len(SPLITS), dtype=np.int64)
-    skipped = 0
+    wrong: Faults = {}
     inputs: Inputs | None = None
+    keys = duplicates.EMPTY
 
     def train_texts() -> Iterator[str]:
-        nonlocal skipped, inputs
+        nonlocal inputs, keys
         for rows in _rows(piece, tell, reading):
             splits = _splits(rows, piece, reading)
             labels_module.count(labels, rows, splits, column=reading.columns.label, task=task)
             sizes[:] += np.bincount(splits, minlength=len(SPLITS))
-            skipped += rows.skipped
+            faults.merge(wrong, rows.faults)
+            keys = keys.joined(Sample(hashes(rows.keys, split_seed=reading.split_seed)))
             inputs = rows.features.inputs if rows.features else TEXT
             yield from (text for text, split in zip(rows.texts, splits.tolist(), strict=False) if split == 0)
 
     count_words(train_texts(), words)
     yield Counted(
         kept=int(sizes.sum()),
-        skipped=skipped,
+        faults=wrong,
         sizes=tuple(sizes.tolist()),
         labels=labels,
         words=words,
         inputs=inputs,
+        keys=keys,
     )
 
 
@@ -147,7 +161,7 @@ def tokens(
 def _rows(piece: Piece, tell: Tell, reading: ReadingRules) -> Iterator[CheckedRows]:
     batches = read(piece.source, reading.columns, reading.batch_rows)
     done = 0.0
-    for rows in checked(batches, reading.columns, skip_empty=reading.skip_empty, max_tokens=reading.max_tokens):
+    for rows in checked(batches, reading.columns, max_tokens=reading.max_tokens):
         yield rows
         done += rows.source.share
         tell(min(1.0, done))

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from cluster.prepare import unreadable
 from cluster.process import scratch
 from cluster.stores import store_of
 from trainer.data.store import Folder, Store
@@ -23,19 +24,23 @@ FORMATS = {
     ".csv": "csv",
     ".tsv": "tsv",
 }
-_PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip", ".lz4", ".br")
 _HIDDEN = (".", "_")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """One input file: the object `key` of `store`; `name` is what an error calls it."""
+    """One input file: the object `key` of `store`; `name` is what an error calls it.
+
+    `encoding` and `delimiter` are those of a text file; empty where they are not known.
+    """
 
     store: Store
     key: str
     name: str
     format: str
     bytes: int
+    encoding: str = ""
+    delimiter: str = ""
 
 
 def find(uris: Sequence[str]) -> tuple[Source, ...]:
@@ -167,10 +172,13 @@ def _below(path: Path) -> list[str]:
 def _readable(uri: str, names: Iterable[str]) -> list[str]:
     """The files of a folder that are read. Other files next to the data (`README.md`, `_SUCCESS`) are skipped."""
     files = [name for name in names if not any(part.startswith(_HIDDEN) for part in PurePosixPath(name).parts)]
-    packed = sorted(name for name in files if _ending(name) in _PACKED and _ending(name.rpartition(".")[0]) in FORMATS)
+    packed = sorted(
+        name for name in files if _ending(name) in unreadable.PACKED and _ending(name.rpartition(".")[0]) in FORMATS
+    )
     if packed:
         raise InputError(
-            f"source {uri} holds {packed[0]}, but compressed files are not read: unpack it, or move it away"
+            f"source {uri} holds {packed[0]}, but compressed files are not read: "
+            f"{unreadable.remedy(packed[0], _ending(packed[0]))}, or move it away"
         )
     known = sorted(name for name in files if _ending(name) in FORMATS)
     if not known:
@@ -198,7 +206,9 @@ def _ending(name: str) -> str:
 def _source(store: Store, key: str, size: int) -> Source:
     name, ending = os.path.join(store.uri, key), _ending(key)
     if ending not in FORMATS:
+        remedy = unreadable.remedy(name, ending)
         raise InputError(
             f"source {name} has the unknown ending {ending!r}: use one of {', '.join(FORMATS)} (uncompressed)"
+            f"{f'; {remedy}' if remedy else ''}"
         )
     return Source(store=store, key=key, name=name, format=FORMATS[ending], bytes=size)

@@ -379,8 +379,12 @@ def test_the_command_says_what_it_wrote_and_what_is_next(tmp_path: Path) -> None
     assert result.exit_code == 0, result.output
     # Every row has a number of its own.
     assert all("are not in the vocabulary" in line for line in result.stderr.splitlines())
-    lines = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
+    described, _, table = result.stdout.partition("\n\n")
+    assert table.split()[:4] == ["class", "train", "validation", "test"]
+    assert table.splitlines()[-1].startswith(f"next        batchscope init {tmp_path / 'out'} ")
+    lines = dict(line.split(maxsplit=1) for line in described.splitlines())
     assert list(lines) == [
+        "read",
         "prepared",
         "rows",
         "labels",
@@ -389,7 +393,6 @@ def test_the_command_says_what_it_wrote_and_what_is_next(tmp_path: Path) -> None
         "repeated",
         "data_hash",
         "time",
-        "next",
     ]
     assert lines["labels"].startswith("2; in train: t")
     again = CliRunner().invoke(command, arguments)

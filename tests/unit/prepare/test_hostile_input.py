@@ -145,4 +145,4 @@ def test_a_label_of_many_characters_is_not_said_whole(tmp_path: Path, name: str)
 
 def test_a_header_of_long_names_is_not_said_whole(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(",".join("n" * 5_000 + str(number) for number in range(3)) + "\na,b,c\n")
-    refused(tmp_path / "a.csv", "has no column 'topic': its columns are nnn")
+    refused(tmp_path / "a.csv", "has no column 'body': its columns are nnn")

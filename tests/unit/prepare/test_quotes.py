@@ -101,7 +101,7 @@ def test_texts_that_quote_a_row_now_and_then_are_no_reason_to_refuse(tmp_path: P
     ]
     source = as_csv(tmp_path / "a.csv", [*rows, ("x", "ham")])
     [found] = find([source])
-    assert label_type(found, "topic") == "string"
+    assert label_type(found, Columns(text="body", label="topic")).label_type == "string"
 
 
 @pytest.mark.parametrize("commas", ["", ", as far as is known,"])
