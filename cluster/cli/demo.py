@@ -41,6 +41,7 @@ def command(folder: str, table: bool) -> int:
 
         return run_table(Path(folder) / "table")
     from cluster.cli.run import run_and_watch
+    from cluster.report.next_commands import program_name
     from cluster.report.reading import two_lines
     from cluster.study.spec import load
     from cluster.summary import query
@@ -54,8 +55,7 @@ def command(folder: str, table: bool) -> int:
     points = query.points(trials, by=["global_batch"])
     for line in two_lines(points, spec.model_dump(mode="json")["budget"]):
         click.echo(line)
-    click.echo(f"the results are in {folder}/summary: batchscope results demo --summary {folder}/summary")
-    click.echo(f"the study is {study_file}: change it, then batchscope run {study_file}")
+    click.echo(f"the study is {study_file}: change it, then run it again: {program_name()} run {study_file}")
     return status
 
 

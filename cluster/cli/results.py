@@ -1,6 +1,5 @@
 """`batchscope results`: a study's points with means over seeds, the list of studies, or the answer to SQL."""
 
-import shutil
 import sys
 from typing import TYPE_CHECKING
 
@@ -188,6 +187,7 @@ def _put(
     from cluster.report.shape import TableShape, shaped
     from cluster.text import formats
     from cluster.text.table import asked_for, to_text
+    from cluster.text.wrapped import terminal_width, wrapped
 
     shape = shape or TableShape()
     if shape.limit is not None and shape.limit < found.num_rows:
@@ -200,10 +200,9 @@ def _put(
     elif form == "csv":
         text = formats.to_csv(found)
     elif form == "table":
-        on_terminal = output is None and sys.stdout.isatty()
-        width = shutil.get_terminal_size().columns if on_terminal else None
+        width = terminal_width(sys.stdout) if output is None else None
         text = to_text(found, columns, width=width) if found.num_rows else ""
-        text += "".join(f"{line}\n" for line in lines)
+        text += "".join(f"{wrapped(line, width)}\n" for line in lines)
     if output is not None:
         save(formats.to_parquet(found) if form == "parquet" else text.encode(), output)
     else:

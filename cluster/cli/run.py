@@ -1,6 +1,7 @@
 """`batchscope run`: a study on this machine or a cluster, with progress; Ctrl-C saves and stops, twice stops now."""
 
 import contextlib
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -56,9 +57,14 @@ def run_and_watch(
     Raises:
         StoppedError: a signal stopped it.
     """
+    from cluster.report.next_commands import next_commands
+
     result = watch(spec, address=address, spending=spending, before=before, line_of=line_of)
     status = end_of(result)
     _show(result.study)
+    click.echo("\nnext:\n", err=True)
+    for line in next_commands(result.study.spec.study, result.study.spec.summary):
+        click.echo(f"    {line}", err=True)
     return status
 
 
@@ -95,13 +101,14 @@ def _shown(
     from cluster.report.live import LiveView
     from cluster.report.progress_lines import StudyProgress
     from cluster.report.terminal import Terminal
+    from cluster.text.wrapped import terminal_width, wrapped
 
     terminal: Terminal | None = None
     view: LiveView | None = None
 
     def say(text: str) -> None:
         if terminal is None:
-            click.echo(text, err=True)
+            click.echo(wrapped(text, terminal_width(sys.stderr)), err=True)
         else:
             terminal.say(text)
 

@@ -12,65 +12,87 @@ from trainer.report import State
 from trainer.trial import TrialSpec
 
 BAR_WIDTH = 60
+# Terminals narrower than this have short names of points and losses.
+WIDE = 100
+# The columns that are left out where a line would not fit, the first one first.
+_FIRST_TO_GO = ("rows/s", "of", "updates", "took", "left")
 # Screen lines that are not trials: two heads, blank lines, the bar, and a line that may wrap to three.
 OTHER_LINES = 8
 
 
-def drawn(view: LiveView, *, now: float, height: int) -> Group:
-    """The view on a terminal of `height` lines; `now` is in seconds on the clock of the view's reports."""
+def drawn(view: LiveView, *, now: float, height: int, width: int) -> Group:
+    """The view on a terminal of `height` lines and `width` columns; `now` is on the clock of the view's reports."""
     room = max(2, height - OTHER_LINES)
     ended = list(view.recent)[-max(1, room - len(view.running)) :]
     running = list(view.running)[: room - len(ended)]
-    parts: list[RenderableType] = [_running(view, running, now)]
+    parts: list[RenderableType] = [_running(view, running, now, width)]
     if len(running) < len(view.running):
         parts.append(Text(f"and {len(view.running) - len(running)} more"))
     if ended:
-        parts += [Text(), _ended(ended)]
+        parts += [Text(), _ended(ended, width)]
     parts.append(Text())
     starting = "" if view.first_progress else f"starting {view.lanes} lanes; "
     # The progress line has the best loss of all trials.
     below = Table.grid()
-    below.add_row(ProgressBar(total=1.0, completed=view.fraction(), width=BAR_WIDTH))
+    below.add_row(ProgressBar(total=1.0, completed=view.fraction(), width=min(BAR_WIDTH, width)))
     below.add_row(Text(starting + view.line()))
     return Group(*parts, below)
 
 
-def _running(view: LiveView, trials: Sequence[TrialSpec], now: float) -> Table:
-    table = _table("running", "updates", "of", "validation loss", "rows/s", "left")
+def _running(view: LiveView, trials: Sequence[TrialSpec], now: float, width: int) -> Table:
+    rows = []
     for trial in trials:
         running, planned = view.running[trial], view.examples(trial)
         speed = running.pace.examples_per_second()
         left = running.pace.seconds_left(planned, now) if planned else None
-        table.add_row(
-            point_of(trial),
-            f"{running.examples // trial.global_batch:,}",
-            f"{planned / trial.global_batch:,.0f}" if planned else "",
-            _loss(running.validation_loss),
-            "" if speed is None else f"{speed:,.0f}",
-            "" if left is None else duration(left),
+        rows.append(
+            {
+                "running": _named(trial, width),
+                "updates": f"{running.examples // trial.global_batch:,}",
+                "of": f"{planned / trial.global_batch:,.0f}" if planned else "",
+                "validation loss" if width >= WIDE else "val. loss": _loss(running.validation_loss),
+                "rows/s": "" if speed is None else f"{speed:,.0f}",
+                "left": "" if left is None else duration(left),
+            }
         )
-    return table
+    return _table(rows or [dict.fromkeys(("running", "updates", "of", "left"), "")], width)
 
 
-def _ended(ended: Sequence[Recent]) -> Table:
-    table = _table("ended last", "updates", "", "best loss", "", "took")
+def _ended(ended: Sequence[Recent], width: int) -> Table:
+    rows = []
     for one in ended:
         state = "saved" if one.event.state is State.CANCELLED else str(one.event.state).lower().replace("_", " ")
-        table.add_row(
-            point_of(one.event.trial),
-            f"{one.event.examples // one.event.trial.global_batch:,}" if one.event.examples else "",
-            "" if state == "completed" else state,
-            _loss(one.event.validation_loss),
-            "",
-            duration(one.seconds),
+        rows.append(
+            {
+                "ended last": _named(one.event.trial, width),
+                "updates": f"{one.event.examples // one.event.trial.global_batch:,}" if one.event.examples else "",
+                "": "" if state == "completed" else state,
+                "best loss" if width >= WIDE else "loss": _loss(one.event.validation_loss),
+                "took": duration(one.seconds),
+            }
         )
-    return table
+    return _table(rows, width)
 
 
-def _table(*names: str) -> Table:
+def _named(trial: TrialSpec, width: int) -> str:
+    """A trial's point and seed, as long as the terminal has room for."""
+    if width >= WIDE:
+        return point_of(trial)
+    return f"B = {trial.global_batch}, rate {trial.learning_rate:.3g}, seed {trial.seed}"
+
+
+def _table(rows: Sequence[dict[str, str]], width: int) -> Table:
+    """Rows of cells by column, as many columns as fit; no cell is cut."""
+    sizes = {name: max(len(name), *(len(row[name]) for row in rows)) for name in rows[0]}
+    for gone in _FIRST_TO_GO:
+        # There are two spaces between columns.
+        if sum(sizes.values()) + 2 * (len(sizes) - 1) > width:
+            sizes.pop(gone, None)
     table = Table(box=None, pad_edge=False)
-    for number, name in enumerate(names):
+    for number, name in enumerate(sizes):
         table.add_column(name, justify="right" if number else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*(row[name] for name in sizes))
     return table
 
 

@@ -54,8 +54,8 @@ class Terminal:
             self._view.note(event)
 
     def say(self, text: str) -> None:
-        """Print a line that stays, above the live part."""
-        self._console.print(text, soft_wrap=True, highlight=False, markup=False)
+        """Print a line that stays, above the live part; on a terminal it is wrapped at words."""
+        self._console.print(text, soft_wrap=not self._console.is_terminal, highlight=False, markup=False)
 
     def _keep_fresh(self) -> None:
         while not self._over.wait(SECONDS_BETWEEN_LOOKS):
@@ -64,7 +64,7 @@ class Terminal:
     def _refresh(self) -> None:
         if self._console.is_terminal:
             with self._lock:
-                tables = drawn(self._view, now=time.monotonic(), height=self._console.height)
+                tables = drawn(self._view, now=time.monotonic(), height=self._console.height, width=self._console.width)
             self._live.update(tables, refresh=True)
             return
         now, line = time.monotonic(), self._line()

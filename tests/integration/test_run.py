@@ -22,6 +22,7 @@ def test_a_study_runs_once_and_is_there_to_be_asked(study: Callable[..., Path]) 
     first = run(file)
     assert first.stdout.startswith("global batch")
     assert "4 done, 0 running, 0 waiting" in first.stderr
+    assert f"report tiny -o tiny.html --summary {file.parent / 'summary'}" in first.stderr
     found = rows(file)
     assert [row["state"] for row in found] == ["COMPLETED"] * 4
     assert {row["global_batch"] for row in found} == {17, 51}

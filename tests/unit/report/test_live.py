@@ -56,11 +56,11 @@ def test_a_pace_is_of_what_was_done_between_reports() -> None:
     assert twice.seconds_left(1000, 1000.0) == 0.0
 
 
-def shown(view: LiveView, *, height: int = 40) -> list[str]:
-    """The lines on a terminal 120 characters wide."""
-    console = Console(width=120, height=height, file=io.StringIO())
+def shown(view: LiveView, *, height: int = 40, width: int = 120) -> list[str]:
+    """The lines on a terminal."""
+    console = Console(width=width, height=height, file=io.StringIO())
     with console.capture() as captured:
-        console.print(drawn(view, now=20.0, height=height))
+        console.print(drawn(view, now=20.0, height=height, width=width))
     return [line.rstrip() for line in captured.get().splitlines()]
 
 
@@ -117,3 +117,35 @@ def test_the_bill_of_a_whole_fleet_is_in_the_line_as_it_is_at_that_moment() -> N
     assert view.line() == "0 done, 0 running, 1 waiting; 0.0432 usd for the whole fleet so far"
     assert view.line() == "0 done, 0 running, 1 waiting; 12.50 usd for the whole fleet so far"
     assert "fleet" not in view.line()
+
+
+@pytest.mark.parametrize(
+    ("width", "head", "cells"),
+    [
+        (60, ["val.", "loss", "left"], ["0.7500", "3", "s"]),
+        (80, ["updates", "of", "val.", "loss", "left"], ["9,876", "12,345", "0.7500", "3", "s"]),
+        (120, ["updates", "of", "validation", "loss", "rows/s", "left"], ["9,876", "12,345", "0.7500", "4,045,190"]),
+    ],
+)
+def test_a_narrow_terminal_has_fewer_columns_and_no_cut_number(width: int, head: list[str], cells: list[str]) -> None:
+    trial = replace(TRIAL, global_batch=4096, learning_rate=0.00282842712475)
+    running, done = (replace(trial, seed=1_000_000 + seed) for seed in range(2))
+    view = LiveView(
+        examples=lambda trial: 4096 * 12_345.0, expected_trials=99, expected_examples=1e9, finished_before=0, lanes=2
+    )
+    view.note(TrialBegan(trial=done))
+    view.note(TrialEnded(trial=done, examples=4096 * 12_345, validation_loss=0.25, state=State.OUT_OF_MEMORY))
+    view.note(TrialBegan(trial=running))
+    view.note(TrialEvaluated(trial=running, examples=4096 * 100, validation_loss=0.75))
+    view.running[running] = UnderWay(Pace(0.0, (10.0, 200), (20.0, 4096 * 9876)), 4096 * 9876, 0.75)
+    lines = shown(view, width=width)
+    assert max(map(len, lines)) <= width
+    assert "\u2026" not in "".join(lines)
+    assert lines[0].split() == ["running", *head]
+    named = (
+        "B = 4096, rate 0.00283, seed 1000000" if width < 100 else "global batch 4096, rate 0.00282843, seed 1000000"
+    )
+    assert lines[1].startswith(named)
+    assert lines[1].removeprefix(named).split()[: len(cells)] == cells
+    # The sentence below ends its lines at words.
+    assert " ".join(lines[-6:]).split()[-12:] == view.line().split()[-12:]
