@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from cluster.analysis.cells import Cell, Run
+from cluster.analysis.cells import Cell, Row, Run
 from cluster.analysis.power import chance_to_decide, fewest_pairs
 from cluster.analysis.quality import Quality
 from cluster.study.looks import FEWEST_PAIRS
@@ -53,8 +53,8 @@ def next_step(
     ended = [one for one in qualities if one.outcome == "undecided" and one.seeds == one.most_seeds and one.deviation]
     if margin is None or reference is None or not ended:
         return None
-    side_by_side = _side_by_side([run for cell in cells for run in (*cell.searched, *cell.runs)])
-    steps = [_step(one, by_batch[one.global_batch], by_batch[reference], margin, side_by_side) for one in ended]
+    at_once = side_by_side(run.row for cell in cells for run in (*cell.searched, *cell.runs))
+    steps = [_step(one, by_batch[one.global_batch], by_batch[reference], margin, at_once) for one in ended]
     return min(
         filter(None, steps),
         key=lambda step: (step.seeds_needed or math.inf, -step.hour.chance, step.global_batch),
@@ -62,10 +62,10 @@ def next_step(
     )
 
 
-def _step(one: Quality, cell: Cell, reference: Cell, margin: float, side_by_side: float) -> NextStep | None:
+def _step(one: Quality, cell: Cell, reference: Cell, margin: float, at_once: float) -> NextStep | None:
     confirmed, searched = (*cell.runs, *reference.runs), (*cell.searched, *reference.searched)
     pair = [sum(_seconds(run) for run in each.runs) / len(each.runs) for each in (cell, reference)]
-    seconds = sum(map(_seconds, searched)) / side_by_side, sum(pair) / side_by_side
+    seconds = sum(map(_seconds, searched)) / at_once, sum(pair) / at_once
     if sum(pair) <= 0:
         # A clock that jumped, or a row of somebody else's: nothing can be told of what more would take.
         return None
@@ -93,9 +93,9 @@ def _step(one: Quality, cell: Cell, reference: Cell, margin: float, side_by_side
     )
 
 
-def _side_by_side(runs: Sequence[Run]) -> float:
-    """How many trials ran at once on average, while any ran."""
-    spans = sorted((run.row["started_at"].timestamp(), run.row["ended_at"].timestamp()) for run in runs)
+def side_by_side(rows: Iterable[Row]) -> float:
+    """How many trials ran at once on average, while any ran, from their rows of `trials`."""
+    spans = sorted((row["started_at"].timestamp(), row["ended_at"].timestamp()) for row in rows)
     busy, until = 0.0, -math.inf
     for start, end in spans:
         busy += max(0.0, end - max(start, until))

@@ -23,6 +23,7 @@ from trainer.errors import UserError
 COMMANDS = {
     "demo": "the bundled articles, on this machine, in minutes",
     "prepare": "articles (Parquet, JSONL, CSV) -> a prepared data set",
+    "init": "a first study of prepared data, of about three minutes, as a commented file",
     "plan": "what fits, how long it takes and what it costs, before anything is trained",
     "check": "prove on one real batch that every layout gives the same update",
     "probe": "measure what fits and how fast, batch by batch",
@@ -35,6 +36,7 @@ COMMANDS = {
     "resume": "continue a stopped study on a cluster",
     "list": "all jobs of studies on a cluster",
     "results": "a table of a study's results",
+    "next": "the study that decides what a study left undecided, as a commented file",
     "compact": "pack finished studies into few files, which are quick to read",
     "report": "one self-contained page on a study",
     "serve": "all studies and their pages, live and read-only, in a browser",

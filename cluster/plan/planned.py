@@ -67,6 +67,17 @@ class Plan:
         return bill.usd(self.machines, seconds=outlook.seconds)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Basis:
+    """What a study's plan is computed from; `source`, `why` and `measured_on` are those of its Plan."""
+
+    lengths: Lengths
+    costs_of: "Callable[[TrialSpec], Costs]"
+    source: str
+    why: str | None
+    measured_on: str | None
+
+
 def planned(study: "Study", *, calibrated: bool, tell: Callable[[float], None], address: str | None = None) -> Plan:
     """The plan of `study`; `tell` is called with the progress of its calibration, from 0 to 1.
 
@@ -74,6 +85,16 @@ def planned(study: "Study", *, calibrated: bool, tell: Callable[[float], None], 
 
     Raises:
         InputError: the calibration shows that the study cannot fit or work.
+        NotReadyError: no cluster answers there.
+    """
+    return planned_from(study, basis_of(study, calibrated=calibrated, tell=tell, address=address))
+
+
+def basis_of(study: "Study", *, calibrated: bool, tell: Callable[[float], None], address: str | None = None) -> Basis:
+    """The costs of a study's trials: from its last probe, from a calibration, or guessed.
+
+    Raises:
+        InputError: the calibration shows that the study cannot work.
         NotReadyError: no cluster answers there.
     """
     from cluster.measure.processes import FailedError
@@ -92,17 +113,26 @@ def planned(study: "Study", *, calibrated: bool, tell: Callable[[float], None], 
             source, measured_on = "calibration", found.instance_type
         except FailedError as problem:
             why = f"the calibration failed ({problem})"
-    points_of = _points(study, lengths, costs_of)
-    if source != "guess":
-        refuse_what_cannot_fit(study, lambda trial: costs_of(trial).memory)
+    return Basis(lengths=lengths, costs_of=costs_of, source=source, why=why, measured_on=measured_on)
+
+
+def planned_from(study: "Study", known: Basis) -> Plan:
+    """The plan of `study` from what is `known` of it, or of a study with the same layout and more batch sizes.
+
+    Raises:
+        InputError: the study cannot fit.
+    """
+    points_of = _points(study, known.lengths, known.costs_of)
+    if known.source != "guess":
+        refuse_what_cannot_fit(study, lambda trial: known.costs_of(trial).memory)
     return _with_outlooks(
         study,
         list(points_of.values()),
         lambda trial: points_of[kind_of(trial)],
-        longest=lengths.longest,
-        source=source,
-        why=why,
-        measured_on=measured_on,
+        longest=known.lengths.longest,
+        source=known.source,
+        why=known.why,
+        measured_on=known.measured_on,
     )
 
 

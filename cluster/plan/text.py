@@ -75,11 +75,11 @@ def _row(plan: Plan, point: Point) -> dict[str, Any]:
     return row | {
         "split": work.said(row["split"]),
         "memory": row["memory_bytes"] / GIB,
-        "time": f"{_time(point.seconds)} ({_time(point.seconds_low)} - {_time(point.seconds_high)})",
+        "time": f"{time_text(point.seconds)} ({time_text(point.seconds_low)} - {time_text(point.seconds_high)})",
     }
 
 
-def _time(seconds: float) -> str:
+def time_text(seconds: float) -> str:
     """Seconds, minutes or hours, with two or three significant digits."""
     if seconds < 90:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
@@ -142,10 +142,10 @@ def _totals(plan: Plan) -> list[str]:
     guess = " (guess)" if plan.source == "guess" else ""
     one = plan.expected
     lines = [
-        f"in all: {_time(one.seconds)}, from {_time(plan.low.seconds)} to {_time(plan.high.seconds)}{guess}; "
-        f"{_money(plan)}",
-        f"the first lane starts work after {_time(one.seconds_starting)}; the lanes' trials take "
-        f"{_time(one.lane_seconds)} together, including {_time(one.seconds_compiling)} to trace and compile",
+        f"in all: {time_text(one.seconds)}, from {time_text(plan.low.seconds)} to {time_text(plan.high.seconds)}"
+        f"{guess}; {_money(plan)}",
+        f"the first lane starts work after {time_text(one.seconds_starting)}; the lanes' trials take "
+        f"{time_text(one.lane_seconds)} together, including {time_text(one.seconds_compiling)} to trace and compile",
     ]
     hint = hint_from_costs(plan.points)
     return lines + _protocol(plan) + ([f"hint: {hint}"] if hint else []) + _hints(plan)

@@ -64,7 +64,7 @@ def _group(verdict: Verdict, group: GroupVerdict) -> Iterator[str]:
     yield from _soonest_of_all(group, cells, verdict.declared.target)
     yield from _quality(group, cells, margin)
     if group.next_step is not None:
-        yield next_step(group.next_step)
+        yield f"{next_step(group.next_step)} `batchscope next {verdict.study}` writes that study."
     yield from _unreliable(group)
     yield from _axes(group)
     yield from _rates(group)

@@ -1,16 +1,15 @@
 """The study behind `batchscope noise`: some seeds of one batch size at one rate. Pure."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from cluster.study import axes
 from cluster.study.forms import FULL
+from cluster.study.names import name_of_data, with_suffix
 from cluster.study.spec import StudySpec
 from trainer.data.manifest import Manifest
 from trainer.errors import InputError
 
-_LONGEST_NAME = 64
 # A small model at the optimizer's usual rate, for data that no study asks about yet.
 _AXES = {"global_batch": [32], "learning_rate": 0.001, "seeds": 1}
 _EPOCHS = 4
@@ -18,10 +17,9 @@ _EPOCHS = 4
 
 def study_of_data(data: str, manifest: Manifest) -> StudySpec:
     """A study of prepared data with the defaults of a spec: B = 32 and four epochs."""
-    name = re.sub("[^A-Za-z0-9]+", "-", data.rstrip("/").rsplit("/", 1)[-1]).strip("-")
     return StudySpec.model_validate(
         {
-            "study": name[:_LONGEST_NAME] or "data",
+            "study": name_of_data(data),
             "data": data,
             "task": manifest.task,
             "axes": _AXES,
@@ -74,7 +72,7 @@ def noise_study(spec: StudySpec, *, global_batch: int | None, seeds: int) -> Stu
     )
     return spec.model_copy(
         update={
-            "study": f"{spec.study[: _LONGEST_NAME - len('-noise')]}-noise",
+            "study": with_suffix(spec.study, "noise"),
             "axes": of_one,
             "budget": spec.budget_at(global_batch),
             "protocol": None,

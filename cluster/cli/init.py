@@ -1,0 +1,43 @@
+"""`batchscope init`: a first study of prepared data, of about three minutes on this machine, as a commented file."""
+
+import os
+
+import click
+
+
+@click.command("init")
+@click.argument("data", metavar="DATA")
+@click.option("-o", "--output", default="study.yaml", show_default=True, metavar="FILE", help="Write to this new file.")
+@click.option("--study", "name", metavar="NAME", help="The study's name.  [default: that of the folder DATA]")
+@click.option("--factory", metavar="M:F", help="A model of your own, such as my_models:build.")
+@click.option("--no-calibration", is_flag=True, help="Measure nothing: guess, right to a factor of two or so.")
+def command(data: str, output: str, name: str | None, factory: str | None, no_calibration: bool) -> None:
+    """Write a first study of the prepared data DATA: a handful of batch sizes in about three minutes.
+
+    Half a minute of calibration on this machine finds how many seeds and epochs that pays for. Nothing is trained to
+    its end, and an existing file is not overwritten.
+    """
+    from cluster.plan.first_study import first_study
+    from cluster.plan.first_study_text import first_study_text, next_commands, what_it_takes
+    from cluster.prepare.progress import bar
+    from cluster.process.files import save
+    from cluster.study.capacity import capacity_of
+    from trainer.errors import InputError
+
+    if os.path.lexists(output):
+        raise InputError(f"{output} exists and is not overwritten: name another file with -o, or move it away")
+    if not os.path.isdir(os.path.dirname(output) or "."):
+        raise InputError(f"cannot write {output}: its folder does not exist; choose another place with -o")
+    with bar() as progress:
+        found = first_study(
+            data,
+            name=name,
+            factory=factory,
+            capacity=capacity_of(None, with_gpus=False),
+            calibrated=not no_calibration,
+            tell=lambda share: progress("calibrating", share),
+        )
+    save(first_study_text(found, file=output).encode(), output)
+    click.echo(f"{output}: {what_it_takes(found)}; next:\n")
+    for line in next_commands(found, file=output):
+        click.echo(f"    {line}")

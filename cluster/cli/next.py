@@ -1,0 +1,50 @@
+"""`batchscope next`: the study that decides what a study left undecided, as a commented file."""
+
+import dataclasses
+import os
+
+import click
+
+
+@click.command("next")
+@click.argument("study")
+@click.option("-o", "--output", default="next.yaml", show_default=True, metavar="FILE", help="Write to this new file.")
+@click.option("--summary", "uri", default="./summary", show_default=True, help="Folder or s3://bucket/prefix.")
+def command(study: str, output: str, uri: str) -> None:
+    """Write the study that decides what STUDY left undecided, with its trainings and minutes.
+
+    After a protocol, it compares two batch sizes on as many fresh seeds as probably decide them. After a plain grid, it
+    tunes and confirms all of its batch sizes, and needs a margin from you. If nothing is undecided, it writes nothing.
+    """
+    from cluster.analysis.follow_up import NoFollowUp, follow_up
+    from cluster.process.files import save
+    from cluster.report.follow_up import file_text, next_commands, what_it_decides, why_none
+    from cluster.summary import query
+    from cluster.summary.store import Summary
+    from cluster.text.plain import plain
+    from trainer.errors import InputError
+
+    if os.path.lexists(output):
+        raise InputError(f"{output} exists and is not overwritten: name another file with -o, or move it away")
+    summary = Summary(uri)
+    query.asked(summary, study)
+    found = follow_up(
+        query.specs(summary, study),
+        query.trials(summary, study),
+        query.evaluations(summary, study),
+        taken=query.names(summary),
+    )
+    if isinstance(found, NoFollowUp):
+        if found.code != "decided":
+            raise InputError(why_none(found, study))
+        click.echo(why_none(found, study))
+        return
+    spec = found.spec.model_copy(update={"summary": uri})
+    found = dataclasses.replace(found, spec=spec)
+    save(file_text(found, file=output).encode(), output)
+    click.echo(f"{output}: the study {spec.study}")
+    for line in what_it_decides(found):
+        click.echo(plain(line))
+    click.echo("\nnext:\n")
+    for line in next_commands(found, file=output):
+        click.echo(f"    {plain(line)}")

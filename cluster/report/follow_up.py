@@ -1,0 +1,97 @@
+"""The study that decides what another one left open, as a commented file, and why there is none."""
+
+import shlex
+
+from cluster.analysis.counted import counted
+from cluster.analysis.follow_up import PAIRS_OF_A_MARGIN, FollowUp, NoFollowUp
+from cluster.report.live import duration
+from cluster.report.next_commands import aligned, summary_option
+from cluster.study.written import written
+
+_MARGINS = {
+    "declared": "as before; smaller differences do not matter",
+    "noise": "FILL IN the largest difference that does not matter to you",
+    "example": "FILL IN the largest difference that does not matter to you; this one is only an example",
+}
+
+
+def file_text(found: FollowUp, *, file: str) -> str:
+    """The content of `file`: the study, with what it decides, what it takes, and the commands that come next."""
+    above = [
+        *what_it_decides(found),
+        "",
+        *(f"    {line}" for line in next_commands(found, file=file)),
+        "",
+        "All keys: cluster/study/README.md",
+    ]
+    beside = {
+        "axes.global_batch": "the two that are compared" if found.step else "as before",
+        "axes.seeds": "fresh: no run has seen them",
+        "protocol": "judged once, at the end" if found.step else "tunes the rate of each batch size on other seeds",
+        "margin": _MARGINS[found.margin],
+    }
+    return written(found.spec, above=above, beside=beside)
+
+
+def what_it_decides(found: FollowUp) -> list[str]:
+    """Sentences: what the study decides, and what it takes."""
+    seeds, step = len(found.spec.axes.seeds), found.step
+    if step is not None:
+        others = [batch for batch in found.undecided if batch != step.global_batch]
+        also = f" B = {', '.join(map(str, others))}: also undecided, and not in here." if others else ""
+        lines = [
+            f"What {found.before} left undecided: B = {step.global_batch} against B = {step.reference}.{also}",
+            f"{counted(seeds, 'fresh seed')} decide it with a chance of 80 % if the difference is as measured.",
+        ]
+    else:
+        lines = [
+            f"{found.before} cannot decide which batch size is better: that takes rates tuned on other seeds and a "
+            "margin.",
+            f"This study has both. It compares B = {', '.join(map(str, found.undecided))} on at most {seeds} fresh "
+            "seeds.",
+        ]
+    if found.margin == "noise":
+        lines.append(
+            f"The margin below is the smallest within which {PAIRS_OF_A_MARGIN} seeds show equality, by the noise of "
+            f"{found.before}. Fill in yours."
+        )
+    return [*lines, _what_it_takes(found)]
+
+
+def _what_it_takes(found: FollowUp) -> str:
+    fewest, most = found.trainings
+    trainings = counted(most, "training") if fewest == most else f"{fewest:,} to {counted(most, 'training')}"
+    if found.seconds is None:
+        return f"{trainings}; `batchscope plan` says how long they take."
+    least, longest = map(duration, found.seconds)
+    took = least if least == longest else f"{least} to {longest}"
+    usd = ""
+    if found.step is not None and found.step.usd_screen is not None and found.step.usd_seed:
+        paid = found.step.usd_screen + len(found.spec.axes.seeds) * found.step.usd_seed
+        usd = f" and {paid:,.2f} usd"
+    return f"{trainings} or a few more; about {took}{usd} by what those of {found.before} took."
+
+
+def next_commands(found: FollowUp, *, file: str) -> list[str]:
+    """The commands that come next, each with what it does."""
+    name, file = found.spec.study, shlex.quote(file)
+    commands = {
+        f"batchscope plan {file}": "what fits, and how long it takes",
+        f"batchscope run {file}": "Ctrl-C saves and stops; the same command goes on",
+        f"batchscope results {name} --verdict{summary_option(found.spec.summary)}": "what it decided",
+    }
+    return aligned(commands)
+
+
+def why_none(found: NoFollowUp, study: str) -> str:
+    """The sentence on why no study follows, with a remedy."""
+    return {
+        "decided": f"nothing is undecided in {study}: every batch size that could be judged is decided",
+        "unfinished": f"{study} has not ended ({found.text}): run it to its end first, which may decide it",
+        "one_batch": f"{study} has one batch size, {found.text}, so there is nothing to decide: list more of them",
+        "no_answer": f"no trial of {study} has completed, so nothing follows from it: `batchscope results {study}` "
+        "says why",
+        "not_judged": f"more seeds would not decide {study}: {found.text}",
+        "out_of_reach": f"what is undecided in {study} (B = {found.text}) lies so near the margin that even 200 more "
+        "seeds would probably not decide it: declare another margin in a study of another name",
+    }[found.code]
