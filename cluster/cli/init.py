@@ -1,7 +1,5 @@
 """`batchscope init`: a first study of prepared data, of about three minutes on this machine, as a commented file."""
 
-import os
-
 import click
 
 
@@ -20,14 +18,10 @@ def command(data: str, output: str, name: str | None, factory: str | None, no_ca
     from cluster.plan.first_study import first_study
     from cluster.plan.first_study_text import first_study_text, next_commands, what_it_takes
     from cluster.prepare.progress import bar
-    from cluster.process.files import save
+    from cluster.process.files import check_new, save
     from cluster.study.capacity import capacity_of
-    from trainer.errors import InputError
 
-    if os.path.lexists(output):
-        raise InputError(f"{output} exists and is not overwritten: name another file with -o, or move it away")
-    if not os.path.isdir(os.path.dirname(output) or "."):
-        raise InputError(f"cannot write {output}: its folder does not exist; choose another place with -o")
+    check_new(output)
     with bar() as progress:
         found = first_study(
             data,

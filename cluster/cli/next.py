@@ -1,7 +1,6 @@
 """`batchscope next`: the study that decides what a study left undecided, as a commented file."""
 
 import dataclasses
-import os
 
 import click
 
@@ -17,15 +16,14 @@ def command(study: str, output: str, uri: str) -> None:
     tunes and confirms all of its batch sizes, and needs a margin from you. If nothing is undecided, it writes nothing.
     """
     from cluster.analysis.follow_up import NoFollowUp, follow_up
-    from cluster.process.files import save
+    from cluster.process.files import check_new, save
     from cluster.report.follow_up import file_text, next_commands, what_it_decides, why_none
     from cluster.summary import query
     from cluster.summary.store import Summary
     from cluster.text.plain import plain
     from trainer.errors import InputError
 
-    if os.path.lexists(output):
-        raise InputError(f"{output} exists and is not overwritten: name another file with -o, or move it away")
+    check_new(output)
     summary = Summary(uri)
     query.asked(summary, study)
     found = follow_up(

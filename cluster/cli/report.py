@@ -9,11 +9,12 @@ import click
 @click.option("-o", "--output", type=click.Path(dir_okay=False), help="Write to this file.  [default: STUDY.html]")
 def command(study: str, uri: str, output: str | None) -> None:
     """Write a page on STUDY: its verdict, plots, tables and every number, in one file that works offline."""
-    from cluster.process.files import save
+    from cluster.process.files import check_folder, save
     from cluster.report.page.page import page
     from cluster.summary.store import Summary
 
     path = output or f"{study}.html"
+    check_folder(path)
     document = page(Summary(uri), study).encode()
     save(document, path)
     click.echo(f"{path}: {len(document) / 1e6:.2f} MB; open it in a browser", err=True)

@@ -1,5 +1,6 @@
 """`batchscope results`: a study's points with means over seeds, the list of studies, or the answer to SQL."""
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ FORMATS = ("table", "json", "csv", "parquet")
 @click.option("--sort", metavar="COL[,-COL]", help="Sort by these columns; '-' before one puts the highest first.")
 @click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Only the first N rows.")
 @click.option("--diff", is_flag=True, help="Only the columns in which the rows differ.")
-@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
+@click.option("--format", "form", type=click.Choice(FORMATS), help="[default: by the ending of -o, or table]")
 @click.option("-o", "--output", type=click.Path(dir_okay=False), help="Write to this file.")
 def command(
     study: str | None,
@@ -40,7 +41,7 @@ def command(
     sort: str | None,
     limit: int | None,
     diff: bool,
-    form: str,
+    form: str | None,
     output: str | None,
 ) -> None:
     """Show what a study found: one row for each point of the axes, mean and deviation over seeds.
@@ -52,6 +53,7 @@ def command(
     from trainer.errors import InputError
 
     shape = TableShape(columns=listed(columns), sort=listed(sort), limit=limit, diff=diff)
+    form = form or _form_of(output)
     if form == "parquet" and output is None:
         raise InputError("--format parquet is binary: name a file with -o FILE")
     if with_verdict:
@@ -69,6 +71,12 @@ def command(
         show_points(Summary(uri), study, axes, condition, form, output, shape=shape)
     else:
         _show_studies(Summary(uri), shape, form, output)
+
+
+def _form_of(output: str | None) -> str:
+    """The format that a file's ending names; a table for another ending, and without a file."""
+    ending = os.path.splitext(output or "")[1].removeprefix(".").lower()
+    return ending if ending in FORMATS else "table"
 
 
 def _show_studies(summary: "Summary", shape: "TableShape", form: str, output: str | None) -> None:

@@ -30,3 +30,24 @@ def save(content: bytes, path: str) -> None:
             raise
     except OSError as problem:
         raise InputError(f"cannot write {path}: {problem.strerror}; choose another place with -o") from None
+
+
+def check_folder(path: str) -> None:
+    """Check that a file's folder exists, before anything is computed for it.
+
+    Raises:
+        InputError: it does not exist.
+    """
+    if not os.path.isdir(os.path.dirname(path) or "."):
+        raise InputError(f"cannot write {path}: its folder does not exist; choose another place with -o")
+
+
+def check_new(path: str) -> None:
+    """Check that a file can be written and does not exist yet.
+
+    Raises:
+        InputError: it exists, or its folder does not.
+    """
+    if os.path.lexists(path):
+        raise InputError(f"{path} exists and is not overwritten: name another file with -o, or move it away")
+    check_folder(path)

@@ -48,6 +48,19 @@ def test_a_study_that_is_not_there_is_named(summary: Summary, tmp_path: Path) ->
     assert not path.exists()
 
 
+def test_a_folder_that_is_not_there_is_named_before_the_page_is_made(
+    summary: Summary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made(*_: object) -> str:
+        raise AssertionError
+
+    monkeypatch.setattr("cluster.report.page.page.page", made)
+    place = tmp_path / "missing" / "page.html"
+    result = report("simulated", summary, place)
+    assert isinstance(result.exception, InputError)
+    assert str(result.exception) == f"cannot write {place}: its folder does not exist; choose another place with -o"
+
+
 def test_plots_are_files_of_their_own(summary: Summary) -> None:
     found = charts(summary, "simulated")
     measures = {f"{measure}-to-target" for measure in ("updates", "examples", "seconds", "usd")}

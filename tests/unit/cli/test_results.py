@@ -167,7 +167,13 @@ def test_parquet_needs_a_file_and_a_file_is_whole(summary: str, tmp_path: Path) 
     assert pq.read_table(str(file))["global_batch"].to_pylist() == [16, 128, 1000]
     results("wiki", "--summary", summary, "--format", "csv", "-o", str(tmp_path / "out.csv"))
     assert (tmp_path / "out.csv").read_text() == results("wiki", "--summary", summary, "--format", "csv").stdout
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "out.parquet", "summary"]
+    for name in ("by.csv", "by.parquet"):
+        results("wiki", "--summary", summary, "-o", str(tmp_path / name))
+    assert (tmp_path / "by.csv").read_text() == (tmp_path / "out.csv").read_text()
+    assert pq.read_table(str(tmp_path / "by.parquet")).equals(pq.read_table(str(file)))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *("by.csv", "by.parquet", "out.csv", "out.parquet", "summary"),
+    ]
     missing = str(tmp_path / "missing" / "out.csv")
     assert f"cannot write {missing}" in refusal("wiki", "--summary", summary, "-o", missing)
 
