@@ -32,9 +32,9 @@ from trainer.trial import TrialSpec
 # At most so many seeds confirm; what is decided after 5, 7 or 10 stops there.
 MOST_SEEDS = 14
 RATES = 5
-# The margin that is suggested is the smallest that so many seeds would show.
-PAIRS_OF_A_MARGIN = 10
+# A margin does not follow from the data, so a file without one gets an example; noise tells what so many seeds decide.
 EXAMPLE_MARGIN = 0.05
+PAIRS_OF_A_MARGIN = 10
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -46,7 +46,8 @@ class FollowUp:
     `step` is the comparison that it repeats; None if it tunes and confirms every batch size. `undecided` are the batch
     sizes that are not told apart from their reference. `trainings` and `seconds` are the fewest and the most; the
     seconds are from the measured ones (None: not known), with as many trainings at once. `margin` is where its margin
-    comes from: declared in the study before it, computed from its noise, or only an example.
+    comes from: declared in the study before it, or only an example. `decidable_margin` is then the smallest that
+    PAIRS_OF_A_MARGIN seeds decide by that study's noise; None if it is not known.
     """
 
     spec: StudySpec
@@ -55,7 +56,8 @@ class FollowUp:
     undecided: tuple[int, ...]
     trainings: tuple[int, int]
     seconds: tuple[float, float] | None
-    margin: Literal["declared", "noise", "example"]
+    margin: Literal["declared", "example"]
+    decidable_margin: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,13 +103,13 @@ def _all_again(
 ) -> FollowUp:
     """The same axes with a protocol and a margin. Runs that stop at a target have no losses to compare."""
     rules = (before.protocol or Protocol()).model_copy(update={"stop_at_target": False})
-    margin, source = _margin(before, completed)
+    margin = before.margin or ValidationLoss(validation_loss=EXAMPLE_MARGIN)
     spec = _checked(
         before,
         study=name,
         axes=before.axes.model_copy(update={"learning_rate": _rates(before), "seeds": _fresh(seen, MOST_SEEDS)}),
         protocol=rules,
-        margin=ValidationLoss(validation_loss=margin),
+        margin=margin,
     )
     grid = axes.trials(spec, data_hash=row["data_hash"], train_rows=row["train_rows"])
     wanted = [protocol.expected(grid, rules, at_first_look=first) for first in (True, False)]
@@ -119,7 +121,8 @@ def _all_again(
         undecided=tuple(sorted({trial.global_batch for trial in grid})),
         trainings=(len(wanted[0]), len(wanted[1])),
         seconds=None if fewest is None or most is None else (fewest, most),
-        margin=source,
+        margin="example" if before.margin is None else "declared",
+        decidable_margin=_decidable(completed) if before.margin is None else None,
     )
 
 
@@ -210,10 +213,8 @@ def _fresh(seen: Collection[int], number: int) -> tuple[int, ...]:
     return tuple(islice((seed for seed in count() if seed not in seen and seed not in SCREEN_SEEDS), number))
 
 
-def _margin(before: StudySpec, completed: Rows) -> tuple[float, Literal["declared", "noise", "example"]]:
-    """The margin declared before, or the smallest that PAIRS_OF_A_MARGIN seeds show at the deviation over seeds."""
-    if before.margin is not None:
-        return before.margin.validation_loss, "declared"
+def _decidable(completed: Rows) -> float | None:
+    """The smallest margin that PAIRS_OF_A_MARGIN seeds decide at the deviation over seeds; None without one."""
     names = (*query.POINT, "settings", "phase")
     ordered = sorted(completed, key=lambda row: [str(row[name]) for name in names])
     points = [
@@ -223,9 +224,9 @@ def _margin(before: StudySpec, completed: Rows) -> tuple[float, Literal["declare
     variances = [np.var(losses, ddof=1) for losses in points if len(losses) > 1 and None not in losses]
     deviation = math.sqrt(float(np.mean(variances))) if variances else 0.0
     if not deviation:
-        return EXAMPLE_MARGIN, "example"
+        return None
     # As in `cluster.analysis.noise`: nothing is taken to be common to two runs of one seed.
-    return _rounded_up(decidable(PAIRS_OF_A_MARGIN, math.sqrt(2) * deviation)), "noise"
+    return _rounded_up(decidable(PAIRS_OF_A_MARGIN, math.sqrt(2) * deviation))
 
 
 def _rounded_up(number: float) -> float:

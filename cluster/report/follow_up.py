@@ -10,8 +10,7 @@ from cluster.study.written import written
 
 _MARGINS = {
     "declared": "as before; smaller differences do not matter",
-    "noise": "FILL IN the largest difference that does not matter to you",
-    "example": "FILL IN the largest difference that does not matter to you; this one is only an example",
+    "example": "FILL IN the largest difference that does not matter to you",
 }
 
 
@@ -50,12 +49,14 @@ def what_it_decides(found: FollowUp) -> list[str]:
             f"This study has both. It compares B = {', '.join(map(str, found.undecided))} on at most {seeds} fresh "
             "seeds.",
         ]
-    if found.margin == "noise":
+    if found.margin == "example":
+        lines.append("Its margin is only an example: fill in yours, which does not follow from the data.")
+    if found.decidable_margin is not None:
         lines.append(
-            f"The margin below is the smallest within which {PAIRS_OF_A_MARGIN} seeds show equality, by the noise of "
-            f"{found.before}. Fill in yours."
+            f"By the noise of {found.before}, {PAIRS_OF_A_MARGIN} seeds decide a margin of {found.decidable_margin:g} "
+            "or more."
         )
-    return [*lines, _what_it_takes(found)]
+    return [*lines, _what_it_takes(found), "More follow where the screen is extended or repeated."]
 
 
 def _what_it_takes(found: FollowUp) -> str:
@@ -69,7 +70,7 @@ def _what_it_takes(found: FollowUp) -> str:
     if found.step is not None and found.step.usd_screen is not None and found.step.usd_seed:
         paid = found.step.usd_screen + len(found.spec.axes.seeds) * found.step.usd_seed
         usd = f" and {paid:,.2f} usd"
-    return f"{trainings} or a few more; about {took}{usd} by what those of {found.before} took."
+    return f"{trainings}; about {took}{usd} by what those of {found.before} took."
 
 
 def next_commands(found: FollowUp, *, file: str) -> list[str]:

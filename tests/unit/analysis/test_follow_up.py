@@ -79,7 +79,7 @@ def test_a_grid_is_followed_by_a_protocol_with_a_margin_to_fill_in() -> None:
     tables = study(small(**GRID), World(run_deviation=0.02))
     found = after(tables)
     spec = found.spec
-    assert (found.step, found.margin, spec.study) == (None, "noise", "simulated-next")
+    assert (found.step, found.margin, spec.study) == (None, "example", "simulated-next")
     assert spec.axes.global_batch == (16, 64, "full")
     assert (rule_of(spec).points, rule_of(spec).around) == (5, 0.01)
     assert spec.axes.seeds == tuple(range(3, 17))
@@ -89,20 +89,22 @@ def test_a_grid_is_followed_by_a_protocol_with_a_margin_to_fill_in() -> None:
     deviation = np.sqrt(losses.var(axis=1, ddof=1).mean())
     # By two t tests of 10 pairs at 5 %, with a chance of 80 %: 90 % for each of the two.
     least = (stats.t.ppf(0.95, 9) + stats.t.ppf(0.9, 9)) / np.sqrt(10) * np.sqrt(2) * deviation
-    assert spec.margin.validation_loss == pytest.approx(least, rel=0.04)
+    assert found.decidable_margin == pytest.approx(least, rel=0.04)
+    # A margin never follows from the data.
+    assert spec.margin == ValidationLoss(validation_loss=0.05)
     # All of a phase start at once in the simulation, so that they end one after the other at their own length.
     spent = np.array(tables[1].sort_by([("global_batch", "ascending")])["seconds_training"]).reshape(3, 3).mean(axis=1)
     at_once = 3 * spent.sum() / spent.max()
     assert found.seconds == pytest.approx((10 * spent.sum() / at_once, 19 * spent.sum() / at_once), rel=1e-3)
 
 
-def test_a_margin_declared_before_is_kept_and_one_seed_gives_only_an_example() -> None:
+def test_a_margin_declared_before_is_kept_and_one_seed_tells_no_noise() -> None:
     assert after(study(small(**{**GRID, "margin": {"validation_loss": 0.2}}), NOISY)).margin == "declared"
     one = after(study(small(**{**GRID, "axes": {**GRID["axes"], "seeds": [7]}}), NOISY))
-    assert (one.margin, one.spec.margin) == ("example", ValidationLoss(validation_loss=0.05))
+    assert (one.margin, one.decidable_margin) == ("example", None)
     assert one.spec.axes.seeds == (*range(7), *range(8, 15))
     late = after(study(small(margin=None), NOISY))
-    assert (late.step, late.margin, late.spec.axes.seeds[0]) == (None, "noise", 5)
+    assert (late.step, late.margin, late.spec.axes.seeds[0]) == (None, "example", 5)
     stopping = after(study(small(margin=None, protocol={"stop_at_target": True}), NOISY)).spec
     assert stopping.protocol is not None
     assert not stopping.protocol.stop_at_target

@@ -40,7 +40,7 @@ def test_the_study_after_a_grid_is_written_with_what_it_takes_and_passes_plan(fo
     assert (found.study, found.summary, len(found.axes.seeds)) == ("simulated-next", "./summary", 14)
     # The screen of five rates, and five to fourteen seeds of both batch sizes.
     for shown in (text, result.stdout):
-        assert "20 to 38 trainings or a few more; about " in shown
+        assert "20 to 38 trainings; about " in shown
         assert "batchscope run n.yaml" in shown
     assert max(map(len, text.splitlines())) <= 120
     assert "# FILL IN the largest difference" in text
