@@ -125,7 +125,7 @@ def test_from_s3_to_s3(work: OnRay, tmp_path: Path, bucket: str) -> None:
     assert on_ray == here == read(store_of(f"s3://{bucket}/out-on-ray"))
 
 
-def test_the_error_is_the_first_one_in_the_order_of_the_files(work: OnRay, tmp_path: Path) -> None:
+def test_the_error_counts_all_rows_and_names_them_in_the_order_of_the_files(work: OnRay, tmp_path: Path) -> None:
     source = Path(write(tmp_path / "in", "jsonl"))
     for name in ("0.jsonl", "1.jsonl"):
         with (source / name).open("a") as file:
@@ -136,7 +136,10 @@ def test_the_error_is_the_first_one_in_the_order_of_the_files(work: OnRay, tmp_p
             prepare([str(source)], str(tmp_path / "out"), text="body", label="topic", skip_empty=True, address=address)
         messages.append(str(caught.value))
     assert messages[0] == messages[1]
-    assert messages[1].startswith(f"{source}/0.jsonl line 901: label 'topic' is missing")
+    assert messages[1].startswith("label 'topic' is missing in 2 of 1,146 rows")
+    first, second = (messages[1].index(f"{source}/{name}.jsonl line ") for name in "01")
+    assert first < second
+    assert f"{source}/0.jsonl line 901" in messages[1]
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
@@ -208,6 +211,7 @@ def test_the_command_says_on_stdout_what_it_wrote_and_nothing_else(tmp_path: Pat
     command = [sys.executable, "-c", "from cluster.cli import main; main()", "prepare", *arguments]
     done = subprocess.run([*command, "--address", "local"], capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
-    lines = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
-    assert list(lines)[:3] == ["prepared", "rows", "labels"]
+    lines = dict(line.split(maxsplit=1) for line in done.stdout.partition("\n\n")[0].splitlines())
+    # `left out` are the empty texts.
+    assert list(lines)[:6] == ["read", "left", "duplicates", "prepared", "rows", "labels"]
     assert lines["data_hash"] == read(store_of(str(tmp_path / "out"))).data_hash
