@@ -78,7 +78,9 @@ def _once(run: _Run, tally: Tally) -> RunResult:
     with opened(study, say) as here:
         on_event(_opening(here))
         heard = Heard(here.answered)
-        result = RunResult(study=here.study, end=End.COMPLETED)
+        # A run that goes on by itself may find nothing left to train, after it has paid for the rest.
+        bill_usd = run.meter.usd() if run.meter else None
+        result = RunResult(study=here.study, end=End.COMPLETED, cost_usd=tally.cost_usd(), bill_usd=bill_usd)
         if here.unfolding.plan.open or not _is_finished(here):
             # Tune writes until its Ray is gone, so the folder is removed last.
             with (

@@ -65,10 +65,15 @@ def _overlapping(lane: str, rows: list[Row]) -> Iterator[str]:
 
 
 def _bill_wrong(driver: Driver, rows: Sequence[Row]) -> Iterator[str]:
-    """The bill of a driver that heard the end of each of its attempts is the sum of their rows."""
+    """The bill of a driver that heard the end of each of its attempts is the sum of their rows.
+
+    Rows without a cost are those of attempts that another driver took for lost, while their own stood still.
+    """
     result = driver.over.result()[0] if driver.over.done() else None
     heard = [event for _, event in driver.events if not isinstance(event, TrialBegan)]
     if not isinstance(result, RunResult) or any(event.cost_usd is None for event in heard):
+        return
+    if any(row["cost_usd"] is None for row in rows):
         return
     ledger = sum(row["cost_usd"] or 0.0 for row in rows)
     if abs(ledger - result.cost_usd) > 1e-9:

@@ -70,3 +70,16 @@ def test_its_live_view_takes_the_place_of_the_one_before(
             assert threading.active_count() == before + 1
     assert threading.active_count() == before
     assert "1.50 usd for the whole fleet so far" in capsys.readouterr().err
+
+
+def test_where_nothing_is_left_to_train_it_tells_what_was_spent_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = SimpleNamespace(open=False, trials=())
+    here: Any = SimpleNamespace(study=Mock(), answered=frozenset(), unfolding=SimpleNamespace(plan=plan))
+    monkeypatch.setattr(drive, "opened", lambda study, say: contextlib.nullcontext(here))
+    monkeypatch.setattr(drive, "_opening", lambda here: None)
+    monkeypatch.setattr(drive, "_closed", lambda here, result, heard, on_event: result)
+    meter: Any = SimpleNamespace(usd=lambda: 9.0)
+    tally = Tally()
+    tally.note(TrialEnded(trial=TRIAL, state=State.COMPLETED, cost_usd=3.0))
+    result = drive._once(drive._Run(Mock(), lambda event: None, None, None, 0.0, meter), tally.carried_on())
+    assert (result.cost_usd, result.bill_usd) == (3.0, 9.0)
