@@ -19,6 +19,8 @@ class Remote:
         self._world, self._process, self._board = world, process, board
         self._delivered: dict[Any, float] = {}
         self._pending: dict[Any, Any] = {}
+        # What arrived while the actor stood still, in its order.
+        self._inbox: list[tuple[Any, ...]] = []
         process.deaths.append(self._died)
 
     def __getattr__(self, name: str) -> Any:
@@ -38,9 +40,19 @@ class Remote:
         if not process.alive:
             answer.set_exception(ray.exceptions.RayActorError())
         elif process.paused_until > loop.now:
-            loop.call_at(process.paused_until, self._arrive, method, args, options, answer)
+            self._inbox.append((method, args, options, answer))
+            if len(self._inbox) == 1:
+                loop.call_at(process.paused_until, self._wake)
         else:
             self._begin(method(*args, **options), answer)
+
+    def _wake(self) -> None:
+        if self._process.alive and self._process.paused_until > self._world.loop.now:
+            self._world.loop.call_at(self._process.paused_until, self._wake)
+            return
+        arrived, self._inbox = self._inbox, []
+        for message in arrived:
+            self._arrive(*message)
 
     def _begin(self, call: Any, answer: Any) -> None:
         """Run a call up to its first wait; most have none, and need no task."""
