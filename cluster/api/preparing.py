@@ -29,11 +29,11 @@ def prepare(
     address: str | None = None,
     on_progress: Callable[[str, float], None] | None = None,
 ) -> "Manifest":
-    """Read articles and write a prepared data set to `dest`, which is a folder or an `s3://` address.
+    """Read articles and prepare a data set: `prepare("a.parquet", "prepared", text="body", label="topic")`.
 
     Args:
         sources: one or several Parquet, JSONL or CSV files, folders of them, or `s3://` addresses, all of one format.
-        dest: a folder or address where nothing exists yet.
+        dest: a folder or an `s3://` address where nothing exists yet.
         text: the column with the text.
         label: the column with the label; None only for the task `language_model`.
         features: instead of `text`, a column of number lists, or of lists of those; or columns: `a,b`, `x*`.

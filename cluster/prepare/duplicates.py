@@ -21,10 +21,10 @@ class Sample:
     hashes: Hashes
     halvings: int = 0
 
-    def joined(self, other: "Sample", *, most: int = MOST_HASHES) -> "Sample":
-        """The hashes of both, sampled until they are at most so many."""
-        halvings = max(self.halvings, other.halvings)
-        hashes = _below(np.concatenate([self.hashes, other.hashes]), halvings)
+    def joined(self, *others: "Sample", most: int = MOST_HASHES) -> "Sample":
+        """The hashes of all of them, sampled until they are at most so many."""
+        halvings = max(self.halvings, *(one.halvings for one in others), 0)
+        hashes = _below(np.concatenate([self.hashes, *(one.hashes for one in others)]), halvings)
         while len(hashes) > most:
             halvings += 1
             hashes = _below(hashes, halvings)

@@ -11,12 +11,12 @@ import numpy as np
 import pyarrow as pa
 from tokenizers import Tokenizer
 
-from cluster.prepare import duplicates, faults
+from cluster.prepare import faults
 from cluster.prepare import labels as labels_module
 from cluster.prepare.batches import Columns
 from cluster.prepare.delimited import FirstLook, refuse_swallowed
 from cluster.prepare.delimited import label_type as type_of_labels
-from cluster.prepare.duplicates import Sample
+from cluster.prepare.duplicates import EMPTY, MOST_HASHES, Sample
 from cluster.prepare.faults import Faults
 from cluster.prepare.features import truncated
 from cluster.prepare.files import read
@@ -109,16 +109,20 @@ def count(piece: Piece, tell: Tell, *, reading: ReadingRules, task: str | None) 
     sizes = np.zeros(len(SPLITS), dtype=np.int64)
     wrong: Faults = {}
     inputs: Inputs | None = None
-    keys = duplicates.EMPTY
+    keys, pending = EMPTY, list[Hashes]()
 
     def train_texts() -> Iterator[str]:
-        nonlocal inputs, keys
+        nonlocal inputs, keys, pending
         for rows in _rows(piece, tell, reading):
-            splits = _splits(rows, piece, reading)
+            hashed = hashes(rows.keys, split_seed=reading.split_seed)
+            splits = by_hash(hashed) if piece.splits is None else _given(rows, piece.splits, piece)
             labels_module.count(labels, rows, splits, column=reading.columns.label, task=task)
             sizes[:] += np.bincount(splits, minlength=len(SPLITS))
             faults.merge(wrong, rows.faults)
-            keys = keys.joined(Sample(hashes(rows.keys, split_seed=reading.split_seed)))
+            # Joined now and then: after each batch, all hashes so far would be copied.
+            pending.append(hashed)
+            if sum(map(len, pending)) > MOST_HASHES:
+                keys, pending = keys.joined(*map(Sample, pending)), []
             inputs = rows.features.inputs if rows.features else TEXT
             yield from (text for text, split in zip(rows.texts, splits.tolist(), strict=False) if split == 0)
 
@@ -130,7 +134,7 @@ def count(piece: Piece, tell: Tell, *, reading: ReadingRules, task: str | None) 
         labels=labels,
         words=words,
         inputs=inputs,
-        keys=keys,
+        keys=keys.joined(*map(Sample, pending)),
     )
 
 
@@ -170,7 +174,12 @@ def _rows(piece: Piece, tell: Tell, reading: ReadingRules) -> Iterator[CheckedRo
 def _splits(rows: CheckedRows, piece: Piece, reading: ReadingRules) -> Splits:
     if piece.splits is None:
         return by_hash(hashes(rows.keys, split_seed=reading.split_seed))
-    splits = piece.splits[rows.first : rows.first + len(rows.keys)]
+    return _given(rows, piece.splits, piece)
+
+
+def _given(rows: CheckedRows, known: Splits, piece: Piece) -> Splits:
+    """Those of the splits `known` of all rows of the file that are of these rows."""
+    splits = known[rows.first : rows.first + len(rows.keys)]
     if len(splits) != len(rows.keys):
         raise InputError(f"source {piece.source.name} changed while it was being read: leave it alone and run again")
     return splits

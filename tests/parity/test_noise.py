@@ -129,6 +129,8 @@ def test_an_evaluation_is_of_the_updates_since_the_last_and_an_outcome_of_the_la
     assert len(found) == 3
     assert [one.noise_scale for one in published] == [total(found[:1]), total(found[1:]), 0]
     assert outcome.noise_scale == total(found[1:])
+    later = np.mean(found[1:], axis=0).tolist()
+    assert [outcome.noise_squared_gradient, outcome.noise_trace] == later
     # Before clipping, after which no gradient is above 1e-3.
     assert min(one.trace for one in found) > 1e-3
 
