@@ -15,7 +15,7 @@ from trainer.trial import Duration, ModelSpec, TrialSpec
 
 pytestmark = [pytest.mark.tf]
 LONGEST = 20
-UPDATES = 1500
+UPDATES = 800
 
 
 class Doubling:
@@ -53,13 +53,13 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Any]:
     """By global batch: a trial's outcome after the same updates, which is what learning takes here."""
     data: Any = Data(Doubling(4000, 1), Doubling(500, 2), Doubling(500, 3))  # type: ignore[arg-type]
     found, learner = {}, None
-    for batch in (16, 100):
+    for batch in (16, 48):
         trial = TrialSpec(
             data_hash="doubling",
             task="language_model",
             model=ModelSpec(embedding_units=8, lstm_units=16),
             global_batch=batch,
-            learning_rate=0.02,
+            learning_rate=0.03,
             optimizer="adam",
             dtype="float32",
             seed=batch,
@@ -72,7 +72,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Any]:
             trial,
             learner=learner,
             data=data,
-            micro_batch=64,
+            micro_batch=32,
             checkpoints=Checkpoints(Folder(str(tmp_path_factory.mktemp(str(batch)))), trial.trial_id),
             checkpoint_every_seconds=1e9,
             publish=lambda _: None,
@@ -85,7 +85,7 @@ def test_every_global_batch_reaches_the_entropy_and_none_is_better(outcomes: dic
     losses = {batch: outcome.test_loss for batch, outcome in outcomes.items()}
     # That each answer is as likely as not costs a right model exactly ln 2 on any rows: nothing is sampled in it.
     assert losses == {batch: pytest.approx(np.log(2), abs=0.01) for batch in losses}
-    assert losses[16] == pytest.approx(losses[100], abs=0.01)
+    assert losses[16] == pytest.approx(losses[48], abs=0.01)
     assert min(losses.values()) > np.log(2) - 0.001
 
 
@@ -93,3 +93,4 @@ def test_half_of_the_next_tokens_are_predicted_right(outcomes: dict[int, Any]) -
     # Of 7,000 targets one deviation is 0.006.
     for outcome in outcomes.values():
         assert outcome.test_accuracy == pytest.approx(0.5, abs=0.025)
+
