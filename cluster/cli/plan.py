@@ -25,9 +25,10 @@ from cluster.cli.reaching import format_option, reach
 def command(study_file: str, address: str | None, token_file: str | None, no_calibration: bool, form: str) -> int:
     """Print how each trial is split, what it takes in memory, minutes and dollars, and the total.
 
-    No trial is trained to its end, and nothing is written. The seconds come from the last `batchscope probe` of this
-    study, or from half a minute of calibration on this machine; with --address, on a machine of that cluster, which is
-    started for it if none is free. A study that does not fit is refused with the message of `batchscope run`.
+    Only what is left of the study is planned; no trial is trained to its end, and nothing is written. The seconds come
+    from trials that the study has run, from the last `batchscope probe` of it, or from half a minute of calibration on
+    this machine; with --address, on a machine of that cluster, which is started for it if none is free. A study that
+    does not fit is refused with the message of `batchscope run`.
     """
     if address is not None and address.startswith(("http://", "https://")):
         return _there(study_file, *["--no-calibration"] * no_calibration, address=address, token=token_file, form=form)

@@ -18,6 +18,7 @@ def to_json(plan: Plan) -> dict[str, Any]:
         "source": plan.source,
         "why_guessed": plan.why_guessed,
         "busy": plan.busy,
+        "finished": plan.finished,
         "lanes": study.placed.lanes,
         "workers": study.placed.workers,
         "threads_per_worker": study.placed.threads_per_worker,

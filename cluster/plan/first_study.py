@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from cluster.plan.planned import Basis, Plan, basis_of, planned_from
+from cluster.plan.basis import Basis, basis_of
+from cluster.plan.planned import Plan, planned_from
 from cluster.stores import store_of
 from cluster.study import axes
 from cluster.study.capacity import Capacity

@@ -32,6 +32,11 @@ class Phase:
     name: str
     trials: tuple[TrialSpec, ...]
 
+    @property
+    def confirms(self) -> bool:
+        """Whether its trials are at chosen rates."""
+        return self.name in (CONFIRM, LOOK)
+
 
 def phases(grid: Sequence[TrialSpec], rules: Protocol | None, margin: float | None) -> list[Phase]:
     """Every phase that may be needed, in order; without a `margin` no screen is repeated."""

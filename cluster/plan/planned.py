@@ -1,26 +1,22 @@
 """The plan of a study: its points, its outlooks and its price, from a calibration, the last probe, or a guess."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from cluster.plan import bill, costs, costs_from_probe, phases
+from cluster.plan import bill, phases
+from cluster.plan.basis import Basis, basis_of, points_by_kind
 from cluster.plan.bill import Machines
 from cluster.plan.costs_from_probe import Kind, kind_of
-from cluster.plan.estimate import Lengths, Outlook, Point, outlook, point, spread_of, without_extensions
+from cluster.plan.estimate import Outlook, Point, outlook, without_extensions
 from cluster.plan.phases import AT_MOST, Phase
-from cluster.study import memory
-from cluster.study.capacity import this_machine
+from cluster.plan.remaining import remaining
+from cluster.plan.so_far import SoFar, so_far
 from cluster.study.fitting import GIB, refuse_what_cannot_fit
-from cluster.study.memory import MemoryModel
-from cluster.study.study import sizes_of
-from trainer.data.manifest import SPLITS
 from trainer.trial import TrialSpec
 
 if TYPE_CHECKING:
-    from cluster.measure.calibration import Calibration
-    from cluster.plan.costs import Costs
     from cluster.study.study import Study
 
 # The part of the trials that early stopping may end that is expected to be trained: halfway between all and the least.
@@ -29,10 +25,11 @@ HALFWAY = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a study takes. `source` is `probe`, `calibration` or `guess`; `why_guessed` is why nothing was measured.
+    """What is left of a study, and what it takes; the `finished` trials have an answer and are not part of it.
 
+    `source` is `trials` (its own), `probe`, `calibration` or `guess`; `why_guessed` is why nothing was measured.
     `machines` are those at work at once; empty if they are not known. `measured_on` is the type of the cluster's
-    machine that was measured; None if it was this machine, or none.
+    machine that was calibrated; None if it was this machine, or none.
     """
 
     study: "Study"
@@ -46,6 +43,7 @@ class Plan:
     why_guessed: str | None
     machines: list[Machines]
     measured_on: str | None = None
+    finished: int = 0
 
     @property
     def busy(self) -> float:
@@ -67,139 +65,41 @@ class Plan:
         return bill.usd(self.machines, seconds=outlook.seconds)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Basis:
-    """What a study's plan is computed from; `source`, `why` and `measured_on` are those of its Plan."""
-
-    lengths: Lengths
-    costs_of: "Callable[[TrialSpec], Costs]"
-    source: str
-    why: str | None
-    measured_on: str | None
-
-
 def planned(study: "Study", *, calibrated: bool, tell: Callable[[float], None], address: str | None = None) -> Plan:
-    """The plan of `study`; `tell` is called with the progress of its calibration, from 0 to 1.
+    """The plan of what is left of `study`; `tell` is called with the progress of its calibration, from 0 to 1.
 
     With `address`, a machine of the Ray cluster there is calibrated, and `tell` is not called.
 
     Raises:
         InputError: the calibration shows that the study cannot fit or work.
-        NotReadyError: no cluster answers there.
+        NotReadyError: no cluster answers there, or the summary's store does not.
     """
-    return planned_from(study, basis_of(study, calibrated=calibrated, tell=tell, address=address))
+    done = so_far(study)
+    calibrated = calibrated and bool(_left(study, done))
+    return planned_from(study, basis_of(study, done, calibrated=calibrated, tell=tell, address=address), done)
 
 
-def basis_of(study: "Study", *, calibrated: bool, tell: Callable[[float], None], address: str | None = None) -> Basis:
-    """The costs of a study's trials: from its last probe, from a calibration, or guessed.
-
-    Raises:
-        InputError: the calibration shows that the study cannot work.
-        NotReadyError: no cluster answers there.
-    """
-    from cluster.measure.processes import FailedError
-
-    (lengths, costs_of), source, why, measured_on = _guess(study), "guess", None, None
-    if probe := costs_from_probe.rows_of(study):
-        points = _points(study, lengths, costs_of).values()
-        shapes = frozenset().union(*(one.training_shapes | one.evaluation_shapes for one in points))
-        measured = costs_from_probe.costs_of(probe, study, costs_of, len(shapes))
-        source, costs_of = "probe", _beside_ray(study, measured, *_here(study))
-    elif calibrated and (why := _not_calibrated(study, address)) is None:
-        try:
-            found = _calibration(study, address, tell)
-            lengths, measured = _fitted(study, found)
-            costs_of = _beside_ray(study, measured, found.lanes, found.cpus)
-            source, measured_on = "calibration", found.instance_type
-        except FailedError as problem:
-            why = f"the calibration failed ({problem})"
-    return Basis(lengths=lengths, costs_of=costs_of, source=source, why=why, measured_on=measured_on)
-
-
-def planned_from(study: "Study", known: Basis) -> Plan:
+def planned_from(study: "Study", known: Basis, done: SoFar | None = None) -> Plan:
     """The plan of `study` from what is `known` of it, or of a study with the same layout and more batch sizes.
 
     Raises:
         InputError: the study cannot fit.
     """
-    points_of = _points(study, known.lengths, known.costs_of)
-    if known.source != "guess":
+    points_of = points_by_kind(study, known.lengths, known.costs_of)
+    if known.source not in ("guess", "trials"):
         refuse_what_cannot_fit(study, lambda trial: known.costs_of(trial).memory)
-    return _with_outlooks(
-        study,
-        list(points_of.values()),
-        lambda trial: points_of[kind_of(trial)],
-        longest=known.lengths.longest,
-        source=known.source,
-        why=known.why,
-        measured_on=known.measured_on,
-    )
+    return _with_outlooks(study, points_of, known, done)
 
 
-def _here(study: "Study") -> tuple[dict[int, int], float]:
-    """The lanes that this machine holds at once, by their workers, and its CPUs."""
-    from cluster.measure.calibration import lanes_here
-
-    lanes = {workers: lanes_here(study, workers) for workers in set(study.workers.values())}
-    return lanes, this_machine(with_gpus=False).cpus
-
-
-def _calibration(study: "Study", address: str | None, tell: Callable[[float], None]) -> "Calibration":
-    from cluster.measure.calibration import calibration
-    from cluster.measure.calibration_there import calibration_there
-
-    return calibration(study, tell) if address is None else calibration_there(study, address)
-
-
-def _beside_ray(
-    study: "Study", costs_of: "Callable[[TrialSpec], Costs]", lanes: Mapping[int, int], cpus: float
-) -> "Callable[[TrialSpec], Costs]":
-    """Costs that were measured without Ray on a machine of `cpus`, as they are with Ray's processes.
-
-    `lanes` are those that it holds, by their workers.
-    """
-
-    def found(trial: TrialSpec) -> "Costs":
-        workers = study.workers[trial.global_batch]
-        slower = costs.slowdown(
-            lanes=lanes[workers],
-            cores_a_lane=workers * study.spec.resources.cpus_per_worker,
-            cores=cpus,
-        )
-        return costs_of(trial).times(slower)
-
-    return found
-
-
-def _not_calibrated(study: "Study", address: str | None) -> str | None:
-    """Why one machine cannot stand in for the study's machines in a calibration; None if it can."""
-    most = max(study.workers.values())
-    if study.spec.resources.gpus_per_worker and address is None and not this_machine(with_gpus=True).gpus:
-        return (
-            "this machine has no GPU to calibrate on, so these are a CPU's figures, and a GPU is much faster; "
-            "`--address` calibrates on a machine of a cluster"
-        )
-    if study.spec.resources.gpus_per_worker and most > 1:
-        return (
-            f"a lane of {most} workers has its cards on several machines, and one machine is calibrated, so these are "
-            "a CPU's figures, and a GPU is much faster"
-        )
-    return None
-
-
-def _with_outlooks(
-    study: "Study",
-    points: list[Point],
-    point_of: Callable[[TrialSpec], Point],
-    *,
-    longest: int,
-    source: str,
-    why: str | None,
-    measured_on: str | None,
-) -> Plan:
-    rules = study.spec.protocol
+def _left(study: "Study", done: SoFar | None) -> list[Phase]:
+    """The phases of the study that are ahead of it."""
     margin = study.spec.margin.validation_loss if study.spec.margin else None
-    wanted = phases.phases(study.trials, rules, margin)
+    every = phases.phases(study.trials, study.spec.protocol, margin)
+    return remaining(every, done.wanted, done.answered) if done else every
+
+
+def _with_outlooks(study: "Study", points_of: Mapping[Kind, Point], known: Basis, done: SoFar | None) -> Plan:
+    rules, wanted = study.spec.protocol, _left(study, done)
     lanes = min(study.placed.lanes, len(study.expected()))
 
     def least(phase: Phase) -> float:
@@ -208,85 +108,24 @@ def _with_outlooks(
     def usual(phase: Phase) -> float:
         return without_extensions(phase, of_looks=HALFWAY) * (1 - HALFWAY * (1 - phases.least_part(phase, rules)))
 
+    def point_of(trial: TrialSpec) -> Point:
+        return points_of[kind_of(trial)]
+
     expected = outlook(wanted, point_of, lanes=lanes, part=usual)
     low = outlook(wanted, point_of, lanes=lanes, factor=lambda one: one.low, part=least)
     high = outlook(wanted, point_of, lanes=lanes, factor=lambda one: one.high)
     return Plan(
         study=study,
-        points=points,
-        longest=longest,
+        points=list(points_of.values()),
+        longest=known.lengths.longest,
         phases=wanted,
         expected=expected,
         # Shorter trials can pack worse onto lanes and end later (Graham 1969); a range must not show that.
         low=min(low, expected, key=lambda one: one.seconds),
         high=max(high, expected, key=lambda one: one.seconds),
-        source=source,
-        why_guessed=why,
+        source=known.source,
+        why_guessed=known.why,
         machines=bill.machines(study.capacity, study.placed, study.spec.resources),
-        measured_on=measured_on,
+        measured_on=known.measured_on,
+        finished=done.finished if done else 0,
     )
-
-
-def _points(study: "Study", lengths: Lengths, costs_of: "Callable[[TrialSpec], Costs]") -> dict[Kind, Point]:
-    found: dict[Kind, Point] = {}
-    for trial in study.trials:
-        if (kind := kind_of(trial)) not in found:
-            one, workers = costs_of(trial), study.workers[trial.global_batch]
-            rows, threads = _micro_batch(study, trial, one.memory), study.placed.threads_per_worker
-            found[kind] = point(trial, lengths, one, workers=workers, micro_batch=rows, threads=threads)
-    return found
-
-
-def _micro_batch(study: "Study", trial: TrialSpec, known: MemoryModel) -> int:
-    """The rows with which a worker begins; under a limit, `auto` uses what is known about its memory."""
-    resources, rows = study.spec.resources, study.micro_batches[trial.global_batch]
-    if resources.micro_batch != "auto" or resources.memory_gib is None:
-        return rows
-    first = known.first_rows(limit_bytes=resources.memory_gib * GIB, length=study.manifest.longest)
-    return max(1, min(rows, first))
-
-
-def guessed_memory(study: "Study", trial: TrialSpec) -> MemoryModel:
-    """A worker's memory by arithmetic."""
-    return memory.guess(trial, **sizes_of(trial, study.manifest))
-
-
-def _guess(study: "Study") -> "tuple[Lengths, Callable[[TrialSpec], Costs]]":
-    manifest = study.manifest
-    split = manifest.splits
-    drawn = {
-        name: spread_of(
-            split[name].length_histogram,
-            rows=split[name].rows,
-            tokens=split[name].tokens,
-            longest=manifest.max_tokens,
-        )
-        for name in SPLITS
-    }
-    lengths = Lengths(**drawn, rows={name: split[name].rows for name in SPLITS})
-
-    def costs_of(trial: TrialSpec) -> "Costs":
-        sizes = sizes_of(trial, manifest)
-        del sizes["length"]
-        return costs.guess(trial, **sizes, memory=guessed_memory(study, trial))
-
-    return lengths, costs_of
-
-
-def _fitted(study: "Study", measured: "Calibration") -> "tuple[Lengths, Callable[[TrialSpec], Costs]]":
-    from cluster.measure.calibration import kinds
-    from cluster.plan import costs_from_calibration
-    from cluster.plan.estimate import RAY_BYTES
-
-    found: dict[tuple[int, str, str], Costs] = {}
-    for workers, seen in measured.seen.items():
-        of_these = [trial for trial in study.trials if study.workers[trial.global_batch] == workers]
-        each = kinds(of_these)
-        guesses = [guessed_memory(study, trial) for trial in each.values()]
-        for number, kind in enumerate(each):
-            fitted = costs_from_calibration.costs(seen, number, guesses, together=workers > 1)
-            found[workers, *kind] = replace(fitted, memory=fitted.memory.above(RAY_BYTES))
-    split = study.manifest.splits
-    [first, *_] = measured.seen.values()
-    lengths = Lengths(**first[0].lengths, rows={name: split[name].rows for name in SPLITS})
-    return lengths, lambda trial: found[study.workers[trial.global_batch], trial.optimizer, trial.dtype]

@@ -41,6 +41,9 @@ def terminal_width() -> int:
 
 def to_text(plan: Plan, *, width: int) -> str:
     """The plan for a terminal of `width` columns."""
+    if plan.finished and not plan.phases:
+        said = f"study {plan.study.spec.study} is finished: its {plan.finished} trials have an answer, nothing is left"
+        return "\n".join(_wrapped(said, width)) + "\n"
     rows = [_row(plan, point) for point in plan.points]
     head, totals = ([line for text in said for line in _wrapped(text, width)] for said in (_head(plan), _totals(plan)))
     return "\n".join([*head, "", *_table(rows, width), "", *totals]) + "\n"
@@ -94,8 +97,11 @@ def _head(plan: Plan) -> list[str]:
     workers = f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else str(numbers[0])
     where = f"{study.capacity.where} ({study.capacity.cpus:g} CPUs"
     where += f", {study.capacity.gpus:g} GPUs)" if study.capacity.gpus else ")"
+    trials = f"{plan.expected.trials} trials"
+    if plan.finished:
+        trials = f"{plan.finished} trials are finished, {plan.expected.trials} are left"
     lines = [
-        f"plan of study {study.spec.study}: {plan.expected.trials} trials; {placed.lanes} "
+        f"plan of study {study.spec.study}: {trials}; {placed.lanes} "
         f"lane{'s' * (placed.lanes != 1)} at once, each of {workers} worker{'s' * (workers != '1')} with "
         f"{placed.threads_per_worker} thread{'s' * (placed.threads_per_worker != 1)}, on {where}"
     ]
@@ -103,6 +109,8 @@ def _head(plan: Plan) -> list[str]:
         why = plan.why_guessed or "nothing was measured"
         good = "" if plan.study.spec.resources.gpus_per_worker else "; right to a factor of two or so"
         lines.append(f"ALL FIGURES OF TIME AND MEMORY ARE GUESSES: {why}{good}")
+    elif plan.source == "trials":
+        lines.append("measured on the study's own trials")
     elif plan.busy > BUSY:
         lines.append(
             f"other work took {plan.busy:.0%} of the machine's time during the calibration: without it, expect "

@@ -12,13 +12,21 @@ import yaml
 from click.testing import CliRunner, Result
 
 from cluster.cli import plan, run
+from cluster.drive.opening import Declaration
+from cluster.study.capacity import this_machine
+from cluster.study.experiment import of_trial
+from cluster.study.preflight import examine
+from cluster.study.spec import load
 from cluster.summary.store import Summary
 from tests.conftest import write_prepared
 from tests.unit.test_architecture import imported_by
 from trainer.errors import InputError
+from trainer.order.plan import total_updates
 from trainer.report import State
+from trainer.trial import TrialSpec
 
 Write = Callable[..., str]
+NOW = datetime.now(UTC)
 
 
 @pytest.fixture
@@ -83,7 +91,8 @@ def test_a_guess_says_so_on_every_kind_of_output_and_writes_nothing(study: Write
 def test_the_json_has_its_keys(study: Write) -> None:
     found = as_json(study(resources={"lanes": 1, "workers": {1: 1, 17: 2}, "cpus_per_worker": 0.5}), "--no-calibration")
     assert list(found) == [
-        *("schema_version", "study", "source", "why_guessed", "busy", "lanes", "workers", "threads_per_worker"),
+        *("schema_version", "study", "source", "why_guessed", "busy", "finished"),
+        *("lanes", "workers", "threads_per_worker"),
         *("cpus", "gpus", "machines", "expected", "low", "high", "phases", "measured_on", "points"),
     ]
     for outlook in ("expected", "low", "high"):
@@ -302,11 +311,61 @@ def test_a_calibration_measures_and_writes_nothing(study: Write, tmp_path: Path)
 def test_what_one_machine_cannot_stand_in_for_is_said(
     gpus: float, workers: int, address: str | None, said: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cluster.plan import planned
+    from cluster.plan import basis
     from cluster.study.capacity import Capacity
 
-    monkeypatch.setattr(planned, "this_machine", lambda *, with_gpus: Capacity(cpus=2.0, gpus=0.0))
+    monkeypatch.setattr(basis, "this_machine", lambda *, with_gpus: Capacity(cpus=2.0, gpus=0.0))
     spec = SimpleNamespace(resources=SimpleNamespace(gpus_per_worker=gpus))
     study: Any = SimpleNamespace(spec=spec, workers={8: workers})
-    why = planned._not_calibrated(study, address)
+    why = basis._not_calibrated(study, address)
     assert why is None if said is None else said in (why or "")
+
+
+def write_rows(path: str, *, trials: Callable[[TrialSpec], bool], **changed: Any) -> None:
+    """A row for each of the study's trials that `trials` chooses, as of a run here; an update took 0.1 seconds."""
+    spec = load(path)
+    study = examine(spec, this_machine(with_gpus=False))
+    summary = Summary(spec.summary)
+    Declaration(summary=summary, study=study, declared_at=NOW).declare(study.plan({}))
+    for trial in filter(trials, study.trials):
+        updates = total_updates(trial.budget, global_batch=trial.global_batch, rows=51)
+        assert updates is not None
+        axes = {name: getattr(trial, name) for name in ("global_batch", "learning_rate", "optimizer", "dtype", "seed")}
+        measured = {"seconds_training": 0.1 * updates, "seconds_evaluating": 2.0, "peak_memory_bytes": 3 * 2**30}
+        layout = {"workers": 1, "micro_batch": study.micro_batches[trial.global_batch], "node_type": "local"}
+        ended = {"state": "COMPLETED", "best_validation_loss": 1.0, "updates": updates, "phase": "grid"}
+        known = {"data_hash": trial.data_hash, "spec_hash": study.spec_hash, "started_at": NOW, "ended_at": NOW}
+        row = {"study": "tiny", "trial_id": trial.trial_id, "attempt": 1, **axes, **of_trial(trial), **known}
+        summary.write_trial({**row, **layout, **measured, **ended, **changed})
+
+
+def test_what_is_finished_is_not_planned_again_and_its_seconds_count(study: Write) -> None:
+    path = study()
+    before = as_json(path, "--no-calibration")
+    assert (before["source"], before["finished"], before["expected"]["trials"]) == ("guess", 0, 18)
+    write_rows(path, trials=lambda trial: trial.seed == 0)
+    found = as_json(path)
+    assert (found["source"], found["finished"], found["expected"]["trials"]) == ("trials", 6, 12)
+    for point in found["points"]:
+        assert point["trials"] == 4
+        assert point["seconds_training"] == pytest.approx(0.1 * point["updates"])
+        assert point["seconds_evaluating"] == pytest.approx(2.0)
+        assert point["memory_bytes"] == pytest.approx(3 * 2**30)
+    text = text_of(path)
+    assert "plan of study tiny: 6 trials are finished, 12 are left;" in text
+    assert "measured on the study's own trials" in text
+
+
+@pytest.mark.parametrize("changed", [{"workers": 2}, {"node_type": "g5.xlarge"}, {"budget": "9 epochs"}])
+def test_what_ran_otherwise_tells_no_seconds(study: Write, changed: dict[str, Any]) -> None:
+    path = study()
+    write_rows(path, trials=lambda trial: trial.seed == 0, **changed)
+    assert as_json(path, "--no-calibration")["source"] == "guess"
+
+
+def test_a_finished_study_is_told_at_once(study: Write) -> None:
+    path = study()
+    write_rows(path, trials=lambda _: True, workers=2)
+    # Its seconds are of another layout, and still nothing is calibrated.
+    assert planned(path).stdout == "study tiny is finished: its 18 trials have an answer, nothing is left\n"
+    assert as_json(path)["expected"]["trials"] == 0
