@@ -1,8 +1,9 @@
 """What more work would buy where a study ended undecided: the two batch sizes again, on fresh seeds. Pure.
 
 Seeds added to a study whose confirmations began decide nothing, so the next step is a study of its own: the screen of
-two batch sizes and then as many seeds as the time or the money pays for, judged at one look. Its chances hold if the
-difference measured is the true one, with the deviation measured.
+two batch sizes and then as many seeds as the time or the money pays for, judged at one look. Its chances are averaged
+over the true differences that the measured seeds leave possible: that the true one is just what was measured would be
+hopeful, all the more of the comparison that seems the easiest.
 """
 
 import math
@@ -10,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from cluster.analysis.cells import Cell, Row, Run
-from cluster.analysis.power import chance_to_decide, fewest_pairs
+from cluster.analysis.power import assurance, fewest_pairs
 from cluster.analysis.quality import Quality
 from cluster.study.looks import FEWEST_PAIRS
 
@@ -74,7 +75,7 @@ def _step(one: Quality, cell: Cell, reference: Cell, margin: float, at_once: flo
     deviation = one.deviation or 0.0
 
     def chance(pairs: int) -> float:
-        return chance_to_decide(pairs, deviation, margin, one.difference)
+        return assurance(pairs, margin, difference=one.difference, deviation=deviation, measured_pairs=one.pairs)
 
     def bought(whole: float, screen: float, seed: float) -> Bought:
         seeds = max(0, min(MOST_SEEDS, int((whole - screen) / seed)))

@@ -6,13 +6,15 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import gammaincinv, gammaln, ndtr, stdtrit, xlogy
+from scipy.special import gammaincinv, gammaln, ndtr, ndtri, stdtrit, xlogy
 
 from cluster.study.looks import ALPHA
 
 Floats = npt.NDArray[np.float64]
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(100)
+# The middles of so many equally likely parts of a distribution.
+_MIDDLES = (np.arange(11) + 0.5) / 11
 
 
 def equivalence_power(
@@ -43,6 +45,25 @@ def chance_to_decide(
     return equivalence_power(pairs, deviation, margin, true_difference, alpha) + detection_power(
         pairs, deviation, true_difference, alpha, least=margin
     )
+
+
+def assurance(pairs: int, margin: float, *, difference: float, deviation: float, measured_pairs: int) -> float:
+    """The chance that so many fresh pairs decide, whatever the truth is that the measured pairs leave possible.
+
+    `chance_to_decide` is averaged over the true differences and deviations, given the mean `difference` and `deviation`
+    of `measured_pairs` pairs, where before any difference and any logarithm of a deviation was as likely as another
+    (O'Hagan, Stevens and Campbell 2005, "Assurance in clinical trial design").
+    """
+    freedom = measured_pairs - 1
+    chances = []
+    for share in _MIDDLES:
+        true_deviation = deviation * math.sqrt(freedom) / _chi_quantile(share, freedom)
+        error = true_deviation / math.sqrt(measured_pairs)
+        chances += [
+            chance_to_decide(pairs, true_deviation, margin, difference + error * float(ndtri(part)))
+            for part in _MIDDLES
+        ]
+    return sum(chances) / len(chances)
 
 
 def pairs_needed(

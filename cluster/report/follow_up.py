@@ -40,7 +40,7 @@ def what_it_decides(found: FollowUp) -> list[str]:
         also = f" B = {', '.join(map(str, others))}: also undecided, and not in here." if others else ""
         lines = [
             f"What {found.before} left undecided: B = {step.global_batch} against B = {step.reference}.{also}",
-            f"{counted(seeds, 'fresh seed')} decide it with a chance of 80 % if the difference is as measured.",
+            f"{counted(seeds, 'fresh seed')} decide it with a chance of 80 %, given how uncertain the difference is.",
         ]
     else:
         lines = [

@@ -18,7 +18,7 @@ def _bought(found: Bought, *, several: bool) -> str:
     s = "" if several else "s"
     if not found.chance:
         return f"do{'' if several else 'es'} not pay for three seeds of it"
-    chance = f"a chance of {_percent(found.chance)} if the difference is as measured"
+    chance = f"a chance of {_percent(found.chance)} given how uncertain the difference is"
     return f"pay{s} for {found.seeds} seeds, which decide with {chance}"
 
 

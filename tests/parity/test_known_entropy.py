@@ -93,4 +93,3 @@ def test_half_of_the_next_tokens_are_predicted_right(outcomes: dict[int, Any]) -
     # Of 7,000 targets one deviation is 0.006.
     for outcome in outcomes.values():
         assert outcome.test_accuracy == pytest.approx(0.5, abs=0.025)
-

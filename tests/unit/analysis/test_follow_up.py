@@ -19,8 +19,8 @@ from tests.support.simulated import ROWS, Tables, World, spec_of, study
 from tests.support.stored import changed
 
 NOISY = World(run_deviation=0.08)
-# 64 is worse than 16 by the margin, and by 0.045 as measured.
-ON_THE_MARGIN = World(floors={64: 0.85}, run_deviation=0.01, random_seed=7)
+# Equal batch sizes, but a run's deviation is several margins.
+TOO_NOISY = World(run_deviation=0.25, random_seed=0)
 AXES = {
     "global_batch": [16, 64, 512],
     "learning_rate": {"around": 0.01, "at": 32, "rule": "sqrt", "points": 5},
@@ -146,8 +146,8 @@ def test_where_nothing_follows_it_says_why() -> None:
     assert none_after((guessing, *study(small(**GRID), NOISY)[1:])).code == "not_judged"
 
 
-def test_a_difference_on_the_margin_is_out_of_reach() -> None:
-    tables = study(small(axes={**AXES, "global_batch": [16, 64]}), ON_THE_MARGIN)
+def test_what_200_seeds_would_not_decide_is_out_of_reach() -> None:
+    tables = study(small(axes={**AXES, "global_batch": [16, 64]}), TOO_NOISY)
     assert judge(*tables).groups[0].next_step.seeds_needed is None
     assert none_after(tables) == NoFollowUp(code="out_of_reach", text="64")
 

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pytest
 
 from cluster.analysis.next_step import MOST_SEEDS, USD, NextStep
-from cluster.analysis.power import chance_to_decide
+from cluster.analysis.power import assurance, chance_to_decide
 from cluster.analysis.verdict import Verdict, judge
 from cluster.report.verdict import sentences
 from cluster.study.looks import ALPHA, p_values
@@ -23,12 +23,33 @@ REPEATS = 4000
 @pytest.mark.parametrize(("pairs", "truth"), [(5, 0.0), (10, 0.5), (10, 1.6), (20, -1.2), (8, 1.0)])
 def test_the_chance_to_decide_is_the_share_of_decided_comparisons(pairs: int, truth: float) -> None:
     draw = np.random.default_rng(3).normal(truth, 1, (REPEATS, pairs))
-    decided = 0
-    for one in draw:
-        different, equivalent = p_values(one.tolist(), 1.0)
-        decided += (different <= ALPHA) if abs(one.mean()) >= 1 else (equivalent <= ALPHA)
     # Three deviations of a share of so many repeats, at most.
-    assert chance_to_decide(pairs, 1, 1, truth) == pytest.approx(decided / REPEATS, abs=0.024)
+    share = sum(decided(one) for one in draw) / REPEATS
+    assert chance_to_decide(pairs, 1, 1, truth) == pytest.approx(share, abs=0.024)
+
+
+@pytest.mark.slow
+def test_what_is_promised_of_fresh_seeds_is_kept_whatever_the_truth() -> None:
+    """Of undecided comparisons with any true difference, ten fresh seeds decide as many as was promised."""
+    random, promised, kept = np.random.default_rng(5), [], []
+    while len(kept) < 1000:
+        truth, deviation = random.uniform(-8, 8), np.exp(random.uniform(-1, 1.5))
+        before = random.normal(truth, deviation, 5)
+        if not decided(before):
+            measured = {"difference": float(before.mean()), "deviation": float(before.std(ddof=1))}
+            promised.append(assurance(10, 1.0, **measured, measured_pairs=5))
+            kept.append(decided(random.normal(truth, deviation, 10)))
+    bins = np.digitize(promised, [0.3, 0.5, 0.7])
+    for one in range(4):
+        # Nothing is known of these worlds but what five pairs show, so a promise is right on average only; that the
+        # truth is what was measured promises 0.15 where 0.32 is kept.
+        assert np.mean(np.array(kept)[bins == one]) == pytest.approx(np.mean(np.array(promised)[bins == one]), abs=0.13)
+
+
+def decided(differences: np.ndarray) -> bool:
+    """Whether one look at these paired differences decides, with a margin of 1."""
+    different, equivalent = p_values(differences.tolist(), 1.0)
+    return (different if abs(differences.mean()) >= 1 else equivalent) <= ALPHA
 
 
 def noisy() -> Verdict:
@@ -46,8 +67,9 @@ def test_an_undecided_study_says_what_five_dollars_buy() -> None:
     assert step.dollars.seeds == MOST_SEEDS or USD - step.usd_seed < paid <= USD
     chosen = undecided[step.global_batch]
     needed = step.seeds_needed
-    arguments = chosen.deviation, verdict.declared.margin, chosen.difference
-    assert chance_to_decide(needed - 1, *arguments) < 0.8 <= chance_to_decide(needed, *arguments)
+    margin = verdict.declared.margin
+    measured = {"difference": chosen.difference, "deviation": chosen.deviation, "measured_pairs": chosen.pairs}
+    assert assurance(needed - 1, margin, **measured) < 0.8 <= assurance(needed, margin, **measured)
     cells = {cell.global_batch: cell for cell in group.cells}
     assert step.usd_seed == pytest.approx(cells[step.global_batch].usd + cells[step.reference].usd)
     [line] = [line for line in sentences(verdict) if "would decide most easily" in line]
@@ -65,8 +87,8 @@ def test_where_nothing_is_paid_for_it_is_an_hour() -> None:
 
 
 def test_a_study_that_is_decided_or_goes_on_has_no_next_step() -> None:
-    decided = judge(*study(spec_of(), World(run_deviation=0.002)))
-    assert decided.groups[0].next_step is None
+    clear = judge(*study(spec_of(), World(run_deviation=0.002)))
+    assert clear.groups[0].next_step is None
     studies, trials, evaluations = study(spec_of(), World(run_deviation=0.08))
     going_on = trials.filter(pc.field("seed") != 4)
     [group] = judge(studies, going_on, evaluations).groups
