@@ -26,8 +26,10 @@ CLASHES = """() => {
 }"""
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("study", STUDIES)
+@pytest.mark.parametrize(
+    ("study", "width"),
+    [*((study, width) for study in STUDIES for width in (390, 1280)), ("whole", 768), ("whole", 1920)],
+)
 def test_no_text_lies_on_another_on_any_clock(open_page: Open, study: str, width: int) -> None:
     page = open_page(study, width=width).page
     assert page.evaluate("document.documentElement.scrollWidth") == width
@@ -91,7 +93,10 @@ def test_everything_but_values_under_the_pointer_works_without_script(open_page:
 
 def test_print_leaves_out_what_only_a_screen_can_use(open_page: Open) -> None:
     page = open_page("whole", color_scheme="dark").page
+    assert page.locator(".evidence li").first.is_hidden()
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
     page.emulate_media(media="print", color_scheme="dark")
+    assert page.locator(".evidence li").first.is_visible()
     assert page.locator(".controls").is_hidden()
     assert page.locator(".over-time svg:visible").count() == 1
     assert page.evaluate("getComputedStyle(document.body.parentElement).backgroundColor") == "rgb(255, 255, 255)"

@@ -161,3 +161,25 @@ def test_a_plain_grid_says_what_it_cannot(open_page: Open) -> None:
     assert page.locator(".lead").text_content() == lead
     assert "whether any batch size is better or equivalent" in (page.locator("#verdict .cannot").text_content() or "")
     assert "no target was declared" in (page.locator("section > .cannot").text_content() or "")
+
+
+def test_the_answer_comes_first_then_every_batch_size_at_a_glance_then_how_sure_it_is(
+    open_page: Open, summary: Summary
+) -> None:
+    [group] = judge(*[read(summary, "whole") for read in (query.studies, query.trials, query.evaluations)]).groups
+    page = open_page("whole").page
+    lead, glance, evidence = (page.locator(f"#verdict {one}").first for one in (".lead", ".glance", ".evidence"))
+    places = [one.bounding_box() for one in (lead, glance, evidence)]
+    assert all(places)
+    assert [place["y"] for place in places if place] == sorted(place["y"] for place in places if place)
+    heads = glance.locator("thead th").all_text_contents()
+    assert heads[:3] == ["B", "best val. loss", "against reference"]
+    assert {"test accuracy", "a run takes", "rows/s", "memory, at most", "reached target"} <= set(heads)
+    for number, cell in enumerate(group.cells):
+        texts = glance.locator("tbody tr").nth(number).locator("th, td").all_text_contents()
+        assert texts[0] == str(cell.global_batch)
+        assert cell.test_accuracy
+        assert texts[heads.index("test accuracy")] == f"{cell.test_accuracy.mean:.1%}"
+    assert evidence.locator("li").first.is_hidden()
+    evidence.locator("summary").click()
+    assert evidence.locator("li").first.is_visible()

@@ -161,6 +161,9 @@
   }));
 
   // While a study runs: reload, with everything where the reader left it, and only as long as the reader wants.
+  // What is folded on a screen is read on paper.
+  addEventListener("beforeprint", () => all(".evidence").forEach((one) => { one.open = true; }));
+
   const seconds = Number(document.body.dataset.refresh);
   if (seconds) follow(seconds, `batchscope ${document.body.dataset.study}`);
 

@@ -1,24 +1,23 @@
-"""The verdict's part of the page: sentences, most important first; batch sizes at a glance; what it cannot say."""
+"""The verdict's part of the page: the answer, the batch sizes at a glance, how sure it is, and what it cannot say."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from cluster.analysis.counted import counted
 from cluster.analysis.failures import NONE
-from cluster.analysis.figures import CellVerdict
 from cluster.analysis.verdict import GroupVerdict
 from cluster.report import verdict as words
-from cluster.report import verdict_table
 from cluster.report.failed import sentence
 from cluster.report.page import terms
 from cluster.report.page.facts import Facts, Group
+from cluster.report.page.glance import glance
 from cluster.report.page.markup import Markup, join, tag
-from cluster.report.page.scales import value_text
 from cluster.report.reading import two_lines
 from cluster.summary import query
 
-_CLASS = {"worse": "bad", "better": "good", "equivalent": "good"}
+# So many sentences of evidence stand below the answer without a click.
+SENTENCES_SHOWN = 4
 
 
 def section(facts: Facts) -> Markup:
@@ -48,13 +47,23 @@ def warnings(facts: Facts) -> Markup:
 def _group(facts: Facts, group: Group) -> Markup:
     # Failures are listed above all groups.
     alone = replace(facts.verdict, groups=(group.verdict,), failures=NONE)
-    lines = [_whole(line) for line in (*_undecided(facts, group), *words.sentences(alone))]
+    first = _undecided(facts, group)
+    lines = [_whole(line) for line in (*first, *words.sentences(alone))]
     lead, *others = terms.explained(lines)
+    below = max(0, len(first) - 1)
     heading = [tag("h3", group.heading)] if group.heading else []
-    said = [tag("p", lead, class_="lead"), tag("ul", *(tag("li", line) for line in others), class_="said")]
-    said.append(terms.glossary(lines))
-    beside = [_glance(group), *_limits(group.verdict)]
-    return tag("div", tag("div", *heading, *said), tag("div", *beside, class_="beside"), class_="columns")
+    answer = [tag("p", lead, class_="lead"), *(tag("p", line) for line in others[:below]), glance(group.verdict)]
+    told = tag("div", *_evidence(others[below:]), terms.glossary(lines))
+    beside = tag("div", *_limits(group.verdict), class_="beside")
+    return tag("div", *heading, *answer, tag("div", told, beside, class_="columns"), class_="group")
+
+
+def _evidence(lines: Sequence[Markup]) -> Iterator[Markup]:
+    """The sentences behind the answer, behind a click if they are many."""
+    if lines:
+        sure = tag("summary", f"How sure? The evidence in {counted(len(lines), 'sentence')}")
+        listed = tag("ul", *(tag("li", line) for line in lines), class_="said")
+        yield tag("details", sure, listed, class_="evidence", open=len(lines) <= SENTENCES_SHOWN)
 
 
 def _whole(line: str) -> str:
@@ -73,26 +82,6 @@ def _undecided(facts: Facts, group: Group) -> list[str]:
         points = query.points(facts.newest, by=["global_batch"])
         lines += two_lines(points, facts.verdict.declared.spec["budget"])
     return lines
-
-
-def _glance(group: Group) -> Markup:
-    """A row for each batch size: its loss, its outcome against the reference, and how many runs reached the target."""
-    names = ["B", "best val. loss", "against reference", "reached target"]
-    reached = any(cell.reach for cell in group.verdict.cells)
-    head = tag("tr", *(tag("th", name, scope="col") for name in (names if reached else names[:3])))
-    rows = (tag("tr", *_row(cell, group.verdict, reached=reached)) for cell in group.verdict.cells)
-    table = tag("table", tag("caption", "At a glance"), tag("thead", head), tag("tbody", *rows))
-    return tag("div", table, class_="glance")
-
-
-def _row(cell: CellVerdict, group: GroupVerdict, *, reached: bool) -> Iterator[Markup]:
-    outcomes = {one.global_batch: one.outcome for one in group.qualities}
-    outcome = outcomes.get(cell.global_batch) or verdict_table.standing(group, cell.global_batch)
-    yield tag("th", f"{cell.global_batch}", scope="row")
-    yield tag("td", value_text(cell.loss.mean if cell.loss else None))
-    yield tag("td", outcome, class_=_CLASS.get(outcome))
-    if reached:
-        yield tag("td", f"{cell.reach.success.reached} of {cell.reach.success.runs}" if cell.reach else "-")
 
 
 def _limits(group: GroupVerdict) -> Iterator[Markup]:
