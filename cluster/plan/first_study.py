@@ -18,10 +18,11 @@ from cluster.study import axes
 from cluster.study.capacity import Capacity
 from cluster.study.names import name_of_data
 from cluster.study.preflight import examine
+from cluster.study.small_model import RATE, RATE_AT, small_model
 from cluster.study.spec import StudySpec, parse
 from cluster.study.study import Study
 from trainer.data import manifest as prepared
-from trainer.data.inputs import TOKENS, VECTORS
+from trainer.data.inputs import VECTORS
 from trainer.data.manifest import Manifest
 from trainer.errors import InputError
 
@@ -34,9 +35,6 @@ FEWEST_EPOCHS = 5.0
 LENGTHS = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0, 20.0, 30.0)
 # The largest global batch, and the fewest updates that it should make in an epoch.
 LARGEST_BATCH, FEWEST_UPDATES = 256, 8
-# A model of this size learns 9,033 short articles in seconds (`batchscope demo`), at this rate of Adam.
-SMALL_MODEL = {"embedding_units": 48, "lstm_units": 32, "dropout": 0.3}
-RATE, RATE_AT = 0.004, 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,9 +100,7 @@ def batch_sizes(rows: int, count: int) -> list[int]:
 
 def _fields(data: str, name: str, manifest: Manifest, factory: str | None) -> dict[str, Any]:
     """The keys that do not depend on time."""
-    model: dict[str, Any] = {"factory": factory} if factory else dict(SMALL_MODEL)
-    if factory is None and manifest.kind != TOKENS:
-        del model["embedding_units"]
+    model = {"factory": factory} if factory else small_model(manifest)
     return {"study": name, "data": data, "summary": "summary", "task": manifest.task, "model": model}
 
 

@@ -6,23 +6,23 @@ from typing import Any
 from cluster.study import axes
 from cluster.study.forms import FULL
 from cluster.study.names import name_of_data, with_suffix
+from cluster.study.small_model import RATE, RATE_AT, small_model
 from cluster.study.spec import StudySpec
 from trainer.data.manifest import Manifest
 from trainer.errors import InputError
 
-# A small model at the optimizer's usual rate, for data that no study asks about yet.
-_AXES = {"global_batch": [32], "learning_rate": 0.001, "seeds": 1}
 _EPOCHS = 4
 
 
 def study_of_data(data: str, manifest: Manifest) -> StudySpec:
-    """A study of prepared data with the defaults of a spec: B = 32 and four epochs."""
+    """A study of prepared data: a small model at B = 32 for four epochs."""
     return StudySpec.model_validate(
         {
             "study": name_of_data(data),
             "data": data,
             "task": manifest.task,
-            "axes": _AXES,
+            "model": small_model(manifest),
+            "axes": {"global_batch": [RATE_AT], "learning_rate": RATE, "seeds": 1},
             "budget": {"epochs": _EPOCHS},
         }
     )

@@ -88,6 +88,6 @@ def test_prepared_data_have_a_study_of_their_own(prepared: Path) -> None:
     spec = study_of_data(f"{prepared}/", manifest.read(Folder(str(prepared))))
     small = noise_study(spec, global_batch=None, seeds=5)
     assert (small.study, small.task, small.data) == (f"{prepared.name}-noise", "classification", f"{prepared}/")
-    assert (small.axes.global_batch, small.axes.learning_rate, small.axes.seeds) == ((32,), (0.001,), tuple(range(5)))
+    assert (small.axes.global_batch, small.axes.learning_rate, small.axes.seeds) == ((32,), (0.004,), tuple(range(5)))
     odd = study_of_data("s3://bucket/the lot_2", manifest.read(Folder(str(prepared))))
     assert odd.study == "the-lot-2"
