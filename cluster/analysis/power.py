@@ -14,7 +14,7 @@ Floats = npt.NDArray[np.float64]
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(100)
 # The middles of so many equally likely parts of a distribution.
-_MIDDLES = (np.arange(11) + 0.5) / 11
+_MIDDLES = (np.arange(5) + 0.5) / 5
 
 
 def equivalence_power(

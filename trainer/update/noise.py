@@ -21,7 +21,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 
 class Moments(NamedTuple):
@@ -65,10 +64,15 @@ def average(measured: Sequence[Sequence[float]]) -> Moments | None:
 
 def squared_norm(gradients: Iterable[Any]) -> Any:
     """|s|^2 of a gradient, float64. An embedding's has a row for each use of a token; these are summed first."""
+    # Whoever needs the algebra alone, as a reader of rows, waits for no TensorFlow.
+    import tensorflow as tf
+
     return tf.add_n([_squared(gradient) for gradient in gradients if gradient is not None])
 
 
 def _squared(gradient: Any) -> Any:
+    import tensorflow as tf
+
     if isinstance(gradient, tf.IndexedSlices):
         tokens, places = tf.unique(gradient.indices)
         gradient = tf.math.unsorted_segment_sum(gradient.values, places, tf.size(tokens))

@@ -161,6 +161,7 @@ def test_a_rate_between_those_tried_is_said_where_no_fit_found_it() -> None:
     assert "between_rates" not in fitted
 
 
+@pytest.mark.slow
 def test_evaluations_by_updates_are_said_to_favour_small_batches() -> None:
     found = caveats(study(spec_of(**{**CLEAN, "evaluate_every": {"updates": 20}}), WORLD))
     assert "B = 16 was evaluated" in found["uneven_evaluations"].text

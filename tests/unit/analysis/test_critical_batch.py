@@ -241,6 +241,7 @@ def test_the_noisy_quadratic_has_its_regimes() -> None:
     assert (found.batch, found.bound) == (pytest.approx(412, rel=0.05), None)
 
 
+@pytest.mark.slow
 def test_the_noisy_quadratic_misses_the_law_and_gets_no_knee() -> None:
     batches = [2**power for power in range(2, 15)]
     found = critical_batch.identify(batches, [[quadratic(batch) for batch in batches]] * 5)

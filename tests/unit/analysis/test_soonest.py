@@ -40,7 +40,9 @@ def test_few_pairs_and_equal_times_tell_nothing() -> None:
     assert remaining({1: same}) == (1,)
 
 
-@pytest.mark.parametrize(("cells", "faster"), [(6, 1.0), (12, 1.0), (6, 0.8), (2, 0.67)])
+@pytest.mark.parametrize(
+    ("cells", "faster"), [(6, 1.0), pytest.param(12, 1.0, marks=pytest.mark.slow), (6, 0.8), (2, 0.67)]
+)
 def test_the_truly_soonest_is_lost_in_no_more_than_5_percent(cells: int, faster: float) -> None:
     random, lost, studies = np.random.default_rng(0), 0, 500
     means = np.array([faster, *[1.0] * (cells - 1)])

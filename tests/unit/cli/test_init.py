@@ -30,6 +30,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_it_passes_plan_and_takes_three_minutes_by_it(folder: Path) -> None:
     result = invoked(init.command, "my tickets", "--no-calibration")
     assert result.exception is None, result

@@ -61,6 +61,7 @@ def test_a_folder_that_is_not_there_is_named_before_the_page_is_made(
     assert str(result.exception) == f"cannot write {place}: its folder does not exist; choose another place with -o"
 
 
+@pytest.mark.slow
 def test_plots_are_files_of_their_own(summary: Summary) -> None:
     found = charts(summary, "simulated")
     measures = {f"{measure}-to-target" for measure in ("updates", "examples", "seconds", "usd")}

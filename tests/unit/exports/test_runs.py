@@ -147,6 +147,7 @@ def test_mlflow_has_a_run_for_each_trial_with_its_numbers(ended: Summary, folder
     }
 
 
+@pytest.mark.slow
 def test_mlflow_follows_a_trial_that_runs_and_is_resumed(running: Summary, folder: str) -> None:
     to = f"mlflow:{folder}"
     assert counted(export(running, "live", to)) == "1 new, 0 changed, 0 unchanged"

@@ -94,6 +94,7 @@ def test_what_is_of_the_surroundings(problem: Exception, behind: BaseException |
     assert is_of_surroundings(raised(problem, behind)) is is_so
 
 
+@pytest.mark.slow
 def test_a_worker_that_cannot_write_says_that_it_was_no_fault_of_the_trial(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").write_text("a file where a folder should be")
     with pytest.raises(InputError) as refused:

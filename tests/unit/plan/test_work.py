@@ -139,6 +139,7 @@ def test_the_shape_of_a_micro_batch_is_the_one_that_is_compiled(rows: int, stran
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.slow
 def test_the_cuts_are_those_of_the_shares_that_are_read(workers: int, tmp_path: Path) -> None:
     from cluster.stores import store_of
     from trainer.data.rows import open_rows
@@ -181,6 +182,7 @@ class Recorder:
 
 
 @pytest.mark.parametrize(("global_batch", "micro_batch"), [(1, 32), (17, 4), (64, 32), (128, 32)])
+@pytest.mark.slow
 def test_the_cuts_of_a_check_are_those_that_it_computes(global_batch: int, micro_batch: int, tmp_path: Path) -> None:
     from trainer.check import prove
 

@@ -2,6 +2,7 @@
 
 import io
 import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -127,7 +128,12 @@ def test_the_bill_of_a_whole_fleet_is_in_the_line_as_it_is_at_that_moment() -> N
         (120, ["updates", "of", "validation", "loss", "rows/s", "left"], ["9,876", "12,345", "0.7500", "4,045,190"]),
     ],
 )
-def test_a_narrow_terminal_has_fewer_columns_and_no_cut_number(width: int, head: list[str], cells: list[str]) -> None:
+def test_a_narrow_terminal_has_fewer_columns_and_no_cut_number(
+    width: int, head: list[str], cells: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Both lines are of the same moment.
+    now = time.monotonic()
+    monkeypatch.setattr("cluster.report.live.time.monotonic", lambda: now)
     trial = replace(TRIAL, global_batch=4096, learning_rate=0.00282842712475)
     running, done = (replace(trial, seed=1_000_000 + seed) for seed in range(2))
     view = LiveView(

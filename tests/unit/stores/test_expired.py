@@ -108,6 +108,7 @@ def test_a_metadata_service_that_does_not_answer_yet_is_asked_again(
     assert amazon.silent == 0
 
 
+@pytest.mark.slow
 def test_where_no_credentials_are_expected_nobody_waits_for_them(
     amazon: Amazon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,6 +140,7 @@ def test_a_role_whose_keys_stay_expired_is_signed_in_to_again(amazon: Amazon, mo
         Bucket("s3://articles/prepared").read("a")
 
 
+@pytest.mark.slow
 def test_many_calls_that_are_refused_at_once_make_one_new_client(amazon: Amazon) -> None:
     before, began = client.client(), time.monotonic()
     assert client.renewed(began)

@@ -159,7 +159,7 @@ def test_p_values_are_those_of_scipy() -> None:
     assert math.isclose(p_values((-values).tolist(), MARGIN)[1], max(below, above))
 
 
-@pytest.mark.parametrize("most", [5, 14])
+@pytest.mark.parametrize("most", [5, pytest.param(14, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("groups", [1, 3])
 def test_whole_studies_are_wrong_in_no_more_than_5_percent(most: int, groups: int) -> None:
     studies, margin = 400, 2**0.5

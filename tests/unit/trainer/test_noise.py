@@ -5,8 +5,6 @@ import math
 import numpy as np
 import pytest
 
-pytest.importorskip("tensorflow")
-
 from trainer.order import measuring
 from trainer.update import noise
 
@@ -107,6 +105,7 @@ def test_a_batch_is_cut_into_at_least_two_parts_and_one_row_into_none() -> None:
     assert found == list(range(measuring.EVERY - 1, 1000, measuring.EVERY))
 
 
+@pytest.mark.tf
 def test_a_tokens_gradients_are_summed_before_they_are_squared() -> None:
     import tensorflow as tf
 
