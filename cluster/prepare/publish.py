@@ -9,7 +9,6 @@ none, and it is deleted last: if two `prepare` write to the same place, one stop
 import json
 import os
 import secrets
-import shutil
 import socket
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.process import scratch, signals
+from cluster.process import scratch
 from cluster.stores import store_of
 from trainer.data.store import Folder, Store, flush_to_disk
 from trainer.errors import InputError, NotReadyError, UserError
@@ -87,12 +86,11 @@ def _entries(folder: str) -> list[str]:
 
 @contextmanager
 def _renamed(dest: Path) -> Iterator[Staged]:
-    """A folder next to `dest` that is renamed to it in the end."""
+    """A folder next to `dest` that is renamed to it in the end; what a killed `prepare` left there is removed."""
     dest.parent.mkdir(parents=True, exist_ok=True)
-    # Not mkdtemp, whose folder nobody else could read after the renaming.
-    folder = dest.parent / f".{dest.name}.{secrets.token_hex(4)}.partial"
-    # A signal may come between making the folder and whatever would remove it.
-    with signals.last_thing(lambda: shutil.rmtree(folder, ignore_errors=True)):
+    with scratch.folder(f".{dest.name}.partial-", str(dest.parent)) as temporary:
+        # A folder in it, since nobody else could read the temporary one after its renaming.
+        folder = Path(temporary) / "data"
         folder.mkdir()
         yield Staged(folder, flush_to_disk)
         flush_to_disk(folder)

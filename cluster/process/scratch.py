@@ -5,6 +5,7 @@ Each holds a file that its process keeps locked; the system releases the lock ho
 
 import contextlib
 import fcntl
+import glob
 import os
 import shutil
 import tempfile
@@ -22,7 +23,6 @@ TRIES_TO_REMOVE = 20
 def folder(prefix: str, root: str, *, end: Callable[[str], None] = lambda path: None) -> Iterator[str]:
     """A new folder in `root`; `end` is called before its removal, and again as long as something still writes there."""
     _sweep(prefix, root)
-    path, lock = _made(prefix, root)
 
     def remove() -> None:
         for _ in range(TRIES_TO_REMOVE):
@@ -32,11 +32,13 @@ def folder(prefix: str, root: str, *, end: Callable[[str], None] = lambda path: 
                 return
             time.sleep(0.1)
 
-    try:
-        with signals.last_thing(remove):
-            yield path
-    finally:
-        os.close(lock)
+    with contextlib.ExitStack() as stack:
+        # A signal may come between making the folder and whatever would remove it.
+        with signals.deferred():
+            path, lock = _made(prefix, root)
+            stack.callback(os.close, lock)
+            stack.enter_context(signals.last_thing(remove))
+        yield path
 
 
 def _made(prefix: str, root: str) -> tuple[str, int]:
@@ -51,7 +53,7 @@ def _made(prefix: str, root: str) -> tuple[str, int]:
 
 def _sweep(prefix: str, root: str) -> None:
     """Remove the folders of processes that were killed."""
-    for path in Path(root).glob(f"{prefix}*"):
+    for path in Path(root).glob(f"{glob.escape(prefix)}*"):
         with contextlib.suppress(OSError):
             lock = os.open(path / LOCK, os.O_WRONLY)
             try:

@@ -345,7 +345,7 @@ def test_a_signal_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     signals.install()
 
     def signalled(_: object) -> object:
-        assert list(tmp_path.glob(".out*.partial/train-*.parquet"))
+        assert list(tmp_path.glob(".out.partial-*/data/train-*.parquet"))
         os.kill(os.getpid(), number)
         raise AssertionError("not reached")
 

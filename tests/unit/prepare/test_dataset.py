@@ -3,6 +3,9 @@
 import csv
 import json
 import os
+import signal
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -329,13 +332,36 @@ def test_the_bundled_articles_are_whole_and_attributed() -> None:
 
 def test_nothing_is_left_when_it_fails_half_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: object) -> str:
-        assert list(tmp_path.glob(".out-*.partial/train-*.parquet"))
+        assert list(tmp_path.glob(".out-*.partial-*/data/train-*.parquet"))
         raise InputError("broken")
 
     monkeypatch.setattr("cluster.prepare.dataset.identified", fail)
     with pytest.raises(InputError, match="broken"):
         prepared(tmp_path, rows())
     assert [path.name for path in tmp_path.iterdir()] == ["a.parquet"]
+
+
+@pytest.mark.slow
+def test_what_a_killed_prepare_left_is_removed_by_the_next_one(tmp_path: Path) -> None:
+    pq.write_table(pa.Table.from_pylist(rows()), tmp_path / "a.parquet")
+    kill = (
+        "import os, signal; from cluster.prepare import dataset, prepare; "
+        "dataset.identified = lambda _: os.kill(os.getpid(), signal.SIGKILL); "
+        f"prepare([{str(tmp_path / 'a.parquet')!r}], {str(tmp_path / 'out')!r}, text='body', label='topic')"
+    )
+    killed = subprocess.run([sys.executable, "-c", kill], check=False, cwd=tmp_path)
+    assert killed.returncode == -signal.SIGKILL
+    assert list(tmp_path.glob(".out.partial-*/data/train-*.parquet"))
+    prepare([str(tmp_path / "a.parquet")], str(tmp_path / "out"), text="body", label="topic")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.parquet", "out"]
+    # Readable for whoever may read the folder around it.
+    assert (tmp_path / "out").stat().st_mode & 0o777 == 0o777 & ~_umask()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def test_progress_goes_from_nothing_to_all(tmp_path: Path) -> None:

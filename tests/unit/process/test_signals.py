@@ -208,7 +208,7 @@ def test_prepare_takes_away_what_it_began(tmp_path: Path, number: signal.Signals
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=heeding_all
     )
     deadline = time.monotonic() + 60
-    while not list(tmp_path.glob(".out.*.partial")):
+    while not list(tmp_path.glob(".out.partial-*")):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.005)
