@@ -10,6 +10,7 @@ from cluster.cli import EXIT_NO
 
 if TYPE_CHECKING:
     from cluster.study.study import Study
+    from cluster.summary.store import Summary
 
 STUDY = """\
 # batchscope run {folder}/study.yaml
@@ -35,7 +36,10 @@ budget: {{epochs: 4}}
     "--table", is_flag=True, help="Compare 15 epochs of 16, 15 of all rows and 150 of all rows instead, in a minute."
 )
 def command(folder: str, table: bool) -> int:
-    """Study the bundled Wikipedia articles on this machine: global batches of 8 to 512, two seeds."""
+    """Study the bundled Wikipedia articles on this machine: global batches of 8 to 512, two seeds.
+
+    It ends with a table, a page for a browser, and the commands that come next.
+    """
     if table:
         from cluster.cli.demo_table import run_table
 
@@ -55,8 +59,19 @@ def command(folder: str, table: bool) -> int:
     points = query.points(trials, by=["global_batch"])
     for line in two_lines(points, spec.model_dump(mode="json")["budget"]):
         click.echo(line)
+    click.echo(f"its page is {_page(summary, spec.study, Path(folder))}")
     click.echo(f"the study is {study_file}: change it, then run it again: {program_name()} run {study_file}")
     return status
+
+
+def _page(summary: "Summary", study: str, folder: Path) -> str:
+    """Write the study's page, and return its address for a browser."""
+    from cluster.process.files import save
+    from cluster.report.page.page import page
+
+    file = folder / f"{study}.html"
+    save(page(summary, study).encode(), str(file))
+    return file.absolute().as_uri()
 
 
 def _made_ready(folder: Path) -> Path:
