@@ -23,7 +23,8 @@ from cluster.study.confirming import confirming_seeds
 from cluster.study.experiment import stops_at_target
 from cluster.study.forms import FULL
 from cluster.study.identity import stored
-from cluster.study.protocol import CONFIRM
+from cluster.study.protocol import CONFIRM, SCREEN
+from cluster.summary import experiments
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,12 +98,14 @@ class Specs:
 
     `began` is when its first confirmation started, and `confirmed` is the spec of that moment. Both are None before
     then; `confirmed` is also None if every spec came later. `later` are the specs that had not been declared by then.
+    `tried_on` are the seeds of a plain grid before the screen, in whose place others confirm.
     """
 
     newest: Spec
     began: datetime | None
     confirmed: Spec | None
     later: tuple[Spec, ...]
+    tried_on: tuple[int, ...] = ()
 
     @property
     def in_force(self) -> Spec | None:
@@ -114,12 +117,13 @@ class Specs:
 
         A seed is never taken away. If the screen of a study that has grown has `taken` it, the next free one confirms.
         """
-        specs = [self.in_force, *self.later]
+        specs, taken = [self.in_force, *self.later], {*taken, *self.tried_on}
         return _distinct(seed for spec in specs if spec for seed in confirming_seeds(spec.seeds(cell), taken).values())
 
     def late_seeds_at(self, cell: CellKey, taken: Collection[int] = ()) -> tuple[int, ...]:
         """The seeds of this cell planned after the confirmations began; none if the whole cell came late."""
-        first = confirming_seeds(self.confirmed.seeds(cell), taken).values() if self.confirmed else ()
+        gone = {*taken, *self.tried_on}
+        first = confirming_seeds(self.confirmed.seeds(cell), gone).values() if self.confirmed else ()
         return tuple(seed for seed in self.seeds(cell, taken) if seed not in first) if first else ()
 
     @property
@@ -132,7 +136,10 @@ class Specs:
 
         Seeds that later specs added count only where there are no looks, which would not be the declared ones.
         """
-        specs = [self.counting, *(self.later if self.counting.looks == looks.NONE else ())]
+        specs, taken = (
+            [self.counting, *(self.later if self.counting.looks == looks.NONE else ())],
+            {*taken, *self.tried_on},
+        )
         return tuple(dict.fromkeys(seed for spec in specs for seed in confirming_seeds(spec.all_seeds, taken).values()))
 
     @property
@@ -148,8 +155,9 @@ def specs_of(studies: pa.Table, trials: pa.Table) -> Specs:
     """The specs of one study, from its rows of `studies` (one or more, the newest last) and of `trials`."""
     specs = [Spec(row=row, keys=json.loads(row["spec_json"])) for row in studies.to_pylist()]
     first = _first_confirmation(trials)
+    tried_on = experiments.tried_on(trials) if SCREEN in trials["phase"].to_pylist() else ()
     if first is None:
-        return Specs(newest=specs[-1], began=None, confirmed=None, later=())
+        return Specs(newest=specs[-1], began=None, confirmed=None, later=(), tried_on=tried_on)
     began: datetime = first["started_at"]
     in_time = [spec for spec in specs if spec.declared_at <= began]
     named = [spec for spec in specs if first["spec_hash"] is not None and spec.row["spec_hash"] == first["spec_hash"]]
@@ -157,7 +165,7 @@ def specs_of(studies: pa.Table, trials: pa.Table) -> Specs:
     candidates = named or sorted(in_time, key=lambda spec: spec.declared_at)
     confirmed = candidates[-1] if candidates else None
     later = tuple(spec for spec in specs if spec is not confirmed and (spec.declared_at > began or spec is specs[-1]))
-    return Specs(newest=specs[-1], began=began, confirmed=confirmed, later=later)
+    return Specs(newest=specs[-1], began=began, confirmed=confirmed, later=later, tried_on=tried_on)
 
 
 def _first_confirmation(trials: pa.Table) -> Mapping[str, Any] | None:

@@ -93,7 +93,7 @@ def begun(studies: pa.Table, trials: pa.Table) -> Begun | None:
 
 
 def as_begun(study: Study, specs: pa.Table, trials: pa.Table) -> Study:
-    """The study with the seeds that its screen used, and what was declared when its confirmations began.
+    """The study with the seeds of its screen and of a grid before it, and what its confirmations began with.
 
     `specs` and `trials` are the summary's rows for the study's name.
     """
@@ -102,6 +102,7 @@ def as_begun(study: Study, specs: pa.Table, trials: pa.Table) -> Study:
     return replace(
         study,
         screened_on=experiments.screened_on(trials),
+        tried_on=experiments.tried_on(trials) if study.spec.protocol else (),
         begun=begun(specs, trials) if specs.num_rows and study.spec.protocol else None,
     )
 

@@ -107,7 +107,12 @@ def trials_of(specs: pa.Table, manifest: Manifest, ended: pa.Table) -> dict[str,
         screened_on, confirming = experiments.screened_on(own), begun(specs, own)
         margin = confirming.margin if confirming else row["margin"]
         seeds = confirming.seeds if confirming else ()
-        conditions = protocol.Conditions(guess=row["baseline_loss"], margin=margin, declared_seeds=seeds)
+        conditions = protocol.Conditions(
+            guess=row["baseline_loss"],
+            margin=margin,
+            declared_seeds=seeds,
+            tried_on=experiments.tried_on(own) if spec.protocol else (),
+        )
         targets = [spec.target_after, *([confirming.or_same(spec.target_after)] if confirming else [])]
         plans = (
             protocol.may_have_wanted(

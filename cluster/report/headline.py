@@ -1,5 +1,7 @@
 """What a study is about to do, in the lines printed before it starts: batches, layout, protocol."""
 
+from collections.abc import Iterable
+
 from cluster.analysis.counted import counted
 from cluster.study.confirming import confirming_seeds
 from cluster.study.rules import Protocol
@@ -22,11 +24,11 @@ def headline(study: Study, finished: int, wanted: int) -> str:
             f"({_screens(rules)}), then confirmed on "
             f"{_looks(rules, len(study.spec.axes.seeds))}; more trials where a best rate is at an edge"
         )
-        moved = {seed: other for seed, other in _confirming(study).items() if seed != other}
-        lines += [
-            f"seed {seed} has already screened learning rates in this study: seed {other} confirms in its place"
-            for seed, other in moved.items()
-        ]
+        if moved := {seed: other for seed, other in _confirming(study).items() if seed != other}:
+            lines.append(
+                f"seeds {_listed(moved)} were trained before anything could be confirmed: seeds "
+                f"{_listed(moved.values())} confirm in their place"
+            )
     if not study.manifest.verified:
         lines.append(
             f"data {study.spec.data}: prepared by an older version, so its names and splits are unverified; its shards "
@@ -49,8 +51,12 @@ def _looks(rules: Protocol, most: int) -> str:
     return f"{earlier[0]} to {last} fresh seeds (what is decided after {', '.join(map(str, earlier))} stops there)"
 
 
+def _listed(seeds: Iterable[int]) -> str:
+    return ", ".join(map(str, seeds))
+
+
 def _confirming(study: Study) -> dict[int, int]:
-    return confirming_seeds(study.spec.axes.seeds, study.screened_on)
+    return confirming_seeds(study.spec.axes.seeds, {*study.screened_on, *study.tried_on})
 
 
 def _workers(study: Study) -> str:

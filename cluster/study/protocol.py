@@ -97,14 +97,16 @@ class Conditions:
 
     `guess` is the loss of a guess that ignores the input, None if it is not known, and `margin` the difference that
     matters. `declared_seeds` are those on the axis when the confirmations began (none: they did not); the looks are at
-    these. `screened_on` are the seeds of the screen with which the study began, if it did begin. `target_after`
-    returns the target, given what the screen chose; confirmations end there if the protocol has `stop_at_target`.
+    these. `screened_on` are the seeds of the screen with which the study began, if it did begin, and `tried_on` those
+    of a plain grid before the protocol, which confirm nothing. `target_after` returns the target, given what the screen
+    chose; confirmations end there if the protocol has `stop_at_target`.
     """
 
     guess: float | None = None
     margin: float | None = None
     declared_seeds: tuple[int, ...] = ()
     screened_on: tuple[int, ...] = ()
+    tried_on: tuple[int, ...] = ()
     target_after: TargetAfter = lambda choices: None
 
 
@@ -126,7 +128,7 @@ def wanted(
         return Wanted(screen, open=True)
     choices = choose(cells, protocol.rates, conditions.guess)
     stop_at_loss = conditions.target_after(choices) if protocol.stop_at_target else None
-    fresh = confirming_seeds(_seeds(grid), {*on, *conditions.screened_on})
+    fresh = confirming_seeds(_seeds(grid), {*on, *conditions.screened_on, *conditions.tried_on})
     late = protocol.looks_late(fresh, conditions.declared_seeds)
     seeds = tuple(seed for seed in fresh.values() if seed not in late)
     at_rates = _at_chosen_rates(grid, choices, stop_at_loss)

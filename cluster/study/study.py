@@ -23,7 +23,8 @@ class Study:
 
     `begun` holds the target and margin with which its confirmations began, which they keep whatever the spec has now;
     None before.
-    `screened_on` are the seeds of the screen with which it began, if it was run before.
+    `screened_on` are the seeds of the screen with which it began, if it was run before, and `tried_on` those of the
+    plain grid that it was before it had a protocol.
     """
 
     spec: StudySpec
@@ -33,6 +34,7 @@ class Study:
     capacity: Capacity
     begun: Begun | None = None
     screened_on: tuple[int, ...] = ()
+    tried_on: tuple[int, ...] = ()
 
     def plan(self, losses: Mapping[str, float]) -> protocol.Wanted:
         """The trials that the study wants, given the losses so far, by trial_id."""
@@ -42,6 +44,7 @@ class Study:
             margin=self.begun.margin if self.begun else declared,
             declared_seeds=self.begun.seeds if self.begun else (),
             screened_on=self.screened_on,
+            tried_on=self.tried_on,
             target_after=self.begun.or_same(self.spec.target_after) if self.begun else self.spec.target_after,
         )
         return protocol.wanted(self.trials, self.spec.protocol, losses, conditions)

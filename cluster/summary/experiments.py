@@ -106,6 +106,19 @@ def screened_on(trials: pa.Table) -> tuple[int, ...]:
     return tuple(sorted(set(trials.filter(pc.equal(trials["phase"], protocol.SCREEN))["seed"].to_pylist())))
 
 
+def tried_on(trials: pa.Table) -> tuple[int, ...]:
+    """The seeds that one experiment trained as a plain grid before it had a protocol, in ascending order.
+
+    Whoever declared the protocol had seen their losses, so they confirm nothing. Older versions let them confirm, and a
+    study that did goes on like that: then there are none.
+    """
+    plain, confirmed = (
+        set(trials.filter(pc.is_in(trials["phase"], pa.array(phases, pa.string())))["seed"].to_pylist())
+        for phases in ([protocol.GRID, None], [CONFIRM])
+    )
+    return () if plain & confirmed else tuple(sorted(plain))
+
+
 def _keys(spec_json: str | None) -> Mapping[str, Any] | None:
     try:
         keys: Mapping[str, Any] = json.loads(spec_json or "null")

@@ -75,18 +75,33 @@ def spec_of(**changed: Any) -> StudySpec:
     return parse(json.dumps(whole | changed), where="simulated")
 
 
-def study(spec: StudySpec, world: World, *, declared_after: bool = False, screened_on: tuple[int, ...] = ()) -> Tables:
+def study(
+    spec: StudySpec,
+    world: World,
+    *,
+    declared_after: bool = False,
+    screened_on: tuple[int, ...] = (),
+    tried_on: tuple[int, ...] = (),
+) -> Tables:
     """The three tables of a study whose answers are as `world` says; all of it ended.
 
     `declared_after` says that the spec was declared when everything had ended; `screened_on`, that the study began with
-    a screen on other seeds.
+    a screen on other seeds; `tried_on`, that a grid was trained on these seeds before it had a protocol.
     """
     grid = axes.trials(spec, data_hash=DATA_HASH, train_rows=ROWS)
     trials: list[dict[str, Any]] = []
     evaluations: list[dict[str, Any]] = []
     losses: dict[str, float] = {}
+    conditions = protocol.Conditions(
+        margin=spec.margin.validation_loss if spec.margin else None,
+        screened_on=screened_on,
+        tried_on=tried_on,
+        target_after=spec.target_after,
+    )
     while missing := [
-        one for one in _wanted(spec, grid, losses, screened_on).trials if one.trial.trial_id not in losses
+        one
+        for one in protocol.wanted(grid, spec.protocol, losses, conditions).trials
+        if one.trial.trial_id not in losses
     ]:
         for planned in missing:
             curve, state = list(_curve(planned.trial, world, spec)), _state(planned, world)
@@ -110,14 +125,6 @@ def _state(planned: protocol.Planned, world: World) -> str:
         return "DIVERGED"
     confirms = planned.phase == protocol.CONFIRM
     return world.ends.get((trial.global_batch, trial.seed), "COMPLETED") if confirms else "COMPLETED"
-
-
-def _wanted(
-    spec: StudySpec, grid: tuple[TrialSpec, ...], losses: Mapping[str, float], screened_on: tuple[int, ...]
-) -> protocol.Wanted:
-    margin = spec.margin.validation_loss if spec.margin else None
-    conditions = protocol.Conditions(margin=margin, screened_on=screened_on, target_after=spec.target_after)
-    return protocol.wanted(grid, spec.protocol, losses, conditions)
 
 
 def _declared(spec: StudySpec, at: datetime) -> dict[str, Any]:

@@ -23,8 +23,10 @@ class Scale:
 
     def __call__(self, value: float) -> float:
         """The position of a value."""
-        low, high, at = (math.log(one) if self.log else one for one in (self.low, self.high, value))
-        return self.start + (self.end - self.start) * (at - low) / (high - low)
+        # Of two logs that are nearly equal, the difference would have few digits left.
+        share = math.log(value / self.low) / math.log(self.high / self.low) if self.log else value - self.low
+        length = 1.0 if self.log else self.high - self.low
+        return self.start + (self.end - self.start) * share / length
 
     def many(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """The positions of many values; values beyond an end get the position of that end."""

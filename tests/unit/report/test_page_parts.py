@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cluster.report.page import palette
@@ -17,6 +17,7 @@ VALUES = st.lists(st.floats(1e-6, 1e7), min_size=1, max_size=5)
 
 
 @given(VALUES, st.booleans())
+@example([9999976.0, 9999980.0], True)
 def test_a_scale_holds_its_values_and_its_ticks_are_round(values: list[float], logarithmic: bool) -> None:
     scale = log(values, 10.0, 300.0) if logarithmic else linear(values, 10.0, 300.0)
     assert all(10.0 <= scale(value) <= 300.0 for value in values)
