@@ -248,6 +248,46 @@ def subclassed(vocabulary_size: int, outputs: int) -> keras.Model:
     return Subclassed()
 
 
+class Halved(keras.layers.Layer):
+    """Takes no keyword arguments."""
+
+    def __init__(self, by: float) -> None:
+        super().__init__()
+        self.by = by
+
+    def call(self, inputs: Any) -> Any:
+        return inputs / self.by
+
+
+class Lookup(keras.layers.Layer):
+    """Holds a matrix that Keras cannot write into a configuration."""
+
+    def __init__(self, matrix: np.ndarray, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.matrix = keras.ops.convert_to_tensor(matrix)
+
+    def call(self, inputs: Any) -> Any:
+        return keras.ops.matmul(inputs, self.matrix)
+
+
+def halved(vocabulary_size: int, outputs: int) -> keras.Model:
+    return with_own(Halved(2.0), vocabulary_size, outputs)
+
+
+def looked_up(vocabulary_size: int, outputs: int) -> keras.Model:
+    return with_own(Lookup(np.eye(4, dtype="float32")), vocabulary_size, outputs)
+
+
+def scaled(vocabulary_size: int, outputs: int) -> keras.Model:
+    return with_own(layers.Lambda(lambda x: x * 0.5), vocabulary_size, outputs)
+
+
+def with_own(own: keras.layers.Layer, vocabulary_size: int, outputs: int) -> keras.Model:
+    tokens = keras.Input((None,), dtype="int32")
+    x = layers.GlobalAveragePooling1D()(layers.Embedding(vocabulary_size, 4, mask_zero=True)(tokens))
+    return keras.Model(tokens, softmax(0, outputs)(own(x)))
+
+
 PARTS = "from token ids [rows, tokens] to [rows, 3]"
 ERRORS = {
     "no_such_module:build": ["cannot be imported", "No module named 'no_such_module'", "module:function"],
@@ -283,6 +323,9 @@ ERRORS = {
     f"{HERE}:unmasked_mean": ["changes with the padding", "mask_zero=True"],
     f"{HERE}:unmasked_window": ["changes with the padding", "mask_zero=True"],
     f"{HERE}:across_rows": ["the rows next to it"],
+    f"{HERE}:halved": ["layer 'halved", "(Halved) cannot be made again", "**kwargs"],
+    f"{HERE}:looked_up": ["layer 'lookup", "(Lookup) cannot be made again", "get_config"],
+    f"{HERE}:scaled": ["(Lambda) cannot be made again", "a layer of your own"],
 }
 
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from trainer.data.inputs import PADDING_NUMBER, SEQUENCES, TEXT, TOKENS, VECTORS, Inputs
 from trainer.errors import InputError
 from trainer.model import seeding, weights
+from trainer.model.cloning import cloned
 from trainer.model.dropout import KeyedDropout
 from trainer.model.factory import call
 from trainer.model.lstm import RightPaddedLSTM, can_replace
@@ -77,7 +78,8 @@ def training_twin(plain: keras.Model) -> keras.Model:
     """The model that is trained: `plain` with its layers swapped as the module's docstring describes.
 
     Raises:
-        InputError: a layer's randomness or statistics would make the gradient depend on how a batch is cut.
+        InputError: a layer's randomness or statistics would make the gradient depend on how a batch is cut, or a layer
+            cannot be made again from its configuration.
     """
     dropouts = [layer for layer in plain.layers if type(layer) is keras.layers.Dropout]
     final = _final(plain)
@@ -95,7 +97,7 @@ def training_twin(plain: keras.Model) -> keras.Model:
             return Logits(name=layer.name, dtype=layer.dtype_policy)
         return layer.__class__.from_config(layer.get_config())
 
-    twin = keras.models.clone_model(plain, clone_function=swap)
+    twin = cloned(plain, swap)
     _refuse_inexact(twin)
     twin.set_weights(plain.get_weights())
     weights.carry_over(plain, twin)
