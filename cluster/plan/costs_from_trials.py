@@ -56,7 +56,9 @@ def _costs(rows: Sequence[Row], point: Point, guess: Costs, longest: int) -> Cos
     each = [row["seconds_training"] / row["updates"] for row in rows]
     middle = median(each)
     training = middle / (point.seconds_training / point.updates)
-    evaluating = median(row["seconds_evaluating"] or 0.0 for row in rows) / point.seconds_evaluating
+    # A confirmation that reached its target ended before its budget.
+    whole = [(row["seconds_evaluating"] or 0.0) * point.updates / row["updates"] for row in rows]
+    evaluating = median(whole) / point.seconds_evaluating
     return replace(
         guess,
         seconds_per_update=guess.seconds_per_update * training,

@@ -22,7 +22,7 @@ Row = Mapping[str, Any]
 class SoFar:
     """The trials that a study wants after its answers so far.
 
-    `completed` are the rows of those that completed with its resources on its data, whatever their budget.
+    `completed` are the rows of those that completed with its model and resources on its data, whatever their budget.
     """
 
     wanted: Wanted
@@ -44,8 +44,8 @@ def so_far(study: "Study") -> SoFar:
     summary, name = Summary(study.spec.summary), study.spec.study
     specs, trials = query.studies(summary, name), query.trials(summary, name)
     losses = answers(trials, study.spec_hash)
-    resources = _resources(study.row)
-    alike = {row["spec_hash"] for row in specs.to_pylist() if _resources(row) == resources}
+    costly = _costly(study.row)
+    alike = {row["spec_hash"] for row in specs.to_pylist() if _costly(row) == costly}
     completed = tuple(
         row
         for row in trials.to_pylist()
@@ -58,9 +58,10 @@ def so_far(study: "Study") -> SoFar:
     return SoFar(wanted=wanted, answered=frozenset(losses), completed=completed)
 
 
-def _resources(row: Row) -> object:
-    """The resources of a spec, as the summary keeps them; those of a damaged spec are like no other's."""
+def _costly(row: Row) -> object:
+    """What of a spec decides the costs of its updates, as the summary keeps it; a damaged spec is like no other."""
     try:
-        return json.loads(row["spec_json"])["resources"]
+        keys = json.loads(row["spec_json"])
+        return [keys[name] for name in ("task", "model", "resources")]
     except (ValueError, KeyError, TypeError):
         return row["spec_hash"]

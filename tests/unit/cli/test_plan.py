@@ -363,6 +363,19 @@ def test_what_ran_otherwise_tells_no_seconds(study: Write, changed: dict[str, An
     assert as_json(path, "--no-calibration")["source"] == "guess"
 
 
+def test_what_ended_early_is_counted_whole_and_another_model_not_at_all(study: Write) -> None:
+    length: dict[str, Any] = {"budget": {"updates": 40}, "evaluate_every": {"updates": 10}}
+    path = study(**length)
+    write_rows(path, trials=lambda trial: trial.seed == 0, updates=20, seconds_training=2.0, seconds_evaluating=1.0)
+    for point in as_json(path)["points"]:
+        assert point["seconds_training"] == pytest.approx(4.0)
+        assert point["seconds_evaluating"] == pytest.approx(2.0)
+    larger = study(
+        budget={"updates": 40}, evaluate_every={"updates": 10}, model={"embedding_units": 6, "lstm_units": 50}
+    )
+    assert as_json(larger, "--no-calibration")["source"] == "guess"
+
+
 def test_a_finished_study_is_told_at_once(study: Write) -> None:
     path = study()
     write_rows(path, trials=lambda _: True, workers=2)
