@@ -117,13 +117,12 @@ class Specs:
 
         A seed is never taken away. If the screen of a study that has grown has `taken` it, the next free one confirms.
         """
-        specs, taken = [self.in_force, *self.later], {*taken, *self.tried_on}
-        return _distinct(seed for spec in specs if spec for seed in confirming_seeds(spec.seeds(cell), taken).values())
+        specs = [spec for spec in (self.in_force, *self.later) if spec]
+        return _distinct(seed for spec in specs for seed in self._confirming(spec.seeds(cell), taken))
 
     def late_seeds_at(self, cell: CellKey, taken: Collection[int] = ()) -> tuple[int, ...]:
         """The seeds of this cell planned after the confirmations began; none if the whole cell came late."""
-        gone = {*taken, *self.tried_on}
-        first = confirming_seeds(self.confirmed.seeds(cell), gone).values() if self.confirmed else ()
+        first = self._confirming(self.confirmed.seeds(cell), taken) if self.confirmed else ()
         return tuple(seed for seed in self.seeds(cell, taken) if seed not in first) if first else ()
 
     @property
@@ -136,11 +135,12 @@ class Specs:
 
         Seeds that later specs added count only where there are no looks, which would not be the declared ones.
         """
-        specs, taken = (
-            [self.counting, *(self.later if self.counting.looks == looks.NONE else ())],
-            {*taken, *self.tried_on},
-        )
-        return tuple(dict.fromkeys(seed for spec in specs for seed in confirming_seeds(spec.all_seeds, taken).values()))
+        specs = [self.counting, *(self.later if self.counting.looks == looks.NONE else ())]
+        return tuple(dict.fromkeys(seed for spec in specs for seed in self._confirming(spec.all_seeds, taken)))
+
+    def _confirming(self, seeds: Iterable[int], taken: Iterable[int]) -> tuple[int, ...]:
+        """The seeds that confirm for these of an axis, of which the screen has `taken` some."""
+        return tuple(confirming_seeds(seeds, {*taken, *self.tried_on}).values())
 
     @property
     def late_seeds(self) -> tuple[int, ...]:
