@@ -52,16 +52,17 @@ def confirmations(asked: Confirming) -> tuple[tuple[TrialSpec, ...], bool]:
             return tuple(found), end < ends[-1]
         if end == ends[-1]:
             break
-        going_on = _undecided(asked)
+        # Only by the seeds of the looks so far: an answer to a later one takes back nothing that was asked for.
+        going_on = _undecided(asked, asked.seeds[:end])
         if not going_on:
             break
     return tuple(found), False
 
 
-def _undecided(asked: Confirming) -> set[CellKey]:
-    """The cells whose comparisons are not decided, with the references of these."""
+def _undecided(asked: Confirming, seeds: Sequence[int]) -> set[CellKey]:
+    """The cells whose comparisons are not decided by these seeds, with the references of these."""
     confirmed = {
-        cell: [asked.losses.get(replace(asked.cells[cell], seed=seed).trial_id) for seed in asked.seeds]
+        cell: [asked.losses.get(replace(asked.cells[cell], seed=seed).trial_id) for seed in seeds]
         for cell in asked.screen_losses
     }
     against = references(confirmed, asked.screen_losses)
