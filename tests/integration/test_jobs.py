@@ -162,10 +162,13 @@ def test_a_study_is_submitted_followed_and_listed(batchscope: Any, tmp_path: Pat
     assert batchscope("logs", job["job"], "-f").stdout == followed.stdout
     assert "is not running" in batchscope("stop", "short").stderr
 
-    # The same cluster plans it, by what one of its machines does; the study's own job stays the newest of its name.
+    # The same cluster plans what would be left with another batch size, by what one of its machines does; the study's
+    # own job stays the newest of its name.
+    write(tmp_path, "short", **{**ONE, "axes": {"global_batch": [17, "full"], "learning_rate": 0.01, "seeds": 1}})
     planned = batchscope("plan", "study.yaml", "--address", ray_head.url, "--format", "json")
     plan = json.loads(planned.stdout)
     assert (plan["source"], plan["measured_on"]) == ("calibration", "local")
+    assert (plan["finished"], plan["expected"]["trials"]) == (1, 1)
     assert "job batchscope-plan-of-short-" in planned.stderr
 
     again = batchscope("resume", "short", "--wait")
