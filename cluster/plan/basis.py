@@ -75,6 +75,10 @@ def _costs_of_trials(
     guessed: "Callable[[TrialSpec], Costs]",
     lengths: Lengths,
 ) -> "Callable[[TrialSpec], Costs] | None":
+    if study.spec.resources.memory_gib is not None:
+        # There, micro-batches follow from the memory, of which rows tell only a bound: a lane keeps what earlier trials
+        # took.
+        return None
     here = bill.machines(study.capacity, study.placed, study.spec.resources)
     node_types = {one.instance.instance_type for one in here} or None
     return costs_from_trials.costs_of(done.completed, points, guessed, longest=lengths.longest, node_types=node_types)

@@ -1,4 +1,4 @@
-"""The plan of a study: its points, its outlooks and its price, from a calibration, the last probe, or a guess."""
+"""The plan of what is left of a study: its points, its outlooks and its price (`cluster.plan.basis` has the costs)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -86,6 +86,7 @@ def planned_from(study: "Study", known: Basis, done: SoFar | None = None) -> Pla
         InputError: the study cannot fit.
     """
     points_of = points_by_kind(study, known.lengths, known.costs_of)
+    # A guess proves nothing, and what has run has fitted.
     if known.source not in ("guess", "trials"):
         refuse_what_cannot_fit(study, lambda trial: known.costs_of(trial).memory)
     return _with_outlooks(study, points_of, known, done)

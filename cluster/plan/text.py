@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from cluster.analysis.counted import counted
 from cluster.plan import as_json, work
 from cluster.plan.estimate import Point
 from cluster.plan.evaluating import hint_from_costs
@@ -42,7 +43,7 @@ def terminal_width() -> int:
 def to_text(plan: Plan, *, width: int) -> str:
     """The plan for a terminal of `width` columns."""
     if plan.finished and not plan.phases:
-        said = f"study {plan.study.spec.study} is finished: its {plan.finished} trials have an answer, nothing is left"
+        said = f"study {plan.study.spec.study} is finished: {counted(plan.finished, 'trial')}, nothing is left"
         return "\n".join(_wrapped(said, width)) + "\n"
     rows = [_row(plan, point) for point in plan.points]
     head, totals = ([line for text in said for line in _wrapped(text, width)] for said in (_head(plan), _totals(plan)))
@@ -99,7 +100,7 @@ def _head(plan: Plan) -> list[str]:
     where += f", {study.capacity.gpus:g} GPUs)" if study.capacity.gpus else ")"
     trials = f"{plan.expected.trials} trials"
     if plan.finished:
-        trials = f"{plan.finished} trials are finished, {plan.expected.trials} are left"
+        trials = f"{counted(plan.finished, 'trial')} finished, {plan.expected.trials:,} left"
     lines = [
         f"plan of study {study.spec.study}: {trials}; {placed.lanes} "
         f"lane{'s' * (placed.lanes != 1)} at once, each of {workers} worker{'s' * (workers != '1')} with "

@@ -45,8 +45,13 @@ def _made(prefix: str, root: str) -> tuple[str, int]:
     while True:
         path = tempfile.mkdtemp(prefix=prefix, dir=root)
         lock = os.open(os.path.join(path, LOCK), os.O_CREAT | os.O_WRONLY, 0o600)
+        try:
+            own = _taken(lock)
+        except OSError:
+            # Some shared file systems have no locks: nothing there is taken for a dead process's, and swept.
+            return path, lock
         # Before the lock is taken, another process that sweeps takes this folder for that of a dead process.
-        if _taken(lock) and os.fstat(lock).st_nlink:
+        if own and os.fstat(lock).st_nlink:
             return path, lock
         os.close(lock)
 
@@ -66,6 +71,6 @@ def _sweep(prefix: str, root: str) -> None:
 def _taken(lock: int) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return False
     return True

@@ -1,6 +1,6 @@
 """What a study is about to do, in the lines printed before it starts: batches, layout, protocol."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from cluster.analysis.counted import counted
 from cluster.study.confirming import confirming_seeds
@@ -25,10 +25,7 @@ def headline(study: Study, finished: int, wanted: int) -> str:
             f"{_looks(rules, len(study.spec.axes.seeds))}; more trials where a best rate is at an edge"
         )
         if moved := {seed: other for seed, other in _confirming(study).items() if seed != other}:
-            lines.append(
-                f"seeds {_listed(moved)} were trained before anything could be confirmed: seeds "
-                f"{_listed(moved.values())} confirm in their place"
-            )
+            lines.append(f"confirmed on {_seeds(moved.values())} in the place of {_seeds(moved)}, trained before")
     if not study.manifest.verified:
         lines.append(
             f"data {study.spec.data}: prepared by an older version, so its names and splits are unverified; its shards "
@@ -51,8 +48,8 @@ def _looks(rules: Protocol, most: int) -> str:
     return f"{earlier[0]} to {last} fresh seeds (what is decided after {', '.join(map(str, earlier))} stops there)"
 
 
-def _listed(seeds: Iterable[int]) -> str:
-    return ", ".join(map(str, seeds))
+def _seeds(seeds: Collection[int]) -> str:
+    return f"seed{'s' * (len(seeds) != 1)} {', '.join(map(str, seeds))}"
 
 
 def _confirming(study: Study) -> dict[int, int]:

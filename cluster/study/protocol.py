@@ -15,7 +15,8 @@ cell (global batch, optimizer, dtype), so that no batch size is judged by an arb
 
 The screen is on SCREEN_SEEDS, so more seeds only add confirmations. Older versions screened on the seeds after the
 last of `axes.seeds`. A study that began like that keeps that screen, and if `axes.seeds` has grown to include one of
-its seeds, the next free seed confirms in its place.
+its seeds, the next free seed confirms in its place. So it does in the place of a seed that a plain grid under the same
+name trained before the protocol: whoever declared it had seen those losses.
 """
 
 import math

@@ -16,8 +16,9 @@ import pyarrow.compute as pc
 from cluster.study import experiment, protocol
 from cluster.study.experiment import COLUMNS
 from cluster.study.protocol import CONFIRM, NO_LOSS
+from cluster.summary.attempts import finished
 from cluster.summary.problems import Problem
-from cluster.summary.tables import COMPLETED, TRIALS
+from cluster.summary.tables import COMPLETED, TEXT, TRIALS
 from trainer.errors import InputError
 
 # The columns of a trial that `filled` and `newest` read.
@@ -107,16 +108,17 @@ def screened_on(trials: pa.Table) -> tuple[int, ...]:
 
 
 def tried_on(trials: pa.Table) -> tuple[int, ...]:
-    """The seeds that one experiment trained as a plain grid before it had a protocol, in ascending order.
+    """The seeds that one experiment trained as a plain grid before anything was confirmed, in ascending order.
 
     Whoever declared the protocol had seen their losses, so they confirm nothing. Older versions let them confirm, and a
     study that did goes on like that: then there are none.
     """
-    plain, confirmed = (
-        set(trials.filter(pc.is_in(trials["phase"], pa.array(phases, pa.string())))["seed"].to_pylist())
-        for phases in ([protocol.GRID, None], [CONFIRM])
-    )
-    return () if plain & confirmed else tuple(sorted(plain))
+    plain = finished(trials.filter(pc.is_in(trials["phase"], pa.array([protocol.GRID, None], TEXT))))
+    confirming = trials.filter(pc.equal(trials["phase"], CONFIRM))
+    if (began := pc.min(confirming["started_at"])).is_valid:
+        plain = plain.filter(pc.less(plain["started_at"], began))
+    seeds = set(plain["seed"].to_pylist())
+    return () if seeds & set(confirming["seed"].to_pylist()) else tuple(sorted(seeds))
 
 
 def _keys(spec_json: str | None) -> Mapping[str, Any] | None:

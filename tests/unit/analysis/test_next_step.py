@@ -46,6 +46,19 @@ def test_what_is_promised_of_fresh_seeds_is_kept_whatever_the_truth() -> None:
         assert np.mean(np.array(kept)[bins == one]) == pytest.approx(np.mean(np.array(promised)[bins == one]), abs=0.13)
 
 
+@pytest.mark.parametrize(("pairs", "difference"), [(10, 0.5), (7, 1.4), (30, 0.9)])
+def test_assurance_is_the_mean_chance_over_the_truths_that_five_pairs_leave_possible(
+    pairs: int, difference: float
+) -> None:
+    random = np.random.default_rng(1)
+    deviations = np.sqrt(4 / random.chisquare(4, REPEATS))
+    truths = random.normal(difference, deviations / np.sqrt(5))
+    mean = np.mean([chance_to_decide(pairs, *one) for one in zip(deviations, [1.0] * REPEATS, truths, strict=True)])
+    # Its five middles of each distribution, and three deviations of this mean.
+    found = assurance(pairs, 1.0, difference=difference, deviation=1.0, measured_pairs=5)
+    assert found == pytest.approx(mean, abs=0.025)
+
+
 def decided(differences: np.ndarray) -> bool:
     """Whether one look at these paired differences decides, with a margin of 1."""
     different, equivalent = p_values(differences.tolist(), 1.0)

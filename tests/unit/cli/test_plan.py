@@ -352,7 +352,7 @@ def test_what_is_finished_is_not_planned_again_and_its_seconds_count(study: Writ
         assert point["seconds_evaluating"] == pytest.approx(2.0)
         assert point["memory_bytes"] == pytest.approx(3 * 2**30)
     text = text_of(path)
-    assert "plan of study tiny: 6 trials are finished, 12 are left;" in text
+    assert "plan of study tiny: 6 trials finished, 12 left;" in text
     assert "measured on the study's own trials" in text
 
 
@@ -376,9 +376,17 @@ def test_what_ended_early_is_counted_whole_and_another_model_not_at_all(study: W
     assert as_json(larger, "--no-calibration")["source"] == "guess"
 
 
-def test_a_finished_study_is_told_at_once(study: Write) -> None:
+def test_under_a_memory_limit_its_trials_tell_no_seconds(study: Write) -> None:
+    path = study(resources={"lanes": 1, "memory_gib": 8})
+    write_rows(path, trials=lambda trial: trial.seed == 0)
+    found = as_json(path, "--no-calibration")
+    assert (found["source"], found["finished"]) == ("guess", 6)
+
+
+def test_a_finished_study_is_told_at_once(study: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cluster.plan.basis._calibration", lambda *_: pytest.fail("there is nothing to calibrate for"))
     path = study()
     write_rows(path, trials=lambda _: True, workers=2)
     # Its seconds are of another layout, and still nothing is calibrated.
-    assert planned(path).stdout == "study tiny is finished: its 18 trials have an answer, nothing is left\n"
+    assert planned(path).stdout == "study tiny is finished: 18 trials, nothing is left\n"
     assert as_json(path)["expected"]["trials"] == 0

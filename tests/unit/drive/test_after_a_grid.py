@@ -9,6 +9,7 @@ import pytest
 
 from cluster.analysis.declared import as_begun
 from cluster.analysis.verdict import judge
+from cluster.exports.found import trials_of
 from cluster.study import axes, protocol
 from cluster.study.spec import StudySpec
 from cluster.study.study import Study
@@ -60,6 +61,23 @@ def test_its_seeds_confirm_nothing_and_the_study_ends_with_a_verdict(tmp_path: P
     [group] = judge(query.studies(summary), trials, query.evaluations(summary)).groups
     assert {(cell.completed, cell.seeds, cell.usable) for cell in group.cells} == {(3, 3, True)}
     assert group.qualities
+    # Every trial that was trained can be exported.
+    assert trials_of(query.specs(summary, "simulated"), MANIFEST, trials).keys() >= losses(trials).keys()
+
+
+def test_neither_a_later_grid_nor_a_trial_without_an_answer_moves_the_seeds_that_confirm(tmp_path: Path) -> None:
+    plain, tuned = spec_of(axes=AXES, protocol=None), spec_of(axes=AXES, protocol=ON_THE_GRID)
+    grid = simulated.study(plain, WORLD)
+    summary = store(tmp_path, grid)
+    store_later(tmp_path, simulated.study(tuned, WORLD, tried_on=(0, 1, 2)))
+    # Seeds 3 and 4 again, at the rates of a grid, after they confirmed; and seed 7, which never ended.
+    later = [changed(table, seed=[3 + seed % 2 for seed in table["seed"].to_pylist()]) for table in grid[1:2]]
+    late = changed(later[0], trial_id=[f"late{n}" for n in range(later[0].num_rows)])
+    times = {name: pc.add(late[name], timedelta(days=2)).to_pylist() for name in ("started_at", "ended_at")}
+    store(tmp_path, (grid[0], changed(late, **times), grid[2].slice(0, 0)), file="grid-again")
+    unended = changed(grid[1].slice(0, 1), trial_id=["cancelled"], seed=[7], state="CANCELLED")
+    store(tmp_path, (grid[0], unended, grid[2].slice(0, 0)), file="unended")
+    assert grown(summary, tuned).tried_on == (0, 1, 2)
 
 
 def test_a_study_that_an_older_version_confirmed_on_them_goes_on_like_that(tmp_path: Path) -> None:
@@ -84,4 +102,4 @@ def test_the_headline_says_which_seeds_confirm(rules: dict[str, object], tmp_pat
     study = grown(summary, spec_of(axes=AXES, protocol=rules))
     study.placed.note = None
     said = headline(study, 0, 9)
-    assert "seeds 0, 1, 2 were trained before anything could be confirmed: seeds 3, 4, 5 confirm in their place" in said
+    assert "confirmed on seeds 3, 4, 5 in the place of seeds 0, 1, 2, trained before" in said

@@ -347,15 +347,15 @@ def test_what_a_killed_prepare_left_is_removed_by_the_next_one(tmp_path: Path) -
     kill = (
         "import os, signal; from cluster.prepare import dataset, prepare; "
         "dataset.identified = lambda _: os.kill(os.getpid(), signal.SIGKILL); "
-        f"prepare([{str(tmp_path / 'a.parquet')!r}], {str(tmp_path / 'out')!r}, text='body', label='topic')"
+        f"prepare([{str(tmp_path / 'a.parquet')!r}], {str(tmp_path / 'out[1]')!r}, text='body', label='topic')"
     )
     killed = subprocess.run([sys.executable, "-c", kill], check=False, cwd=tmp_path)
     assert killed.returncode == -signal.SIGKILL
-    assert list(tmp_path.glob(".out.partial-*/data/train-*.parquet"))
-    prepare([str(tmp_path / "a.parquet")], str(tmp_path / "out"), text="body", label="topic")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.parquet", "out"]
+    assert list(tmp_path.glob(".out*.partial-*/data/train-*.parquet"))
+    prepare([str(tmp_path / "a.parquet")], str(tmp_path / "out[1]"), text="body", label="topic")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.parquet", "out[1]"]
     # Readable for whoever may read the folder around it.
-    assert (tmp_path / "out").stat().st_mode & 0o777 == 0o777 & ~_umask()
+    assert (tmp_path / "out[1]").stat().st_mode & 0o777 == 0o777 & ~_umask()
 
 
 def _umask() -> int:

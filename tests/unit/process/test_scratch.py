@@ -1,5 +1,6 @@
 """Temporary folders: gone with their block, kept while their process lives, and swept after it was killed."""
 
+import errno
 import os
 import shutil
 import signal
@@ -107,3 +108,15 @@ def test_whoever_is_stopped_twice_leaves_no_folder(block: str, tmp_path: Path) -
             process.send_signal(signal.SIGINT)
     assert process.returncode == 130
     assert list(temporary.iterdir()) == []
+
+
+def test_where_files_cannot_be_locked_a_folder_is_made_and_goes_and_nothing_is_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unsupported(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr("cluster.process.scratch.fcntl.flock", unsupported)
+    with scratch.folder("mine-", str(tmp_path)) as first, scratch.folder("mine-", str(tmp_path)) as second:
+        assert {path.name for path in tmp_path.iterdir()} == {Path(first).name, Path(second).name}
+    assert list(tmp_path.iterdir()) == []
