@@ -93,6 +93,7 @@ def why_none(found: NoFollowUp, study: str) -> str:
         "no_answer": f"no trial of {study} has completed, so nothing follows from it: `batchscope results {study}` "
         "says why",
         "not_judged": f"more seeds would not decide {study}: {found.text}",
-        "out_of_reach": f"what is undecided in {study} (B = {found.text}) lies so near the margin that even 200 more "
-        "seeds would probably not decide it: declare another margin in a study of another name",
+        "out_of_reach": f"what is undecided in {study} (B = {found.text}) would probably not be decided by 200 more "
+        "seeds either, since it lies near the margin or runs are too noisy for it: declare another margin in a study "
+        "of another name",
     }[found.code]
