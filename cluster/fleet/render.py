@@ -28,13 +28,13 @@ _ENVIRONMENT = {
     # or whose lanes all ask at once, that is not enough (botocore/utils.py, `IMDSFetcher`).
     "AWS_METADATA_SERVICE_NUM_ATTEMPTS": "5",
     "AWS_METADATA_SERVICE_TIMEOUT": "2",
-    # A machine that does not answer three times is lost, and another is asked for. By default Ray waits for five times
-    # 13 s at most (ray/common/ray_config_def.h), in which it would also give the lost machine new work, and then looks
-    # every 5 s for what to ask for.
-    "RAY_health_check_period_ms": "1000",
-    "RAY_health_check_timeout_ms": "2000",
+    # A machine that does not answer three times is lost after 4 s, and another is asked for. By default Ray waits for
+    # five times 13 s at most (ray/common/ray_config_def.h), in which it would also give the lost machine new work, and
+    # then looks every 5 s for what to ask for.
+    "RAY_health_check_period_ms": "500",
+    "RAY_health_check_timeout_ms": "1000",
     "RAY_health_check_failure_threshold": "3",
-    "AUTOSCALER_UPDATE_INTERVAL_S": "2",
+    "AUTOSCALER_UPDATE_INTERVAL_S": "1",
 }
 # What Ray fills in for its own providers (ray/autoscaler/aws/defaults.yaml), and not for another one's.
 _DEFAULTS: dict[str, Any] = {

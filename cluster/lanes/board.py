@@ -23,6 +23,9 @@ from trainer.trial import TrialSpec
 
 SECONDS_BETWEEN_LOOKS = 1.0
 SECONDS_BETWEEN_FREEINGS = 5.0
+# Each lane and each of its workers may wait here for the other side's next message. If more wait than calls may run at
+# once, the message that they wait for is not read: with Ray's own 1,000, 500 lanes of one worker would stand still.
+MOST_CALLS_AT_ONCE = 100_000
 # Ray itself gives this resource to a cluster's head and to the only node of a local Ray. Drivers, lanes and the board
 # compute nothing and belong on the one machine that is never reclaimed: whatever asks for a thousandth is placed there.
 ON_HEAD = {"node:__internal_head__": 0.001}
@@ -219,7 +222,7 @@ class Board:
 
 def start_board(micro_batches: Mapping[str, int]) -> Any:
     """A handle of a new board actor on the head, which ends with the driver that started it."""
-    actor = ray.remote(Board).options(num_cpus=0, resources=ON_HEAD, max_concurrency=1000)
+    actor = ray.remote(Board).options(num_cpus=0, resources=ON_HEAD, max_concurrency=MOST_CALLS_AT_ONCE)
     return actor.remote(draining_nodes, micro_batches, free_places_of_the_dead)
 
 

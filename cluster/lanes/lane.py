@@ -101,7 +101,7 @@ class Lane:
     def _hear(self) -> None:
         # Looked at first: the board may have reports of a group that ended while this process waited or stood still.
         had_ended = not self._group.alive
-        reports = self._board.hear(self._group.name)
+        reports = self._board.heard(self._group.name) if had_ended else self._board.hear(self._group.name)
         for report in reports:
             self._take(report)
         if not self._told and had_ended:

@@ -10,7 +10,7 @@ from cluster.lanes.reports import Beat, WorkerReport
 from cluster.lanes.station import Station
 from trainer.report import State
 
-SECONDS_BETWEEN_CHECKS = 2.0
+SECONDS_BETWEEN_CHECKS = 1.0
 
 
 class LaneBoard:
@@ -29,6 +29,11 @@ class LaneBoard:
     def hear(self, group: str) -> list[WorkerReport]:
         """Wait for reports since the previous call and return them; after SECONDS_BETWEEN_CHECKS the list is empty."""
         reports: list[WorkerReport] = self._get(self._handle.hear.remote(group, SECONDS_BETWEEN_CHECKS))
+        return reports
+
+    def heard(self, group: str) -> list[WorkerReport]:
+        """The reports since the previous call that are there already, without waiting for any."""
+        reports: list[WorkerReport] = self._get(self._handle.hear.remote(group, 0.0))
         return reports
 
     def beats(self, group: str) -> list[Beat]:

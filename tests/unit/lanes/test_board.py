@@ -167,6 +167,16 @@ def test_hearing_nothing_ends_and_closing_ends_the_workers() -> None:
     play(body)
 
 
+def test_what_is_there_already_is_heard_without_waiting() -> None:
+    async def body(board: Board) -> None:
+        assert await board.hear("a", 0.0) == []
+        await board.post("a", assignment(1))
+        assert await board.take("a", 0, 0, HERE) is not None
+        assert await board.hear("a", 0.0) == [Taken(HERE)]
+
+    play(body)
+
+
 def test_who_waits_in_vain_has_the_places_of_the_dead_freed_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     freed: list[int] = []
     board = Board(dict, free_places=lambda: freed.append(1) or 1)

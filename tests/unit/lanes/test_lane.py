@@ -44,6 +44,9 @@ class Script(LaneBoard):
         found, self.next = self.next(), list
         return found
 
+    def heard(self, group: str) -> list[WorkerReport]:
+        return self.hear(group)
+
     def beats(self, group: str) -> list[Beat]:
         return [] if self.began_at is None else [Beat(update=self.began_at, seconds_training=1.0)]
 
@@ -319,13 +322,15 @@ def test_a_group_that_hangs_before_its_first_beat_is_killed_too(monkeypatch: pyt
 
 def test_what_a_group_reported_before_it_ended_is_heard_before_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     # It ends just after the board answered that there is nothing, as for a lane whose machine stood still meanwhile.
-    play, answers = Play(cpus_per_worker=1.0), iter(([], [Taken(HERE)]))
+    # A group that has ended reports nothing more, so the second time the lane does not wait.
+    play = Play(cpus_per_worker=1.0)
 
     def hear(group: str) -> list[WorkerReport]:
         play.groups[0].alive = False
-        return next(answers)
+        return []
 
     monkeypatch.setattr(play.board, "hear", hear)
+    monkeypatch.setattr(play.board, "heard", lambda group: [Taken(HERE)])
     assert isinstance(play.lane.next_event(), AttemptLost)
     assert play.recorder.rows[0]["node_type"] == HERE.node_type
 
