@@ -87,12 +87,12 @@ class _Trainer:
         import tensorflow as tf
 
         from trainer.machine import device, memory
-        from trainer.machine.card import part_of_card
+        from trainer.machine.card import limit_on_part
         from trainer.order.world import World
         from trainer.update.collective import Collective
 
-        shared = settings.memory_bytes is None and 0 < settings.gpus < 1
-        limit_bytes = part_of_card(settings.gpus) if shared else settings.memory_bytes
+        shared = 0 < settings.gpus < 1
+        limit_bytes = limit_on_part(settings.gpus, settings.memory_bytes) if shared else settings.memory_bytes
         device.set_up(threads=settings.threads, gpus=len(ray.get_gpu_ids()), memory_bytes=limit_bytes)
         self.settings, self.rank = settings, rank
         self._collective = Collective(World(rank, workers))

@@ -14,10 +14,11 @@ from trainer.errors import InputError
 from trainer.order.evaluation import EVALUATION_ROWS
 from trainer.trial import TrialSpec
 
-# What `micro_batch: auto` begins with: on a GPU, where a step takes as long for few rows as for many, so many that its
-# cores have work (what does not fit is halved); on a CPU, where larger ones are hardly faster per row, a size small
-# enough for rows of similar length to meet.
-_AUTO_MICRO_BATCH_GPU = 256
+# What `micro_batch: auto` begins with. On a whole GPU, a step takes as long for few rows as for many, so it begins with
+# so many that the card's cores have work, and on a part of one with that part of them; the size that fits is found
+# from above, because what does not fit is halved for all lanes of the study. On a CPU, larger ones are hardly faster
+# per row, and a small size lets rows of similar length meet.
+_AUTO_MICRO_BATCH_GPU = 1024
 _AUTO_MICRO_BATCH_CPU = 32
 
 
@@ -83,11 +84,16 @@ def rows_at_once(resources: Resources, fitting: int | None = None) -> RowsAtOnce
     `fitting` is None if nothing limits the worker. A micro-batch that the user gave is not changed.
     """
     given = resources.micro_batch if isinstance(resources.micro_batch, int) else None
-    auto = _AUTO_MICRO_BATCH_GPU if resources.gpus_per_worker else _AUTO_MICRO_BATCH_CPU
-    fitting = EVALUATION_ROWS if fitting is None else max(1, fitting)
-    return RowsAtOnce(
-        micro_batch=given or min(auto, fitting), evaluation=min(EVALUATION_ROWS, fitting), shrinks=given is None
-    )
+    auto, evaluation = _auto_micro_batch(resources.gpus_per_worker), EVALUATION_ROWS
+    if fitting is not None:
+        auto, evaluation = min(auto, max(1, fitting)), min(evaluation, max(1, fitting))
+    return RowsAtOnce(micro_batch=given or auto, evaluation=evaluation, shrinks=given is None)
+
+
+def _auto_micro_batch(gpus_per_worker: float) -> int:
+    """A power of two, because what does not fit is halved, and a size in between would only be another shape."""
+    part = int(_AUTO_MICRO_BATCH_GPU * min(1.0, gpus_per_worker))
+    return max(_AUTO_MICRO_BATCH_CPU, 1 << (part.bit_length() - 1)) if part else _AUTO_MICRO_BATCH_CPU
 
 
 def micro_batch_rows(resources: Resources, global_batch: int) -> int:

@@ -6,6 +6,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainer.errors import NotReadyError
+
 # What CUDA takes of a card for each process that uses it, beside what TensorFlow allocates.
 CONTEXT_BYTES = 600 * 2**20
 SECONDS = 30.0
@@ -49,6 +51,22 @@ def part_of_card(share: float) -> int | None:
         return None
     mib = [int(line) for line in said.split() if line.isdigit()]
     return int(share * min(mib) * 2**20) - CONTEXT_BYTES if mib else None
+
+
+def limit_on_part(share: float, asked_bytes: int | None) -> int | None:
+    """The bytes that a process takes of its `share` of a card: what is `asked` for (`memory_gib`), else the whole part.
+
+    Raises:
+        NotReadyError: more is asked for than the part has, so that its neighbours on the card would run out of memory.
+    """
+    part = part_of_card(share)
+    if asked_bytes is None or part is None or asked_bytes <= part:
+        return part if asked_bytes is None else asked_bytes
+    raise NotReadyError(
+        f"resources.memory_gib {asked_bytes / 2**30:g} is more than {share:g} of this machine's card has "
+        f"({part / 2**30:.1f} GiB, without what CUDA takes itself): give less, a larger gpus_per_worker, or leave "
+        "memory_gib out"
+    )
 
 
 def driver_in(text: str) -> str | None:

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cluster.study import head
-from cluster.study.placement import Placement, micro_batch_rows, place
+from cluster.study.placement import Placement, micro_batch_rows, place, rows_at_once
 from cluster.study.resources import Resources
 from trainer.errors import InputError
 from trainer.trial import Duration, ModelSpec, TrialSpec
@@ -158,7 +158,18 @@ def test_lanes_never_take_more_than_there_is_and_the_remedy_of_a_refusal_fits(
 def test_auto_is_the_share_up_to_a_bound(workers: int, global_batch: int) -> None:
     share = max(len(range(rank, global_batch, workers)) for rank in range(workers))
     assert micro_batch_rows(Resources(workers=workers), global_batch) == min(share, 32)
-    assert micro_batch_rows(Resources(workers=workers, gpus_per_worker=1.0), global_batch) == min(share, 256)
+    assert micro_batch_rows(Resources(workers=workers, gpus_per_worker=1.0), global_batch) == min(share, 1024)
+
+
+@pytest.mark.parametrize(("part", "rows"), [(0.0, 32), (0.001, 32), (0.25, 256), (0.3, 256), (0.5, 512), (2.0, 1024)])
+def test_on_a_part_of_a_card_auto_begins_with_that_part_of_the_rows(part: float, rows: int) -> None:
+    assert rows_at_once(Resources(gpus_per_worker=part)).micro_batch == rows
+
+
+def test_where_fewer_rows_fit_fewer_are_begun_with_and_evaluated() -> None:
+    found = rows_at_once(Resources(gpus_per_worker=1.0), fitting=100)
+    assert (found.micro_batch, found.evaluation, found.shrinks) == (100, 100, True)
+    assert rows_at_once(Resources(gpus_per_worker=1.0)).evaluation == 256
 
 
 def test_a_given_micro_batch_stands_up_to_the_share() -> None:

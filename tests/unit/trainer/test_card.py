@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from trainer.machine.card import CONTEXT_BYTES, Card, card_in_use, cudnn_in, driver_in, part_of_card
+from trainer.errors import NotReadyError
+from trainer.machine.card import CONTEXT_BYTES, Card, card_in_use, cudnn_in, driver_in, limit_on_part, part_of_card
 
 OPEN = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  560.35.05  Release Build  (builder)  Tue Sep\nGCC"
 CLOSED = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 22:23:56 UTC 2024\nGCC version:  gcc"
@@ -32,6 +33,21 @@ def test_a_part_of_a_card_leaves_room_for_cudas_own(monkeypatch: pytest.MonkeyPa
     assert part_of_card(0.25) == 23034 * 2**18 - CONTEXT_BYTES
     program.write_text("#!/bin/sh\necho No devices were found\n")
     assert part_of_card(0.25) is None
+
+
+def test_no_more_of_a_card_is_taken_than_ones_part(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 16384\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    part = 2**32 - CONTEXT_BYTES
+    assert limit_on_part(0.25, None) == part
+    assert limit_on_part(0.25, 2**31) == 2**31
+    with pytest.raises(NotReadyError, match=r"memory_gib 4 is more than 0\.25 of this machine's card has \(3\.4 GiB"):
+        limit_on_part(0.25, 2**32)
+    # Without its program nothing is known of the card, and what is asked for is tried.
+    program.unlink()
+    assert limit_on_part(0.25, 2**32) == 2**32
 
 
 @pytest.mark.slow
