@@ -11,9 +11,10 @@ SCHEMA_VERSION = 1
 @click.option("--quick", is_flag=True, help="Only what must hold before a machine takes work: a minute.")
 @click.option("--summary", metavar="URI", help="Also try the store of this summary.")
 @click.option("--address", metavar="URL", help="Also ask the head of a cluster, by its dashboard.")
-@click.option("--fleet", metavar="FLEET.yaml", help="Also ask AWS for the quotas of this fleet.")
+@click.option("--token-file", metavar="FILE", help="The file with the cluster's token, to look at its machines too.")
+@click.option("--fleet", metavar="FLEET.yaml", help="Also ask AWS for the quotas and the machines of this fleet.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
-def command(quick: bool, summary: str | None, address: str | None, fleet: str | None, form: str) -> int:
+def command(quick: bool, form: str, **named: str | None) -> int:
     """Look at this machine's card, training, disk and guards, one line a check.
 
     What cannot be looked at here is `not run`. The exit code is 3 if a check failed.
@@ -26,7 +27,7 @@ def command(quick: bool, summary: str | None, address: str | None, fleet: str | 
 
     checks = [check for check in CHECKS if check.quick or not quick]
     found = []
-    for finding in examined(checks, summary=summary, address=address, fleet=fleet):
+    for finding in examined(checks, **named):
         found.append(finding)
         if form == "table":
             click.echo(f"{finding.number:2}  {finding.name:13}  {finding.outcome:7}  {finding.text}")

@@ -31,6 +31,7 @@ class Site:
     folder: Path
     summary: str | None = None
     address: str | None = None
+    token_file: str | None = None
     fleet: str | None = None
 
 
@@ -54,16 +55,10 @@ class Finding:
     text: str
 
 
-def examined(
-    checks: Sequence[Check],
-    *,
-    summary: str | None = None,
-    address: str | None = None,
-    fleet: str | None = None,
-) -> Iterator[Finding]:
-    """The findings, one after the other as they come."""
+def examined(checks: Sequence[Check], **named: str | None) -> Iterator[Finding]:
+    """The findings, one after the other as they come; `named` are the other fields of a `Site`."""
     with scratch.folder("batchscope-doctor-", tempfile.gettempdir()) as folder:
-        site = Site(Path(folder), summary, address, fleet)
+        site = Site(Path(folder), **named)
         for check in checks:
             yield _found(check, site)
 

@@ -13,8 +13,9 @@ READS, READ_BYTES = 200, 4096
 
 
 def store(site: Site) -> str:
-    """The summary's store writes, writes once only, reads and deletes."""
+    """The summary's store writes, writes once only, reads and deletes; in S3, from this region and for long enough."""
     from cluster.stores import store_of
+    from cluster.stores.bucket import Bucket
 
     if site.summary is None:
         raise NotHereError("no --summary was given")
@@ -35,7 +36,32 @@ def store(site: Site) -> str:
             f"{place.uri} does not keep what is created first: two drivers could overwrite each other there"
         )
     speeds = [BODY_BYTES / 2**20 / seconds for seconds in (written - began, ended - read_at)]
-    return f"{place.uri}: created once, read, deleted; {speeds[0]:,.0f} MiB/s up, {speeds[1]:,.0f} down"
+    said = f"{place.uri}: created once, read, deleted; {speeds[0]:,.0f} MiB/s up, {speeds[1]:,.0f} down"
+    return f"{said}{_signed_for(place.region())}" if isinstance(place, Bucket) else said
+
+
+def _signed_for(region: str | None) -> str:
+    """Where the credentials are from, for a bucket in `region`.
+
+    Raises:
+        BewareError: the bucket is elsewhere, or the credentials end and nobody renews them.
+    """
+    from cluster.stores.client import signing
+
+    found = signing()
+    if found is None:
+        return "; without credentials"
+    if region not in (None, found.region):
+        raise BewareError(
+            f"the bucket is in {region}, this process asks for {found.region}: each article is billed on its way; "
+            "run where the data are, or set AWS_REGION"
+        )
+    if found.temporary and not found.renews:
+        raise BewareError(
+            f"the credentials ({found.source}) are temporary, and nothing renews them: a study stops when they end "
+            "and resumes with others; on a fleet, machines have a role instead"
+        )
+    return f"; credentials: {found.source}{', renewed by themselves' if found.renews else ''}; region {found.region}"
 
 
 def cache(site: Site) -> str:

@@ -33,12 +33,21 @@ def with_use(found: Sequence[Machine], address: str, token: str) -> list[Machine
     How long a machine has been idle, autoscaler v2 does not publish (ray 2.60: node_head.py).
     """
     try:
-        data = within(SECONDS, lambda: _nodes(address, token))
+        data = nodes(address, token)
         used = data["nodeLogicalResources"]
         by_ip = {node["raylet"]["nodeManagerAddress"]: used.get(node["raylet"]["nodeId"]) for node in data["summary"]}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return list(found)
     return [replace(machine, in_use=_short(by_ip.get(machine.private_ip))) for machine in found]
+
+
+def nodes(address: str, token: str) -> Any:
+    """What the dashboard at `address` says of the cluster's machines: `summary`, and `nodeLogicalResources` by id.
+
+    Raises:
+        OSError, ValueError: it does not answer within SECONDS, refuses the token, or answers with something else.
+    """
+    return within(SECONDS, lambda: _nodes(address, token))
 
 
 def _nodes(address: str, token: str) -> Any:

@@ -99,6 +99,13 @@ class Bucket:
         bucket, key = self._key(name)
         persist(self._call("s3:DeleteObject", name), lambda _: client().delete_object(Bucket=bucket, Key=key))
 
+    def region(self) -> str | None:
+        """The region of the bucket; None if its store does not say."""
+        bucket = self._key("")[0]
+        answer = persist(self._call("s3:ListBucket", ""), lambda _: client().head_bucket(Bucket=bucket))
+        found: str | None = answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
+        return found
+
     def sweep(self) -> None:
         """Do nothing: a PUT that did not end leaves nothing behind."""
 

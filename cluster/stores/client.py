@@ -57,6 +57,33 @@ def client() -> Any:
         return _made.client
 
 
+@dataclass(frozen=True)
+class Signing:
+    """How requests are signed: by credentials from where, whether those end and are renewed, and for which region."""
+
+    source: str
+    temporary: bool
+    renews: bool
+    region: str
+
+
+def signing() -> Signing | None:
+    """How this process signs its requests; None without credentials. No secret is in it."""
+    from botocore.credentials import RefreshableCredentials
+
+    made = client()
+    assert _made is not None
+    found = _made.session.get_credentials()
+    if found is None:
+        return None
+    return Signing(
+        source=found.method,
+        temporary=found.token is not None,
+        renews=isinstance(found, RefreshableCredentials),
+        region=made.meta.region_name,
+    )
+
+
 def renewed(since: float) -> bool:
     """Let the next `client` look for credentials anew, as S3 has called those expired that were used after `since`.
 

@@ -4,7 +4,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
+from moto import mock_aws
 
 from cluster.doctor import places
 from cluster.doctor.finding import BewareError, NotHereError, Site, WrongError
@@ -25,6 +27,25 @@ def test_a_store_that_overwrites_is_refused(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(Folder, "create", create)
     with pytest.raises(WrongError, match="two drivers could overwrite each other"):
         places.store(Site(tmp_path, summary=str(tmp_path / "summary")))
+
+
+@mock_aws
+def test_a_bucket_is_tried_and_where_its_credentials_are_from_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "pretend")
+    monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
+    s3 = boto3.client("s3", region_name="us-east-1")
+    s3.create_bucket(Bucket="here")
+    s3.create_bucket(Bucket="away", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    assert places.store(Site(tmp_path, summary="s3://here/summary")).endswith("credentials: env; region us-east-1")
+    with pytest.raises(BewareError, match=r"the bucket is in eu-west-1, this process asks for us-east-1"):
+        places.store(Site(tmp_path, summary="s3://away/summary"))
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "pretend")
+    with pytest.raises(BewareError, match=r"the credentials \(env\) are temporary, and nothing renews them"):
+        places.store(Site(tmp_path, summary="s3://here/summary"))
 
 
 def test_a_partition_is_on_its_disk(tmp_path: Path) -> None:

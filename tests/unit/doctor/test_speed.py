@@ -20,10 +20,18 @@ def rows_on(share: float) -> list[dict[str, Any]]:
     return [
         *({**fits, "micro_batch": rows} for rows in (64, int(1024 * share))),
         {"kind": "memory", "state": "OUT_OF_MEMORY", "micro_batch": 4096, "fit_base_bytes": None},
-        {"kind": "throughput", "global_batch": 8, "examples_per_second": 512.4},
-        {"kind": "throughput", "global_batch": 512, "examples_per_second": 12345.6},
-        {"kind": "throughput", "global_batch": 32, "examples_per_second": None},
+        measured(8, 512.4 if share == 1 else 300.0, share),
+        measured(512, 12345.6 * share * 0.9 if share < 1 else 12345.6, share),
+        # Without reading, as a probe measures too, and a batch that ran out of memory.
+        {**measured(8, 1e6, share), "with_reading": 0},
+        {"kind": "throughput", "global_batch": 32, "lanes": int(1 / share)},
     ]
+
+
+def measured(batch: int, rows_a_second: float, share: float) -> dict[str, Any]:
+    """The speed of one of the lanes that share a card."""
+    common = {"kind": "throughput", "with_reading": 1, "lanes": int(1 / share)}
+    return {**common, "global_batch": batch, "examples_per_second": rows_a_second}
 
 
 def test_what_fits_and_how_fast_it_is_on_a_card_and_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,7 +40,10 @@ def test_what_fits_and_how_fast_it_is_on_a_card_and_its_parts(monkeypatch: pytes
     assert speed.memory(SITE) == (
         "1024 rows on 1 (1.5 GiB base), 512 rows on 0.5 (1.5 GiB base), 256 rows on 0.25 (1.5 GiB base)"
     )
-    assert speed.speed(SITE) == "B = 8: 512 rows/s, B = 512: 12,346 rows/s"
+    assert speed.speed(SITE) == (
+        "B = 8: 512 rows/s in one lane, 1,200 in four (gpus_per_worker: 0.25); "
+        "B = 512: 12,346 rows/s in one lane, 11,111 in four (gpus_per_worker: 1)"
+    )
 
 
 @pytest.mark.parametrize("check", [speed.memory, speed.speed])
