@@ -12,6 +12,10 @@ from cluster.fleet.spec import FleetSpec, MachineShape
 from trainer.errors import InputError
 
 TOO_OLD = ("K520", "K80", "M60", "V100")
+# Blackwell: TensorFlow's wheel has code for cards up to Hopper (`tf.sysconfig.get_build_info()`, 2.21: sm_60 to sm_89
+# and compute_90), so on a later one CUDA compiles each of its kernels first, on each new machine
+# (https://docs.nvidia.com/cuda/blackwell-compatibility-guide).
+TOO_NEW = ("B200", "B300", "GB200", "RTX PRO")
 _UNKNOWN = ("InvalidInstanceType", "InvalidParameterValue")
 
 
@@ -64,4 +68,9 @@ def unfit(spec: FleetSpec, types: Sequence[Mapping[str, Any]]) -> str | None:
             return f"instance_types: {name} has no NVIDIA card: give types such as g6.xlarge or g5.xlarge"
         if old := next((card["Name"] for card in cards if card.get("Name") in TOO_OLD), None):
             return f"instance_types: the {old} of {name} is too old for the image's driver: give g4dn, g5, g6 or newer"
+        if new := next((card["Name"] for card in cards if card.get("Name", "").startswith(TOO_NEW)), None):
+            return (
+                f"instance_types: TensorFlow's wheel has no code for the {new} of {name}, and each machine would "
+                "compile it first: give g6, g6e or p5"
+            )
     return None

@@ -61,6 +61,11 @@ class Machine:
         when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + seconds))
         _write(self.control / "notice.json", json.dumps({"action": "terminate", "time": when}))
 
+    def advise(self) -> None:
+        """EC2's advice that it may take this spot machine back, minutes or hours from now or never."""
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        _write(self.control / "rebalance.json", json.dumps({"noticeTime": now}))
+
     def tag(self, tags: dict[str, str]) -> None:
         """Add tags, which its metadata service shows."""
         self.tags |= tags

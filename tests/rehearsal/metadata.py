@@ -21,8 +21,9 @@ _ROLE = "pretend-role"
 def serve(identity: dict[str, Any], control: Path) -> None:
     """Answer on this machine's link-local address from now on.
 
-    `control` is the folder through which the region speaks to the machine: `notice.json` is a spot notice, `tags.json`
-    has the machine's tags, and `credentials` the seconds for which credentials are good.
+    `control` is the folder through which the region speaks to the machine: `notice.json` is a spot notice,
+    `rebalance.json` the advice that comes before some of them, `tags.json` has the machine's tags, and `credentials`
+    the seconds for which credentials are good.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -69,8 +70,12 @@ def _answer(path: str, identity: dict[str, Any], control: Path) -> str | None:
     if path.startswith(tags):
         found: str | None = json.loads((control / "tags.json").read_text()).get(path.removeprefix(tags))
         return found
-    if path == "/latest/meta-data/spot/instance-action":
-        notice = control / "notice.json"
+    notices = {
+        "/latest/meta-data/spot/instance-action": "notice.json",
+        "/latest/meta-data/events/recommendations/rebalance": "rebalance.json",
+    }
+    if path in notices:
+        notice = control / notices[path]
         return notice.read_text() if notice.exists() else None
     return texts.get(path)
 

@@ -168,6 +168,18 @@ def other_buckets_are_only_read(found: dict[str, Any]) -> bool:
     )
 
 
+def keys_of_the_account_only_through_ec2(found: dict[str, Any]) -> bool:
+    head = found["Resources"]["HeadPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    ours = [one for one in head if any(action.startswith("kms:") for action in actions(one))]
+    grants = [one for one in ours if "kms:CreateGrant" in actions(one)]
+    through = {"kms:ViaService": {"!Sub": "ec2.${AWS::Region}.amazonaws.com"}}
+    return bool(grants) and all(
+        one["Condition"]["StringEquals"] == through
+        and (one not in grants or one["Condition"].get("Bool") == {"kms:GrantIsForAWSResource": "true"})
+        for one in ours
+    )
+
+
 def token_is_on(found: dict[str, Any]) -> bool:
     starts = found["head_start_ray_commands"] + found["worker_start_ray_commands"]
     return all("RAY_AUTH_MODE=token" in one for one in starts if "ray start" in one)
@@ -232,6 +244,7 @@ OVER_THE_STACK = [
     (bucket_is_encrypted, change(*_BUCKET, to={})),
     (other_buckets_are_only_read, change(*_READ, 1, "Action", to=["s3:GetObject", "s3:PutObject"])),
     (other_buckets_are_only_read, change(*_READ, 1, "Resource", to="*")),
+    (keys_of_the_account_only_through_ec2, statement("HandDisksTheKey", Condition={"StringEquals": {}})),
     (uploads_are_aborted, change(*_BUCKET, "LifecycleConfiguration", to={})),
 ]
 OVER_THE_MACHINES = [

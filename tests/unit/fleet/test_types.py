@@ -40,6 +40,13 @@ def fleet(*types: str, head: str = "m7i.large") -> FleetSpec:
             ],
             "the V100 of g5.xlarge is too old",
         ),
+        (
+            [
+                described("m7i.large"),
+                described("g5.xlarge", GpuInfo={"Gpus": [{"Name": "RTX PRO Server 6000", "Manufacturer": "NVIDIA"}]}),
+            ],
+            "no code for the RTX PRO Server 6000 of g5.xlarge",
+        ),
     ],
 )
 def test_what_a_type_is_refused_for(types: list[dict[str, Any]], said: str | None) -> None:
