@@ -10,10 +10,11 @@ from cluster.stores.calls import CHUNK_BYTES, Call, Try, persist
 from cluster.stores.client import client
 from cluster.stores.refusals import CutOffError
 
-# A study outlasts a minute without S3, whatever it reads, writes or deletes then: the last pause between two tries is
-# up to 8 s long, and a lease, which such calls renew, is held for 120 s.
-SECONDS = 100.0
-FETCH_SECONDS = 120.0
+# A study outlasts two minutes without S3, whatever it reads, writes or deletes. That is longer than a lease is held
+# without a renewal (`cluster.summary.driver.lease`): without answers a driver loses the lease first, and goes on by
+# itself once S3 is back, where a call that gives up would end it.
+SECONDS = 130.0
+FETCH_SECONDS = 150.0
 
 
 @dataclass(frozen=True)

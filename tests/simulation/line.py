@@ -5,11 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from cluster.stores.bucket import SECONDS
 from tests.simulation.strands import Strands
 from trainer.errors import NotReadyError
 
 # As `cluster.stores`: a try without an answer is given up after PATIENCE seconds, a call after SECONDS.
-PATIENCE, SECONDS, TRIES = 15.0, 100.0, 5
+PATIENCE, TRIES = 15.0, 5
 SECONDS_OF_A_CALL, OF_A_SLOW_CALL, OF_A_PAGE, LATE = (0.001, 0.05), (1.0, 8.0), (0.1, 5.0), (1.0, 60.0)
 LOST, APPLIED_LATE = 0.3, 0.3
 CHANGES = ("write", "create", "delete")
