@@ -19,7 +19,8 @@ def prepare(
     features: str | None = None,
     group_by: str | None = None,
     max_tokens: int = 200,
-    vocabulary: int = 20_000,
+    vocabulary: int | None = None,
+    tokenizer: str = "words",
     task: str | None = None,
     skip_empty: bool = False,
     skip_unlabelled: bool = False,
@@ -39,7 +40,8 @@ def prepare(
         features: instead of `text`, a column of number lists, or of lists of those; or columns: `a,b`, `x*`.
         group_by: keep rows that share a value of this column in one split. Duplicate texts always stay together.
         max_tokens: longer rows are cut on the right.
-        vocabulary: the number of words to keep, counted in the train split only.
+        vocabulary: the number of words or characters to keep, counted in the train split only; by default 20,000.
+        tokenizer: what a token is: `words`, `characters`, `bytes`, or the path of a `tokenizer.json` of Hugging Face.
         task: `classification`, `regression` or `language_model`; by default regression for floats, else classification.
         skip_empty: leave out empty texts instead of refusing them.
         skip_unlabelled: leave out rows without a label instead of refusing them.
@@ -61,6 +63,7 @@ def prepare(
         group_by=group_by,
         max_tokens=max_tokens,
         vocabulary=vocabulary,
+        tokenizer=tokenizer,
         task=task,
         skip_empty=skip_empty,
         skip_unlabelled=skip_unlabelled,

@@ -29,7 +29,14 @@ MUCH_UNKNOWN = 0.25
 @click.option("--label", metavar="COLUMN", help="The column with the label; omit it for --task language_model.")
 @click.option("--group-by", metavar="COLUMN", help="Keep rows that share a value of this column in one split.")
 @click.option("--max-tokens", default=200, show_default=True, help="Longer rows are cut on the right.")
-@click.option("--vocabulary", default=20_000, show_default=True, help="Words kept, from the train split only.")
+@click.option("--vocabulary", type=int, help="Words kept, from the train split only.  [default: 20000]")
+@click.option(
+    "--tokenizer",
+    default="words",
+    show_default=True,
+    metavar="T",
+    help="What a token is: words, characters, bytes, or the tokenizer.json of a tokenizer of Hugging Face.",
+)
 @click.option(
     "--task",
     type=click.Choice(["classification", "regression", "language_model"]),
@@ -54,7 +61,8 @@ def command(
     label: str | None,
     group_by: str | None,
     max_tokens: int,
-    vocabulary: int,
+    vocabulary: int | None,
+    tokenizer: str,
     task: str | None,
     skip_empty: bool,
     skip_unlabelled: bool,
@@ -85,6 +93,7 @@ def command(
             group_by=group_by,
             max_tokens=max_tokens,
             vocabulary=vocabulary,
+            tokenizer=tokenizer,
             task=task,
             skip_empty=skip_empty,
             skip_unlabelled=skip_unlabelled,
@@ -102,7 +111,7 @@ def command(
     if classes := what_was_read.classes(manifest):
         _echo(["", *classes, ""])
     _echo([following])
-    for doubt in [*what_was_read.doubts(manifest), *warnings(manifest, vocabulary=vocabulary)]:
+    for doubt in [*what_was_read.doubts(manifest), *warnings(manifest, vocabulary=vocabulary, tokenizer=tokenizer)]:
         click.echo(f"warning: {plain(doubt)}", err=True)
 
 
@@ -143,10 +152,16 @@ def summary(manifest: "Manifest", dest: str, *, seconds: float) -> list[str]:
     return [f"{name:<12}{value}" for name, value in facts.items() if value]
 
 
-def warnings(manifest: "Manifest", *, vocabulary: int) -> list[str]:
-    """A line for each split of which the model would see too little; `vocabulary` is the limit that was given."""
-    full = manifest.vocabulary_size >= vocabulary
-    remedy = f"raise --vocabulary {vocabulary}" if full else "prepare more texts, or texts that have words in common"
+def warnings(manifest: "Manifest", *, vocabulary: int | None, tokenizer: str) -> list[str]:
+    """A line for each split of which the model would see too little; the others are the options that were given."""
+    from cluster.prepare.tokenizing import DEFAULT_VOCABULARY
+
+    most = DEFAULT_VOCABULARY if vocabulary is None else vocabulary
+    if tokenizer == "words":
+        more = f"raise --vocabulary {most}" if manifest.vocabulary_size >= most else "prepare more texts"
+        remedy = f"{more}, or give --tokenizer characters"
+    else:
+        remedy = "give --tokenizer bytes, to which nothing is unknown"
     return [
         f"{_unknown(split):.0%} of the {name} tokens are not in the vocabulary, so they cannot be read: {remedy}"
         for name, split in manifest.splits.items()

@@ -34,13 +34,14 @@ from cluster.prepare.shards import SHARD_BYTES
 from cluster.prepare.sources import Source, find
 from cluster.prepare.splits import by_component
 from cluster.prepare.text_form import check_form
+from cluster.prepare.tokenizing import chosen
+from cluster.prepare.vocabulary import WORDS
 from cluster.prepare.wide import with_wide
 from cluster.prepare.work import Here, Work
 from trainer.data.manifest import Manifest, identified
 from trainer.errors import InputError
 
 DEFAULT_MAX_TOKENS = 200
-DEFAULT_VOCABULARY = 20_000
 
 
 def prepare(
@@ -52,7 +53,8 @@ def prepare(
     features: str | None = None,
     group_by: str | None = None,
     max_tokens: int = DEFAULT_MAX_TOKENS,
-    vocabulary: int = DEFAULT_VOCABULARY,
+    vocabulary: int | None = None,
+    tokenizer: str = WORDS,
     task: str | None = None,
     skip_empty: bool = False,
     skip_unlabelled: bool = False,
@@ -77,8 +79,9 @@ def prepare(
         NotReadyError: a store cannot be read or written, or the cluster cannot do the work.
     """
     columns = Columns(text=text, label=label, features=features, group=group_by, classes=task == CLASSIFICATION)
-    check_columns(columns, task, skip_empty=skip_empty)
-    check_options(max_tokens, vocabulary, split_seed)
+    check_columns(columns, task, skip_empty=skip_empty, tokenizer=tokenizer)
+    check_options(max_tokens, split_seed)
+    tokenizing = chosen(tokenizer, vocabulary)
     refuse_used(dest)
     files = _as_written(find(sources), encoding, delimiter)
     if features is not None:
@@ -94,8 +97,9 @@ def prepare(
             split_seed=split_seed,
             batch_rows=batch_rows,
             max_tokens=max_tokens,
+            parts=tokenizing.parts,
         )
-        first_pass = count(work, _grouped(work, pieces, reading), reading, vocabulary=vocabulary, task=task)
+        first_pass = count(work, _grouped(work, pieces, reading), reading, tokenizing=tokenizing, task=task)
         on_read(what_was_read([piece.source for piece in pieces], first_pass))
         with staging(dest) as staged:
             manifest = write(work, first_pass, reading, staged, shard_bytes=shard_bytes)

@@ -14,6 +14,7 @@ from cluster.prepare.duplicates import EMPTY
 from cluster.prepare.faults import Faults
 from cluster.prepare.labels import Counts, Labels, decide, merge
 from cluster.prepare.piece import Piece, ReadingRules
+from cluster.prepare.tokenizing import Tokenizing
 from cluster.prepare.work import Work
 from trainer.data.inputs import TEXT, Inputs
 from trainer.data.manifest import SPLITS
@@ -39,9 +40,9 @@ class FirstPass:
 
 
 def count(
-    work: Work, pieces: Sequence[Piece], reading: ReadingRules, *, vocabulary: int, task: str | None
+    work: Work, pieces: Sequence[Piece], reading: ReadingRules, *, tokenizing: Tokenizing, task: str | None
 ) -> FirstPass:
-    """The first pass: count the labels of all rows and the words of the train split."""
+    """The first pass: count the labels of all rows and, where no tokenizer is ready, the words of the train split."""
     label = reading.columns.label
     counts: Counts = {}
     words: words_module.Words = {}
@@ -69,7 +70,8 @@ def count(
         pieces=tuple(replace(piece, start=start) for piece, start in zip(pieces, starts, strict=False)),
         labels=decide(counts, column=label, task=task),
         inputs=inputs or TEXT,
-        tokenizer=words_module.build(words, size=vocabulary),
+        tokenizer=tokenizing.ready
+        or words_module.build(words, size=tokenizing.vocabulary, parts=tokenizing.parts or words_module.WORDS),
         kept=kept,
         faults=wrong,
         duplicates=keys.duplicates(),

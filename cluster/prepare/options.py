@@ -2,6 +2,7 @@
 
 from cluster.prepare.batches import Columns
 from cluster.prepare.labels import CLASSIFICATION, REGRESSION
+from cluster.prepare.vocabulary import WORDS
 from trainer.data.manifest import LANGUAGE_MODEL
 from trainer.errors import InputError, brief
 
@@ -11,7 +12,7 @@ MOST_TOKENS = 2**31 - 1
 MOST_WORDS = 10_000_000
 
 
-def check_columns(columns: Columns, task: str | None, *, skip_empty: bool) -> None:
+def check_columns(columns: Columns, task: str | None, *, skip_empty: bool, tokenizer: str) -> None:
     """Refuse columns that do not go together, or do not go with the task.
 
     Raises:
@@ -37,9 +38,11 @@ def check_columns(columns: Columns, task: str | None, *, skip_empty: bool) -> No
         raise InputError(f"{option} and --label both name the column {label!r}: name two different columns")
     if skip_empty and features is not None:
         raise InputError("--skip-empty is for texts: leave it out, and drop rows without numbers from the source")
+    if tokenizer != WORDS and features is not None:
+        raise InputError(f"--tokenizer {tokenizer} is for texts: leave it out, numbers have no tokens")
 
 
-def check_options(max_tokens: int, vocabulary: int, split_seed: int) -> None:
+def check_options(max_tokens: int, split_seed: int) -> None:
     """Refuse numbers that cannot be used.
 
     Raises:
@@ -47,10 +50,18 @@ def check_options(max_tokens: int, vocabulary: int, split_seed: int) -> None:
     """
     if not 1 <= max_tokens <= MOST_TOKENS:
         raise InputError(f"--max-tokens is {brief(str(max_tokens))}: use 1 or more, and at most {MOST_TOKENS:,}")
-    if not 3 <= vocabulary <= MOST_WORDS:
-        raise InputError(
-            f"--vocabulary is {brief(str(vocabulary))}: use 3 or more (two ids are padding and unknown), and at most "
-            f"{MOST_WORDS:,}"
-        )
     if not 0 <= split_seed < 2**63:
         raise InputError(f"--split-seed is {brief(str(split_seed))}: use a whole number from 0 to {2**63 - 1}")
+
+
+def check_vocabulary(size: int) -> None:
+    """Refuse a number of words that cannot be used.
+
+    Raises:
+        InputError: it is too small or too large.
+    """
+    if not 3 <= size <= MOST_WORDS:
+        raise InputError(
+            f"--vocabulary is {brief(str(size))}: use 3 or more (two ids are padding and unknown), and at most "
+            f"{MOST_WORDS:,}"
+        )

@@ -4,6 +4,7 @@ Each function is one pass over the file. Its result depends only on the file and
 all results in the order of the files is the same wherever the work was done.
 """
 
+import collections
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -50,7 +51,10 @@ class Piece:
 
 @dataclass(frozen=True, kw_only=True)
 class ReadingRules:
-    """How every file is read and split: the arguments of `cluster.prepare.prepare`."""
+    """How every file is read and split: the arguments of `cluster.prepare.prepare`.
+
+    `parts` are what is counted of texts, words or characters; None where a tokenizer is ready.
+    """
 
     columns: Columns
     skip_empty: bool
@@ -58,6 +62,7 @@ class ReadingRules:
     split_seed: int
     batch_rows: int
     max_tokens: int
+    parts: str | None
 
     @property
     def skipped(self) -> tuple[str, ...]:
@@ -126,7 +131,10 @@ def count(piece: Piece, tell: Tell, *, reading: ReadingRules, task: str | None) 
             inputs = rows.features.inputs if rows.features else TEXT
             yield from (text for text, split in zip(rows.texts, splits.tolist(), strict=False) if split == 0)
 
-    count_words(train_texts(), words)
+    if reading.parts is None:
+        collections.deque(train_texts(), maxlen=0)
+    else:
+        count_words(train_texts(), words, parts=reading.parts)
     yield Counted(
         kept=int(sizes.sum()),
         faults=wrong,

@@ -233,6 +233,7 @@ def test_csv_cannot_hold_lists(tmp_path: Path) -> None:
         ({"label": None}, "--label is not given: .*--task language_model"),
         ({"label": "x"}, "--features and --label both name the column 'x'"),
         ({"skip_empty": True}, "--skip-empty is for texts"),
+        ({"tokenizer": "bytes"}, "--tokenizer bytes is for texts"),
         ({"task": "language_model", "label": None}, "--task language_model learns text"),
         ({"text": "x", "features": None, "task": "language_model"}, "has no labels: leave --label y out"),
         ({"task": "clustering"}, "--task is 'clustering'"),

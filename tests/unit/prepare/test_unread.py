@@ -56,11 +56,13 @@ def test_texts_of_which_most_is_unknown_are_said_with_the_remedy(tmp_path: Path)
     assert vocabulary.endswith("not in it: 0.0% of train, 66.7% of validation, 66.7% of test")
     assert result.stderr.splitlines() == [
         f"warning: 67% of the {name} tokens are not in the vocabulary, so they cannot be read: "
-        "prepare more texts, or texts that have words in common"
+        "prepare more texts, or give --tokenizer characters"
         for name in ("validation", "test")
     ]
 
 
 def test_a_vocabulary_that_is_full_is_to_be_raised(tmp_path: Path) -> None:
     result = prepared(tmp_path, [f"w{number % 40} w{number % 41}" for number in range(200)], "--vocabulary", "5")
-    assert {line.rpartition(": ")[2] for line in result.stderr.splitlines()} == {"raise --vocabulary 5"}
+    assert {line.rpartition(": ")[2] for line in result.stderr.splitlines()} == {
+        "raise --vocabulary 5, or give --tokenizer characters"
+    }
