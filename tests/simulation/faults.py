@@ -80,6 +80,7 @@ def _signalled(world: World, fault: Fault) -> bool:
     there = [one for one in world.drivers if one.runs]
     for one in there:
         one.signals += 1
+        one.signalled_at = min(one.signalled_at, world.loop.now)
         if fault.name == "driver stopped twice":
             world.loop.call_later(fault.seconds, setattr, one, "signals", 2)
     return bool(there)

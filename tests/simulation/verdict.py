@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from cluster.lanes.events import TrialBegan, TrialEnded
+from cluster.lanes.events import TrialBegan, TrialEnded, TrialEvaluated
 from cluster.lanes.failure import Fault
 from cluster.study.protocol import Unfolding
 from cluster.summary import query
@@ -21,6 +21,8 @@ COLUMNS = (
     *("started_at", "ended_at", "workers", "updates", "seconds_resumed", "cost_usd"),
 )
 TWO_DRIVERS = {"driver stands still", "driver suspended", "driver replaced", "second driver"}
+# A driver looks for signals every second, and a lane may have taken a trial that its driver has not heard of.
+SECONDS_TO_HEED = 10.0
 ONCE = ("trials/", "evaluations/", "attempts/")
 
 
@@ -35,6 +37,7 @@ def wrong(world: World) -> list[str]:
     found += _rows_wrong(world, summary, trials)
     found += books.wrong(world, rows)
     found += _after_the_break(world)
+    found += _after_a_stop(world)
     found += _conflicts(world)
     found += [f"{problem}" for problem in problems]
     if not any(driver.runs for driver in world.drivers):
@@ -91,6 +94,21 @@ def _after_the_break(world: World) -> Iterator[str]:
                 broken, since = event, at
             elif isinstance(event, TrialBegan) and broken is not None:
                 yield f"{driver.process.name} begins a trial after {broken.error}"
+
+
+def _after_a_stop(world: World) -> Iterator[str]:
+    """A trial that begins after a signal is taken back before it evaluates.
+
+    Where a process stood still, what it tells later may have been before.
+    """
+    if not any("still" in fault.name or "suspended" in fault.name for fault in world.plan.faults):
+        for driver in world.drivers:
+            begun = {}
+            for at, event in driver.events:
+                if isinstance(event, TrialBegan):
+                    begun[event.trial.trial_id] = at - driver.signalled_at
+                elif isinstance(event, TrialEvaluated) and begun[event.trial.trial_id] > SECONDS_TO_HEED:
+                    yield f"{driver.process.name} trains a trial that began after it was stopped"
 
 
 def _conflicts(world: World) -> Iterator[str]:

@@ -80,7 +80,7 @@ class Driver:
         self.process = Process(f"driver {len(world.drivers)}")
         self.process.deaths.append(self.end_rest)
         self.spending, world.spending = world.spending, None
-        self.began_at, self.signals = world.loop.now, 0
+        self.began_at, self.signals, self.signalled_at = world.loop.now, 0, float("inf")
         self.hold: Any = None
         self.seconds_stopping = 0.0
         self.board: Process | None = None
