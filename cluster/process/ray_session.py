@@ -5,6 +5,7 @@ person's terminal. None of that happens inside `local` and `joined`.
 """
 
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -117,14 +118,32 @@ def _connected(connect: Callable[[ThreadPoolExecutor], None]) -> Iterator[Sessio
     refuse_hiding_folder(Path.cwd())
     set_environment()
     refuse_ray_of_another_environment()
-    import ray
 
     with _ray_thread() as thread, open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         try:
             connect(thread)
             yield Session()
         finally:
-            _undisturbed(thread, ray.shutdown)
+            _undisturbed(thread, _shut_down)
+
+
+def _shut_down() -> None:
+    """End Ray in this process, while nothing of Ray's is released in another thread.
+
+    Ray ends a process, with exit code 1 and no `finally`, in which an ObjectRef or the handle of an actor is released
+    while it shuts down (core_worker_process.cc, "has already been shutdown"). What is left of a study in cycles would
+    be released by the collector, at any time and in any thread.
+    """
+    import ray
+
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        gc.collect()
+        ray.shutdown()
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _start(thread: ThreadPoolExecutor, folder: str, options: dict[str, Any]) -> None:
@@ -140,7 +159,7 @@ def _start(thread: ThreadPoolExecutor, folder: str, options: dict[str, Any]) -> 
             return
         except Exception as problem:  # noqa: BLE001 - Ray raises no class of its own for a node that is late
             reason = _line(problem)
-            _undisturbed(thread, ray.shutdown)
+            _undisturbed(thread, _shut_down)
             _kill_all(folder)
     raise NotReadyError(
         f"Ray did not start on this machine in {TRIES} tries ({reason}): end other programs or wait until they have "

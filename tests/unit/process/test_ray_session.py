@@ -1,11 +1,13 @@
 """Ray's start and end in this process, with a stand-in for `ray.init`: tries, handlers, folders, and what has ended."""
 
+import gc
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -70,6 +72,26 @@ def test_a_node_that_is_late_once_is_tried_again(monkeypatch: pytest.MonkeyPatch
     assert found.ended == 2
     assert list(root.iterdir()) == []
     assert utils.set_sigterm_handler is theirs
+
+
+def test_nothing_of_rays_is_released_while_it_shuts_down(monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
+    """Ray would end the process, with exit code 1."""
+    found = stand(monkeypatch, failures=0)
+    seen: list[tuple[bool, bool]] = []
+
+    class Cycle:
+        def __init__(self) -> None:
+            self.itself = self
+
+    def shutdown() -> None:
+        seen.append((gc.isenabled(), left() is not None))
+        found.shutdown()
+
+    monkeypatch.setattr(ray, "shutdown", shutdown)
+    with ray_session.local():
+        left = weakref.ref(Cycle())
+    assert seen == [(False, False)]
+    assert gc.isenabled()
 
 
 def test_a_machine_too_busy_for_ray_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
