@@ -69,10 +69,8 @@ def prepare(
 ) -> Manifest:
     """Read articles from files, folders or `s3://` addresses and write a prepared data set to `dest`.
 
-    The arguments are those of `batchscope.prepare` (`cluster.api.preparing`), and these. `batch_rows` are read at a
-    time, which changes memory and speed, and a shard's file has about `shard_bytes`; neither changes the result. With
-    an `address`, the cluster's machines read the sources, but `dest` is written from here. `progress` is called with a
-    stage's name and the fraction of it that is done, and `on_read` once, before anything is written.
+    The arguments are those of `batchscope.prepare`, and these. `batch_rows` are read at a time, and a shard's file has
+    about `shard_bytes`; neither changes the result. `on_read` is called once, before anything is written.
 
     Raises:
         InputError: the input cannot be used as it is; the message names the thing, the value and the remedy.
