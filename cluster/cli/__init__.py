@@ -40,6 +40,7 @@ COMMANDS = {
     "compact": "pack finished studies into few files, which are quick to read",
     "report": "one self-contained page on a study",
     "serve": "all studies and their pages, live and read-only, in a browser",
+    "mcp": "results for an agent, read-only, as tools of the Model Context Protocol",
     "export": "models, tables, plots; runs for MLflow and TensorBoard",
     "doctor": "whether this machine, a store and a cluster can do a study's work",
     "fleet": "the EC2 machines: up, down, status, render",

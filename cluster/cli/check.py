@@ -1,10 +1,12 @@
 """`batchscope check`: one real batch in every layout, and the largest difference between the gradients."""
 
-from typing import TYPE_CHECKING
+import dataclasses
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cluster.cli import EXIT_NO
+from cluster.cli.answering import put, text_or_json
 
 if TYPE_CHECKING:
     from cluster.study.study import Study
@@ -13,7 +15,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("study_file", metavar="STUDY.yaml", type=click.Path())
-def command(study_file: str) -> int:
+@text_or_json
+def command(study_file: str, form: str) -> int:
     """Prove on one real batch that every layout of the study gives the same update.
 
     The batch goes through one worker whole, then in small micro-batches, then over two workers; some validation rows
@@ -29,9 +32,13 @@ def command(study_file: str) -> int:
     study = examine(spec, this_machine(with_gpus=spec.resources.gpus_per_worker > 0))
     with ray_session.local(**study.placed.ray_resources):
         found = check_study(study)
-    for proof in found:
-        click.echo(line(proof))
-    return 0 if all(proof.passed for proof in found) else EXIT_NO
+    passed = all(proof.passed for proof in found)
+    put(form, map(line, found), study=spec.study, passed=passed, checks=list(map(_fields, found)))
+    return 0 if passed else EXIT_NO
+
+
+def _fields(proof: "Proof") -> dict[str, Any]:
+    return {**dataclasses.asdict(proof), "largest": proof.largest, "passed": proof.passed}
 
 
 def check_study(study: "Study") -> "list[Proof]":

@@ -1,12 +1,17 @@
 """`batchscope compact`: packs the many small files of studies that ended or were stopped into one for each table."""
 
+from typing import Any
+
 import click
+
+from cluster.cli.answering import TEXT, put, text_or_json
 
 
 @click.command("compact")
 @click.argument("study", required=False)
 @click.option("--summary", "uri", default="./summary", show_default=True, help="Folder or s3://bucket/prefix.")
-def command(study: str | None, uri: str) -> None:
+@text_or_json
+def command(study: str | None, uri: str, form: str) -> None:
     """Make the results of STUDY, or of all studies, quick to read. No row changes, and readers are not disturbed.
 
     `batchscope run` does this when a study ends. A running study is left alone.
@@ -20,6 +25,7 @@ def command(study: str | None, uri: str) -> None:
     summary = Summary(uri)
     if study is not None:
         query.asked(summary, study)
+    done: list[dict[str, Any]] = []
     for name in [study] if study is not None else query.names(summary):
         try:
             with only_driver(summary, name, lambda line: click.echo(line, err=True)):
@@ -30,5 +36,9 @@ def command(study: str | None, uri: str) -> None:
             if study is not None:
                 raise
             click.echo(f"left alone: {problem}", err=True)
+            done.append({"study": name, "removed_files": 0, "left_alone": str(problem)})
         else:
-            click.echo(f"{name}: removed {deleted} small files" if deleted else f"{name}: nothing to do")
+            if form == TEXT:
+                click.echo(f"{name}: removed {deleted} small files" if deleted else f"{name}: nothing to do")
+            done.append({"study": name, "removed_files": deleted, "left_alone": None})
+    put(form, [], studies=done)

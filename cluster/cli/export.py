@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cluster.cli.answering import JSON, TEXT, put
+
 if TYPE_CHECKING:
     from cluster.exports.model import ModelFiles
     from cluster.summary.store import Summary
@@ -38,8 +40,8 @@ FORMATS = {"tables": ("parquet", "csv"), "plots": ("svg", "png")}
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["parquet", "csv", "svg", "png"]),
-    help="Tables: parquet (default) or csv. Plots: svg (default) or png, 1950 pixels wide.",
+    type=click.Choice(["parquet", "csv", "svg", "png", JSON]),
+    help="Tables: parquet (default) or csv. Plots: svg (default) or png, 1950 pixels wide. json: what is printed.",
 )
 @click.option(
     "--to",
@@ -86,25 +88,25 @@ def command(
     kind = _kind(context)
     if study is None and kind != "tables":
         raise InputError("name a STUDY: `batchscope results` lists them (only --tables works without one)")
-    form = _format(kind, form)
+    printed, form = (JSON, _format(kind, None)) if form == JSON else (TEXT, _format(kind, form))
     summary = Summary(uri)
     if tables is not None:
-        _tables(summary, study, tables, form, force)
+        put(printed, files := _tables(summary, study, tables, form, force), study=study, files=files)
         return
     assert study is not None
     if plots is not None:
-        _plots(summary, study, plots, form, force)
+        put(printed, files := _plots(summary, study, plots, form, force), study=study, files=files)
     elif target is not None:
-        _runs(summary, study, target)
+        _runs(summary, study, target, printed)
     elif kind is None:
-        _list(summary, study)
+        _list(summary, study, printed)
     elif prefix is None or output is None:
         missing = "--trial ID" if prefix is None else "-o model.keras"
         raise InputError(f"{missing} is missing: `batchscope export {study} --summary {uri}` lists the trials")
     else:
         from cluster.exports import model
 
-        _model(summary, study, prefix, model.files_of(output, force=force), at=at, data=data, factory=factory)
+        _model(summary, study, prefix, model.files_of(output, force=force), printed, at=at, data=data, factory=factory)
 
 
 def _kind(context: click.Context) -> str | None:
@@ -120,6 +122,8 @@ def _kind(context: click.Context) -> str | None:
     if len(kinds) > 1:
         raise InputError(f"{' and '.join(kinds.values())} are different exports: give only one of them")
     for flag in given:
+        if flag == "--format" and context.params["form"] == JSON:
+            continue
         wanted = GOING_WITH.get(flag)
         if wanted and not kinds.keys() & set(wanted):
             asking = " or ".join(asks for asks, kind in ASKING.items() if kind in wanted)
@@ -136,18 +140,27 @@ def _format(kind: str | None, form: str | None) -> str:
     return form or formats[0]
 
 
-def _list(summary: "Summary", study: str) -> None:
+def _list(summary: "Summary", study: str, printed: str) -> None:
     from cluster.exports import model
+    from cluster.text.formats import to_json
     from cluster.text.table import to_text
 
     ended = model.listing(summary, study)
     if not ended.num_rows:
         click.echo("no trial has ended yet", err=True)
-    click.echo(to_text(ended, model.COLUMNS), nl=False)
+    click.echo(to_json(ended, name="trials") if printed == JSON else to_text(ended, model.COLUMNS), nl=False)
 
 
 def _model(
-    summary: "Summary", study: str, prefix: str, files: "ModelFiles", *, at: str, data: str | None, factory: str | None
+    summary: "Summary",
+    study: str,
+    prefix: str,
+    files: "ModelFiles",
+    printed: str,
+    *,
+    at: str,
+    data: str | None,
+    factory: str | None,
 ) -> None:
     from cluster.exports import model
     from cluster.exports.example import example
@@ -169,21 +182,22 @@ def _model(
             f"note: layers that {found.trial.model.factory} defines itself are needed to load the model too", err=True
         )
     tokenizer = [files.tokenizer] if found.manifest.kind == TOKENS else []
-    click.echo("\n".join([files.model, *tokenizer, files.about]))
-    click.echo(f"\n{example(found, files)}", nl=False)
+    written, code = [files.model, *tokenizer, files.about], example(found, files)
+    known = {"study": study, "trial_id": found.trial.trial_id, "state": found.state, "at": at}
+    put(printed, [*written, f"\n{code.rstrip()}"], **known, files=written, example=code)
 
 
-def _tables(summary: "Summary", study: str | None, folder: str, form: str, force: bool) -> None:
+def _tables(summary: "Summary", study: str | None, folder: str, form: str, force: bool) -> list[str]:
     from cluster.exports import files, tables
     from cluster.prepare.progress import bar
 
     found = tables.read(summary, study)
     names, contents = tables.names(found, form=form), tables.contents(found, form=form)
     with bar() as progress:
-        click.echo("\n".join(files.write(folder, names, contents, force=force, progress=progress)))
+        return files.write(folder, names, contents, force=force, progress=progress)
 
 
-def _plots(summary: "Summary", study: str, folder: str, form: str, force: bool) -> None:
+def _plots(summary: "Summary", study: str, folder: str, form: str, force: bool) -> list[str]:
     from cluster.exports import files, plots
     from cluster.prepare.progress import bar
     from cluster.report.page.page import charts
@@ -191,10 +205,10 @@ def _plots(summary: "Summary", study: str, folder: str, form: str, force: bool) 
     drawn = charts(summary, study)
     names, contents = plots.names(drawn, form=form), plots.contents(drawn, form=form)
     with bar() as progress:
-        click.echo("\n".join(files.write(folder, names, contents, force=force, progress=progress)))
+        return files.write(folder, names, contents, force=force, progress=progress)
 
 
-def _runs(summary: "Summary", study: str, target: str) -> None:
+def _runs(summary: "Summary", study: str, target: str, printed: str) -> None:
     from cluster.exports import mlflow, runs, tensorboard
     from cluster.prepare.progress import bar
     from cluster.text.masked import masked
@@ -207,7 +221,8 @@ def _runs(summary: "Summary", study: str, target: str) -> None:
     with bar() as progress:
         export = mlflow.export if kind == "mlflow" else tensorboard.export
         counts = export(found, place, progress=progress)
-    click.echo(f"{len(found)} runs of {study} in {kind}: " + ", ".join(f"{n} {what}" for what, n in counts.items()))
+    line = f"{len(found)} runs of {study} in {kind}: " + ", ".join(f"{n} {what}" for what, n in counts.items())
+    put(printed, [line], study=study, kind=kind, runs=len(found), counts=counts)
     if kind == "mlflow" and mlflow.is_folder(place):
         click.echo(
             f"note: MLflow 3.13 and later opens a folder only with: MLFLOW_ALLOW_FILE_STORE=true mlflow ui "

@@ -2,6 +2,8 @@
 
 import click
 
+from cluster.cli.answering import put, text_or_json
+
 
 def _say(line: str) -> None:
     click.echo(f"fleet: {line}", err=True)
@@ -26,28 +28,38 @@ def _render(file: str, without_aws: bool) -> None:
 
 @command.command("up")
 @click.argument("file", metavar="FLEET.yaml", type=click.Path(dir_okay=False))
-def _up(file: str) -> None:
+@text_or_json
+def _up(file: str, form: str) -> None:
     """Create the stack and start the head, which starts workers when a study needs them."""
     from cluster.fleet import lifecycle, spec
 
     fleet = spec.load(file)
     config = lifecycle.up(fleet, say=_say)
     _say(f"{fleet.fleet} is up and needs its token; without a study it ends in {fleet.head_idle_minutes:g} minutes")
-    click.echo(f"ray dashboard {config}    # a tunnel: leave it open")
-    click.echo(f"batchscope submit STUDY.yaml --address http://127.0.0.1:8265 --token-file {fleet.folder / 'token'}")
+    tunnel, token = f"ray dashboard {config}", str(fleet.folder / "token")
+    submit = f"batchscope submit STUDY.yaml --address http://127.0.0.1:8265 --token-file {token}"
+    put(
+        form,
+        [f"{tunnel}    # a tunnel: leave it open", submit],
+        fleet=fleet.fleet,
+        tunnel=tunnel,
+        submit=submit,
+        token_file=token,
+    )
 
 
 @command.command("down")
 @click.argument("file", metavar="FLEET.yaml", type=click.Path(dir_okay=False))
 @click.option("--delete-stack", is_flag=True, help="Also delete the network, roles, keys and the (empty) bucket.")
-def _down(file: str, delete_stack: bool) -> None:
+@text_or_json
+def _down(file: str, delete_stack: bool, form: str) -> None:
     """Terminate all machines of the fleet, and print what is left."""
     from cluster.fleet import lifecycle, spec
 
-    left = lifecycle.down(spec.load(file), delete_stack=delete_stack, say=_say)
+    fleet = spec.load(file)
+    left = lifecycle.down(fleet, delete_stack=delete_stack, say=_say)
     _say("no machine is left")
-    for one in left:
-        click.echo(f"left: {one}")
+    put(form, [f"left: {one}" for one in left], fleet=fleet.fleet, left=left)
 
 
 @command.command("status")

@@ -2,6 +2,8 @@
 
 import click
 
+from cluster.cli.answering import put, text_or_json
+
 
 @click.command("init")
 @click.argument("data", metavar="DATA")
@@ -9,7 +11,8 @@ import click
 @click.option("--study", "name", metavar="NAME", help="The study's name.  [default: that of the folder DATA]")
 @click.option("--factory", metavar="M:F", help="A model of your own, such as my_models:build.")
 @click.option("--no-calibration", is_flag=True, help="Measure nothing: guess, right to a factor of two or so.")
-def command(data: str, output: str, name: str | None, factory: str | None, no_calibration: bool) -> None:
+@text_or_json
+def command(data: str, output: str, name: str | None, factory: str | None, no_calibration: bool, form: str) -> None:
     """Write a first study of the prepared data DATA: a handful of batch sizes in about three minutes.
 
     Half a minute of calibration on this machine finds how many seeds and epochs that pays for. Nothing is trained to
@@ -32,6 +35,14 @@ def command(data: str, output: str, name: str | None, factory: str | None, no_ca
             tell=lambda share: progress("calibrating", share),
         )
     save(first_study_text(found, file=output).encode(), output)
-    click.echo(f"{output}: {what_it_takes(found)}; next:\n")
-    for line in next_commands(found, file=output):
-        click.echo(f"    {line}")
+    takes, commands = what_it_takes(found), next_commands(found, file=output)
+    put(
+        form,
+        [f"{output}: {takes}; next:\n", *(f"    {line}" for line in commands)],
+        file=output,
+        study=found.spec.study,
+        trainings=found.plan.expected.trials,
+        seconds=found.plan.expected.seconds,
+        source=found.plan.source,
+        next=commands,
+    )

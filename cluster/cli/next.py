@@ -4,12 +4,15 @@ import dataclasses
 
 import click
 
+from cluster.cli.answering import put, text_or_json
+
 
 @click.command("next")
 @click.argument("study")
 @click.option("-o", "--output", default="next.yaml", show_default=True, metavar="FILE", help="Write to this new file.")
 @click.option("--summary", "uri", default="./summary", show_default=True, help="Folder or s3://bucket/prefix.")
-def command(study: str, output: str, uri: str) -> None:
+@text_or_json
+def command(study: str, output: str, uri: str, form: str) -> None:
     """Write the study that decides what STUDY left undecided, with its trainings and minutes.
 
     After a protocol, it compares two batch sizes on as many fresh seeds as probably decide them. After a plain grid, it
@@ -35,14 +38,22 @@ def command(study: str, output: str, uri: str) -> None:
     if isinstance(found, NoFollowUp):
         if found.code != "decided":
             raise InputError(why_none(found, study))
-        click.echo(why_none(found, study))
+        why = why_none(found, study)
+        put(form, [why], study=study, file=None, next_study=None, trainings=[], seconds=[], why=why, next=[])
         return
     spec = found.spec.model_copy(update={"summary": uri})
     found = dataclasses.replace(found, spec=spec)
     save(file_text(found, file=output).encode(), output)
-    click.echo(f"{output}: the study {spec.study}")
-    for line in what_it_decides(found):
-        click.echo(plain(line))
-    click.echo("\nnext:\n")
-    for line in next_commands(found, file=output):
-        click.echo(f"    {plain(line)}")
+    decides = [plain(line) for line in what_it_decides(found)]
+    commands = [plain(line) for line in next_commands(found, file=output)]
+    put(
+        form,
+        [f"{output}: the study {spec.study}", *decides, "\nnext:\n", *(f"    {line}" for line in commands)],
+        study=study,
+        file=output,
+        next_study=spec.study,
+        trainings=found.trainings,
+        seconds=found.seconds or [],
+        why=" ".join(decides),
+        next=commands,
+    )

@@ -2,15 +2,17 @@
 
 import shlex
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from cluster.cli.answering import put, text_or_json
 from cluster.text.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cluster.prepare.reading import WhatWasRead
     from trainer.data.manifest import Manifest, Split
 
 # From this share of unknown tokens on, a study would compare models that see little of the texts.
@@ -53,6 +55,7 @@ MUCH_UNKNOWN = 0.25
     help="Read and tokenise many files on Ray: auto or host:port of a cluster whose machines can all read "
     "SOURCE, or local. The data set is the same.",
 )
+@text_or_json
 def command(
     sources: tuple[str, ...],
     dest: str,
@@ -70,6 +73,7 @@ def command(
     encoding: str | None,
     split_seed: int,
     address: str | None,
+    form: str,
 ) -> None:
     """Read articles and write a prepared data set to DEST.
 
@@ -104,20 +108,49 @@ def command(
             progress=progress,
             on_read=reads.append,
         )
-    for read in reads:
-        _echo([f"{name:<12}{value}" for name, value in what_was_read.facts(read).items() if value])
-    *described, following = summary(manifest, dest, seconds=time.monotonic() - started)
-    _echo(described)
-    if classes := what_was_read.classes(manifest):
-        _echo(["", *classes, ""])
-    _echo([following])
-    for doubt in [*what_was_read.doubts(manifest), *warnings(manifest, vocabulary=vocabulary, tokenizer=tokenizer)]:
+    seconds = time.monotonic() - started
+    doubts = [*what_was_read.doubts(manifest), *warnings(manifest, vocabulary=vocabulary, tokenizer=tokenizer)]
+    put(form, _lines(manifest, dest, reads, seconds), **_fields(manifest, dest, reads, seconds), warnings=doubts)
+    for doubt in doubts:
         click.echo(f"warning: {plain(doubt)}", err=True)
 
 
-def _echo(lines: "Sequence[str]") -> None:
-    for line in lines:
-        click.echo(plain(line))
+def _lines(manifest: "Manifest", dest: str, reads: "Sequence[WhatWasRead]", seconds: float) -> list[str]:
+    """What was read and written, for a person."""
+    from cluster.report import what_was_read
+
+    of_reads = [f"{name:<12}{value}" for read in reads for name, value in what_was_read.facts(read).items() if value]
+    *described, following = summary(manifest, dest, seconds=seconds)
+    classes = what_was_read.classes(manifest)
+    return [plain(line) for line in (*of_reads, *described, *(["", *classes, ""] if classes else []), following)]
+
+
+def _fields(manifest: "Manifest", dest: str, reads: "Sequence[WhatWasRead]", seconds: float) -> dict[str, Any]:
+    """The same for a program."""
+    return {
+        "dest": dest,
+        "task": manifest.task,
+        "kind": manifest.kind,
+        "data_hash": manifest.data_hash,
+        "rows": {name: split.rows for name, split in manifest.splits.items()},
+        "label_names": manifest.label_names,
+        "vocabulary_size": manifest.vocabulary_size,
+        "max_tokens": manifest.max_tokens,
+        "unknown_tokens": {name: _unknown(split) for name, split in manifest.splits.items()},
+        "seconds": seconds,
+        "read": [
+            {
+                "rows": read.rows,
+                "files": read.files,
+                "format": read.format,
+                "delimiters": read.delimiters,
+                "encodings": read.encodings,
+                "left_out": {kind: count for kind, (count, _) in read.faults.items()},
+                "duplicates": read.duplicates,
+            }
+            for read in reads
+        ],
+    }
 
 
 def summary(manifest: "Manifest", dest: str, *, seconds: float) -> list[str]:

@@ -22,6 +22,9 @@ FORMATS = ("table", "json", "csv", "parquet")
 @click.option("--summary", "uri", default="./summary", show_default=True, help="Folder or s3://bucket/prefix.")
 @click.option("--where", "condition", help="Only trials that match, such as 'global_batch in (16, 64)'.")
 @click.option("--verdict", "with_verdict", is_flag=True, help="What the study shows, and what it cannot.")
+@click.option(
+    "--assert", "claims", metavar="CLAIM", multiple=True, help="Exit with 1 unless this is shown (see below)."
+)
 @click.option("--by", metavar="AXIS[,AXIS]", help="One row for each point of these axes only.")
 @click.option("--sql", "text", metavar="Q", help="One SELECT on studies, trials, evaluations, points.")
 @click.option("--columns", metavar="A[,B]", help="Only these columns, in this order.")
@@ -35,6 +38,7 @@ def command(
     uri: str,
     condition: str | None,
     with_verdict: bool,
+    claims: tuple[str, ...],
     by: str | None,
     text: str | None,
     columns: str | None,
@@ -43,10 +47,13 @@ def command(
     diff: bool,
     form: str | None,
     output: str | None,
-) -> None:
+) -> int:
     """Show what a study found: one row for each point of the axes, mean and deviation over seeds.
 
     Without STUDY, list the studies; with --where or --by, the points of all of them.
+
+    A CLAIM for --assert, which may be repeated, is equivalent(A, B), worse(A, B), better(A, B), not_worse(A, B),
+    decided(A, B) or use(A), with global batches, such as 'equivalent(32, 16)'. What is undecided is not shown.
     """
     from cluster.report.shape import TableShape, listed
     from cluster.summary.store import Summary
@@ -56,8 +63,14 @@ def command(
     form = form or _form_of(output)
     if form == "parquet" and output is None:
         raise InputError("--format parquet is binary: name a file with -o FILE")
+    if claims:
+        from cluster.cli.asserting import check_claims
+
+        if with_verdict or _narrowed(condition, by, text, shape):
+            raise InputError("--assert is for one whole study: leave out --verdict, --where, --by and column options")
+        return check_claims(Summary(uri), study, claims, form=form, output=output)
     if with_verdict:
-        if study is None or condition is not None or by is not None or text is not None or shape != TableShape():
+        if study is None or _narrowed(condition, by, text, shape):
             raise InputError(
                 "--verdict is for one whole study: name it, and leave out --where, --by and column options"
             )
@@ -71,6 +84,14 @@ def command(
         show_points(Summary(uri), study, axes, condition, form, output, shape=shape)
     else:
         _show_studies(Summary(uri), shape, form, output)
+    return 0
+
+
+def _narrowed(condition: str | None, by: str | None, text: str | None, shape: "TableShape") -> bool:
+    """Whether an option asks for something other than one whole study."""
+    from cluster.report.shape import TableShape
+
+    return (condition, by, text) != (None, None, None) or shape != TableShape()
 
 
 def _form_of(output: str | None) -> str:

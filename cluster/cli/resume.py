@@ -2,6 +2,7 @@
 
 import click
 
+from cluster.cli.answering import text_or_json
 from cluster.cli.reaching import cluster_options, reach
 
 
@@ -10,7 +11,8 @@ from cluster.cli.reaching import cluster_options, reach
 @cluster_options
 @click.option("--wait", is_flag=True, help="Follow the study to its end; the exit code is then the study's own.")
 @click.option("--budget", metavar="B", help="Save and end when this is spent: 50usd, 3h.")
-def command(study: str, address: str, token_file: str | None, wait: bool, budget: str | None) -> int:
+@text_or_json
+def command(study: str, address: str, token_file: str | None, wait: bool, budget: str | None, form: str) -> int:
     """Submit STUDY's newest job again, with the spec that the cluster keeps. Finished trials are not repeated."""
     from cluster.cli.following import hand_over
     from cluster.jobs.job import find
@@ -26,4 +28,5 @@ def command(study: str, address: str, token_file: str | None, wait: bool, budget
         raise InputError(
             f"the spec of job {job.id} was too long to be kept with it: use `batchscope submit STUDY.yaml` instead"
         )
-    return hand_over(head, stored(job.spec_json, where=f"the spec of job {job.id}"), budget=budget, wait=wait)
+    spec = stored(job.spec_json, where=f"the spec of job {job.id}")
+    return hand_over(head, spec, budget=budget, wait=wait, form=form)

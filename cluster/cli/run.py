@@ -2,11 +2,13 @@
 
 import contextlib
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cluster.cli import EXIT_BUDGET, EXIT_FAILED_TRIALS, EXIT_NO
+from cluster.cli.answering import JSON, TEXT, put, text_or_json
+from cluster.cli.notifying import OUTCOMES, notify_option, receiver, with_notice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,23 +25,31 @@ if TYPE_CHECKING:
 @click.argument("study_file", metavar="STUDY.yaml", type=click.Path())
 @click.option("--address", metavar="A", help="Join a Ray cluster (auto, or host:port) instead of starting Ray here.")
 @click.option("--budget", metavar="B", help="Save and end when this run has spent this: 50usd, 3h, 90min.")
+@notify_option
 @click.option(
     "--progress",
-    "form",
     type=click.Choice(["text", "json"]),
     default="text",
     show_default=True,
     help="Progress lines where there is no terminal: for a person, or for a program.",
 )
-def command(study_file: str, address: str | None, budget: str | None, form: str) -> int:
+@text_or_json
+def command(
+    study_file: str, address: str | None, budget: str | None, target: str | None, progress: str, form: str
+) -> int:
     """Run the study here. Run the same command again to resume it: finished trials are not repeated."""
     from cluster.prices import parse_budget
     from cluster.report.progress_lines import sentence, to_line
     from cluster.study.spec import load
 
     spending = parse_budget(budget) if budget is not None else None
-    line_of = to_line if form == "json" else sentence
-    return run_and_watch(load(study_file), address=address, spending=spending, line_of=line_of)
+    line_of = to_line if progress == "json" else sentence
+    notified, spec = receiver(target, joins_cluster=address is not None), load(study_file)
+
+    def work() -> int:
+        return run_and_watch(spec, address=address, spending=spending, line_of=line_of, form=form)
+
+    return with_notice(notified, spec, work)
 
 
 def run_and_watch(
@@ -49,6 +59,7 @@ def run_and_watch(
     spending: "Spending | None" = None,
     before: "Callable[[Study], None]" = lambda study: None,
     line_of: "Callable[[StudyProgress], str] | None" = None,
+    form: str = TEXT,
 ) -> int:
     """Run a study to its end, with progress on stderr and results on stdout, and return the exit code.
 
@@ -61,11 +72,31 @@ def run_and_watch(
 
     result = watch(spec, address=address, spending=spending, before=before, line_of=line_of)
     status = end_of(result)
+    if form == JSON:
+        put(form, [], **_fields(result, status))
+        return status
     _show(result.study)
     click.echo("\nnext:\n", err=True)
     for line in next_commands(result.study.spec.study, result.study.spec.summary):
         click.echo(f"    {line}", err=True)
     return status
+
+
+def _fields(result: "RunResult", status: int) -> dict[str, Any]:
+    """How a run ended, for a program; `batchscope results STUDY --verdict --format json` has what it shows."""
+    from cluster.report.notice import headline
+
+    spec = result.study.spec
+    return {
+        "study": spec.study,
+        "summary": spec.summary,
+        "outcome": OUTCOMES[status],
+        "exit_code": status,
+        "headline": headline(spec),
+        "failed_trials": result.failed,
+        "cost_usd": result.cost_usd,
+        "bill_usd": result.bill_usd,
+    }
 
 
 def watch(

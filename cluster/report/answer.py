@@ -14,6 +14,11 @@ def answer(group: GroupVerdict, margin: float | None) -> list[str]:
     return [f"{_changes(group, margin)} {_use(group, margin)}"]
 
 
+def recommended(group: GroupVerdict) -> int | None:
+    """The batch size to use; None where nothing is compared."""
+    return _best(group)[0] if group.qualities and group.reference is not None else None
+
+
 def batches(found: Iterable[int]) -> str:
     """Batch sizes as they are listed in sentences."""
     return ", ".join(map(str, found))

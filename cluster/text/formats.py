@@ -27,6 +27,11 @@ def to_json(table: pa.Table, *, name: str, more: Mapping[str, Any] | None = None
     return json.dumps(fields, indent=2, default=str) + "\n"
 
 
+def document(**fields: Any) -> str:
+    """One JSON object with `schema_version` and these keys, for a program."""
+    return json.dumps({"schema_version": SCHEMA_VERSION, **json_value(fields)}, indent=2) + "\n"
+
+
 def nested_text(value: Any) -> str:
     """A list or an object in a cell, as JSON on one line."""
     return json.dumps(json_value(value), ensure_ascii=False, default=str)
