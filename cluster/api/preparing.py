@@ -35,15 +35,18 @@ def prepare(
     Args:
         sources: one or several Parquet, JSONL or CSV files, folders of them, or `s3://` addresses, all of one format.
         dest: a folder or an `s3://` address where nothing exists yet.
-        text, label: the columns with the text and the label; no label only for the task `language_model`.
+        text: the column with the text.
+        label: the column with the label; None only for the task `language_model`.
         features: instead of `text`, a column of number lists, or of lists of those; or columns: `a,b`, `x*`.
         group_by: keep rows that share a value of this column in one split. Duplicate texts always stay together.
         max_tokens: longer rows are cut on the right.
         vocabulary: the number of words or characters to keep, counted in the train split only; by default 20,000.
         tokenizer: what a token is: `words`, `characters`, `bytes`, or the path of a `tokenizer.json` of Hugging Face.
         task: `classification`, `regression` or `language_model`; by default regression for floats, else classification.
-        skip_empty, skip_unlabelled: leave out empty texts, or rows without a label, instead of refusing them.
-        encoding, delimiter: of CSV and JSONL; by default UTF-8 (or by its mark), and what gives the columns named here.
+        skip_empty: leave out empty texts instead of refusing them.
+        skip_unlabelled: leave out rows without a label instead of refusing them.
+        encoding: that of CSV and JSONL, such as `cp1252`; by default UTF-8, or UTF-16 by its mark.
+        delimiter: the character between the fields of CSV; by default the one that gives the columns named here.
         split_seed: another seed gives other splits.
         address: read and tokenise on Ray: `auto` or `host:port` of a cluster that sees the sources, or `local`.
         on_progress: called with the name of a stage and the share of it that is done, from 0 to 1.
@@ -52,24 +55,9 @@ def prepare(
         InputError: the sources cannot be used as they are.
         NotReadyError: a store cannot be read or written, or the cluster cannot do the work.
     """
-    return _prepared(
-        *_paths(sources, dest),
-        text=text,
-        label=label,
-        features=features,
-        group_by=group_by,
-        max_tokens=max_tokens,
-        vocabulary=vocabulary,
-        tokenizer=tokenizer,
-        task=task,
-        skip_empty=skip_empty,
-        skip_unlabelled=skip_unlabelled,
-        encoding=encoding,
-        delimiter=delimiter,
-        split_seed=split_seed,
-        address=address,
-        on_progress=on_progress,
-    )
+    options = dict(locals())
+    del options["sources"], options["dest"]
+    return _prepared(*_paths(sources, dest), **options)
 
 
 def _prepared(
