@@ -37,12 +37,12 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> str:
     # Two of its trials completed, so that its verdict has sentences beside that on what failed.
-    return agents.failed(tmp_path_factory.mktemp("plain"), fails=2, error="an error", task="a task", data="a folder")
+    return agents.failed(tmp_path_factory.mktemp("harmless"), fails=2, error="an error", task="a task", data="a folder")
 
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return agents.failed(tmp_path_factory.mktemp("hostile"), fails=2, error=PAYLOAD, task=PAYLOAD, data=PAYLOAD)
+    return agents.failed(tmp_path_factory.mktemp("hostiles"), fails=2, error=PAYLOAD, task=PAYLOAD, data=PAYLOAD)
 
 
 def test_no_name_and_no_error_reaches_what_a_client_is_told_of_the_tools(plain: str, hostile: str) -> None:
@@ -69,6 +69,8 @@ def test_what_people_named_is_data_that_changes_no_other_word(
 ) -> None:
     harmless, found = agents.asked(plain, tool, **arguments), agents.asked(hostile, tool, **arguments)
     quoted = {SHOWN: "an error"} if tool == "failures" else {}
+    # A study that follows names the summary; the two lie in different places, with paths of one length.
+    found = json.loads(json.dumps(found).replace(hostile, plain))
     assert without_data(found, quoted) == without_data(harmless, {})
 
 
