@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster.analysis.asked import Specs, specs_of
+from cluster.study import identity
 from cluster.study.cell import CellKey, cell_of_row
 from cluster.study.chosen_rates import choose
 from cluster.study.experiment import stops_at_target
@@ -93,11 +94,12 @@ def begun(studies: pa.Table, trials: pa.Table) -> Begun | None:
 
 
 def as_begun(study: Study, specs: pa.Table, trials: pa.Table) -> Study:
-    """The study with the seeds of its screen and of a grid before it, and what its confirmations began with.
+    """The study as its summary knows it: its spec's hash, the seeds before it, what its confirmations began with.
 
     `specs` and `trials` are the summary's rows for the study's name.
     """
     specs = query.with_spec(specs)
+    study = replace(study, known_as=identity.known_as(study.spec, specs.to_pylist()))
     trials = experiments.of_spec(trials, study.row)
     return replace(
         study,

@@ -37,6 +37,7 @@ COMMANDS = {
     "list": "all jobs of studies on a cluster",
     "results": "a table of a study's results",
     "next": "the study that decides what a study left undecided, as a commented file",
+    "studies": "list, describe, rename, move, copy, merge and delete the studies of a summary",
     "compact": "pack finished studies into few files, which are quick to read",
     "report": "one self-contained page on a study",
     "serve": "all studies and their pages, live and read-only, in a browser",

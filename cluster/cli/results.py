@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -139,6 +140,7 @@ def show_points(
     from cluster.report import learnt
     from cluster.report.failed import sentence
     from cluster.report.points import POINTS, STUDIES, lowest_line, progress_line
+    from cluster.report.studies import about
     from cluster.summary import query
 
     asked = query.asked(summary, study) if study is not None else None
@@ -155,11 +157,12 @@ def show_points(
             "study's model or data, so their deviations are not over seeds alone",
             err=True,
         )
-    columns, lines = POINTS, []
+    columns, lines, above = POINTS, [], []
     if study is None:
         columns = [STUDIES[0], *columns]
     else:
         _say_attempts_without_row(summary, study)
+        above = [about(row) for row in query.studies(summary, study).to_pylist()[-1:]]
         counts = query.states(newest)
         earlier = query.states(trials)["trials"] - counts["trials"]
         lines = [progress_line(counts, asked, earlier=earlier)]
@@ -170,7 +173,7 @@ def show_points(
     for row in query.lowest(query.judged(of_newest)).to_pylist():
         line = lowest_line(row, by or query.POINT)
         lines.append(line if study is not None else f"{row['study']}: {line}")
-    _put(points, "points", columns, lines, form, output, shape=shape)
+    _put(points, "points", columns, lines, form, output, shape=shape, above=above)
 
 
 def _say_attempts_without_row(summary: "Summary", study: str) -> None:
@@ -211,10 +214,12 @@ def _put(
     *,
     shape: "TableShape | None" = None,
     as_json: str | None = None,
+    above: Sequence[str] = (),
 ) -> None:
     from cluster.process.files import save
     from cluster.report.shape import TableShape, shaped
     from cluster.text import formats
+    from cluster.text.plain import plain
     from cluster.text.table import asked_for, to_text
     from cluster.text.wrapped import terminal_width, wrapped
 
@@ -230,7 +235,8 @@ def _put(
         text = formats.to_csv(found)
     elif form == "table":
         width = terminal_width(sys.stdout) if output is None else None
-        text = to_text(found, columns, width=width) if found.num_rows else ""
+        text = "".join(f"{wrapped(plain(line), width)}\n\n" for line in above if line)
+        text += to_text(found, columns, width=width) if found.num_rows else ""
         text += "".join(f"{wrapped(line, width)}\n" for line in lines)
     if output is not None:
         save(formats.to_parquet(found) if form == "parquet" else text.encode(), output)

@@ -17,6 +17,7 @@ from cluster.summary.driver.hold import Hold
 from cluster.summary.driver.only import only_driver
 from cluster.summary.known_losses import answers, micro_batches
 from cluster.summary.store import ConflictError, Summary, check_writable
+from cluster.summary.studies.unfinished import refuse_unfinished
 from trainer.data import guess
 from trainer.errors import UserError
 from trainer.report import State
@@ -90,12 +91,14 @@ def opened(study: Study, say: Callable[[str], None]) -> Iterator[Opened]:
     `say` is called with a text when the driver has to wait.
 
     Raises:
-        InputError: the summary cannot be written, another process runs this study, or the name belongs to another one.
+        InputError: the summary cannot be written, another process runs this study, a command has moved or deleted half
+            of it, or the name belongs to another one.
         NotReadyError: the store cannot be reached, or the hold was lost inside the block.
     """
     check_writable(study.spec.summary)
     summary = Summary(study.spec.summary)
     with only_driver(summary, study.spec.study, say) as hold:
+        refuse_unfinished(summary, study.spec.study)
         unended = summary.lost_attempts(study.spec.study)
         here = _read(study, summary, hold)
         here.declaration.declare(here.unfolding.plan)
@@ -115,21 +118,21 @@ def opened(study: Study, say: Callable[[str], None]) -> Iterator[Opened]:
 
 def _read(study: Study, summary: Summary, hold: Hold) -> Opened:
     """Read everything that the summary knows about the study."""
-    name, spec_hash = study.spec.study, study.spec_hash
+    name = study.spec.study
     specs = query.studies(summary, name)
     refuse_other_study(study.spec, study.manifest.data_hash, specs.to_pylist())
     trials = query.trials(summary, name)
     ran = trials.select(["spec_hash", "state", "updates"]).to_pylist()
     refuse_other_code(factory_of(study.spec), study.factory_sha256, specs.to_pylist(), ran)
     study = as_begun(study, specs, trials)
-    losses = answers(trials, spec_hash)
-    first = {row["spec_hash"]: row["declared_at"] for row in specs.to_pylist()}.get(spec_hash)
+    losses = answers(trials, study.spec_hash)
+    first = {row["spec_hash"]: row["declared_at"] for row in specs.to_pylist()}.get(study.spec_hash)
     return Opened(
         summary=summary,
         study=study,
         hold=hold,
         unfolding=Unfolding(study.plan, losses),
         answered=frozenset(losses),
-        micro_batches=micro_batches(trials, spec_hash),
+        micro_batches=micro_batches(trials, study.spec_hash),
         declaration=Declaration(summary=summary, study=study, declared_at=first or datetime.now(UTC)),
     )

@@ -90,7 +90,7 @@ def _moment(milliseconds: int) -> datetime:
 
 def metadata(spec: StudySpec, factory_sha256: str | None) -> dict[str, str]:
     """The metadata of a job: enough to find its study again, and to run it again beside the code of its model."""
-    kept = {_STUDY: spec.study, _HASH: identity.spec_hash(spec)}
+    kept = {_STUDY: spec.study, _HASH: identity.run_hash(spec)}
     if factory_sha256 is not None:
         kept[_CODE] = factory_sha256
     text = identity.canonical_json(spec)
@@ -99,7 +99,7 @@ def metadata(spec: StudySpec, factory_sha256: str | None) -> dict[str, str]:
 
 def plan_of(spec: StudySpec) -> dict[str, str]:
     """The metadata of a job that plans a study. In place of a study's name it has one that no study can have."""
-    return {_STUDY: f"plan of {spec.study}", _HASH: identity.spec_hash(spec)}
+    return {_STUDY: f"plan of {spec.study}", _HASH: identity.run_hash(spec)}
 
 
 def next_id(metadata: Mapping[str, str], jobs: Iterable[Job]) -> str:

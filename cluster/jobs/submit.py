@@ -72,7 +72,7 @@ def _running(jobs: list[Job], spec: StudySpec) -> Job | None:
     job = newest(jobs).get(spec.study)
     if job is None or not job.active:
         return None
-    if job.spec_hash != identity.spec_hash(spec):
+    if job.spec_hash != identity.run_hash(spec):
         raise InputError(
             f"study {spec.study!r} runs with another spec as job {job.id}: give this study another name, or stop that "
             f"job first with `batchscope stop {spec.study}`"

@@ -43,6 +43,7 @@ def so_far(study: "Study") -> SoFar:
     """
     summary, name = Summary(study.spec.summary), study.spec.study
     specs, trials = query.studies(summary, name), query.trials(summary, name)
+    study = as_begun(study, specs, trials)
     losses = answers(trials, study.spec_hash)
     costly = _costly(study.row)
     alike = {row["spec_hash"] for row in specs.to_pylist() if _costly(row) == costly}
@@ -54,7 +55,7 @@ def so_far(study: "Study") -> SoFar:
         and row["data_hash"] == study.manifest.data_hash
         and not row["seconds_resumed"]
     )
-    wanted = as_begun(study, specs, trials).plan(losses)
+    wanted = study.plan(losses)
     return SoFar(wanted=wanted, answered=frozenset(losses), completed=completed)
 
 

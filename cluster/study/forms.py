@@ -24,6 +24,9 @@ _LEAST_AMOUNT = 1e-9
 # What float32, in which weights are updated, holds without losing digits: 2**-126 and nearly 2**128, rounded inwards.
 LEAST_FLOAT32, MOST_FLOAT32 = 1.2e-38, 3.4e38
 MOST_WORKERS = 1_000_000
+MOST_TAGS, TAG_CHARACTERS = 20, 40
+# Printable, and no spaces at its ends, where nobody would see them.
+_TAG = re.compile(rf"(?=\S)[^,\x00-\x1f\x7f-\x9f]{{1,{TAG_CHARACTERS}}}(?<=\S)")
 
 _DURATION = f"give one of {', '.join(DURATION_UNITS)} with its amount, such as {{epochs: 10}}"
 
@@ -39,6 +42,20 @@ def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
         if value in values[:position]:
             raise ValueError(f"{value} appears twice, remove one")
     return values
+
+
+def tags(value: object) -> tuple[str, ...]:
+    """The short words that sort a study among others."""
+    found = listed(value)
+    for tag in found:
+        if not (isinstance(tag, str) and _TAG.fullmatch(tag)):
+            raise ValueError(
+                f"{brief(str(tag))} is no tag: give texts of 1 to {TAG_CHARACTERS} characters without a comma, such as "
+                "[tickets, baseline]"
+            )
+    if len(found) > MOST_TAGS:
+        raise ValueError(f"give at most {MOST_TAGS}")
+    return distinct(found)
 
 
 def one_of(known: Iterable[str]) -> Callable[[object], str]:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from cluster.study.chosen_rates import BEST_OF_GRID
@@ -15,7 +16,7 @@ from trainer.errors import InputError
 _FIXED = ("task", "model", "shuffle", "schedule", "warmup", "beta1", "beta2", "weight_decay", "average")
 # A protocol without these keys is of a version that knew no other values.
 _ADDED_TO_PROTOCOL = {"rates": BEST_OF_GRID, "looks": NONE}
-_ADDED = {
+_ADDED: dict[str, object] = {
     "shuffle": None,
     "protocol": None,
     "schedule": "constant",
@@ -24,7 +25,13 @@ _ADDED = {
     "beta2": "fixed",
     "weight_decay": "fixed",
     "average": None,
+    "description": None,
+    "tags": [],
 }
+# What a person writes about a study asks for nothing, and where it is kept, or under which name, changes no number.
+_WORDS = ("description", "tags")
+_PLACES = ("study", "data", "summary")
+_UNKNOWN = datetime.max.replace(tzinfo=UTC)
 
 
 def canonical_json(spec: StudySpec) -> str:
@@ -65,8 +72,41 @@ def whole_json(spec: StudySpec) -> str:
 
 
 def spec_hash(spec: StudySpec) -> str:
-    """16 hexadecimal digits of the sha256 of the spec's canonical JSON."""
-    return hashlib.sha256(canonical_json(spec).encode()).hexdigest()[:16]
+    """16 hexadecimal digits that identify what a spec asks for: the same for any name, paths, description and tags.
+
+    The data are identified by their own hash, and the trials by theirs (`trainer.trial.TrialSpec`).
+    """
+    return _hashed(json.loads(canonical_json(spec)), without=(*_WORDS, *_PLACES))
+
+
+def run_hash(spec: StudySpec) -> str:
+    """16 hexadecimal digits that identify what a job runs: what the spec asks for, of which data, and into where."""
+    return _hashed(json.loads(canonical_json(spec)), without=_WORDS)
+
+
+def known_as(spec: StudySpec, rows: Iterable[Mapping[str, Any]]) -> str:
+    """The `spec_hash` under which a summary knows the spec, from its study's `rows` of `studies`.
+
+    Earlier versions also hashed the name and the paths, so a spec whose data moved had two rows: the first one counts.
+    """
+    own = spec_hash(spec)
+    alike = [row for row in rows if row["spec_hash"] == own or _asks_for(row["spec_json"]) == own]
+    first = min(alike, key=lambda row: row["declared_at"] or row["started_at"] or _UNKNOWN, default=None)
+    return own if first is None else str(first["spec_hash"])
+
+
+def _asks_for(spec_json: str | None) -> str | None:
+    """The `spec_hash` of a spec that is given as its canonical JSON; None if that is damaged."""
+    try:
+        fields = json.loads(spec_json or "null")
+    except ValueError:
+        return None
+    return _hashed(fields, without=(*_WORDS, *_PLACES)) if isinstance(fields, dict) else None
+
+
+def _hashed(fields: Mapping[str, Any], *, without: Iterable[str]) -> str:
+    kept = {key: value for key, value in fields.items() if key not in without}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
 
 
 def changed(old_json: str, new: StudySpec) -> list[str]:
@@ -75,7 +115,12 @@ def changed(old_json: str, new: StudySpec) -> list[str]:
     `old_json` is the canonical JSON of the spec under which the study ran before. The caller compares the data, by
     their `data_hash`.
     """
-    before, after = json.loads(old_json), json.loads(canonical_json(new))
+    return differences(old_json, canonical_json(new))
+
+
+def differences(old_json: str, new_json: str) -> list[str]:
+    """The same of two canonical JSONs."""
+    before, after = json.loads(old_json), json.loads(new_json)
     old, now = _fixed(before), _fixed(after)
     if before.get("protocol") and after.get("protocol"):
         old |= {f"protocol.{key}": before["protocol"].get(key, value) for key, value in _ADDED_TO_PROTOCOL.items()}

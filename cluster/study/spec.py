@@ -90,6 +90,10 @@ class StudySpec(Strict):
         description="a name of 1 to 64 letters, digits and '-' that does not begin with '-', such as wiki-topics (a "
         "number in quotes)",
     )
+    description: str | None = Field(
+        default=None, min_length=1, max_length=2000, description="why it is run, in at most 2000 characters"
+    )
+    tags: Annotated[tuple[str, ...], BeforeValidator(forms.tags)] = ()
     data: str = Field(min_length=1, description="the folder or s3:// address of prepared data")
     summary: str = Field(default="./summary", min_length=1, description="a folder or s3:// address")
     task: Task = Field(description=f"one of {', '.join(TASKS)}")

@@ -24,7 +24,7 @@ class Study:
     `begun` holds the target and margin with which its confirmations began, which they keep whatever the spec has now;
     None before.
     `screened_on` are the seeds of the screen with which it began, if it was run before, and `tried_on` those of the
-    plain grid that it was before it had a protocol.
+    plain grid that it was before it had a protocol. `known_as` is the hash under which its summary has its spec.
     """
 
     spec: StudySpec
@@ -35,6 +35,7 @@ class Study:
     begun: Begun | None = None
     screened_on: tuple[int, ...] = ()
     tried_on: tuple[int, ...] = ()
+    known_as: str | None = None
 
     def plan(self, losses: Mapping[str, float]) -> protocol.Wanted:
         """The trials that the study wants, given the losses so far, by trial_id."""
@@ -65,7 +66,7 @@ class Study:
     @cached_property
     def spec_hash(self) -> str:
         """The hash that identifies the spec (`cluster.study.identity`)."""
-        return identity.spec_hash(self.spec)
+        return self.known_as or identity.spec_hash(self.spec)
 
     @cached_property
     def row(self) -> dict[str, Any]:
@@ -79,6 +80,8 @@ class Study:
             "task": self.spec.task,
             "train_rows": self.manifest.splits["train"].rows,
             "factory_sha256": self.factory_sha256,
+            "description": self.spec.description,
+            "tags": ", ".join(self.spec.tags) or None,
         }
 
     @cached_property

@@ -193,7 +193,7 @@ def _repeated(
     """The rows whose key an earlier row has; and for each row, the first row with its key."""
     twice, first = np.zeros(len(rows), np.bool_), np.arange(len(rows))
     good = np.flatnonzero(~bad)
-    codes = _codes(rows.select(UNIQUE[table]))[good]
+    codes = codes_of(rows.select(UNIQUE[table]))[good]
     in_order = np.sort(codes)
     if not (in_order[1:] == in_order[:-1]).any():
         return twice, first
@@ -220,7 +220,7 @@ def _places(table: str, sources: Sequence[AcceptedFile]) -> Numbers:
     return places
 
 
-def _codes(keys: pa.Table) -> Numbers:
+def codes_of(keys: pa.Table) -> Numbers:
     """A number for each row, the same for rows with equal keys."""
     codes, size = np.zeros(len(keys), np.int64), 1
     for column in keys.columns:

@@ -68,26 +68,26 @@ def _compact(summary: Summary, table: str, study: str) -> int:
     def read() -> tuple[Reading, list[Folded]]:
         reading = listed(store, table, study)
         # A reader that lists by pages could miss a row that moves to a name before its own.
-        return reading, [file for file in _folded(reading, study) if file.name < fresh]
+        return reading, [file for file in folded(reading, study) if file.name < fresh]
 
-    reading, folded = steadily(store, read)
+    reading, files = steadily(store, read)
     tell(reading.problems, summary.note, uri=store.uri, folder=table)
     newest = max(reading.names.live, key=number_of, default="")
     # The objects that the newest replaces may be deleted only if all of its own rows are accepted.
-    gone = list(reading.names.gone) if any(file.name == newest for file in folded) else []
-    kept = folded[0].name if len(folded) == 1 and folded[0].sealed else ""
-    if folded and not kept:
+    gone = list(reading.names.gone) if any(file.name == newest for file in files) else []
+    kept = files[0].name if len(files) == 1 and files[0].sealed else ""
+    if files and not kept:
         kept = fresh
         earlier = replaced(reading.content(newest)) if gone or number_of(newest) else []
-        replaces = {*earlier, *(name.removeprefix(folder) for name in (*gone, *(file.name for file in folded)))}
-        body = encode(_joined(store, table, folded), {REPLACES: json.dumps(sorted(replaces))})
-        _publish(store, kept, body)
-    superseded = {*gone, *(file.name for file in folded)} - {kept}
-    _each(store.delete, sorted(superseded))
+        replaces = {*earlier, *(name.removeprefix(folder) for name in (*gone, *(file.name for file in files)))}
+        body = encode(joined(store, table, files), {REPLACES: json.dumps(sorted(replaces))})
+        publish(store, kept, body)
+    superseded = {*gone, *(file.name for file in files)} - {kept}
+    each(store.delete, sorted(superseded))
     return len(superseded)
 
 
-def _folded(reading: Reading, study: str) -> list[Folded]:
+def folded(reading: Reading, study: str) -> list[Folded]:
     """The files with only accepted rows, and the rows of earlier whole objects that no newer one has."""
     known = checked(reading.table)
 
@@ -99,7 +99,7 @@ def _folded(reading: Reading, study: str) -> list[Folded]:
         except DamagedError as problem:
             return Problem(name, f"left out: {problem}")
 
-    results = _each(read, [*reading.names.live, *reading.names.earlier])
+    results = each(read, [*reading.names.live, *reading.names.earlier])
     reading.problems.extend(result for result in results if isinstance(result, Problem))
     files = [result for result in results if not isinstance(result, Problem)]
     if not files:
@@ -108,20 +108,20 @@ def _folded(reading: Reading, study: str) -> list[Folded]:
     judged = judge(reading.table, pa.concat_tables(rows for _, rows in files).combine_chunks(), sources)
     reading.problems.extend(judged.problems)
     ends = np.cumsum([source.rows for source in sources])
-    folded = []
+    found = []
     for (file, _), source, accepted in zip(files, sources, np.split(judged.accepted, ends[:-1]), strict=True):
         if accepted.any() if source.earlier else accepted.all():
-            folded.append(replace(file, rows=file.rows.filter(pa.array(accepted))))
-    return sorted(folded, key=lambda file: file.name)
+            found.append(replace(file, rows=file.rows.filter(pa.array(accepted))))
+    return sorted(found, key=lambda file: file.name)
 
 
-def _publish(store: Store, name: str, body: bytes) -> None:
+def publish(store: Store, name: str, body: bytes) -> None:
     """Create the object and read it back, before anything that it replaces is deleted."""
     if store.create(name, body) not in (None, body) or store.read(name) != body:
         raise ConflictError(f"{store.uri}/{name} was written by somebody else, who has already compacted the study")
 
 
-def _joined(store: Store, table: str, files: Sequence[Folded]) -> pa.Table:
+def joined(store: Store, table: str, files: Sequence[Folded]) -> pa.Table:
     """The rows of these files, with the known columns first and in their own types."""
     try:
         rows = pa.concat_tables((file.rows for file in files), promote_options="permissive")
@@ -140,6 +140,7 @@ def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
     return column if column.type == kind else column.cast(kind)
 
 
-def _each(do: Callable[[Item], Answer], items: Iterable[Item]) -> list[Answer]:
+def each(do: Callable[[Item], Answer], items: Iterable[Item]) -> list[Answer]:
+    """What `do` returns for each item, several at once."""
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="compact") as pool:
         return list(pool.map(do, items))

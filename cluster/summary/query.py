@@ -130,18 +130,24 @@ def asked(summary: Summary, study: str) -> int | None:
 def overview(summary: Summary) -> pa.Table:
     """One row for each study: what it asks for, what became of it, and its `lowest` point.
 
-    `task`, `data`, `started_at` and `asked` (trials) come from its newest spec, the counts from the trials of its
-    newest experiment, and `lowest_*` are the mean, seeds and global batch of the lowest of its `judged` points.
+    `task`, `data`, `description`, `tags`, `last_started_at` and `asked` (trials) come from its newest spec;
+    `started_at` is when it was run first. The counts come from the trials of its newest experiment, and `lowest_*` are
+    the mean, seeds and global batch of the lowest of its `judged` points.
     """
     specs, rows = studies(summary), trials(summary, columns=NEEDED)
     rows_now = newest(rows, specs)
     names = pa.table({"study": pc.unique(pa.chunked_array([*specs["study"].chunks, *rows["study"].chunks], TEXT))})
     order = pc.sort_indices(specs, sort_keys=[("study", "ascending"), ("started_at", "descending")])
-    last = first_of_each(specs.take(order), ("study",)).select(["study", "task", "data", "started_at", "trials"])
+    last = first_of_each(specs.take(order), ("study",)).select(
+        ["study", "task", "data", "description", "tags", "started_at", "trials"]
+    )
+    begun = specs.append_column("begun_at", pc.coalesce(specs["declared_at"], specs["started_at"]))
+    first = begun.group_by("study").aggregate([("begun_at", "min")])
     counts = counted(rows_now)
     best = lowest(judged(points(rows_now))).select(["study", "best_validation_loss_mean", "seeds", "global_batch"])
     return (
-        names.join(last.rename_columns({"trials": "asked"}), "study")
+        names.join(last.rename_columns({"trials": "asked", "started_at": "last_started_at"}), "study")
+        .join(first.rename_columns({"begun_at_min": "started_at"}), "study")
         .join(counts, "study")
         .join(
             best.rename_columns(["study", "lowest_validation_loss_mean", "lowest_seeds", "lowest_global_batch"]),

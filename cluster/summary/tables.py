@@ -31,7 +31,7 @@ def _schema(*columns: tuple[str, pa.DataType]) -> pa.Schema:
 
 STUDIES = _schema(
     ("study spec_hash spec_json data data_hash task code_version", TEXT),
-    ("started_at", TIME),
+    ("started_at", TIME),  # the last run of this spec; `declared_at` is the first
     ("trials", WHOLE),  # how many trials the study asks for
     ("target margin", REAL),
     # when this spec was first run under the name; rows of the train split; the loss of guessing by label frequencies
@@ -40,6 +40,7 @@ STUDIES = _schema(
     ("baseline_loss", REAL),
     ("best_constant_loss", REAL),  # the loss of the best guess that is the same for all validation rows
     ("factory_sha256", TEXT),  # of the code that builds the model; null for the built-in LSTM
+    ("description tags", TEXT),  # what its author wrote about it; the tags with ", " between them
 )
 TRIALS = _schema(
     ("study trial_id", TEXT),

@@ -227,15 +227,15 @@ def test_what_cannot_be_one_table_is_left(summary: Summary) -> None:
 
 
 def test_of_two_that_compact_one_wins(summary: Summary, monkeypatch: pytest.MonkeyPatch) -> None:
-    before, publish = rows(summary), compaction._publish
+    before, publish = rows(summary), compaction.publish
 
     def overtaken(store: Any, name: str, body: bytes) -> None:
-        monkeypatch.setattr(compaction, "_publish", publish)
+        monkeypatch.setattr(compaction, "publish", publish)
         write(summary, "0d0d")
         compact(summary, "wiki")
         publish(store, name, body)
 
-    monkeypatch.setattr(compaction, "_publish", overtaken)
+    monkeypatch.setattr(compaction, "publish", overtaken)
     with pytest.raises(ConflictError, match=r"whole\.000000001\.parquet was written by somebody else"):
         compact(summary, "wiki")
     assert len(rows(summary)[0]) == len(before[0]) + 1
@@ -270,7 +270,7 @@ def test_a_run_that_cannot_compact_says_so_and_ends_as_it_would(
         raise InputError("no room")
 
     with monkeypatch.context() as patch:
-        patch.setattr(compaction, "_publish", refuse)
+        patch.setattr(compaction, "publish", refuse)
         running._compact(summary, "wiki", events.append)
     assert events == [NotCompacted(reason="no room")]
     assert len(summary.store.names("trials/")) == 3

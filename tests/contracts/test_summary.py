@@ -41,6 +41,8 @@ STUDY = {
     "baseline_loss": 2.2,
     "best_constant_loss": 2.1,
     "factory_sha256": "c0de",
+    "description": "why",
+    "tags": "a, b",
 }
 VALUES = {pa.string(): "a text", pa.int64(): 2**40 + 1, pa.float64(): 0.1, tables.TIME: NOW}
 TRIAL: dict[str, Any] = {field.name: VALUES[field.type] for field in tables.TRIALS} | {

@@ -15,7 +15,10 @@ from cluster.stores.bucket import Bucket
 from cluster.summary import compact as compaction
 from cluster.summary import query
 from cluster.summary.store import Summary
-from tests.contracts.test_summary import EVALUATION, NOW, TRIAL
+from cluster.summary.studies.change import move
+from cluster.summary.studies.place import Place
+from cluster.summary.studies.unfinished import unfinished
+from tests.contracts.test_summary import EVALUATION, NOW, STUDY, TRIAL
 from tests.support import faults
 from tests.support.faults import Proxy
 from trainer.checkpoint import Checkpoints, Progress, Saved
@@ -99,3 +102,21 @@ def test_compaction(proxy: Proxy, store: Bucket, mode: str, monkeypatch: pytest.
         assert len(place.names("trials/")) == len(place.names("evaluations/")) == 1
 
     assert run_until_clean(proxy, store, mode, run, long=True) > 15
+
+
+@pytest.mark.parametrize("mode", [faults.LOST_ANSWER])
+def test_a_move(proxy: Proxy, store: Bucket, mode: str, monkeypatch: pytest.MonkeyPatch, long: bool) -> None:
+    monkeypatch.setattr(compaction, "AT_ONCE", 1)
+
+    def run(place: Store) -> None:
+        old, new = Place(Summary(place.uri), "wiki"), Place(Summary(f"{place.uri}-moved"), "wiki")
+        old.summary.attempt_started("wiki", "00ff", 1, {})
+        old.summary.write_study({**STUDY, "spec_json": '{"study": "wiki"}'})
+        old.summary.write_trial(TRIAL)
+        move(old, new, lambda _: None)
+        assert not old.is_there()
+        assert query.trials(new.summary, "wiki").to_pylist() == [TRIAL]
+        assert new.summary.next_attempt("wiki", "00ff") == 2
+        assert unfinished(old.summary) == unfinished(new.summary) == {}
+
+    assert run_until_clean(proxy, store, mode, run, long=long) > 60

@@ -69,7 +69,7 @@ def _doubles(world: World) -> Iterator[tuple[Any, str, Any]]:
         yield module, "Bucket", Bucket
     yield scan, "kept_content", lambda store, versions, name: store.read(name)
     yield scan, "ThreadPoolExecutor", Alone
-    yield compact, "_each", lambda do, items: [do(one) for one in items]
+    yield compact, "each", lambda do, items: [do(one) for one in items]
     yield summaries, "store_of", world.bucket
     # Whoever looks less often finds the same, a little later.
     yield ends, "SECONDS_BETWEEN_LOOKS", 1.0

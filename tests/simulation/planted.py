@@ -187,7 +187,7 @@ def budget_inverted(patch: pytest.MonkeyPatch) -> None:
 
 def deleted_before_published(patch: pytest.MonkeyPatch) -> None:
     """Compaction: the small objects are deleted before the one that replaces them is there."""
-    publish = compact._publish
+    publish = compact.publish
 
     def late(store: Any, name: str, body: bytes) -> None:
         folder = name.rpartition("/")[0]
@@ -195,7 +195,7 @@ def deleted_before_published(patch: pytest.MonkeyPatch) -> None:
             store.delete(f"{folder}/{small}")
         publish(store, name, body)
 
-    patch.setattr(compact, "_publish", late)
+    patch.setattr(compact, "publish", late)
 
 
 def replaced_forgotten(patch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from cluster.report.page.results import results
 from cluster.report.page.scales import value_text
 from cluster.report.page.tables import figure_table
 from cluster.report.points import progress_line
+from cluster.report.studies import about
 from cluster.summary import query
 
 
@@ -98,6 +99,7 @@ def _header(facts: Facts) -> Markup:
     parts = [
         tag("p", "batchscope", class_="brand"),
         tag("h1", facts.study),
+        *(tag("p", words) for words in map(about, facts.specs.to_pylist()[-1:]) if words),
         tag("p", progress_line(counts, asked, earlier=earlier), _last(facts), class_="progress-line"),
     ]
     if running:

@@ -11,6 +11,7 @@ from cluster.report.failed import sentence
 from cluster.report.page import palette
 from cluster.report.serve.progress import LEFT, Running, TrialCounts
 from cluster.report.serve.reading import Listing
+from cluster.report.studies import about
 from cluster.summary.tables import COMPLETED, STATES
 
 LIST_REFRESH_SECONDS = 10
@@ -180,7 +181,8 @@ def _row(row: dict[str, Any], progress: TrialCounts) -> str:
     counts, *others = ("" if cell is None else html.escape(str(cell)) for cell in cells)
     kinds = [kind for _, kind in _HEAD[2:]]
     rest = "".join(f"<td{kind}>{cell}</td>" for cell, kind in zip(others, kinds, strict=True))
-    link = f'<th scope="row"><a href="/studies/{name}">{name}</a></th>'
+    words = html.escape(about(row))
+    link = f'<th scope="row"><a href="/studies/{name}">{name}</a>{words and f"<p>{words}</p>"}</th>'
     return f"<tr>{link}<td>{counts}{bar}</td>{rest}</tr>\n"
 
 

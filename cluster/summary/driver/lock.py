@@ -3,11 +3,14 @@
 import contextlib
 import fcntl
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from trainer.errors import InputError, NotReadyError
+from trainer.errors import InputError, NotReadyError, brief
+
+_HOLDER_CHARACTERS = 300
 
 
 class Lock:
@@ -49,14 +52,29 @@ def locked(summary: str, study: str) -> Iterator[Lock]:
     """
     path = Path(summary) / "attempts" / f"study={study}" / ".driver.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
+    with path.open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(
-                f"study {study!r} is being run by another process into {summary}: wait for it, or stop it first"
+                f"study {study!r} is being run by another process ({_holder(file)}) into {summary}: wait for it, or "
+                "stop it first"
             ) from None
+        _write_holder(file)
         yield Lock(path, file, study)
+
+
+def _write_holder(file: IO[str]) -> None:
+    """Write who holds the lock, for whoever asks for it meanwhile; the lock itself does not depend on it."""
+    with contextlib.suppress(OSError):
+        file.truncate(0)
+        file.write(f"{os.getpid()} on {socket.gethostname()}")
+        file.flush()
+
+
+def _holder(file: IO[str]) -> str:
+    file.seek(0)
+    return brief(file.read(_HOLDER_CHARACTERS)) or "which did not write its number"
 
 
 def _inode(found: os.stat_result) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """A study begun by an older version goes on: no trial changes its id, none is trained again, and all agree on it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from cluster.analysis.asked import specs_of
 from cluster.analysis.cells import cells_of
 from cluster.analysis.declared import as_begun
 from cluster.analysis.verdict import judge
-from cluster.drive.opening import Declaration
+from cluster.drive.opening import Declaration, _read
 from cluster.exports.found import trials_of
 from cluster.study import axes, protocol
 from cluster.study.experiment import COLUMNS
@@ -161,3 +161,17 @@ def test_a_seed_that_screened_after_the_study_grew_confirms_nowhere(stop_at_targ
     for cell in cells_of(stored[1], stored[2], specs_of(stored[0], stored[1])):
         assert set(cell.planned) == confirmed
         assert {run.seed for run in cell.runs} == confirmed - {7}
+
+
+def test_other_paths_and_words_are_declared_when_the_spec_was_first(old: Old) -> None:
+    old.run(spec(seeds=5))
+    [first] = query.studies(old.summary).to_pylist()
+    moved = spec(seeds=5, data="moved", summary=old.summary.uri, description="why", tags=["a"])
+    here = _read(replace(old.resumed(moved), known_as=None), old.summary, Mock())
+    here.declaration.declare(here.unfolding.plan)
+    [row] = query.studies(old.summary).filter(pc.field("data") == "moved").to_pylist()
+    assert (row["spec_hash"], row["declared_at"]) == (first["spec_hash"], first["declared_at"])
+    assert (row["description"], row["tags"]) == ("why", "a")
+    assert row["started_at"] > first["started_at"]
+    other = _read(old.resumed(spec(seeds=6, data="moved")), old.summary, Mock())
+    assert other.declaration.declared_at > first["declared_at"]

@@ -19,7 +19,7 @@ from cluster.jobs.job import Job, find, metadata, newest, next_id, of_details, p
 from cluster.jobs.submit import on_cluster, submit
 from cluster.process.deadline import within
 from cluster.report.progress_lines import StudyProgress, last, readable, to_line
-from cluster.study.identity import canonical_json, spec_hash
+from cluster.study.identity import canonical_json, run_hash
 from cluster.study.spec import StudySpec, parse
 from trainer.errors import InputError, NotReadyError
 
@@ -150,7 +150,7 @@ def test_folders_of_another_machine_are_refused(spec: StudySpec, monkeypatch: py
 
 def details(spec: StudySpec, **changes: Any) -> SimpleNamespace:
     made = {
-        "submission_id": f"batchscope-my-study-{spec_hash(spec)[:8]}-3",
+        "submission_id": f"batchscope-my-study-{run_hash(spec)[:8]}-3",
         "metadata": metadata(spec, None),
         "status": SimpleNamespace(value="FAILED"),
         "start_time": 1_000,
@@ -194,9 +194,9 @@ def test_a_job_that_never_began_is_not_ready() -> None:
 
 def test_ids_count_the_studys_jobs_and_the_newest_is_found(spec: StudySpec) -> None:
     jobs = [job(2), job(10), job(9), job(30, study="another")]
-    assert next_id(metadata(spec, None), jobs) == f"batchscope-my-study-{spec_hash(spec)[:8]}-11"
+    assert next_id(metadata(spec, None), jobs) == f"batchscope-my-study-{run_hash(spec)[:8]}-11"
     assert next_id(metadata(spec, None), []).endswith("-1")
-    assert next_id(plan_of(spec), jobs) == f"batchscope-plan-of-my-study-{spec_hash(spec)[:8]}-1"
+    assert next_id(plan_of(spec), jobs) == f"batchscope-plan-of-my-study-{run_hash(spec)[:8]}-1"
     assert find(jobs, "my-study").number == 10
     assert find(jobs, "batchscope-my-study-0123abcd-2").number == 2
     assert list(newest(jobs)) == ["another", "my-study"]
@@ -253,14 +253,14 @@ class Cluster:
 
 def test_a_study_is_submitted_once(spec: StudySpec) -> None:
     spec = on_cluster(spec, LOOPBACK)
-    running = job(4, state="RUNNING", spec_hash=spec_hash(spec))
+    running = job(4, state="RUNNING", spec_hash=run_hash(spec))
     there = Cluster([running])
     assert submit(there, spec).job == running
     assert there.submitted == []
     ended = Cluster([replace(running, state="STOPPED")])
     assert not submit(ended, spec, budget="3h").before
     run = package.command("run", progress="json", budget="3h")
-    assert ended.submitted == [(f"batchscope-my-study-{spec_hash(spec)[:8]}-5", run)]
+    assert ended.submitted == [(f"batchscope-my-study-{run_hash(spec)[:8]}-5", run)]
     with pytest.raises(InputError, match="another spec as job batchscope-my-study-0123abcd-4"):
         submit(Cluster([replace(running, spec_hash="another")]), spec)
 
@@ -268,7 +268,7 @@ def test_a_study_is_submitted_once(spec: StudySpec) -> None:
 def test_two_who_submit_at_once_start_one_job(spec: StudySpec) -> None:
     spec = on_cluster(spec, LOOPBACK)
     both = Cluster([])
-    both.taken_by = job(1, state="PENDING", spec_hash=spec_hash(spec))
+    both.taken_by = job(1, state="PENDING", spec_hash=run_hash(spec))
     submitted = submit(both, spec)
     assert submitted.before
     assert submitted.job.number == 1
@@ -277,10 +277,10 @@ def test_two_who_submit_at_once_start_one_job(spec: StudySpec) -> None:
 
 def test_a_plan_is_a_job_of_its_own_beside_the_studys(spec: StudySpec) -> None:
     spec = on_cluster(spec, LOOPBACK)
-    there = Cluster([job(4, state="RUNNING", spec_hash=spec_hash(spec))])
+    there = Cluster([job(4, state="RUNNING", spec_hash=run_hash(spec))])
     planning.hand_over(there, spec, "--no-calibration", form="json", code={})
     [(job_id, command)] = there.submitted
-    assert job_id == f"batchscope-plan-of-my-study-{spec_hash(spec)[:8]}-1"
+    assert job_id == f"batchscope-plan-of-my-study-{run_hash(spec)[:8]}-1"
     assert command == package.command("plan", "--no-calibration", format="json")
     details = SimpleNamespace(
         submission_id=job_id, metadata=plan_of(spec), status=SimpleNamespace(value="RUNNING"), start_time=0,

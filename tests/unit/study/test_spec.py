@@ -546,3 +546,13 @@ def test_an_average_is_identity_and_none_leaves_it_alone() -> None:
     assert identity.changed(identity.canonical_json(plain), held) == ["average.examples: (none) -> 500"]
     with pytest.raises(InputError, match=r"average.examples is 0: give a whole number of examples from 1 to"):
         spec_with(average={"examples": 0})
+
+
+def test_words_about_a_study() -> None:
+    spec = spec_with(description="does 256 cost quality?", tags="tickets")
+    assert (spec.description, spec.tags) == ("does 256 cost quality?", ("tickets",))
+    for wrong in (["a,b"], [" a"], ["x" * 41], ["\x1b[2J"], ["a", "a"], [3], [str(number) for number in range(21)]):
+        with pytest.raises(InputError, match="tags"):
+            spec_with(tags=wrong)
+    with pytest.raises(InputError, match="why it is run, in at most 2000 characters"):
+        spec_with(description="x" * 2001)

@@ -282,6 +282,20 @@ def test_the_overview_has_a_row_for_each_study(tmp_path: Path) -> None:
             query.asked(summary, unknown)
 
 
+def test_a_study_started_when_it_was_run_first(tmp_path: Path) -> None:
+    summary = Summary(str(tmp_path))
+    first, second, last = (datetime(2026, 1, day, tzinfo=UTC) for day in (1, 2, 3))
+    spec = {"study": "wiki", "spec_hash": "a1", "description": "why", "tags": "a, b"}
+    summary.write_study({**spec, "declared_at": second, "started_at": second, "spec_hash": "b2", "tags": None})
+    summary.write_study({**spec, "declared_at": first, "started_at": last})
+    summary.write_study({"study": "older", "spec_hash": "a1", "started_at": second})
+    columns = ["study", "started_at", "last_started_at", "description", "tags"]
+    assert [tuple(row.values()) for row in query.overview(summary).select(columns).to_pylist()] == [
+        ("older", second, second, None, None),
+        ("wiki", first, last, "why", "a, b"),
+    ]
+
+
 def test_a_summary_is_a_value() -> None:
     assert dataclasses.is_dataclass(Summary)
     with pytest.raises(dataclasses.FrozenInstanceError):

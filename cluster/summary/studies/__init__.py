@@ -1,0 +1,1 @@
+"""Whole studies: noted, copied, moved, renamed, merged and deleted, beside readers and drivers."""
