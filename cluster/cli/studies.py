@@ -10,7 +10,7 @@ import click
 from cluster.cli import EXIT_NO
 
 if TYPE_CHECKING:
-    from cluster.summary.studies.place import Place
+    from cluster.summary.studies.place import StudyPlace
 
 Command = Callable[..., Any]
 
@@ -189,7 +189,7 @@ def delete(study: str, yes: bool, uri: str, form: str) -> int:
     return 0
 
 
-def _place(uri: str, study: str) -> "Place":
+def _place(uri: str, study: str) -> "StudyPlace":
     """The study in the summary at an address.
 
     Raises:
@@ -199,7 +199,7 @@ def _place(uri: str, study: str) -> "Place":
 
     from cluster.study.names import LONGEST_NAME
     from cluster.summary.store import Summary
-    from cluster.summary.studies.place import Place
+    from cluster.summary.studies.place import StudyPlace
     from trainer.errors import InputError, brief
 
     if not re.fullmatch(rf"[A-Za-z0-9][A-Za-z0-9-]{{0,{LONGEST_NAME - 1}}}", study):
@@ -207,7 +207,7 @@ def _place(uri: str, study: str) -> "Place":
             f"{brief(study)!r} cannot be a study's name: give 1 to {LONGEST_NAME} letters, digits and '-', the first "
             "not a '-'"
         )
-    return Place(Summary(uri), study)
+    return StudyPlace(Summary(uri), study)
 
 
 def _is_asked(form: str) -> bool:
@@ -219,8 +219,8 @@ def _say(text: str) -> None:
     click.echo(text, err=True)
 
 
-def _tell(form: str, text: str, done: str, study: str, **more: str) -> None:
+def _tell(form: str, line: str, done: str, study: str, **more: str) -> None:
     """Print what was done."""
     if form == "json":
-        text = json.dumps({"schema_version": 1, "done": done, "study": study, **more}, indent=2)
-    click.echo(text)
+        line = json.dumps({"schema_version": 1, "done": done, "study": study, **more}, indent=2)
+    click.echo(line)

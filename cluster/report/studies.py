@@ -13,7 +13,7 @@ from cluster.report.points import progress_line
 from cluster.summary import query
 from cluster.summary.scan import study_of
 from cluster.summary.studies.notes import Note, notes
-from cluster.summary.studies.place import Place
+from cluster.summary.studies.place import StudyPlace
 from cluster.summary.studies.unfinished import unfinished
 from cluster.summary.tables import STATES, TEXT
 from cluster.text.formats import SCHEMA_VERSION, json_value
@@ -78,7 +78,7 @@ class Shown:
     command: str | None
 
 
-def shown(place: Place) -> Shown:
+def shown(place: StudyPlace) -> Shown:
     """Read a study.
 
     Raises:

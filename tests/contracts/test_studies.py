@@ -16,7 +16,7 @@ from cluster.summary.driver.only import only_driver
 from cluster.summary.store import Summary
 from cluster.summary.studies import notes, unfinished
 from cluster.summary.studies.change import copy, delete, merge, move
-from cluster.summary.studies.place import FOLDERS, Place
+from cluster.summary.studies.place import FOLDERS, StudyPlace
 from cluster.summary.studies.unfinished import refuse_unfinished
 from tests.contracts.test_compact import KilledError
 from tests.contracts.test_summary import EVALUATION, NOW, PROBE, STUDY, TRIAL
@@ -26,7 +26,7 @@ SPEC = {"study": "wiki", "data": "/data", "summary": "./summary", "task": "class
 TRIALS = ("00aa", "00ff")
 
 
-def write_trials(place: Place, *trials: str, attempt: int = 1) -> None:
+def write_trials(place: StudyPlace, *trials: str, attempt: int = 1) -> None:
     for trial_id in trials:
         at = {"study": place.study, "trial_id": trial_id, "attempt": attempt}
         place.summary.attempt_started(place.study, trial_id, attempt, {"started_at": NOW})
@@ -35,7 +35,7 @@ def write_trials(place: Place, *trials: str, attempt: int = 1) -> None:
         place.store.write(place.folder("checkpoints") + f"{trial_id}/best.npz", f"weights {attempt}".encode())
 
 
-def written(place: Place, *trials: str) -> Place:
+def written(place: StudyPlace, *trials: str) -> StudyPlace:
     """A study with everything that a study can have."""
     place.summary.write_study({**STUDY, "study": place.study, "spec_json": json.dumps({**SPEC, "study": place.study})})
     place.summary.write_probe([{**PROBE, "study": place.study}])
@@ -44,7 +44,7 @@ def written(place: Place, *trials: str) -> Place:
     return place
 
 
-def rows(place: Place) -> list[list[dict[str, Any]]]:
+def rows(place: StudyPlace) -> list[list[dict[str, Any]]]:
     """All rows of a study, without its name, where it is and under which spec's words; NaN as text."""
     tables = query.trials, query.evaluations, query.probes, query.studies
     found = [table(place.summary, place.study).drop_columns(["study"]).to_pylist() for table in tables]
@@ -53,7 +53,7 @@ def rows(place: Place) -> list[list[dict[str, Any]]]:
     return [sorted(map(repr, of_table)) for of_table in found]  # type: ignore[misc]
 
 
-def others(place: Place) -> list[Any]:
+def others(place: StudyPlace) -> list[Any]:
     """What else belongs to a study."""
     weights = [place.store.read(place.folder("checkpoints") + name) for name in place.names("checkpoints")]
     return [notes.notes(place), weights, place.names("attempts"), place.summary.lost_attempts(place.study)]
@@ -98,7 +98,7 @@ def silent(_: str) -> None:
 
 
 def test_a_renamed_study_has_all_that_it_had(summary: Summary) -> None:
-    old, new = written(Place(summary, "wiki")), Place(summary, "news")
+    old, new = written(StudyPlace(summary, "wiki")), StudyPlace(summary, "news")
     before, besides = rows(old), others(old)
     move(old, new, silent)
     assert rows(new) == before
@@ -113,7 +113,7 @@ def test_a_renamed_study_has_all_that_it_had(summary: Summary) -> None:
 
 
 def test_a_moved_study_and_its_copy(summary: Summary) -> None:
-    here, there = written(Place(summary, "wiki")), Place(Summary(f"{summary.uri}-2"), "wiki")
+    here, there = written(StudyPlace(summary, "wiki")), StudyPlace(Summary(f"{summary.uri}-2"), "wiki")
     before, besides = rows(here), others(here)
     copy(here, there, silent)
     assert (rows(here), rows(there)) == (before, before)
@@ -130,7 +130,7 @@ def test_a_move_that_is_killed_at_any_point_loses_nothing_and_goes_on(
     summary: Summary, dies: Callable[[int], None]
 ) -> None:
     for point in itertools.count(1, 5 if summary.uri.startswith("s3://") else 1):
-        old, new = written(Place(summary, f"old{point}"), "00aa"), Place(summary, f"new{point}")
+        old, new = written(StudyPlace(summary, f"old{point}"), "00aa"), StudyPlace(summary, f"new{point}")
         before, besides = rows(old), others(old)
         dies(point)
         try:
@@ -157,7 +157,7 @@ def test_a_move_that_is_killed_at_any_point_loses_nothing_and_goes_on(
 
 def test_a_deletion_that_is_killed_at_any_point_goes_on(summary: Summary, dies: Callable[[int], None]) -> None:
     for point in itertools.count(1, 3 if summary.uri.startswith("s3://") else 1):
-        place = written(Place(summary, "wiki"), "00aa")
+        place = written(StudyPlace(summary, "wiki"), "00aa")
         before = rows(place)[0]
         dies(point)
         try:
@@ -176,7 +176,7 @@ def test_a_deletion_that_is_killed_at_any_point_goes_on(summary: Summary, dies: 
 
 
 def test_two_machines_that_compacted_to_one_name_are_merged_whole(summary: Summary) -> None:
-    here, there = written(Place(summary, "wiki"), "00aa", "00ff"), Place(Summary(f"{summary.uri}-2"), "wiki")
+    here, there = written(StudyPlace(summary, "wiki"), "00aa", "00ff"), StudyPlace(Summary(f"{summary.uri}-2"), "wiki")
     compact(summary, "wiki")
     copy(here, there, silent)
     write_trials(here, "0aaa")
@@ -200,7 +200,7 @@ def test_two_machines_that_compacted_to_one_name_are_merged_whole(summary: Summa
 
 
 def test_a_later_attempt_brings_its_checkpoints(summary: Summary) -> None:
-    here, there = written(Place(summary, "wiki"), "00aa"), Place(Summary(f"{summary.uri}-2"), "wiki")
+    here, there = written(StudyPlace(summary, "wiki"), "00aa"), StudyPlace(Summary(f"{summary.uri}-2"), "wiki")
     copy(here, there, silent)
     write_trials(there, "00aa", attempt=2)
     merge(there, here, silent)
@@ -211,7 +211,7 @@ def test_a_later_attempt_brings_its_checkpoints(summary: Summary) -> None:
 
 
 def test_two_rows_of_one_attempt_are_refused_and_nothing_changes(summary: Summary) -> None:
-    here, there = written(Place(summary, "wiki"), "00aa"), Place(Summary(f"{summary.uri}-2"), "wiki")
+    here, there = written(StudyPlace(summary, "wiki"), "00aa"), StudyPlace(Summary(f"{summary.uri}-2"), "wiki")
     there.summary.write_study({**STUDY, "spec_json": json.dumps(SPEC)})
     there.summary.write_trial({**TRIAL, "trial_id": "0bbb"})
     there.summary.write_trial({**TRIAL, "trial_id": "00aa", "test_loss": 0.5})
@@ -222,7 +222,7 @@ def test_two_rows_of_one_attempt_are_refused_and_nothing_changes(summary: Summar
 
 
 def test_another_study_of_the_same_name_is_refused(summary: Summary) -> None:
-    here, there = written(Place(summary, "wiki"), "00aa"), Place(Summary(f"{summary.uri}-2"), "wiki")
+    here, there = written(StudyPlace(summary, "wiki"), "00aa"), StudyPlace(Summary(f"{summary.uri}-2"), "wiki")
     there.summary.write_study({**STUDY, "spec_json": json.dumps({**SPEC, "task": "regression"}), "data_hash": "0ther"})
     with pytest.raises(InputError, match=r"another study .*task: regression|task: classification -> regression"):
         merge(there, here, silent)
@@ -234,7 +234,7 @@ def test_another_study_of_the_same_name_is_refused(summary: Summary) -> None:
 def test_a_study_that_runs_is_left_alone(summary: Summary, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "SECONDS_BETWEEN_RENEWALS", 0.1)
     monkeypatch.setattr(lease, "SECONDS_TO_WATCH", 10.0)
-    place, new = written(Place(summary, "wiki"), "00aa"), Place(summary, "news")
+    place, new = written(StudyPlace(summary, "wiki"), "00aa"), StudyPlace(summary, "news")
     before = rows(place)
     with only_driver(summary, "wiki", silent):
         for change in (
@@ -250,7 +250,7 @@ def test_a_study_that_runs_is_left_alone(summary: Summary, monkeypatch: pytest.M
 
 
 def test_what_cannot_be_read_is_not_left_behind(summary: Summary) -> None:
-    place, new = written(Place(summary, "wiki")), Place(summary, "news")
+    place, new = written(StudyPlace(summary, "wiki")), StudyPlace(summary, "news")
     name = "trials/study=wiki/00ff-1.parquet"
     whole = summary.store.read(name)
     summary.store.write(name, whole[:-9])
@@ -263,12 +263,12 @@ def test_what_cannot_be_read_is_not_left_behind(summary: Summary) -> None:
 
 
 def test_what_is_not_there_leaves_no_trace(summary: Summary) -> None:
-    written(Place(summary, "wiki"), "00aa")
+    written(StudyPlace(summary, "wiki"), "00aa")
     before = summary.store.names()
     with pytest.raises(InputError, match="did you mean 'wiki'"):
-        delete(Place(summary, "wikki"), silent)
+        delete(StudyPlace(summary, "wikki"), silent)
     with pytest.raises(InputError, match="there is no study 'wikki'"):
-        move(Place(summary, "wikki"), Place(summary, "news"), silent)
+        move(StudyPlace(summary, "wikki"), StudyPlace(summary, "news"), silent)
     with pytest.raises(InputError, match="name another place"):
-        move(Place(summary, "wiki"), Place(summary, "wiki"), silent)
+        move(StudyPlace(summary, "wiki"), StudyPlace(summary, "wiki"), silent)
     assert summary.store.names() == before

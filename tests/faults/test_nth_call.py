@@ -16,7 +16,7 @@ from cluster.summary import compact as compaction
 from cluster.summary import query
 from cluster.summary.store import Summary
 from cluster.summary.studies.change import move
-from cluster.summary.studies.place import Place
+from cluster.summary.studies.place import StudyPlace
 from cluster.summary.studies.unfinished import unfinished
 from tests.contracts.test_summary import EVALUATION, NOW, STUDY, TRIAL
 from tests.support import faults
@@ -109,7 +109,7 @@ def test_a_move(proxy: Proxy, store: Bucket, mode: str, monkeypatch: pytest.Monk
     monkeypatch.setattr(compaction, "AT_ONCE", 1)
 
     def run(place: Store) -> None:
-        old, new = Place(Summary(place.uri), "wiki"), Place(Summary(f"{place.uri}-moved"), "wiki")
+        old, new = StudyPlace(Summary(place.uri), "wiki"), StudyPlace(Summary(f"{place.uri}-moved"), "wiki")
         old.summary.attempt_started("wiki", "00ff", 1, {})
         old.summary.write_study({**STUDY, "spec_json": '{"study": "wiki"}'})
         old.summary.write_trial(TRIAL)

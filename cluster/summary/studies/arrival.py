@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from cluster.summary.compact import COMPACTED, compact, each, publish
 from cluster.summary.studies import rows
-from cluster.summary.studies.place import Place
+from cluster.summary.studies.place import StudyPlace
 from cluster.summary.studies.specs import specs_to_write
 from trainer.errors import InputError
 
@@ -22,8 +22,8 @@ COPIED = ("probes", "notes")
 class Arrival:
     """What a target lacks of a source: `checkpoints` by name, and the name and content of other objects, in order."""
 
-    source: Place
-    target: Place
+    source: StudyPlace
+    target: StudyPlace
     checkpoints: Sequence[str]
     created: Sequence[tuple[str, bytes]]
     whole: Sequence[tuple[str, bytes]]
@@ -54,7 +54,7 @@ class Arrival:
         self.target.store.write(self.target.folder("checkpoints") + name, content)
 
 
-def arrival(source: Place, target: Place) -> Arrival:
+def arrival(source: StudyPlace, target: StudyPlace) -> Arrival:
     """What the target lacks of the source.
 
     Raises:
@@ -75,7 +75,7 @@ def arrival(source: Place, target: Place) -> Arrival:
     )
 
 
-def _copied(source: Place, target: Place) -> Iterator[tuple[str, bytes]]:
+def _copied(source: StudyPlace, target: StudyPlace) -> Iterator[tuple[str, bytes]]:
     for folder in COPIED:
         there = set(target.names(folder))
         for name in source.names(folder):
@@ -83,7 +83,7 @@ def _copied(source: Place, target: Place) -> Iterator[tuple[str, bytes]]:
             yield from _created(target, folder, name, content, is_there=name in there)
 
 
-def _attempts(source: Place, target: Place) -> Iterator[tuple[str, bytes]]:
+def _attempts(source: StudyPlace, target: StudyPlace) -> Iterator[tuple[str, bytes]]:
     """The markers of attempts, which name their study."""
     names, there = source.names("attempts"), set(target.names("attempts"))
     contents = each(lambda name: source.store.read(source.folder("attempts") + name), names)
@@ -91,7 +91,9 @@ def _attempts(source: Place, target: Place) -> Iterator[tuple[str, bytes]]:
         yield from _created(target, "attempts", name, _renamed(content, target), is_there=name in there)
 
 
-def _created(target: Place, folder: str, name: str, content: bytes, *, is_there: bool) -> Iterator[tuple[str, bytes]]:
+def _created(
+    target: StudyPlace, folder: str, name: str, content: bytes, *, is_there: bool
+) -> Iterator[tuple[str, bytes]]:
     whole = target.folder(folder) + name
     if not is_there:
         yield whole, content
@@ -102,7 +104,7 @@ def _created(target: Place, folder: str, name: str, content: bytes, *, is_there:
         )
 
 
-def _renamed(marker: bytes, target: Place) -> bytes:
+def _renamed(marker: bytes, target: StudyPlace) -> bytes:
     try:
         fields = json.loads(marker)
     except (ValueError, RecursionError):
@@ -113,7 +115,7 @@ def _renamed(marker: bytes, target: Place) -> bytes:
     )
 
 
-def _checkpoints(source: Place, target: Place) -> list[str]:
+def _checkpoints(source: StudyPlace, target: StudyPlace) -> list[str]:
     """The checkpoints that the target lacks, and those of trials that have a later attempt in the source."""
     there = set(target.names("checkpoints"))
     ours, theirs = _last_attempts(target), _last_attempts(source)
@@ -125,7 +127,7 @@ def _checkpoints(source: Place, target: Place) -> list[str]:
     return [name for name in source.names("checkpoints") if name not in there or is_later(name)]
 
 
-def _last_attempts(place: Place) -> dict[str, int]:
+def _last_attempts(place: StudyPlace) -> dict[str, int]:
     last: dict[str, int] = {}
     for name in place.names("attempts"):
         trial, _, number = name.removesuffix(".json").partition("-")

@@ -15,7 +15,7 @@ from cluster.summary.query import names
 from cluster.summary.store import ConflictError, check_writable
 from cluster.summary.studies import unfinished
 from cluster.summary.studies.arrival import Arrival, arrival
-from cluster.summary.studies.place import FOLDERS, Place
+from cluster.summary.studies.place import FOLDERS, StudyPlace
 from cluster.summary.studies.unfinished import COPY, DELETE, MERGE, MOVE, Change
 from trainer.data.store import Folder
 from trainer.errors import InputError, NotReadyError, nearest
@@ -23,7 +23,7 @@ from trainer.errors import InputError, NotReadyError, nearest
 Say = Callable[[str], None]
 
 
-def copy(source: Place, target: Place, say: Say) -> None:
+def copy(source: StudyPlace, target: StudyPlace, say: Say) -> None:
     """Copy a study to a place where there is none of its name; `say` is called with a text if there is a wait.
 
     Raises:
@@ -33,7 +33,7 @@ def copy(source: Place, target: Place, say: Say) -> None:
     _bring(Change(COPY, source, target), say)
 
 
-def merge(source: Place, target: Place, say: Say) -> None:
+def merge(source: StudyPlace, target: StudyPlace, say: Say) -> None:
     """Add the rows of a study to those of the same study elsewhere.
 
     Raises:
@@ -43,7 +43,7 @@ def merge(source: Place, target: Place, say: Say) -> None:
     _bring(Change(MERGE, source, target), say)
 
 
-def move(source: Place, target: Place, say: Say) -> None:
+def move(source: StudyPlace, target: StudyPlace, say: Say) -> None:
     """Move a study to another summary, or to another name in its own.
 
     Raises:
@@ -62,7 +62,7 @@ def move(source: Place, target: Place, say: Say) -> None:
         unfinished.end(source)
 
 
-def delete(place: Place, say: Say) -> None:
+def delete(place: StudyPlace, say: Say) -> None:
     """Delete a study with its notes and checkpoints, whatever another command has left of it.
 
     Raises:
@@ -76,7 +76,7 @@ def delete(place: Place, say: Say) -> None:
         unfinished.end(place)
 
 
-def refuse_missing(place: Place) -> None:
+def refuse_missing(place: StudyPlace) -> None:
     """Refuse a study of which there is nothing, not even what a killed command left.
 
     Raises:
@@ -134,7 +134,7 @@ def _write(lacking: Arrival) -> None:
         raise InputError(f"{problem}; try again") from None
 
 
-def _erase(place: Place) -> None:
+def _erase(place: StudyPlace) -> None:
     """Delete all objects of a study; each table, which is one object by then, at once."""
     # What cannot be compacted is deleted all the same.
     with contextlib.suppress(InputError, ConflictError):
@@ -155,7 +155,7 @@ def _remove_empty(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _both_held(change: Change, say: Say) -> Iterator[Place]:
+def _both_held(change: Change, say: Say) -> Iterator[StudyPlace]:
     """Hold the source and the target of a change, and give the target."""
     source, target = change.source, change.target
     assert target is not None
@@ -167,7 +167,7 @@ def _both_held(change: Change, say: Say) -> Iterator[Place]:
 
 
 @contextlib.contextmanager
-def _held(place: Place, say: Say) -> Iterator[None]:
+def _held(place: StudyPlace, say: Say) -> Iterator[None]:
     """Hold a study as its only driver would."""
     try:
         with only_driver(place.summary, place.study, say):

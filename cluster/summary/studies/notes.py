@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cluster.summary.problems import Problem, tell
-from cluster.summary.studies.place import Place
+from cluster.summary.studies.place import StudyPlace
 from cluster.summary.studies.unfinished import refuse_unfinished
 from trainer.errors import InputError
 
@@ -22,7 +22,7 @@ class Note:
     text: str
 
 
-def add(place: Place, text: str, *, at: datetime) -> Note:
+def add(place: StudyPlace, text: str, *, at: datetime) -> Note:
     """Add a note to a study that is there.
 
     Raises:
@@ -42,7 +42,7 @@ def add(place: Place, text: str, *, at: datetime) -> Note:
     return Note(at, text)
 
 
-def notes(place: Place) -> list[Note]:
+def notes(place: StudyPlace) -> list[Note]:
     """The notes on a study, the oldest first; what is no note is reported and left out.
 
     Raises:

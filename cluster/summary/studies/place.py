@@ -11,7 +11,7 @@ FOLDERS = ("trials", "evaluations", "probes", "attempts", "checkpoints", "notes"
 
 
 @dataclass(frozen=True)
-class Place:
+class StudyPlace:
     """The study of this name in this summary, whether it is there or not."""
 
     summary: Summary

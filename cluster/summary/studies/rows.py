@@ -16,7 +16,7 @@ from cluster.summary.compact import Folded, folded, joined
 from cluster.summary.compacted import REPLACES, number_of, replaced, whole_name
 from cluster.summary.encoding import encode
 from cluster.summary.scan import Reading, listed, steadily
-from cluster.summary.studies.place import Place
+from cluster.summary.studies.place import StudyPlace
 from trainer.errors import InputError
 
 # The columns that identify a row within a study.
@@ -24,7 +24,7 @@ KEYS = {"trials": ("trial_id", "attempt"), "evaluations": ("trial_id", "attempt"
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldRows:
     """The rows of one table of a study, as they were written; None if there are none.
 
     `names` are the objects that hold them now, and `replaced` those that held them before, both without their folder.
@@ -40,7 +40,7 @@ class Held:
         return [*self.names, *self.replaced]
 
 
-def held(place: Place, table: str) -> Held:
+def held(place: StudyPlace, table: str) -> HeldRows:
     """Read every row.
 
     Raises:
@@ -65,10 +65,10 @@ def held(place: Place, table: str) -> Held:
                 "or delete it"
             )
     names = [name.removeprefix(folder) for name in (*reading.names.gone, *(file.name for file in files))]
-    return Held(joined(store, table, files) if files else None, names, before)
+    return HeldRows(joined(store, table, files) if files else None, names, before)
 
 
-def addition(source: Place, target: Place, table: str) -> tuple[str, bytes] | None:
+def addition(source: StudyPlace, target: StudyPlace, table: str) -> tuple[str, bytes] | None:
     """The name and content of the object that adds the source's rows to the target's; None if it has all of them.
 
     Raises:
@@ -89,7 +89,7 @@ def addition(source: Place, target: Place, table: str) -> tuple[str, bytes] | No
     return target.folder(table) + name, encode(rows, {REPLACES: json.dumps(replaces)})
 
 
-def missing(there: pa.Table, more: pa.Table, keys: Sequence[str], source: Place, target: Place) -> pa.Table:
+def missing(there: pa.Table, more: pa.Table, keys: Sequence[str], source: StudyPlace, target: StudyPlace) -> pa.Table:
     """The rows of `more` whose key is not `there`.
 
     Raises:
@@ -120,7 +120,7 @@ def _different(one: pa.Table, other: pa.Table) -> list[str]:
 
 
 def _conflict(
-    one: pa.Table, other: pa.Table, columns: Sequence[str], keys: Sequence[str], source: Place, target: Place
+    one: pa.Table, other: pa.Table, columns: Sequence[str], keys: Sequence[str], source: StudyPlace, target: StudyPlace
 ) -> str:
     rows = zip(one.select(columns).to_pylist(), other.select(columns).to_pylist(), strict=True)
     number = next(number for number, (ours, theirs) in enumerate(rows) if repr(ours) != repr(theirs))

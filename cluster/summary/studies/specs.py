@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from cluster.study.identity import differences
 from cluster.summary.encoding import encode
-from cluster.summary.studies.place import Place
+from cluster.summary.studies.place import StudyPlace
 from cluster.summary.studies.rows import held
 from cluster.summary.tables import SCHEMAS
 from trainer.errors import InputError
@@ -19,7 +19,7 @@ _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 Row = Mapping[str, Any]
 
 
-def specs_to_write(source: Place, target: Place) -> Iterator[tuple[str, bytes]]:
+def specs_to_write(source: StudyPlace, target: StudyPlace) -> Iterator[tuple[str, bytes]]:
     """The name and content of each object of `studies` that the target lacks, or has of an earlier run.
 
     Raises:
@@ -37,7 +37,7 @@ def specs_to_write(source: Place, target: Place) -> Iterator[tuple[str, bytes]]:
             yield f"{target.folder('studies')}{spec_hash}.parquet", encode(spec.combine_chunks())
 
 
-def _specs(place: Place) -> pa.Table:
+def _specs(place: StudyPlace) -> pa.Table:
     """The specs of a study as they were written, with every known column; none if there is no study."""
     rows = held(place, "studies").rows
     schema = SCHEMAS["studies"].remove(0)
@@ -61,7 +61,7 @@ def _newer(ours: pa.Table, theirs: pa.Table) -> pa.Table:
     return later.set_column(column, field, pa.array([min(declared)], field.type))
 
 
-def _under_its_name(specs: pa.Table, source: Place, target: Place) -> pa.Table:
+def _under_its_name(specs: pa.Table, source: StudyPlace, target: StudyPlace) -> pa.Table:
     """The specs with the target's name, and its summary where that is another."""
     changed = {"study": target.study}
     if target.summary != source.summary:
@@ -78,7 +78,7 @@ def _under_its_name(specs: pa.Table, source: Place, target: Place) -> pa.Table:
     return specs.set_column(column, specs.schema.field(column), pa.array(texts, pa.string()))
 
 
-def _refuse_other_study(ours: list[Row], theirs: list[Row], source: Place, target: Place) -> None:
+def _refuse_other_study(ours: list[Row], theirs: list[Row], source: StudyPlace, target: StudyPlace) -> None:
     for one, other in ((one, other) for one in ours for other in theirs):
         different = []
         if one["spec_json"] and other["spec_json"]:

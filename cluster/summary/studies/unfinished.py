@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cluster.summary.store import Summary
-from cluster.summary.studies.place import Place
+from cluster.summary.studies.place import StudyPlace
 from trainer.errors import InputError
 
 COPY, MOVE, MERGE, DELETE = "copy", "move", "merge", "delete"
@@ -21,8 +21,8 @@ class Change:
     """What is done to which studies; a rename is a move within one summary, and only a deletion has no target."""
 
     verb: str
-    source: Place
-    target: Place | None = None
+    source: StudyPlace
+    target: StudyPlace | None = None
 
     @property
     def command(self) -> str:
@@ -46,17 +46,17 @@ class Change:
         return json.dumps({"verb": self.verb, "places": places, "command": self.command}, sort_keys=True).encode()
 
 
-def begin(place: Place, change: Change) -> None:
+def begin(place: StudyPlace, change: Change) -> None:
     """Mark the study."""
     place.store.write(_name(place.study), change.mark)
 
 
-def end(place: Place) -> None:
+def end(place: StudyPlace) -> None:
     """Take the mark away."""
     place.store.delete(_name(place.study))
 
 
-def is_marked(place: Place, change: Change) -> bool:
+def is_marked(place: StudyPlace, change: Change) -> bool:
     """Whether this change of the study began and has not ended.
 
     Raises:
@@ -99,8 +99,8 @@ def _read(summary: Summary, study: str) -> bytes | None:
 
 def _refusal(summary: Summary, study: str, mark: bytes) -> InputError:
     return InputError(
-        f"{Place(summary, study)} is half-way through `{_command(mark)}`: run that again first, and it goes on where "
-        "it ended"
+        f"{StudyPlace(summary, study)} is half-way through `{_command(mark)}`: run that again first, and it goes on "
+        "where it ended"
     )
 
 

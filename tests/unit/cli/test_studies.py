@@ -13,7 +13,7 @@ from cluster.report import studies
 from cluster.summary import query
 from cluster.summary.store import Summary
 from cluster.summary.studies import unfinished
-from cluster.summary.studies.place import Place
+from cluster.summary.studies.place import StudyPlace
 from cluster.summary.studies.unfinished import Change
 from cluster.text.table import to_text
 from trainer.errors import InputError
@@ -59,9 +59,10 @@ def test_the_list_fits_its_terminal_and_is_aligned(width: int, summary: Summary)
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_a_study_is_shown_in_lines_of_words(width: int, summary: Summary) -> None:
     run(summary, "note", "wiki", "a note " * 30)
-    shown = studies.text(studies.shown(Place(summary, "wiki")), width)
+    shown = studies.text(studies.shown(StudyPlace(summary, "wiki")), width)
     assert all(len(line) <= width for line in shown.splitlines() if "/" not in line)
     assert WHY in " ".join(shown.split())
+    assert "a note a note a note" in " ".join(shown.split())
     assert "started      2026-01-02 03:04 UTC; last run 2026-01-09 03:04" in shown
     assert "declared 2026-01-02 03:04 UTC" in " ".join(shown.split())
 
@@ -130,8 +131,8 @@ def test_studies_are_renamed_copied_moved_and_merged(summary: Summary) -> None:
 
 
 def test_what_was_not_finished_is_named(summary: Summary) -> None:
-    place = Place(summary, "wiki")
-    unfinished.begin(place, Change(unfinished.MOVE, place, Place(summary, "news")))
+    place = StudyPlace(summary, "wiki")
+    unfinished.begin(place, Change(unfinished.MOVE, place, StudyPlace(summary, "news")))
     half = f"batchscope studies rename wiki news --summary {summary.uri}"
     assert of_json(summary, "show", "wiki")["unfinished_command"] == half
     assert f"wiki is half-way through `{half}`" in run(summary, "list").stderr
