@@ -16,10 +16,11 @@ _VALUE = re.compile(r"[-+]?\b\d[\w.+-]*")
 
 @dataclass(frozen=True, kw_only=True)
 class Cause:
-    """The error of one trial, and how many trials failed like it."""
+    """The error of the trial `trial_id`, and how many trials failed like it."""
 
     text: str
     trials: int
+    trial_id: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +42,9 @@ def failures(trials: pa.Table, asked: int | None) -> Failures:
     rows = latest.filter(pc.field("state").isin((FAILED, OUT_OF_MEMORY)) & ~goes_on).to_pylist()
     texts = [row["error"] or f"{row['state']} without a recorded error" for row in rows]
     kinds = Counter(map(_kind, texts))
-    alike = {_kind(text): text for text in sorted(texts, reverse=True)}
-    causes = [Cause(text=alike[kind], trials=count) for kind, count in kinds.items()]
+    ids = [row["trial_id"] for row in rows]
+    alike = {_kind(text): (text, trial_id) for text, trial_id in sorted(zip(texts, ids, strict=True), reverse=True)}
+    causes = [Cause(text=alike[kind][0], trials=count, trial_id=alike[kind][1]) for kind, count in kinds.items()]
     return Failures(
         failed=len(texts),
         trials=max(asked or 0, len(latest)),

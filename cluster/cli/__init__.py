@@ -18,6 +18,7 @@ from cluster.process import proxies, signals
 from cluster.summary.problems import SummaryWarning
 from cluster.text.masked import masked
 from cluster.text.plain import plain, plain_lines
+from cluster.text.wrapped import terminal_width, wrapped
 from trainer.errors import UserError
 
 COMMANDS = {
@@ -108,7 +109,8 @@ def _ended() -> object:
         click.echo(plain_lines(shown.getvalue()), err=True, nl=False)
         return problem.exit_code
     except UserError as problem:
-        click.echo(f"batchscope: {plain_lines(str(problem))}", err=True)
+        text = f"batchscope: {plain_lines(str(problem))}"
+        click.echo(wrapped(text, terminal_width(sys.stderr)), err=True)
         return problem.exit_code
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED

@@ -24,7 +24,7 @@ FORMATS = {"tables": ("parquet", "csv"), "plots": ("svg", "png")}
 
 @click.command("export")
 @click.argument("study", required=False)
-@click.option("--trial", "prefix", metavar="ID", help="The trial: its id, or enough of its first digits.")
+@click.option("--trial", "prefix", metavar="ID", help="The trial: its id, its first digits, or best.")
 @click.option("-o", "--output", metavar="FILE.keras", type=click.Path(dir_okay=False), help="Write the model here.")
 @click.option(
     "--at",
@@ -72,6 +72,7 @@ def command(
     \b
     export STUDY                           list the trials that have ended
     export STUDY --trial ID -o m.keras     a model, its tokenizer and labels
+    export STUDY --trial best -o m.keras   that with the lowest validation loss
     export [STUDY] --tables FOLDER         studies, trials, evaluations,
                                            probes, points; verdict as JSON
     export STUDY --plots FOLDER            the page's plots, for a paper

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from cluster.jobs.head import Head
     from cluster.jobs.job import Job
     from cluster.report.progress_lines import StudyProgress
+    from trainer.errors import InputError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 FORMATS = ("table", "json")
@@ -16,12 +17,21 @@ ADDRESS_VARIABLES = ["RAY_API_SERVER_ADDRESS", "RAY_ADDRESS"]
 
 
 def cluster_options(command: Command) -> Command:
-    """The options `--address` and `--token-file`."""
+    """The options `--address`, which must be given, and `--token-file`."""
+    return _options(command, _refuse_none)
+
+
+def trial_or_cluster_options(command: Command) -> Command:
+    """The same options for a command that may do without a cluster."""
+    return _options(command, lambda context, option, address: address)
+
+
+def _options(command: Command, checked: Callable[[click.Context, click.Parameter, str | None], str | None]) -> Command:
     address = click.option(
         "--address",
-        required=True,
         envvar=ADDRESS_VARIABLES,
         show_envvar=True,
+        callback=checked,
         metavar="URL",
         help="The dashboard of the cluster's head, such as http://127.0.0.1:8265.",
     )
@@ -31,6 +41,23 @@ def cluster_options(command: Command) -> Command:
         help="The file with the cluster's token.  [default: RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token]",
     )
     return address(token(command))
+
+
+def _refuse_none(context: click.Context, option: click.Parameter, address: str | None) -> str:
+    if address is None and not context.resilient_parsing:
+        raise no_address()
+    return address or ""
+
+
+def no_address() -> "InputError":
+    """The error of a command that needs a cluster and was given none."""
+    from trainer.errors import InputError
+
+    return InputError(
+        "no cluster is named: give its dashboard with --address, such as http://127.0.0.1:8265, or in "
+        "RAY_API_SERVER_ADDRESS. What ran on this machine needs none: `batchscope results` lists its studies, "
+        "`batchscope serve` shows them live, and `batchscope logs STUDY --trial ID` has what a trial left"
+    )
 
 
 format_option = click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)

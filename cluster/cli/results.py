@@ -138,7 +138,7 @@ def show_points(
     """Print or write the points of a study, or of all studies, and the lines that sum them up."""
     from cluster.analysis.failures import failures
     from cluster.report import learnt
-    from cluster.report.failed import sentence
+    from cluster.report.failed import sentence, where_to_look
     from cluster.report.points import POINTS, STUDIES, lowest_line, progress_line
     from cluster.report.studies import about
     from cluster.summary import query
@@ -166,7 +166,8 @@ def show_points(
         counts = query.states(newest)
         earlier = query.states(trials)["trials"] - counts["trials"]
         lines = [progress_line(counts, asked, earlier=earlier)]
-        lines += filter(None, [sentence(failures(newest, asked))])
+        failed = failures(newest, asked)
+        lines += filter(None, [sentence(failed), where_to_look(failed, study, summary.uri)])
         if condition is None:
             lines += learnt.lines(query.studies(summary, study), newest)
     of_newest = points if newest.num_rows == trials.num_rows else query.points(newest, by=by, where=condition)
@@ -193,6 +194,7 @@ def show_verdict(summary: "Summary", study: str, form: str = "table", output: st
     from cluster.analysis.verdict import judge
     from cluster.report import verdict as words
     from cluster.report import verdict_table
+    from cluster.report.failed import where_to_look
     from cluster.summary import query
 
     query.asked(summary, study)
@@ -201,6 +203,7 @@ def show_verdict(summary: "Summary", study: str, form: str = "table", output: st
     sentences = words.sentences(verdict)
     as_json = verdict_table.to_json(verdict, sentences)
     lines = ["", *sentences, *words.warnings(verdict)]
+    lines += filter(None, [where_to_look(verdict.failures, study, summary.uri)])
     _put(verdict_table.table(verdict), "verdict", verdict_table.COLUMNS, lines, form, output, as_json=as_json)
 
 

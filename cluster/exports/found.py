@@ -4,7 +4,6 @@ import itertools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from typing import Any
 
 import pyarrow as pa
@@ -15,6 +14,7 @@ from cluster.study import axes, identity, protocol
 from cluster.summary import experiments, query
 from cluster.summary.known_losses import losses
 from cluster.summary.store import Summary
+from cluster.summary.trial_ids import BEST, best, named
 from trainer.data import manifest as prepared
 from trainer.data.manifest import Manifest
 from trainer.errors import InputError
@@ -35,7 +35,7 @@ class FoundTrial:
 
 
 def find(summary: Summary, study: str, prefix: str, *, data: str | None = None) -> FoundTrial:
-    """The trial of `study` whose `trial_id` begins with `prefix`.
+    """The trial of `study` whose `trial_id` begins with `prefix`, or its best one if that is `best`.
 
     `data` is where the prepared data set is now, if it was moved.
 
@@ -50,7 +50,11 @@ def find(summary: Summary, study: str, prefix: str, *, data: str | None = None) 
     trials = trials_of(specs, manifest, ended)
     # An attempt with an answer counts, even if another one that was begun by mistake has ended since.
     rows = {row["trial_id"]: row for some in (query.latest, query.finished) for row in some(ended).to_pylist()}
-    trial_id = _only(prefix, sorted({*trials, *rows}), f"`batchscope export {study} --summary {summary.uri}`", study)
+    if prefix == BEST:
+        trial_id = best(query.newest(ended, specs), study=study)
+    else:
+        lister = f"`batchscope export {study} --summary {summary.uri}`"
+        trial_id = named(prefix, sorted({*trials, *rows}), lister=lister, study=study)
     if trial_id not in trials:
         raise InputError(
             f"no spec of study {study!r} in {summary.uri} leads to its trial {trial_id}, so its model is not known: "
@@ -123,19 +127,3 @@ def trials_of(specs: pa.Table, manifest: Manifest, ended: pa.Table) -> dict[str,
         for plan in itertools.chain.from_iterable(plans):
             found |= {planned.trial.trial_id: planned.trial for planned in plan.trials}
     return found
-
-
-def _only(prefix: str, known: list[str], lister: str, study: str) -> str:
-    matching = [trial_id for trial_id in known if trial_id.startswith(prefix)]
-    if len(matching) == 1:
-        return matching[0]
-    if matching:
-        named = ", ".join(matching[:3]) + (", ..." if len(matching) > 3 else "")
-        raise InputError(
-            f"--trial {prefix!r} matches {len(matching)} trials of study {study!r} ({named}): give more of its digits"
-        )
-    nearest = ", ".join(get_close_matches(prefix, known, n=3, cutoff=0.0))
-    raise InputError(
-        f"study {study!r} has no trial whose id begins with {prefix!r} (nearest: {nearest}): {lister} lists those that "
-        "have ended"
-    )

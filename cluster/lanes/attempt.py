@@ -78,7 +78,12 @@ class Attempt:
                 "seconds_training": beats[-1].seconds_training,
                 "seconds_resumed": beats[0].seconds_training,
             }
-        end = {"state": failure.state, "error": failure.error, "micro_batch_next": micro_batch_next}
+        end = {
+            "state": failure.state,
+            "error": failure.error,
+            "traceback": failure.traceback,
+            "micro_batch_next": micro_batch_next,
+        }
         self._write({**measured, **end, "peak_memory_bytes": failure.peak_memory_bytes}, beats, None)
 
     def cost_usd(self) -> float | None:

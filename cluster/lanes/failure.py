@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from cluster.lanes.surroundings import is_of_surroundings
+from cluster.lanes.traceback_end import traceback_end
 from trainer.cause import cause
 from trainer.errors import DataError
 from trainer.report import State
@@ -33,7 +34,8 @@ class Fault(StrEnum):
 class Failure:
     """The last report of an attempt that ended in an exception.
 
-    `smaller_helps` is False where memory ran out before any row was computed.
+    `smaller_helps` is False where memory ran out before any row was computed. `traceback` is the end of the exception's
+    traceback, None where the error says it all.
     """
 
     state: State
@@ -41,6 +43,7 @@ class Failure:
     fault: Fault = Fault.TRIAL
     smaller_helps: bool = True
     peak_memory_bytes: int | None = None
+    traceback: str | None = None
 
 
 class NotTheSameUpdateError(Exception):
@@ -79,4 +82,4 @@ def failure_of(problem: BaseException, *, workers: int) -> Failure | None:
     if workers > 1 and of_peers and not isinstance(problem, tf.errors.InvalidArgumentError):
         return None
     fault = Fault.SURROUNDINGS if is_of_surroundings(problem) else Fault.TRIAL
-    return Failure(state=State.FAILED, error=text, fault=fault)
+    return Failure(state=State.FAILED, error=text, fault=fault, traceback=traceback_end(problem))

@@ -1,6 +1,7 @@
 """A lane's worker process: it takes trial after trial from the board and trains each with `trainer.loop`."""
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from cluster.lanes.failure import NotTheSameUpdateError, failure_of
 from cluster.lanes.learners import Learners
 from cluster.lanes.reports import Beat, Ended, LaneMachine, WorkerReport
 from cluster.lanes.station import this_station
+from cluster.process.worker_logs import mark
 from cluster.stores import store_of
 from trainer.data.splits import open_data
 from trainer.order.layouts import ROWS_AT_MOST
@@ -52,6 +54,8 @@ def work(config: dict[str, WorkerSettings]) -> None:
     trainer: _Trainer | None = None
     while (assignment := ray.get(settings.board.take.remote(settings.group, rank, serial, station))) is not None:
         serial = assignment.serial
+        sys.stderr.write(mark(assignment.trial.trial_id))
+        sys.stderr.flush()
         try:
             trainer = trainer or _Trainer(settings, data_hash=assignment.trial.data_hash, rank=rank, workers=workers)
             outcome = trainer.train(assignment, tell)

@@ -1,6 +1,7 @@
 """What failed in a study, in one sentence."""
 
 from cluster.analysis.failures import Cause, Failures
+from cluster.report.next_commands import program_name, summary_option
 from cluster.text.plain import plain
 
 MOST_CAUSES, MOST_CHARACTERS = 3, 240
@@ -20,6 +21,14 @@ def sentence(failures: Failures) -> str:
     named = [f"{cause.trials} with: {_short(cause)}" for cause in failures.causes[:MOST_CAUSES]]
     others = sum(cause.trials for cause in failures.causes[MOST_CAUSES:])
     return f"{who} failed: {'; '.join(named)}{f'; {others} with other errors' if others else ''}"
+
+
+def where_to_look(failures: Failures, study: str, summary: str) -> str:
+    """The command that prints a traceback of the most frequent failure; empty if none failed."""
+    if not failures.failed:
+        return ""
+    trial, place = failures.causes[0].trial_id, summary_option(summary)
+    return f"the traceback of one that failed: {program_name()} logs {study} --trial {trial}{place}"
 
 
 def _short(cause: Cause) -> str:

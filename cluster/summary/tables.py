@@ -85,6 +85,7 @@ TRIALS = _schema(
     # what distinguishes it from trials at the same point and seed under the same name (`cluster.study.experiment`)
     ("budget evaluate_every", TEXT),
     ("clip_norm stop_at_loss", REAL),
+    ("traceback", TEXT),  # the end of that of an attempt that FAILED
 )
 EVALUATIONS = _schema(
     ("study trial_id", TEXT),
