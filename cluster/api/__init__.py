@@ -6,6 +6,7 @@
 >>> study.plan().expected.seconds
 >>> study.run(on_event=print)
 >>> batchscope.Summary("summary").verdict("my-study").sentences
+>>> model, tokenizer, labels = batchscope.best_model("my-study")
 
 It does what the command `batchscope` does, but prints nothing. This package is installed as `batchscope`; TensorFlow
 and Ray are imported only when something needs them.
@@ -23,6 +24,9 @@ if getattr(cluster, "DISTRIBUTION", None) != "batchscope":
 from cluster.process.ray_environment import set_environment
 from trainer.errors import DataError, InputError, NotReadyError, UserError
 
+from .fit_log import log_fit
+from .loading import TrainedModel, best_model
+from .plot import Plot
 from .preparing import prepare
 from .study import Study
 from .summary import Summary
@@ -36,10 +40,14 @@ __all__ = [
     "DataError",
     "InputError",
     "NotReadyError",
+    "Plot",
     "Study",
     "Summary",
     "Table",
+    "TrainedModel",
     "UserError",
     "Verdict",
+    "best_model",
+    "log_fit",
     "prepare",
 ]

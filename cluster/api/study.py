@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from . import cell
 from .summary import Summary
 
 if TYPE_CHECKING:
@@ -105,8 +106,9 @@ class Study:
     ) -> "RunResult":
         """Run the study to its end, or resume it where it stopped: finished trials are not repeated.
 
-        Ctrl-C saves and then raises KeyboardInterrupt; a second Ctrl-C stops at once. Python delivers Ctrl-C only to
-        the main thread.
+        In a notebook, the cell shows a table of the running trials, which updates itself. Ctrl-C, or a notebook's
+        interrupt, saves and then raises KeyboardInterrupt; a second Ctrl-C stops at once. Python delivers Ctrl-C only
+        to the main thread.
 
         Args:
             on_event: called with each event of the run (`cluster.drive.events`), in the thread of this call.
@@ -122,8 +124,14 @@ class Study:
         from cluster.prices import parse_budget
 
         spending = parse_budget(budget) if budget is not None else None
-        with _calm() as shown:
-            return run(self._examined(address), shown(on_event), address=address, spending=spending)
+        with _calm() as shown, cell.watched(cell.display_of_kernel()) as watch:
+            hear = shown(on_event)
+
+            def both(event: "Event") -> None:
+                watch(event)
+                hear(event)
+
+            return run(self._examined(address), both, address=address, spending=spending)
 
     def _examined(self, address: str | None) -> "Examined":
         from cluster.study.capacity import capacity_of

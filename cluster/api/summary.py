@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .loading import Choice, TrainedModel, loaded
+from .plot import Plot
 from .table import Table
 from .verdict import Verdict
 
@@ -20,6 +22,8 @@ class Summary:
     >>> summary.studies()
     >>> summary.points("wiki").to_pandas()
     >>> summary.verdict("wiki").sentences
+    >>> summary.plots("wiki")["losses"]
+    >>> model, tokenizer, labels = summary.best_model("wiki")
     >>> summary.sql("select study, min(best_validation_loss) from trials group by study")
 
     Objects that cannot be read are left out, each with a Python warning that names it.
@@ -87,8 +91,34 @@ class Summary:
         stored = self._stored
         return Verdict(judge(query.specs(stored, study), query.trials(stored, study), query.evaluations(stored, study)))
 
+    def plots(self, study: str) -> dict[str, Plot]:
+        """The plots of the study's page that its data support, by name; a notebook draws one that ends a cell.
+
+        Raises:
+            InputError: there is no such study, or its spec cannot be read.
+        """
+        from cluster.report.page.page import charts
+
+        self._known(study)
+        return {name: Plot(name, svg) for name, svg in charts(self._stored, study).items()}
+
+    def best_model(
+        self, study: str, *, trial: str = "best", at: str = "best", data: str | None = None, factory: str | None = None
+    ) -> TrainedModel:
+        """The model with the lowest validation loss, its tokenizer and labels: see `batchscope.best_model`."""
+        return loaded(self._stored, study, Choice(trial=trial, at=at, data=data, factory=factory))
+
+    def fits(self, study: str | None = None) -> Table:
+        """One row for each epoch of each `model.fit` that `batchscope.log_fit` logged, for one name or for all.
+
+        These runs are foreign: batchscope neither trained nor checked them. They are in no verdict and no mean.
+        """
+        from cluster.summary import query
+
+        return Table(query.fits(self._stored, study), "foreign fits")
+
     def sql(self, text: str) -> Table:
-        """The answer to one SELECT on the tables `studies`, `trials`, `evaluations`, `probes` and `points`.
+        """The answer to one SELECT on the tables `studies`, `trials`, `evaluations`, `probes`, `fits` and `points`.
 
         DuckDB answers it in a separate process, which has bounded memory and time and can only read these tables.
 

@@ -4,6 +4,8 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .shown import Shown
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -13,7 +15,7 @@ ROWS_SHOWN = 20
 
 
 @dataclass(frozen=True, repr=False)
-class Table:
+class Table(Shown):
     """Rows of a summary. `table` is the pyarrow table with all columns; only some of them are printed.
 
     >>> points = batchscope.Summary("summary").points("wiki")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .shown import Shown
 from .table import Table
 
 if TYPE_CHECKING:
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False)
-class Verdict:
+class Verdict(Shown):
     """The verdict on a study; `judged` holds all its contents as frozen dataclasses.
 
     >>> verdict = batchscope.Summary("summary").verdict("wiki")

@@ -18,21 +18,23 @@ def command(data: str, output: str, name: str | None, factory: str | None, no_ca
     Half a minute of calibration on this machine finds how many seeds and epochs that pays for. Nothing is trained to
     its end, and an existing file is not overwritten.
     """
-    from cluster.plan.first_study import first_study
-    from cluster.plan.first_study_text import first_study_text, next_commands, what_it_takes
-    from cluster.prepare.progress import bar
-    from cluster.process.files import check_new, save
-    from cluster.study.capacity import capacity_of
+    from cluster.report.stage_line import StageLine
 
-    check_new(output)
-    with bar() as progress:
+    with StageLine("loading") as stage:
+        from cluster.plan.first_study import first_study
+        from cluster.plan.first_study_text import first_study_text, next_commands, what_it_takes
+        from cluster.process.files import check_new, save
+        from cluster.study.capacity import capacity_of
+
+        check_new(output)
+        stage.now("calibrating on this machine: starting trainers")
         found = first_study(
             data,
             name=name,
             factory=factory,
             capacity=capacity_of(None, with_gpus=False),
             calibrated=not no_calibration,
-            tell=lambda share: progress("calibrating", share),
+            tell=lambda share: stage.now(f"calibrating on this machine: {share:.0%}"),
         )
     save(first_study_text(found, file=output).encode(), output)
     takes, commands = what_it_takes(found), next_commands(found, file=output)

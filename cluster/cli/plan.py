@@ -32,22 +32,28 @@ def command(study_file: str, address: str | None, token_file: str | None, no_cal
     """
     if address is not None and address.startswith(("http://", "https://")):
         return _there(study_file, *["--no-calibration"] * no_calibration, address=address, token=token_file, form=form)
-    from cluster.plan import as_json, text
-    from cluster.plan.planned import planned
-    from cluster.prepare.progress import bar
-    from cluster.study.capacity import capacity_of
-    from cluster.study.preflight import examine
-    from cluster.study.spec import load
+    from cluster.report.stage_line import StageLine
 
-    spec = load(study_file)
-    study = examine(spec, capacity_of(address, with_gpus=spec.resources.gpus_per_worker > 0))
-    with bar() as progress:
-        found = planned(
-            study,
-            calibrated=not no_calibration,
-            tell=lambda share: progress("calibrating", share),
-            address=address,
-        )
+    with StageLine("loading") as stage:
+        from cluster.plan import as_json, text
+        from cluster.plan.planned import planned
+        from cluster.study.capacity import capacity_of
+        from cluster.study.preflight import examine
+        from cluster.study.spec import load
+
+        spec = load(study_file)
+        stage.now("reading the data and building the model")
+        study = examine(spec, capacity_of(address, with_gpus=spec.resources.gpus_per_worker > 0))
+        found = planned(study, calibrated=False, tell=lambda share: None, address=address)
+        if not no_calibration and found.source == "guess":
+            guess = f"a guess: {text.time_text(found.expected.seconds)}; calibrating, with --no-calibration the guess"
+            stage.now(f"{guess} is the answer: starting trainers")
+            found = planned(
+                study,
+                calibrated=True,
+                tell=lambda share: stage.now(f"{guess} is the answer: {share:.0%}"),
+                address=address,
+            )
     if form == "json":
         click.echo(json.dumps(as_json.to_json(found), indent=2))
     else:

@@ -88,12 +88,15 @@ def show_jobs(jobs: "Sequence[Job]", form: str, progress: "Mapping[str, StudyPro
         Column("state", ("", "state")),
         Column("trials_done", ("trials", "done")),
         Column("trials_asked", ("trials", "asked")),
+        Column("trials_failed", ("trials", "failed"), rare=True),
+        Column("seconds_left", ("left", "s"), decimals=0),
         Column("submitted_at", ("submitted", "UTC")),
         Column("seconds", ("duration", "s"), decimals=0),
         Column("exit_code", ("exit", "code")),
         Column("job", ("", "job")),
     ]
-    kinds = [pa.string(), pa.string(), pa.int64(), pa.int64(), pa.timestamp("ms", "UTC"), pa.float64(), pa.int64()]
+    counts, times = [pa.int64()] * 3, [pa.float64(), pa.timestamp("ms", "UTC"), pa.float64()]
+    kinds = [pa.string(), pa.string(), *counts, *times, pa.int64()]
     schema = pa.schema(list(zip((column.name for column in columns), [*kinds, pa.string()], strict=True)))
     found = pa.Table.from_pylist([_row(job, progress.get(job.id)) for job in jobs], schema=schema)
     if form == "json":
@@ -108,6 +111,8 @@ def _row(job: "Job", progress: "StudyProgress | None") -> dict[str, Any]:
         "state": job.state,
         "trials_done": progress.done if progress else None,
         "trials_asked": progress.asked if progress else None,
+        "trials_failed": progress.failed if progress else None,
+        "seconds_left": progress.seconds_left if progress and job.active else None,
         "submitted_at": job.submitted_at,
         "seconds": job.seconds,
         "exit_code": job.exit_code,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cluster.drive.result import RunResult
     from cluster.prices import Spending
     from cluster.report.progress_lines import StudyProgress
+    from cluster.report.stage_line import StageLine
     from cluster.study.spec import StudySpec
     from cluster.study.study import Study
 
@@ -108,40 +109,44 @@ def watch(
     line_of: "Callable[[StudyProgress], str] | None" = None,
 ) -> "RunResult":
     """Run a study to its end, with progress on stderr (see `run_and_watch`)."""
-    from cluster.drive.ends import refuse_dollars_here
-    from cluster.drive.run import run
-    from cluster.report.progress_lines import sentence
-    from cluster.study.capacity import capacity_of
-    from cluster.study.preflight import examine
+    from cluster.report.stage_line import StageLine
 
-    if address is None:
-        refuse_dollars_here(spending)
-    study = examine(spec, capacity_of(address, with_gpus=spec.resources.gpus_per_worker > 0))
     with contextlib.ExitStack() as shown:
-        hear = _shown(shown, before, line_of or sentence)
+        stage = shown.enter_context(StageLine("loading"))
+        from cluster.drive.ends import refuse_dollars_here
+        from cluster.drive.run import run
+        from cluster.report.progress_lines import sentence
+        from cluster.study.capacity import capacity_of
+        from cluster.study.preflight import examine
+
+        if address is None:
+            refuse_dollars_here(spending)
+        stage.now("reading the data and building the model")
+        study = examine(spec, capacity_of(address, with_gpus=spec.resources.gpus_per_worker > 0))
+        stage.now(f"opening {spec.summary}")
+        hear = _shown(shown, stage, before, line_of or sentence)
         return run(study, hear, address=address, spending=spending)
 
 
 def _shown(
-    shown: contextlib.ExitStack, before: "Callable[[Study], None]", line_of: "Callable[[StudyProgress], str]"
+    shown: contextlib.ExitStack,
+    stage: "StageLine",
+    before: "Callable[[Study], None]",
+    line_of: "Callable[[StudyProgress], str]",
 ) -> "Callable[[Event], None]":
-    """A function that shows the events of a run on stderr, until `shown` is closed."""
+    """A function that shows the events of a run on stderr, until `shown` is closed, which holds the open `stage`."""
     from cluster.drive import events
     from cluster.plan.evaluating import hint_from_rows
     from cluster.report.headline import headline
     from cluster.report.live import LiveView
     from cluster.report.progress_lines import StudyProgress
     from cluster.report.terminal import Terminal
-    from cluster.text.wrapped import terminal_width, wrapped
 
     terminal: Terminal | None = None
     view: LiveView | None = None
 
     def say(text: str) -> None:
-        if terminal is None:
-            click.echo(wrapped(text, terminal_width(sys.stderr)), err=True)
-        else:
-            terminal.say(text)
+        (terminal or stage).say(text)
 
     def hear(event: "Event") -> None:
         nonlocal terminal, view
@@ -152,15 +157,18 @@ def _shown(
                 # A run that goes on by itself opens its study again, and has another view.
                 shown.close()
                 terminal = None
+                shown.enter_context(stage)
                 text = headline(study, finished, asked)
                 say(line_of(StudyProgress(done=finished, asked=asked, running=0, text=text)))
                 if (hint := hint_from_rows(study)) is not None:
                     say(f"hint: {hint}")
                 view = LiveView.of(study, asked=asked, finished=finished, finished_examples=examples)
+                stage.now("starting Ray" if finished < asked else "reading what the trials left")
             case events.RayConnected(study=study, bill_usd=bill_usd):
+                shown.close()
                 before(study)
                 assert view is not None
-                view.bill_usd = bill_usd
+                view.bill_usd, view.began_at = bill_usd, stage.began_at
                 terminal = shown.enter_context(Terminal(view, line_of))
             case events.Stopping(reason=events.A_SIGNAL):
                 say("saving and stopping; Ctrl-C again to stop now")

@@ -1,5 +1,7 @@
 """`batchscope status`: the newest job of each study of a cluster, and how far it has come."""
 
+import sys
+
 import click
 
 from cluster.cli.reaching import cluster_options, format_option, reach, show_jobs
@@ -14,6 +16,8 @@ def command(study: str | None, address: str, token_file: str | None, form: str) 
     from cluster.jobs.head import UnreachableError
     from cluster.jobs.job import find, newest
     from cluster.report import progress_lines
+    from cluster.text.plain import plain
+    from cluster.text.wrapped import terminal_width, wrapped
 
     head = reach(address, token_file)
     jobs = head.jobs()
@@ -28,3 +32,6 @@ def command(study: str | None, address: str, token_file: str | None, form: str) 
     if not shown:
         click.echo("no study was submitted to this cluster yet: `batchscope submit STUDY.yaml` submits one", err=True)
     show_jobs(shown, form, done)
+    for job in shown:
+        if (progress := done[job.id]) and (progress.failed or job.active):
+            click.echo(wrapped(f"{job.study}: {plain(progress.text)}", terminal_width(sys.stderr)), err=True)

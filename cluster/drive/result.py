@@ -1,6 +1,6 @@
 """How a run ended, as data."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from cluster.study.study import Study
@@ -31,7 +31,7 @@ class RunResult:
     came to their end.
     """
 
-    study: Study
+    study: Study = field(repr=False)
     end: End
     failed: int = 0
     cost_usd: float = 0.0

@@ -26,7 +26,7 @@ from cluster.text.table import Column
 from trainer.checkpoint import Arrays, Checkpoints
 from trainer.data.custody import read_tokenizer
 from trainer.data.inputs import TOKENS
-from trainer.errors import DataError, InputError
+from trainer.errors import DataError, InputError, nearest
 
 INITIAL, BEST, LAST = MOMENTS = ("initial", "best", "last")
 # Trials that have reached their own end; only these leave weights that will not change any more.
@@ -92,20 +92,36 @@ def export(found: FoundTrial, files: ModelFiles, *, at: str, factory: str | None
             cannot be written.
         NotReadyError: a store cannot be read.
     """
-    if found.trial.model.factory is not None:
-        file_of(found.trial.model.factory, agreed=factory)
     remarks: list[str] = []
-    if not found.manifest.verified:
-        remarks.append("the label names are unverified, since an older version prepared the data")
-    weights = None if at == INITIAL else _weights(found, at, remarks.append)
-    tokenizer = _tokenizer(found)
-    model = _model_file(found, weights)
+    tokenizer = tokenizer_of(found)
+    model = _file_of(model_of(found, at=at, factory=factory, note=remarks.append))
     if tokenizer is not None:
         save(tokenizer, files.tokenizer)
     # Non-ASCII is escaped, so that the reader's default encoding does not matter.
     save((json.dumps(_about(found, at), indent=2) + "\n").encode(), files.about)
     save(model, files.model)
     return remarks
+
+
+def model_of(found: FoundTrial, *, at: str, factory: str | None, note: Callable[[str], None]) -> Any:
+    """A trial's Keras model as it was `at` one of MOMENTS; `note` is called with what could not be verified.
+
+    Raises:
+        InputError: as for `export`, or `at` is no such moment.
+        NotReadyError: a store cannot be read.
+    """
+    if at not in MOMENTS:
+        raise InputError(f"at={at!r}{nearest(at, list(MOMENTS))}: one of {', '.join(MOMENTS)}")
+    if found.trial.model.factory is not None:
+        file_of(found.trial.model.factory, agreed=factory)
+    if not found.manifest.verified:
+        note("the label names are unverified, since an older version prepared the data")
+    weights = None if at == INITIAL else _weights(found, at, note)
+    plain = plain_model(found.trial, found.manifest)
+    if weights is not None:
+        _check_fit([weight.shape for weight in plain.get_weights()], [weight.shape for weight in weights], found)
+        plain.set_weights(weights)
+    return plain
 
 
 def _weights(found: FoundTrial, at: str, note: Callable[[str], None]) -> Arrays:
@@ -131,7 +147,7 @@ def _weights(found: FoundTrial, at: str, note: Callable[[str], None]) -> Arrays:
     )
 
 
-def _tokenizer(found: FoundTrial) -> bytes | None:
+def tokenizer_of(found: FoundTrial) -> bytes | None:
     """The tokenizer of the data set, verified against the manifest; numbers have none."""
     if found.manifest.kind != TOKENS:
         return None
@@ -143,15 +159,11 @@ def _tokenizer(found: FoundTrial) -> bytes | None:
         raise DataError(f"{problem}; or give a complete copy of the data set with --data") from None
 
 
-def _model_file(found: FoundTrial, weights: Arrays | None) -> bytes:
-    """The bytes of the `.keras` file: the model with `weights`, or with its initial weights."""
-    plain = plain_model(found.trial, found.manifest)
-    if weights is not None:
-        _check_fit([weight.shape for weight in plain.get_weights()], [weight.shape for weight in weights], found)
-        plain.set_weights(weights)
+def _file_of(model: Any) -> bytes:
+    """The bytes of a model's `.keras` file."""
     with tempfile.TemporaryDirectory(prefix="batchscope-export-") as folder:
         file = Path(folder) / "model.keras"
-        plain.save(file)
+        model.save(file)
         return file.read_bytes()
 
 

@@ -1,4 +1,4 @@
-"""The end of an exception's traceback, as an attempt's row keeps it: what to read where one line does not explain it."""
+"""The end of an exception's traceback, as an attempt's row keeps it: for when one line does not explain it."""
 
 import traceback
 

@@ -1,7 +1,7 @@
 """The plan of what is left of a study: its points, its outlooks and its price (`cluster.plan.basis` has the costs)."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -32,10 +32,11 @@ class Plan:
     machine that was calibrated; None if it was this machine, or none.
     """
 
-    study: "Study"
-    points: list[Point]
+    # What a notebook shows of a plan has no room for its whole study.
+    study: "Study" = field(repr=False)
+    points: list[Point] = field(repr=False)
     longest: int
-    phases: list[Phase]
+    phases: list[Phase] = field(repr=False)
     expected: Outlook
     low: Outlook
     high: Outlook

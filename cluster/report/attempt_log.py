@@ -1,9 +1,9 @@
-"""What a trial's attempts left behind, as lines for a person: states, times, errors and the ends of tracebacks. Pure."""
+"""What a trial's attempts left behind, as lines for a person: states, times, errors and ends of tracebacks. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cluster.report.live import duration
+from cluster.report.duration import duration
 from cluster.text.plain import plain, plain_lines
 
 Row = Mapping[str, Any]

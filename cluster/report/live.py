@@ -1,19 +1,23 @@
 """The live view of a running study: trials done, running and waiting, the best so far, and the time left."""
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cluster.lanes.events import AttemptExhausted, AttemptLost, TrialBegan, TrialEnded, TrialEvaluated, TrialEvent
-from cluster.lanes.tally import Tally
+from cluster.lanes.tally import FAILURES, Tally
+from cluster.report.duration import duration
 from cluster.report.pace import Pace
 from cluster.study.study import Study
+from cluster.text.plain import plain
 from trainer.report import State
 from trainer.trial import TrialSpec
 
 RECENT = 8
+# The characters of an error in the line; `results` and `logs --trial` have all of them.
+MOST_OF_ERROR = 160
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,8 @@ class LiveView:
     running: dict[TrialSpec, UnderWay] = field(default_factory=dict)
     best: tuple[float, TrialSpec] | None = None
     recent: deque[Recent] = field(default_factory=lambda: deque(maxlen=RECENT))
+    errors: Counter[str] = field(default_factory=Counter)
+    began_at: float = field(default_factory=time.monotonic)
     _ended_examples: float = 0.0
 
     @classmethod
@@ -86,6 +92,8 @@ class LiveView:
                 self.running.pop(event.trial, None)
                 self.recent.append(Recent(event, now - running.pace.began_at))
                 self._ended_examples += self.examples(event.trial)
+                if event.state in FAILURES and event.error:
+                    self.errors[event.error] += 1
         has_examples = isinstance(event, TrialEvaluated | TrialEnded) and event.examples > 0
         if has_examples and self.first_progress is None:
             self.first_progress = now, self.fraction()
@@ -119,7 +127,23 @@ class LiveView:
         """The study's progress as data: all trials done and asked for, and those that are running."""
         asked = max(self.expected_trials, self.ended + len(self.running))
         done = self.finished_before + self.ended
-        return {"done": done, "asked": self.finished_before + asked, "running": len(self.running)}
+        counts = {"done": done, "asked": self.finished_before + asked, "running": len(self.running)}
+        left = self.seconds_left() if self.running else None
+        return counts | {"failed": sum(self.tally.states[state] for state in FAILURES), "seconds_left": left}
+
+    def sentence(self, now: float) -> str:
+        """The state in one line with the time since the run began; before any training, what the lanes do."""
+        lanes = f"{self.lanes} lane{'s' * (self.lanes != 1)}"
+        if self.first_progress is None and not self.ended:
+            doing = (
+                f"starting {lanes}: waiting for Ray's workers"
+                if not self.running
+                else f"starting {lanes}: workers import TensorFlow and check a batch in every layout"
+            )
+            return f"{doing}, {duration(now - self.began_at)} so far; {self.line()}"
+        over = self.ended >= self.expected_trials and not self.running
+        ending = "ending Ray and packing the study's rows; " if over else ""
+        return f"{ending}{self.line()}; {duration(now - self.began_at)} so far"
 
     def line(self) -> str:
         """The whole state in one line."""
@@ -133,6 +157,9 @@ class LiveView:
             parts.append(f"{self.tally.exhausted} out of memory and resumed in smaller micro-batches")
         shown = [state for state in State if state not in (State.COMPLETED, State.CANCELLED)]
         parts += [f"{states[state]} {state.lower()}" for state in shown if states[state]]
+        if self.errors:
+            [(error, count)] = self.errors.most_common(1)
+            parts.append(f"{'the last error' if count == 1 else f'{count} times'}: {plain(error)[:MOST_OF_ERROR]}")
         if self.best:
             loss, trial = self.best
             parts.append(f"best loss so far {loss:.4f} ({point_of(trial)})")
@@ -154,13 +181,3 @@ def point_of(trial: TrialSpec) -> str:
 def in_usd(amount: float) -> str:
     """Cents, or what is less than a dollar to a hundredth of a cent."""
     return f"{amount:.{2 if amount >= 1 else 4}f} usd"
-
-
-def duration(seconds: float) -> str:
-    """Seconds in readable units: 42 s, 3 min 20 s, 2 h 05 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

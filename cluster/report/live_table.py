@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from cluster.report.live import LiveView, Recent, duration, point_of
+from cluster.report.duration import duration
+from cluster.report.live import LiveView, Recent, point_of
 from trainer.report import State
 from trainer.trial import TrialSpec
 
@@ -16,35 +17,41 @@ BAR_WIDTH = 60
 WIDE = 100
 # The columns that are left out where a line would not fit, the first one first.
 _FIRST_TO_GO = ("rows/s", "of", "updates", "took", "left")
-# Screen lines that are not trials: two heads, blank lines, the bar, and a line that may wrap to three.
-OTHER_LINES = 8
+# Screen lines that are not trials: two heads, blank lines and the bar; below them comes a sentence.
+OTHER_LINES = 5
 
 
 def drawn(view: LiveView, *, now: float, height: int, width: int) -> Group:
     """The view on a terminal of `height` lines and `width` columns; `now` is on the clock of the view's reports."""
-    room = max(2, height - OTHER_LINES)
+    below = Text(view.sentence(now))
+    lines = len(below.wrap(Console(width=width), width))
+    room = max(2, height - OTHER_LINES - max(3, lines))
     ended = list(view.recent)[-max(1, room - len(view.running)) :]
     running = list(view.running)[: room - len(ended)]
-    parts: list[RenderableType] = [_running(view, running, now, width)]
+    parts: list[RenderableType] = []
+    if running:
+        parts.append(_table(running_rows(view, running, now, width), width))
     if len(running) < len(view.running):
         parts.append(Text(f"and {len(view.running) - len(running)} more"))
     if ended:
-        parts += [Text(), _ended(ended, width)]
-    parts.append(Text())
-    starting = "" if view.first_progress else f"starting {view.lanes} lanes; "
+        parts += [Text(), _table(ended_rows(ended, width), width)]
+    if parts:
+        parts.append(Text())
     # The progress line has the best loss of all trials.
-    below = Table.grid()
-    below.add_row(ProgressBar(total=1.0, completed=view.fraction(), width=min(BAR_WIDTH, width)))
-    below.add_row(Text(starting + view.line()))
-    return Group(*parts, below)
+    bottom = Table.grid()
+    bottom.add_row(ProgressBar(total=1.0, completed=view.fraction(), width=min(BAR_WIDTH, width)))
+    bottom.add_row(below)
+    return Group(*parts, bottom)
 
 
-def _running(view: LiveView, trials: Sequence[TrialSpec], now: float, width: int) -> Table:
+def running_rows(view: LiveView, trials: Sequence[TrialSpec], now: float, width: int) -> list[dict[str, str]]:
+    """A row of cells for each running trial, by column; one that has not trained yet has its seconds so far."""
     rows = []
     for trial in trials:
         running, planned = view.running[trial], view.examples(trial)
         speed = running.pace.examples_per_second()
         left = running.pace.seconds_left(planned, now) if planned else None
+        started = f"starting, {duration(now - running.pace.began_at)}" if running.pace.first is None else ""
         rows.append(
             {
                 "running": _named(trial, width),
@@ -52,13 +59,14 @@ def _running(view: LiveView, trials: Sequence[TrialSpec], now: float, width: int
                 "of": f"{planned / trial.global_batch:,.0f}" if planned else "",
                 "validation loss" if width >= WIDE else "val. loss": _loss(running.validation_loss),
                 "rows/s": "" if speed is None else f"{speed:,.0f}",
-                "left": "" if left is None else duration(left),
+                "left": started if left is None else duration(left),
             }
         )
-    return _table(rows or [dict.fromkeys(("running", "updates", "of", "left"), "")], width)
+    return rows
 
 
-def _ended(ended: Sequence[Recent], width: int) -> Table:
+def ended_rows(ended: Sequence[Recent], width: int) -> list[dict[str, str]]:
+    """A row of cells for each trial that ended, by column."""
     rows = []
     for one in ended:
         state = "saved" if one.event.state is State.CANCELLED else str(one.event.state).lower().replace("_", " ")
@@ -71,7 +79,7 @@ def _ended(ended: Sequence[Recent], width: int) -> Table:
                 "took": duration(one.seconds),
             }
         )
-    return _table(rows, width)
+    return rows
 
 
 def _named(trial: TrialSpec, width: int) -> str:

@@ -10,12 +10,17 @@ _KEY = "batchscope_progress"
 
 @dataclass(frozen=True, kw_only=True)
 class StudyProgress:
-    """Trials done and asked for in all runs of a study so far, those running now, and the same in a sentence."""
+    """Trials done and asked for in all runs of a study so far, those running now, and the same in a sentence.
+
+    `failed` counts those of this run; `seconds_left` is None while there is no estimate. Older versions wrote neither.
+    """
 
     done: int
     asked: int
     running: int
     text: str
+    failed: int = 0
+    seconds_left: float | None = None
 
 
 def sentence(progress: StudyProgress) -> str:
@@ -39,6 +44,8 @@ def of_line(line: str) -> StudyProgress | None:
             asked=int(fields["asked"]),
             running=int(fields["running"]),
             text=str(fields["text"]),
+            failed=int(fields.get("failed") or 0),
+            seconds_left=None if fields.get("seconds_left") is None else float(fields["seconds_left"]),
         )
     except (ValueError, TypeError, KeyError):
         return None

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from cluster.study.protocol import PHASES
 from cluster.summary.compacted import number_of
 from cluster.summary.problems import Problem
-from cluster.summary.tables import AXES, FINISHED, KEYS, PROBE_KINDS, SCHEMAS, STATES, TIME
+from cluster.summary.tables import AXES, FINISHED, FOREIGN, KEYS, PROBE_KINDS, SCHEMAS, STATES, TIME
 from trainer.trial import DTYPES, OPTIMIZERS
 
 # The columns that identify a row; for a probe, they identify all rows of one file.
@@ -28,10 +28,18 @@ UNIQUE = {
     "trials": ("study", "trial_id", "attempt"),
     "evaluations": ("study", "trial_id", "attempt", "update"),
     "probes": ("study", "spec_hash", "probed_at"),
+    "fits": ("study", "fit_id", "epoch"),
 }
-KNOWN = {"state": STATES, "phase": PHASES, "kind": PROBE_KINDS, "optimizer": OPTIMIZERS, "dtype": DTYPES}
+KNOWN = {
+    "state": STATES,
+    "phase": PHASES,
+    "kind": PROBE_KINDS,
+    "origin": (FOREIGN,),
+    "optimizer": OPTIMIZERS,
+    "dtype": DTYPES,
+}
 LEAST = {"attempt": 1, "global_batch": 1, "micro_batch": 1, "micro_batch_next": 1, "workers": 1, "update": 0}
-IDENTIFIERS = ("spec_hash", "trial_id")
+IDENTIFIERS = ("spec_hash", "trial_id", "fit_id")
 _IDENTIFIER = re.compile("[A-Za-z0-9]+")
 TIMES = pa.array([datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)], TIME)
 # The values of its rows that a file's name contains.
@@ -40,6 +48,7 @@ NAMES = {
     "trials": r"(?P<trial_id>[A-Za-z0-9]+)-(?P<attempt>\d{1,18})\.parquet",
     "evaluations": r"(?P<trial_id>[A-Za-z0-9]+)-(?P<attempt>\d{1,18})-\d+\.parquet",
     "probes": r"(?P<spec_hash>[A-Za-z0-9]+)-\d{8}T\d+Z\.parquet",
+    "fits": r"(?P<fit_id>[A-Za-z0-9]+)-\d+\.parquet",
 }
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
@@ -137,7 +146,7 @@ def _rules(table: str, rows: pa.Table, sources: Sequence[AcceptedFile], of: Numb
             yield f"have a {name} below {least}", _mask(pc.less(rows[name], least))
     if "learning_rate" in there:
         # A schedule may end at 0.
-        too_low = pc.less if table == "evaluations" else pc.less_equal
+        too_low = pc.less if table in ("evaluations", "fits") else pc.less_equal
         impossible = pc.or_(too_low(rows["learning_rate"], 0), pc.invert(pc.is_finite(rows["learning_rate"])))
         yield "have an impossible learning_rate", _mask(impossible)
     if "spec_json" in there:

@@ -1,4 +1,4 @@
-"""Reading the central summary: its four tables as pyarrow Tables, and facts that follow from them without judgement.
+"""Reading the central summary: its tables as pyarrow Tables, and facts that follow from them without judgement.
 
 Columns that a file lacks are null. Rows that are written during a read may or may not be included, but never in part;
 rows that are compacted meanwhile are included once.
@@ -84,6 +84,12 @@ def probes(summary: Summary, study: str | None = None) -> pa.Table:
     return _read(summary, "probes", study).sort_by([("study", "ascending"), ("probed_at", "ascending")])
 
 
+def fits(summary: Summary, study: str | None = None) -> pa.Table:
+    """Every epoch of every foreign fit, under one name or under all; no other function here reads them."""
+    order = [(name, "ascending") for name in ("study", "started_at", "fit_id", "epoch")]
+    return _read(summary, "fits", study).sort_by(order)
+
+
 def names(summary: Summary) -> list[str]:
     """The names of all studies that have any rows, sorted."""
     return sorted({study for table in ("studies", "trials") for study in names_of_studies(summary.store, table)})
@@ -158,7 +164,7 @@ def overview(summary: Summary) -> pa.Table:
 
 
 def sql(summary: Summary, text: str, study: str | None = None, *, seconds: float = sandbox.SECONDS) -> pa.Table:
-    """The answer to one SELECT (DuckDB) on the tables `studies`, `trials`, `evaluations`, `probes` and `points`.
+    """The answer to one SELECT (DuckDB) on the tables studies, trials, evaluations, probes, fits and points.
 
     They are those of one study or of all. `trials` has a row for each attempt, and `points` is what `points` returns.
     The query runs in a process of its own, which is ended after `seconds`.

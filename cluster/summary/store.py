@@ -107,6 +107,19 @@ class Summary:
         moment = probed_at.astimezone(UTC).strftime("%Y%m%dT%H%M%S%fZ")
         self._write_once(f"probes/study={study}/{spec_hash}-{moment}.parquet", table)
 
+    def write_fit(self, rows: Sequence[Mapping[str, Any]], *, part: int) -> None:
+        """Write epochs of one foreign fit. `part` counts its calls from 0; repeating a call is fine.
+
+        Raises:
+            ConflictError: this part was written with other rows.
+        """
+        table = tables.table_of("fits", rows)
+        fits = {(row["study"], row["fit_id"]) for row in rows}
+        if len(fits) != 1 or part < 0:
+            raise ValueError(f"part {part} of a fit must be of one fit, not of {sorted(fits)}")
+        ((study, fit_id),) = fits
+        self._write_once(f"fits/study={study}/{fit_id}-{part}.parquet", table)
+
     def attempt_started(self, study: str, trial_id: str, attempt: int, fields: Mapping[str, Any]) -> None:
         """Mark an attempt before it begins. `fields` are the columns of its row that are known by then.
 

@@ -1,4 +1,4 @@
-"""The columns of the central tables `studies`, `trials`, `evaluations` and `probes`, and the values that they allow.
+"""The columns of the central tables (`SCHEMAS`), and the values that they allow.
 
 Columns are added, never renamed: a column that an older file lacks is read as null.
 """
@@ -124,11 +124,24 @@ PROBES = _schema(
     # provenance
     ("data_hash spec_hash code_version tensorflow_version kernel_path", TEXT),
 )
+# A row is one epoch of somebody's own `model.fit`. `origin` is FOREIGN: batchscope neither trained nor checked the run,
+# so its rows have a table of their own, from which nothing is concluded.
+FOREIGN = "foreign"
+FITS = _schema(
+    ("study fit_id origin", TEXT),
+    ("epoch", WHOLE),
+    ("started_at ended_at", TIME),  # of the fit, and of this epoch
+    ("global_batch updates", WHOLE),
+    ("learning_rate", REAL),
+    ("keras_optimizer keras_version", TEXT),
+    ("training_loss validation_loss training_accuracy validation_accuracy", REAL),
+)
 SCHEMAS: dict[str, pa.Schema] = {
     "studies": STUDIES,
     "trials": TRIALS,
     "evaluations": EVALUATIONS,
     "probes": PROBES,
+    "fits": FITS,
 }
 # As in SCHEMAS, which are slow to look into, a column at a time.
 _KINDS = {name: {field.name: field.type for field in schema} for name, schema in SCHEMAS.items()}
@@ -138,6 +151,7 @@ KEYS = {
     "trials": ("study", "trial_id", "attempt", "state"),
     "evaluations": ("study", "trial_id", "attempt", "update"),
     "probes": ("study", "probed_at", "kind", "state", "spec_hash"),
+    "fits": ("study", "fit_id", "epoch", "origin"),
 }
 
 
@@ -174,13 +188,15 @@ def check(name: str, row: Mapping[str, Any]) -> None:
     # These become parts of file names.
     if not is_study_name(row["study"]):
         raise ValueError(f"{name}.study cannot be {row['study']!r}")
-    for column in {"spec_hash", "trial_id"} & set(KEYS[name]):
+    for column in {"spec_hash", "trial_id", "fit_id"} & set(KEYS[name]):
         if not re.fullmatch(r"[A-Za-z0-9]+", row[column]):
             raise ValueError(f"{name}.{column} cannot be {row[column]!r}")
     if "attempt" in row and row["attempt"] < 1:
         raise ValueError(f"{name}.attempt counts from 1, not {row['attempt']}")
     if "state" in row and row["state"] not in STATES:
         raise ValueError(f"{name}.state cannot be {row['state']!r}: one of {', '.join(STATES)}")
+    if "origin" in row and row["origin"] != FOREIGN:
+        raise ValueError(f"{name}.origin cannot be {row['origin']!r}: {FOREIGN}")
     if "kind" in row and row["kind"] not in PROBE_KINDS:
         raise ValueError(f"{name}.kind cannot be {row['kind']!r}: one of {', '.join(PROBE_KINDS)}")
 

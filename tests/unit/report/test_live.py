@@ -100,6 +100,36 @@ def test_the_table_fits_the_terminal() -> None:
     assert sum("global batch" in line for line in lines) == 16
 
 
+def test_before_the_first_update_the_stage_and_its_seconds_are_shown() -> None:
+    view = LiveView(
+        examples=lambda trial: 800.0, expected_trials=1, expected_examples=800.0, finished_before=0, lanes=2
+    )
+    view.began_at = 5.0
+    assert " ".join(shown(view, width=60)[-2:]) == (
+        "starting 2 lanes: waiting for Ray's workers, 15 s so far; 0 done, 0 running, 1 waiting"
+    )
+    view.note(TrialBegan(trial=TRIAL))
+    view.running[TRIAL] = UnderWay(Pace(8.0))
+    lines = shown(view, width=60)
+    assert lines[1].split()[-3:] == ["starting,", "12", "s"]
+    assert "workers import TensorFlow" in " ".join(lines)
+    view.note(TrialEvaluated(trial=TRIAL, examples=400, validation_loss=0.75))
+    assert "starting" not in " ".join(shown(view, width=60))
+    view.note(TrialEnded(trial=TRIAL, examples=800, validation_loss=0.5, state=State.COMPLETED))
+    assert view.sentence(20.0).startswith("ending Ray and packing the study's rows; 1 done, 0 running, 0 waiting")
+    assert view.sentence(20.0).endswith("15 s so far")
+
+
+def test_what_failed_is_in_the_line_with_its_cause() -> None:
+    view = LiveView(examples=lambda trial: 8.0, expected_trials=3, expected_examples=24.0, finished_before=0, lanes=1)
+    for seed in range(2):
+        view.note(
+            TrialEnded(trial=replace(TRIAL, seed=seed), state=State.FAILED, error="ValueError: \x1b[31mno (my.py:3)")
+        )
+    assert view.line() == "2 done, 0 running, 1 waiting; 2 failed; 2 times: ValueError: no (my.py:3)"
+    assert (view.progress()["failed"], view.progress()["seconds_left"]) == (2, None)
+
+
 def test_a_saved_trial_waits_to_go_on_and_is_not_done() -> None:
     done, saved = (replace(TRIAL, seed=seed) for seed in range(2))
     view = LiveView(
@@ -154,4 +184,4 @@ def test_a_narrow_terminal_has_fewer_columns_and_no_cut_number(
     assert lines[1].startswith(named)
     assert lines[1].removeprefix(named).split()[: len(cells)] == cells
     # The sentence below ends its lines at words.
-    assert " ".join(lines[-6:]).split()[-12:] == view.line().split()[-12:]
+    assert " ".join(lines[-6:]).split()[-12:] == view.sentence(20.0).split()[-12:]
