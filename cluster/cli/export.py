@@ -74,7 +74,7 @@ def command(
     export STUDY --trial ID -o m.keras     a model, its tokenizer and labels
     export STUDY --trial best -o m.keras   that with the lowest validation loss
     export [STUDY] --tables FOLDER         studies, trials, evaluations,
-                                           probes, points; verdict as JSON
+                                           probes, fits, points; verdicts
     export STUDY --plots FOLDER            the page's plots, for a paper
     export STUDY --to mlflow:URI           a run for each trial
     export STUDY --to tensorboard:FOLDER   a run for each trial

@@ -14,7 +14,7 @@ from cluster.cli.reaching import cluster_options, format_option, reach, show_job
 def command(study: str | None, address: str, token_file: str | None, form: str) -> None:
     """Show the newest job of STUDY, or of each study: its state, and how many of its trials are done."""
     from cluster.jobs.head import UnreachableError
-    from cluster.jobs.job import find, newest
+    from cluster.jobs.job import STOPPED, find, newest
     from cluster.report import progress_lines
     from cluster.text.plain import plain
     from cluster.text.wrapped import terminal_width, wrapped
@@ -33,5 +33,10 @@ def command(study: str | None, address: str, token_file: str | None, form: str) 
         click.echo("no study was submitted to this cluster yet: `batchscope submit STUDY.yaml` submits one", err=True)
     show_jobs(shown, form, done)
     for job in shown:
+        if (progress := done[job.id]) and job.state == STOPPED and progress.nothing_left:
+            click.echo(
+                f"{job.study}: its {progress.asked} trials are all done; this job was stopped with nothing left",
+                err=True,
+            )
         if (progress := done[job.id]) and (progress.failed or job.active):
             click.echo(wrapped(f"{job.study}: {plain(progress.text)}", terminal_width(sys.stderr)), err=True)

@@ -27,6 +27,9 @@ def command(study: str, address: str, token_file: str | None, form: str) -> None
     ended = stop(head, job)
     done = progress_lines.last(head.log(job.id).splitlines())
     count = f"; {done.done} of {done.asked} trials done" if done else ""
-    click.echo(f"job {job.id} is {ended.state}{count}; `batchscope resume {job.study}` continues it", err=True)
+    after = f"`batchscope resume {job.study}` continues it"
+    if done and done.nothing_left:
+        after = "the study is complete, and nothing is left to resume"
+    click.echo(f"job {job.id} is {ended.state}{count}; {after}", err=True)
     counts = {"trials_done": done and done.done, "trials_asked": done and done.asked}
     put(form, [], study=job.study, job=job.id, state=ended.state, **counts)

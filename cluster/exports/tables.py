@@ -24,6 +24,7 @@ READERS = {
     "trials": query.trials,
     "evaluations": query.evaluations,
     "probes": query.probes,
+    "fits": query.fits,
 }
 
 

@@ -6,7 +6,7 @@ are worth less than two of a learnt one.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -33,8 +33,9 @@ SECONDS_AT_MOST = 200.0
 DESIGNS = ((5, 5), (5, 3), (5, 2), (3, 2))
 FEWEST_EPOCHS = 5.0
 LENGTHS = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0, 20.0, 30.0)
-# The largest global batch, and the fewest updates that it should make in an epoch.
-LARGEST_BATCH, FEWEST_UPDATES = 256, 8
+# The largest global batch, the fewest updates that it should make in an epoch, and in a run: a machine may be so busy
+# that three minutes pay for a single update, which shows nothing of any batch size.
+LARGEST_BATCH, FEWEST_UPDATES, FEWEST_OF_A_RUN = 256, 8, 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +82,7 @@ def first_study(
         return _plan(whole, spec_of(design, epochs), known)
 
     for design in DESIGNS:
-        epochs, plan = _longest(partial(plan_of, design))
+        epochs, plan = _longest(partial(plan_of, design), lengths(manifest.splits["train"].rows, design[0]))
         if epochs >= FEWEST_EPOCHS:
             break
     return FirstStudy(spec=spec_of(design, epochs), plan=plan)
@@ -96,6 +97,17 @@ def batch_sizes(rows: int, count: int) -> list[int]:
     largest = most.bit_length() - 1
     every = range(max(0, largest - 4), largest + 1)
     return [2**power for power in (every if count >= len(every) else every[:: 4 // (count - 1)])]
+
+
+def lengths(rows: int, sizes: int) -> tuple[float, ...]:
+    """The numbers of epochs of LENGTHS in which each of `sizes` batch sizes makes FEWEST_OF_A_RUN updates."""
+    largest = batch_sizes(rows, sizes)[-1]
+    return tuple(epochs for epochs in LENGTHS if epochs * rows >= FEWEST_OF_A_RUN * largest) or LENGTHS[-1:]
+
+
+def idle_seconds(plan: Plan) -> float:
+    """What a plan takes without the other work of the machine, which may soon be over."""
+    return plan.expected.seconds * (1 - plan.busy)
 
 
 def _fields(data: str, name: str, manifest: Manifest, factory: str | None) -> dict[str, Any]:
@@ -130,15 +142,15 @@ def _plan(whole: Study, spec: StudySpec, known: Basis) -> Plan:
     return planned_from(replace(whole, spec=spec, trials=trials), known)
 
 
-def _longest(plan_of: Callable[[float], Plan]) -> tuple[float, Plan]:
-    """The longest of LENGTHS whose plan takes at most SECONDS_AT_MOST, or the shortest of all, and its plan."""
-    low, high = 0, len(LENGTHS) - 1
-    found = plan_of(LENGTHS[low])
+def _longest(plan_of: Callable[[float], Plan], epochs: Sequence[float]) -> tuple[float, Plan]:
+    """The most `epochs` whose plan takes at most SECONDS_AT_MOST when idle, or the fewest of all, and its plan."""
+    low, high = 0, len(epochs) - 1
+    found = plan_of(epochs[low])
     while low < high:
         middle = (low + high + 1) // 2
-        plan = plan_of(LENGTHS[middle])
-        if plan.expected.seconds <= SECONDS_AT_MOST:
+        plan = plan_of(epochs[middle])
+        if idle_seconds(plan) <= SECONDS_AT_MOST:
             low, found = middle, plan
         else:
             high = middle - 1
-    return LENGTHS[low], found
+    return epochs[low], found

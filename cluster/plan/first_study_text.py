@@ -3,7 +3,7 @@
 import shlex
 
 from cluster.analysis.counted import counted
-from cluster.plan.first_study import FirstStudy
+from cluster.plan.first_study import FirstStudy, idle_seconds
 from cluster.plan.text import BUSY, time_text
 from cluster.report.next_commands import aligned
 from cluster.study.models import FactoryModel
@@ -50,10 +50,14 @@ def what_it_takes(found: FirstStudy) -> str:
     """The trainings and minutes of the study, and where the minutes come from."""
     plan = found.plan
     source = {"guess": "a guess, right to a factor of two or so"}.get(plan.source, f"from a {plan.source}")
+    expected = f"about {time_text(plan.expected.seconds)} on this machine"
     if plan.source == "calibration" and plan.busy > BUSY:
-        source += f", while other work took {plan.busy:.0%} of the processors"
+        expected = (
+            f"about {time_text(idle_seconds(plan))} on this machine when idle, {time_text(plan.expected.seconds)} with "
+            f"other work on {plan.busy:.0%} of its processors, as now"
+        )
     return (
-        f"{counted(plan.expected.trials, 'training')}, about {time_text(plan.expected.seconds)} on this machine "
+        f"{counted(plan.expected.trials, 'training')}, {expected} "
         f"(between {time_text(plan.low.seconds)} and {time_text(plan.high.seconds)}; {source})"
     )
 

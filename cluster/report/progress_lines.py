@@ -22,6 +22,11 @@ class StudyProgress:
     failed: int = 0
     seconds_left: float | None = None
 
+    @property
+    def nothing_left(self) -> bool:
+        """Whether every trial is done, so that another run has nothing to train."""
+        return self.done >= self.asked and not self.failed
+
 
 def sentence(progress: StudyProgress) -> str:
     """The progress as a line for a person."""

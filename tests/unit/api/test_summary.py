@@ -11,20 +11,21 @@ import pytest
 import batchscope
 from cluster.summary.store import Summary
 from tests.support import simulated
+from tests.support.stored import store
 
 
 @pytest.fixture
 def uri(tmp_path: Path) -> str:
     """A study `wiki` of two trials at B = 16 and 17, and one evaluation of each; its data has a hostile name."""
-    store = Summary(str(tmp_path / "summary"))
+    stored = Summary(str(tmp_path / "summary"))
     now = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
-    store.write_study(
+    stored.write_study(
         {"study": "wiki", "spec_hash": "a1", "trials": 2, "task": "classification", "data": "<b>x", "started_at": now}
     )
     for number, batch in enumerate((16, 17)):
         trial = {"study": "wiki", "trial_id": f"{number}", "attempt": 1}
         axes = {"global_batch": batch, "learning_rate": 0.01, "optimizer": "adam", "dtype": "float32", "seed": 0}
-        store.write_trial(
+        stored.write_trial(
             {
                 **trial,
                 **axes,
@@ -34,8 +35,8 @@ def uri(tmp_path: Path) -> str:
                 "ended_at": now,
             }
         )
-        store.write_evaluations([{**trial, "update": 1, "examples": batch, "validation_loss": 0.5 + number}], part=0)
-    return store.uri
+        stored.write_evaluations([{**trial, "update": 1, "examples": batch, "validation_loss": 0.5 + number}], part=0)
+    return stored.uri
 
 
 @pytest.mark.slow
@@ -96,3 +97,25 @@ def test_a_verdict_reads_as_the_command_prints_it() -> None:
     html = verdict._repr_html_()
     assert html.index("<p>") < html.index("<table")
     assert '"sentences"' in verdict.to_json()
+
+
+def test_a_notebook_has_each_answer_as_html_and_as_text(uri: str) -> None:
+    table = batchscope.Summary(uri).studies()
+    assert table._repr_mimebundle_() == {"text/plain": repr(table), "text/html": table._repr_html_()}
+    drawing = '<svg xmlns="http://www.w3.org/2000/svg"><text>&lt;b&gt;</text></svg>'
+    plot = batchscope.Plot("losses", f'<?xml version="1.0"?>{drawing}')
+    bundle = plot._repr_mimebundle_()
+    assert bundle["text/plain"] == "Plot('losses')"
+    assert drawing in bundle["text/html"]
+    assert "<?xml" not in bundle["text/html"]
+
+
+@pytest.mark.slow
+def test_the_plots_of_a_study_are_drawn_without_script(tmp_path: Path) -> None:
+    store(tmp_path, simulated.study(simulated.spec_of(), simulated.World()))
+    plots = batchscope.Summary(tmp_path).plots("simulated")
+    assert plots
+    for name, plot in plots.items():
+        assert plot.name == name
+        assert "<script" not in plot._repr_html_()
+        assert plot._repr_html_().endswith("</svg></div>")

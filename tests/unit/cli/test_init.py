@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from cluster.articles import iris
 from cluster.cli import init, plan
-from cluster.plan.first_study import batch_sizes
+from cluster.plan.first_study import LENGTHS, batch_sizes, lengths
 from cluster.prepare import prepare
 from cluster.study.spec import load, parse
 from tests.conftest import write_prepared
@@ -112,3 +112,11 @@ def test_vectors_need_a_model_of_ones_own(folder: Path) -> None:
     assert made.exception is None, made
     text = (folder / "study.yaml").read_text()
     assert re.search(r"^model: {factory: 'cluster.articles.iris:build'} +# your own$", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("rows", "sizes", "least"), [(16_000, 3, 1.0), (1_000_000, 5, 0.02), (640, 5, 5.0), (8, 5, 8.0)]
+)
+def test_each_batch_size_makes_updates_enough_however_busy_the_machine_is(rows: int, sizes: int, least: float) -> None:
+    assert lengths(rows, sizes)[0] == least
+    assert lengths(rows, sizes)[-1] == LENGTHS[-1]

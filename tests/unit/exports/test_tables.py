@@ -68,6 +68,7 @@ def asked(summary: Summary, study: str | None) -> dict[str, pa.Table]:
         "trials": trials,
         "evaluations": query.evaluations(summary, study),
         "probes": query.probes(summary, study),
+        "fits": query.fits(summary, study),
         "points": query.points(trials),
     }
 

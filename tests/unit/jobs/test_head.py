@@ -13,12 +13,13 @@ import pytest
 
 from cluster import cli
 from cluster.cli import EXIT_INTERRUPTED, reaching
+from cluster.cli.reaching import _row
 from cluster.jobs import head as heads
 from cluster.jobs.address import Address
 from cluster.jobs.head import UnreachableError, connect, require_token
 from cluster.jobs.job import Job
-from cluster.report.progress_lines import StudyProgress, to_line
-from trainer.errors import NotReadyError
+from cluster.report.progress_lines import StudyProgress, of_line, to_line
+from trainer.errors import InputError, NotReadyError
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
@@ -176,6 +177,34 @@ def test_status_tells_the_trials_done(command: Any) -> None:
     assert (row["trials_done"], row["trials_asked"], row["seconds"], row["exit_code"]) == (2, 5, 60.0, 143)
     _, out, _ = command("status")
     assert out.splitlines()[-1].split()[:4] == ["wiki", "STOPPED", "2", "5"]
+
+
+def test_status_has_the_time_left_of_a_running_study_and_what_failed() -> None:
+    progress = StudyProgress(done=2, asked=5, running=2, text="2 done", failed=1, seconds_left=90.0)
+    job = Cluster("RUNNING").jobs()[0]
+    assert (_row(job, progress)["seconds_left"], _row(job, progress)["trials_failed"]) == (90.0, 1)
+    assert _row(Cluster("STOPPED").jobs()[0], progress)["seconds_left"] is None
+    assert of_line(to_line(progress)) == progress
+    older = '{"batchscope_progress": {"done": 2, "asked": 5, "running": 2, "text": "2 done"}}'
+    assert of_line(older) == StudyProgress(done=2, asked=5, running=2, text="2 done")
+
+
+def test_a_study_that_was_stopped_with_nothing_left_is_called_complete(
+    command: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = to_line(StudyProgress(done=5, asked=5, running=0, text="5 done"))
+    monkeypatch.setattr(Cluster, "log", lambda self, job_id: whole)
+    _, _, err = command("status")
+    assert "wiki: its 5 trials are all done; this job was stopped with nothing left" in err
+
+
+def test_without_an_address_it_is_said_what_needs_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS"):
+        monkeypatch.delenv(variable, raising=False)
+    for name, arguments in (("status", []), ("list", []), ("stop", ["wiki"])):
+        module = __import__(f"cluster.cli.{name}", fromlist=["command"])
+        with pytest.raises(InputError, match="`batchscope results` lists its studies"):
+            module.command.main(arguments, standalone_mode=False)
 
 
 def test_list_needs_no_log(command: Any) -> None:
