@@ -54,7 +54,8 @@ class _Cell:
 
     def __init__(self, display: Display) -> None:
         self.over = threading.Event()
-        self._display, self._handle = display, None
+        self._display = display
+        self._handle: Any = None
         self._lock, self._began_at = threading.Lock(), time.monotonic()
         self._view: LiveView | None = None
         self._next: LiveView | None = None
@@ -75,14 +76,16 @@ class _Cell:
                         f"study {study.spec.study}: {finished} of {asked} trials finished before; starting Ray"
                     )
                     self._next = LiveView.of(study, asked=asked, finished=finished, finished_examples=examples)
-                case events.RayConnected(bill_usd=bill_usd) if self._next is not None:
+                case events.RayConnected(bill_usd=bill_usd):
+                    assert self._next is not None
                     self._view = self._next
                     self._view.bill_usd, self._view.began_at = bill_usd, self._began_at
                 case events.Stopping(reason=reason):
                     self._notice = f"{reason}: saving and stopping"
                 case events.NotCompacted(reason=reason):
                     self._notice = f"the study's rows were not compacted: {reason}"
-                case _ if self._view is not None:
+                case _:
+                    assert self._view is not None
                     self._view.note(event)
 
     def keep_fresh(self) -> None:

@@ -139,7 +139,7 @@ def _callback(fit: _Fit) -> Any:
     """The callback itself: its class needs Keras, which `import batchscope` does not."""
     import keras
 
-    class FitLog(keras.callbacks.Callback):
+    class FitLog(keras.callbacks.Callback):  # type: ignore[misc]
         """Passes what `fit` reports to the log."""
 
         def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:

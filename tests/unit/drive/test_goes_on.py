@@ -16,6 +16,7 @@ from cluster.lanes.tally import Tally
 from cluster.process import signals
 from cluster.report.live import LiveView
 from cluster.report.progress_lines import sentence
+from cluster.report.stage_line import StageLine
 from cluster.summary.driver.hold import LapsedError
 from tests.unit.lanes.test_queue import TRIAL
 from trainer.report import State
@@ -63,7 +64,8 @@ def test_its_live_view_takes_the_place_of_the_one_before(
     monkeypatch.setattr("cluster.plan.evaluating.hint_from_rows", lambda study: None)
     before = threading.active_count()
     with contextlib.ExitStack() as shown:
-        hear = command._shown(shown, lambda study: None, sentence)
+        stage = shown.enter_context(StageLine("loading"))
+        hear = command._shown(shown, stage, lambda study: None, sentence)
         for _ in range(2):
             hear(StudyOpened(study=Mock(), asked=1, finished=0, finished_examples=0))
             hear(RayConnected(study=Mock(), bill_usd=lambda: 1.5))
