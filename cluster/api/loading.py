@@ -28,7 +28,7 @@ class TrainedModel(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
+class ModelChoice:
     """Which model of a study is loaded, from where; the fields are the arguments of `best_model`."""
 
     trial: str
@@ -69,7 +69,7 @@ def best_model(
     return Summary(summary).best_model(study, trial=trial, at=at, data=data, factory=factory)
 
 
-def loaded(stored: "Stored", study: str, choice: Choice) -> TrainedModel:
+def loaded(stored: "Stored", study: str, choice: ModelChoice) -> TrainedModel:
     """The chosen model of a study. What could not be verified becomes a Python warning."""
     import warnings
 

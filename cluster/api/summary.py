@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .loading import Choice, TrainedModel, loaded
+from .loading import ModelChoice, TrainedModel, loaded
 from .plot import Plot
 from .table import Table
 from .verdict import Verdict
@@ -106,7 +106,7 @@ class Summary:
         self, study: str, *, trial: str = "best", at: str = "best", data: str | None = None, factory: str | None = None
     ) -> TrainedModel:
         """The model with the lowest validation loss, its tokenizer and labels: see `batchscope.best_model`."""
-        return loaded(self._stored, study, Choice(trial=trial, at=at, data=data, factory=factory))
+        return loaded(self._stored, study, ModelChoice(trial=trial, at=at, data=data, factory=factory))
 
     def fits(self, study: str | None = None) -> Table:
         """One row for each epoch of each `model.fit` that `batchscope.log_fit` logged, for one name or for all.
