@@ -20,7 +20,8 @@ class StageLine:
 
     def __init__(self, stage: str) -> None:
         self.began_at = time.monotonic()
-        self._stage, self._live = stage, self._new_live()
+        self._stage = stage
+        self._live = self._new_live()
 
     def __enter__(self) -> "StageLine":
         """Begin to show it."""

@@ -91,7 +91,7 @@ def test_tables_read_back_as_they_are_asked(summary: Summary, tmp_path: Path, st
     assert written == {*(f"{name}.parquet" for name in (*SCHEMAS, "points")), "verdict-simulated.json"}
     for name, rows in wanted.items():
         read = pq.read_table(str(tmp_path / "all" / f"{name}.parquet"))
-        assert rows.num_rows
+        assert rows.num_rows or name == "fits"
         assert same(read.replace_schema_metadata(), rows), name
     export(*arguments, "--tables", str(tmp_path / "csv"), "--format", "csv", summary=summary)
     for name, rows in wanted.items():
