@@ -1,7 +1,6 @@
 """`batchscope run`: a study on this machine or a cluster, with progress; Ctrl-C saves and stops, twice stops now."""
 
 import contextlib
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click

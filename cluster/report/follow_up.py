@@ -4,7 +4,7 @@ import shlex
 
 from cluster.analysis.counted import counted
 from cluster.analysis.follow_up import PAIRS_OF_A_MARGIN, FollowUp, NoFollowUp
-from cluster.report.live import duration
+from cluster.report.duration import duration
 from cluster.report.next_commands import aligned, summary_option
 from cluster.study.written import written
 

@@ -1,7 +1,7 @@
 """What more work would buy where a study ended undecided, in one or two sentences."""
 
 from cluster.analysis.next_step import MOST_SEEDS, Bought, NextStep
-from cluster.report.live import duration
+from cluster.report.duration import duration
 
 
 def next_step(step: NextStep) -> str:

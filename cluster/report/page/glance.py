@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from cluster.analysis.figures import CellVerdict
 from cluster.analysis.verdict import GroupVerdict
 from cluster.report import verdict_table
-from cluster.report.live import duration
+from cluster.report.duration import duration
 from cluster.report.page.markup import Markup, tag
 from cluster.report.page.scales import value_text
 

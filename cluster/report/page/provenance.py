@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from cluster.report.live import duration
+from cluster.report.duration import duration
 from cluster.report.page.facts import Facts
 from cluster.report.page.markup import Markup, join, tag
 from cluster.report.page.scales import value_text
