@@ -12,7 +12,7 @@ from trainer.checkpoint import Arrays, Checkpoints, Progress, Saved
 from trainer.data.share import Share
 from trainer.data.splits import Data
 from trainer.errors import DivergedError
-from trainer.evaluate import Score, score
+from trainer.evaluate import Score, score, score_by_class
 from trainer.order import plan
 from trainer.report import Evaluation, Outcome, State
 from trainer.riding import Riding
@@ -172,7 +172,7 @@ class Journey:
             return self._outcome(state, error, None)
         started = time.monotonic()
         self.learner.restore(best)
-        test = score(self.learner, self.data.test, at_once=self.evaluation_rows)
+        test = score_by_class(self.learner, self.data.test, split="test", at_once=self.evaluation_rows)
         averaged = self.averaged.test(self.data.test) if self.averaged else None
         self.progress.seconds_evaluating += time.monotonic() - started
         return replace(self._outcome(state, error, test), test_loss_averaged=averaged)
@@ -280,6 +280,7 @@ class Journey:
             best_validation_accuracy=progress.best_validation_accuracy,
             test_loss=test.loss if test else None,
             test_accuracy=test.accuracy if test else None,
+            test_classes=test.by_class if test else None,
             noise_scale=noise.scale(later),
             noise_squared_gradient=pooled.squared_gradient if pooled else None,
             noise_trace=pooled.trace if pooled else None,

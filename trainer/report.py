@@ -51,7 +51,8 @@ class Outcome:
     time of its first update. `noise_scale` is like an evaluation's, but over the later half of all measured updates,
     because at the start of a trial it is far smaller than later on; `noise_squared_gradient` and `noise_trace` are the
     two moments of which it is the ratio (`trainer.update.noise`). `test_loss_averaged` is that of the
-    averaged weights, taken where their own validation loss was lowest.
+    averaged weights, taken where their own validation loss was lowest. `test_classes` is the test split by class
+    (`trainer.classes`); None if it is not recorded.
     """
 
     state: State
@@ -78,3 +79,4 @@ class Outcome:
     noise_trace: float | None = None
     best_validation_loss_averaged: float | None = None
     test_loss_averaged: float | None = None
+    test_classes: str | None = None

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.metadata
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from cluster.summary.driver.only import only_driver
 from cluster.summary.known_losses import answers, micro_batches
 from cluster.summary.store import ConflictError, Summary, check_writable
 from cluster.summary.studies.unfinished import refuse_unfinished
+from trainer import classes
 from trainer.data import guess
 from trainer.errors import UserError
 from trainer.report import State
@@ -47,11 +49,18 @@ class Declaration:
                 "declared_at": self.declared_at,
                 "baseline_loss": guess.baseline_loss(study.manifest),
                 "best_constant_loss": guess.best_constant_loss(study.manifest),
+                "label_names": _label_names(study),
                 "trials": study.asked(plan),
                 "target": target.validation_loss if isinstance(target, ValidationLoss) else None,
                 "margin": margin.validation_loss if margin else None,
             }
         )
+
+
+def _label_names(study: Study) -> str | None:
+    """The names of the classes of which trials record results, for the study's row."""
+    names = study.manifest.label_names
+    return json.dumps(names) if names and classes.is_recorded(study.spec.task, len(names)) else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,6 +39,7 @@ STUDIES = _schema(
     ("train_rows", WHOLE),
     ("baseline_loss", REAL),
     ("best_constant_loss", REAL),  # the loss of the best guess that is the same for all validation rows
+    ("label_names", TEXT),  # of the classes, in order, as a JSON list; null for other tasks
     ("factory_sha256", TEXT),  # of the code that builds the model; null for the built-in LSTM
     ("description tags", TEXT),  # what its author wrote about it; the tags with ", " between them
 )
@@ -86,6 +87,7 @@ TRIALS = _schema(
     ("budget evaluate_every", TEXT),
     ("clip_norm stop_at_loss", REAL),
     ("traceback", TEXT),  # the end of that of an attempt that FAILED
+    ("test_classes", TEXT),  # the test split by class, as JSON (`trainer.classes`); null where it is not recorded
 )
 EVALUATIONS = _schema(
     ("study trial_id", TEXT),

@@ -143,6 +143,11 @@ class Learner:
         self.steps += 1
         return self._evaluate(tokens, labels)  # type: ignore[no-any-return]
 
+    def evaluate_by_class(self, tokens: Any, labels: Any) -> tuple[Any, Any, Any, Any]:
+        """Like `evaluate`, and the predicted class of each row."""
+        self.steps += 1
+        return self._evaluate_by_class(tokens, labels)  # type: ignore[no-any-return]
+
     def weights(self) -> Arrays:
         """The weights, in the order of the plain model's `get_weights`."""
         return [np.asarray(array) for array in self.model.get_weights()]
@@ -200,6 +205,7 @@ class Learner:
         self._add = tf.function(self._add_rows, rows, autograph=False)
         self._add_measured = tf.function(self._add_measured_rows, rows, autograph=False)
         self._evaluate = tf.function(self._evaluate_rows, [tokens, labels], autograph=False)
+        self._evaluate_by_class = tf.function(self._evaluate_rows_by_class, [tokens, labels], autograph=False)
         self._update = tf.function(self._update_once, numbers, autograph=False)
         # Traced before the update, even by a worker whose share is empty, which must know which weights to leave alone.
         self._add.get_concrete_function()
@@ -233,7 +239,13 @@ class Learner:
         self._targets.assign_add(tf.reduce_sum(loss.targets(self.shape.task, labels)))
 
     def _evaluate_rows(self, tokens: Any, labels: Any) -> tuple[Any, Any, Any]:
+        return self._scored(labels, tf.cast(self.model(tokens, training=False), self.shape.weights_dtype))
+
+    def _evaluate_rows_by_class(self, tokens: Any, labels: Any) -> tuple[Any, Any, Any, Any]:
         logits = tf.cast(self.model(tokens, training=False), self.shape.weights_dtype)
+        return (*self._scored(labels, logits), tf.argmax(logits, axis=1, output_type=labels.dtype))
+
+    def _scored(self, labels: Any, logits: Any) -> tuple[Any, Any, Any]:
         losses = tf.cast(loss.per_row(self.shape.task, labels, logits), tf.float64)
         right, targets = loss.right(self.shape.task, labels, logits), loss.targets(self.shape.task, labels)
         return tf.reduce_sum(losses), tf.reduce_sum(right), tf.reduce_sum(targets)
