@@ -199,9 +199,10 @@ def _uneven_evaluations(evidence: Evidence) -> Iterable[Caveat]:
     }
     if counts and max(counts.values()) > MOST_MORE_EVALUATIONS * min(counts.values()):
         most, least = max(counts, key=lambda batch: counts[batch]), min(counts, key=lambda batch: counts[batch])
+        even = {"epochs", "examples"} & set(evidence.known.spec.get("evaluate_every") or {})
         text = (
             f"B = {most} was evaluated {counts[most]:,.0f} times a run and B = {least} {counts[least]:,.0f}: the best "
-            "of more evaluations is lower by chance; set evaluate_every in epochs or examples"
+            f"of more evaluations is lower by chance{'' if even else '; set evaluate_every in epochs or examples'}"
         )
         yield Caveat(code="uneven_evaluations", text=text)
 

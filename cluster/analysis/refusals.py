@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from cluster.analysis import learnt
+from cluster.analysis.caveats import ENOUGH_SEEDS
 from cluster.analysis.cells import Cell, missing_text
 from cluster.analysis.declared import Declared
 from cluster.analysis.reach import CellReach
@@ -57,7 +58,9 @@ def _batches(cells: Iterable[Cell]) -> str:
 
 def _one_batch(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> Iterable[Cannot]:
     if len(cells) == 1:
-        text = f"which batch size is better: there is only one, {cells[0].global_batch}; list more in axes.global_batch"
+        asked = known.spec.get("axes", {}).get("global_batch") or []
+        more = "let the study finish" if len(asked) > 1 else "list more in axes.global_batch"
+        text = f"which batch size is better: there is only one, {cells[0].global_batch}; {more}"
         yield Cannot(code="one_batch", text=text)
 
 
@@ -69,7 +72,9 @@ def _not_tuned(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> Iter
             if several
             else "each batch size had one learning rate, which may suit one batch size and not another"
         )
-        text = f"whether any batch size is better or equivalent: {why}; add `protocol: {{}}` to the study"
+        has = known.spec.get("protocol") is not None
+        remedy = "let the study finish" if has else "add `protocol: {}` to the study"
+        text = f"whether any batch size is better or equivalent: {why}; {remedy}"
         yield Cannot(code="not_tuned", text=text)
 
 
@@ -93,7 +98,8 @@ def _seeds(cells: Sequence[Cell], reaches: Reaches, known: Declared) -> Iterable
         )
         text = (
             f"anything about B = {_batches(unconfirmed)}: it is confirmed on fewer than {FEWEST_PAIRS} seeds"
-            f"{f' ({gone})' if gone else ''}, so its noise is not known; let the study finish, or set axes.seeds to 5"
+            f"{f' ({gone})' if gone else ''}, so its noise is not known; let the study finish"
+            f"{'' if len(known.spec['axes']['seeds']) >= ENOUGH_SEEDS else f', or set axes.seeds to {ENOUGH_SEEDS}'}"
         )
         yield Cannot(code="few_confirmations", text=text, trials=_ids(unconfirmed))
 

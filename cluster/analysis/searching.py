@@ -46,10 +46,11 @@ def _between_rates(evidence: Evidence) -> Iterable[Caveat]:
     curves = choose({cell.key: cell.rates for cell in tuned}, FITTED, guess).cells.values()
     curvature = max((one.curvature for one in curves if one.curvature is not None), default=None)
     if kept and margin is not None and curvature is not None and curvature / 4 > margin / 2:
+        fits = (evidence.known.spec.get("protocol") or {}).get("rates", FITTED) == FITTED
         text = (
             f"B = {batches(kept)}: the rate is the best of those tried, and one between them may be better by up to "
-            f"{curvature / 4:.2g}, which is over half the margin; set protocol.rates: fitted, or a smaller "
-            "axes.learning_rate.factor"
+            f"{curvature / 4:.2g}, which is over half the margin; set "
+            f"{'' if fits else 'protocol.rates: fitted, or '}a smaller axes.learning_rate.factor"
         )
         yield Caveat(code="between_rates", text=text, trials=ids(run for cell in kept for run in cell.searched))
 

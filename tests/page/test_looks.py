@@ -3,13 +3,12 @@
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from tests.page.conftest import ALERT, Open
+from tests.page.conftest import ALERT, NAMES, Open
 
-STUDIES = ("whole", "hostile", "grid", "running", "language")
 # Texts of a drawing that lie on one another, or outside of it.
 CLASHES = """() => {
   const found = [];
-  for (const svg of document.querySelectorAll("svg")) {
+  for (const svg of document.querySelectorAll("svg.chart")) {
     const frame = svg.getBoundingClientRect();
     const texts = [...svg.querySelectorAll("text")].filter((text) => text.getClientRects().length);
     const boxes = texts.map((text) => [text.textContent, text.getBoundingClientRect()]);
@@ -26,9 +25,82 @@ CLASHES = """() => {
 }"""
 
 
+# Texts of the page, as far as they are seen, that lie on one another, and numbers that do not fit into their place.
+OVERLAPS = """() => {
+  const found = [];
+  const seen = (element) => {
+    let box = element.getBoundingClientRect();
+    box = { left: box.left, right: box.right, top: box.top, bottom: box.bottom };
+    for (let one = element.parentElement; one; one = one.parentElement) {
+      if (getComputedStyle(one).overflow === "visible") continue;
+      const limit = one.getBoundingClientRect();
+      box.left = Math.max(box.left, limit.left); box.right = Math.min(box.right, limit.right);
+      box.top = Math.max(box.top, limit.top); box.bottom = Math.min(box.bottom, limit.bottom);
+    }
+    return box.right - box.left > 1 && box.bottom - box.top > 1 ? box : null;
+  };
+  const blocks = "h1,h2,h3,p,li,dt,dd,td,th,label,button,summary,caption,pre";
+  const leaves = [...document.querySelectorAll(`${blocks},text`)].filter((one) => one.textContent.trim() &&
+    one.getClientRects().length && !one.querySelector(blocks) && !one.closest(".follow, .tip"));
+  const boxes = leaves.map((one) => [one, seen(one)]).filter(([, box]) => box);
+  boxes.sort(([, one], [, other]) => one.top - other.top);
+  boxes.forEach(([one, a], number) => {
+    for (let next = number + 1; next < boxes.length && boxes[next][1].top < a.bottom - 4; next += 1) {
+      const [other, b] = boxes[next];
+      if (one.contains(other) || other.contains(one) || (one.closest("svg") && other.closest("svg"))) continue;
+      if (a.left < b.right - 2 && b.left < a.right - 2) {
+        found.push([one.textContent.slice(0, 30), other.textContent.slice(0, 30)]);
+      }
+    }
+  });
+  for (const one of document.querySelectorAll(".number, dd, .glance td, .glance th, .sheet td, .studies td")) {
+    if (one.getClientRects().length && one.scrollWidth > one.clientWidth + 1) found.push([`cut: ${one.textContent}`]);
+  }
+  return found;
+}"""
+UNFOLD = "document.querySelectorAll('details').forEach((one) => { one.open = true; })"
+
+
+@pytest.mark.parametrize("media", ["screen", "print"])
+@pytest.mark.parametrize("width", [390, 768, 1280, 1920])
+def test_no_number_is_cut_and_no_text_lies_on_another(open_page: Open, width: int, media: str) -> None:
+    page = open_page("whole", width=width).page
+    page.emulate_media(media=media)  # type: ignore[arg-type]
+    for fold in ("", UNFOLD):
+        page.evaluate(fold or "0")
+        assert page.evaluate(OVERLAPS) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_the_check_for_overlaps_of_the_page_sees_them(open_page: Open) -> None:
+    page = open_page("grid").page
+    page.evaluate("document.querySelector('.glance tbody tr').style.transform = 'translateY(20px)'")
+    assert page.evaluate(OVERLAPS) != []
+    page.reload()
+    page.evaluate("""() => {
+      const cell = document.querySelector(".number");
+      Object.assign(cell.style, { display: "block", width: "2px", maxWidth: "2px", overflow: "hidden" });
+      cell.closest("details")?.setAttribute("open", "");
+    }""")
+    assert any(one[0].startswith("cut: ") for one in page.evaluate(OVERLAPS))
+
+
+@pytest.mark.parametrize("metric", ["training", "gap", "accuracy", "validation"])
+def test_the_curves_of_every_metric_and_scale_are_as_legible(open_page: Open, metric: str) -> None:
+    page = open_page("whole", width=390 if metric == "gap" else 1280).page
+    page.locator("input[name=also][value=tried]").check()
+    page.locator(f"input[name=metric][value={metric}]").check()
+    for scale in ("linear", "log"):
+        choice = page.locator(f"input[name=scale][value={scale}]")
+        if choice.is_enabled():
+            choice.check()
+        assert page.locator(".redrawn svg:visible text").count() > 8
+        assert page.evaluate(CLASHES) == []
+
+
 @pytest.mark.parametrize(
     ("study", "width"),
-    [*((study, width) for study in STUDIES for width in (390, 1280)), ("whole", 768), ("whole", 1920)],
+    [*((study, width) for study in NAMES for width in (390, 1280)), ("whole", 768), ("whole", 1920)],
 )
 def test_no_text_lies_on_another_on_any_clock(open_page: Open, study: str, width: int) -> None:
     page = open_page(study, width=width).page
@@ -45,9 +117,13 @@ def test_the_check_for_overlaps_sees_one(open_page: Open) -> None:
     assert len(page.evaluate(CLASHES)) == 1
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(open_page: Open, scheme: str) -> None:
-    page = open_page("running", color_scheme=scheme).page
+@pytest.mark.parametrize(
+    ("study", "scheme", "media"),
+    [("running", "light", "screen"), ("whole", "dark", "screen"), ("whole", "light", "print")],
+)
+def test_axe_finds_nothing_serious(open_page: Open, study: str, scheme: str, media: str) -> None:
+    page = open_page(study, color_scheme=scheme).page
+    page.emulate_media(media=media, color_scheme=scheme)  # type: ignore[arg-type]
     # Folded parts are seen too; rows after the second are as the second is, and axe is slow.
     page.evaluate("""() => {
       document.querySelectorAll("tbody tr:nth-child(n+3)").forEach((row) => row.remove());

@@ -12,14 +12,15 @@ from playwright.sync_api import Browser, Page, expect
 from cluster.summary import query
 from cluster.summary.store import Summary
 from tests.integration.test_serve import served
-from tests.page.conftest import Opened
+from tests.page.conftest import NAMES, Opened
+from tests.page.test_looks import OVERLAPS
 
 RELOADED_MS = 60_000
 
 
 @pytest.fixture
 def shown(browser: Browser, summary: Summary, tmp_path: Path) -> Iterator[tuple[Page, Summary]]:
-    """The list of the five studies in the browser, and a summary of the test's own that it is of; faults fail it."""
+    """The list of the studies in the browser, and a summary of the test's own that it is of; faults fail it."""
     own = Summary(str(shutil.copytree(summary.uri, tmp_path / "summary")))
     with served(own) as (_, url):
         context = browser.new_context(viewport={"width": 1280, "height": 900})
@@ -37,13 +38,13 @@ def shown(browser: Browser, summary: Summary, tmp_path: Path) -> Iterator[tuple[
 def test_from_the_list_to_each_page_and_back(shown: tuple[Page, Summary]) -> None:
     page, _ = shown
     names = page.locator("tbody th").all_inner_texts()
-    assert names == ["grid", "hostile", "language", "running", "whole"]
+    assert names == sorted(NAMES)
     serious = [one for one in Axe().run(page).response["violations"] if one["impact"] in ("serious", "critical")]
     assert serious == []
     for name in names:
         page.get_by_role("link", name=name, exact=True).click()
         expect(page.locator("h1")).to_have_text(name)
-        expect(page.locator("label.follow")).to_have_count(int(name == "running"))
+        expect(page.locator("label.follow")).to_have_count(int(name in ("running", "screening")))
         page.get_by_role("link", name="All studies").click()
         expect(page.locator("h1")).to_have_text("Studies")
 
@@ -57,3 +58,68 @@ def test_a_page_follows_its_study_without_being_touched(shown: tuple[Page, Summa
     new = {**row, "trial_id": "ffff", "seed": 99, "ended_at": datetime.now(UTC)}
     summary.write_trial(new)
     expect(line).to_contain_text("35 of 90 trials ended", timeout=RELOADED_MS)
+
+
+def serious(page: Page) -> list[str]:
+    return [one["id"] for one in Axe().run(page).response["violations"] if one["impact"] in ("serious", "critical")]
+
+
+def test_the_list_has_the_answers_and_is_sorted_and_filtered_by_its_address(shown: tuple[Page, Summary]) -> None:
+    page, _ = shown
+    answer = page.locator("tr", has=page.get_by_role("link", name="whole", exact=True)).locator(".answer")
+    expect(answer).to_contain_text("Use B = ", timeout=RELOADED_MS)
+    page.get_by_role("searchbox").fill("language")
+    expect(page.locator("tbody tr:visible")).to_have_count(1)
+    page.get_by_role("searchbox").fill("")
+    page.get_by_role("button", name="study").click()
+    page.get_by_role("button", name="study").click()
+    assert page.locator("tbody th").all_inner_texts() == sorted(NAMES, reverse=True)
+    page.get_by_role("searchbox").fill("re")
+    page.reload()
+    assert page.get_by_role("searchbox").input_value() == "re"
+    assert page.locator("th[aria-sort=descending]").count() == 1
+    for width in (390, 768, 1280):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate(OVERLAPS) == []
+
+
+def test_a_trial_has_a_page_of_its_own(shown: tuple[Page, Summary]) -> None:
+    page, summary = shown
+    page.get_by_role("link", name="whole", exact=True).click()
+    page.locator("#results summary").first.click()
+    row = query.trials(summary, "whole").to_pylist()[0]
+    page.get_by_role("link", name=row["trial_id"]).click()
+    expect(page.locator("h1")).to_have_text(f"Trial {row['trial_id']}")
+    assert f"--trial {row['trial_id']}" in (page.locator("pre").last.text_content() or "")
+    assert page.locator(".over-time.wide svg:visible path.line").count() == 1
+    assert page.evaluate(OVERLAPS) == []
+    assert serious(page) == []
+    page.get_by_role("link", name="Compare with other batch sizes").click()
+    expect(page.locator("h1")).to_have_text("Compared")
+    assert page.locator(".over-time.wide svg:visible path.line").count() == 4
+
+
+def test_studies_are_compared_by_their_curves_and_what_was_asked(shown: tuple[Page, Summary]) -> None:
+    page, _ = shown
+    for name in ("whole", "regression", "grid"):
+        page.get_by_label(f"compare {name}").check()
+    page.get_by_role("link", name="Compare").click()
+    expect(page.locator("h1")).to_have_text("Compared")
+    assert page.locator(".over-time.wide svg:visible path.line").count() == 3
+    differs = page.locator("table", has_text="What differs").locator("tbody th").all_inner_texts()
+    assert "task" in differs
+    page.locator("input[name=scale][value=log]").check()
+    assert page.locator(".redrawn svg:visible path.line").count() == 3
+    for width in (390, 768, 1280):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate(OVERLAPS) == []
+    assert serious(page) == []
+
+
+def test_the_error_of_a_hostile_trial_stays_text(shown: tuple[Page, Summary]) -> None:
+    page, summary = shown
+    row = query.trials(summary, "hostile").to_pylist()[0]
+    page.goto(f"{page.url.partition('#')[0]}studies/hostile/trials/{row['trial_id']}")
+    expect(page.locator("pre.error")).to_have_text(row["error"])
+    assert page.locator("script").count() == 1
+    assert page.locator("img").count() == 0

@@ -140,6 +140,119 @@ def test_a_run_that_missed_the_target_is_an_arrow(open_page: Open, summary: Summ
     assert "not reached within" in (page.locator("#updates-to-target [role=status]").text_content() or "")
 
 
+def test_another_metric_is_drawn_from_the_numbers_in_the_page(open_page: Open, summary: Summary) -> None:
+    page = open_page("whole").page
+    still = page.locator(".over-time.wide svg:visible")
+    first = still.inner_html()
+    page.locator("input[name=metric][value=training]").check()
+    assert page.locator(".panel:visible h3").first.text_content() == "Training loss while training, by updates"
+    line = page.locator(".redrawn path.line[data-batch='16']")
+    ends = [float(value) for value in (line.get_attribute("data-y") or "").split()]
+    trials = query.trials(summary, "whole")
+    counted = trials.filter(pc.and_(pc.equal(trials["phase"], "confirm"), pc.equal(trials["global_batch"], 16)))
+    rows = query.evaluations(summary, "whole").to_pylist()
+    last = [
+        max((row for row in rows if row["trial_id"] == trial), key=lambda row: row["update"])["training_loss"]
+        for trial in counted["trial_id"].to_pylist()
+    ]
+    assert math.isclose(ends[-1], sum(last) / len(last), rel_tol=1e-4)
+    page.locator("input[name=scale][value=log]").check()
+    assert "(log)" in (page.locator(".redrawn svg text").first.text_content() or "")
+    page.locator("input[name=metric][value=accuracy]").check()
+    assert page.locator("input[name=scale][value=log]").is_disabled()
+    page.locator("input[name=metric][value=validation]").check()
+    page.locator("input[name=scale][value=linear]").check()
+    assert page.locator(".redrawn").count() == 0
+    assert still.inner_html() == first
+
+
+def test_the_rates_tried_and_running_trials_are_drawn(open_page: Open) -> None:
+    page = open_page("screening").page
+    shown = page.locator(".over-time.wide svg:visible")
+    assert shown.locator("path.running").count() == 1
+    assert shown.locator("path.run").count() >= 1
+    assert "none counts yet" in (page.locator(".panel:visible figcaption p").first.text_content() or "")
+    whole = open_page("whole").page
+    assert whole.locator("input[name=also][value=tried]").is_checked() is False
+    whole.locator("input[name=also][value=tried]").check()
+    assert whole.locator(".redrawn path.tried-run").count() > 20
+
+
+def test_a_link_shows_what_its_sender_saw(open_page: Open) -> None:
+    page = open_page("whole").page
+    page.locator("input[value=seconds]").check()
+    page.locator("input[name=metric][value=training]").check()
+    page.locator("input[type=checkbox][value='32']").uncheck()
+    page.locator(".evidence summary").click()
+    page.locator("#results table >> nth=0 >> th").nth(0).get_by_role("button").click()
+    page.locator("#results table >> nth=0 >> th").nth(0).get_by_role("button").click()
+    page.wait_for_function("location.hash.includes('open=')")
+    address = page.url
+    assert page.evaluate("location.hash").count("=") == 5
+    again = open_page("whole").page
+    again.goto("about:blank")
+    again.goto(address)
+    assert again.locator("input[value=seconds]").is_checked()
+    assert again.locator(".redrawn svg:visible").count() == 1
+    assert not again.locator("input[type=checkbox][value='32']").is_checked()
+    assert again.locator(".evidence li").first.is_visible()
+    assert again.locator("#results table >> nth=0 >> th").nth(0).get_attribute("aria-sort") == "descending"
+    again.goto("about:blank")
+    again.goto(f"{address.partition('#')[0]}#clock=<b>&nothing=1&sort=x:y&open=zz&sort=results:99")
+    assert again.locator("input[value=updates]").is_checked()
+
+
+def test_the_answer_is_taken_along_as_markdown_and_as_a_picture(open_page: Open) -> None:
+    page = open_page("whole", permissions=["clipboard-read", "clipboard-write"]).page
+    page.get_by_role("button", name="Copy as Markdown").click()
+    page.get_by_role("button", name="copied").wait_for()
+    text = page.evaluate("navigator.clipboard.readText()")
+    assert text.startswith("### batchscope: whole\n\n**")
+    assert "| 512 |" in text
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Save as a picture (PNG)").click()
+    assert download.value.suggested_filename == "whole-card.png"
+    head = Path(download.value.path()).read_bytes()[:24]
+    assert head[:8] == b"\x89PNG\r\n\x1a\n"
+    assert (int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")) == (1200, 630)
+
+
+def test_the_classic_picture_has_a_curve_for_each_batch_size(open_page: Open) -> None:
+    page = open_page("whole").page
+    lines = page.locator("#loss-by-rate path.line")
+    assert [line.get_attribute("data-batch") for line in lines.all()] == ["16", "32", "64", "128", "256", "512"]
+
+
+def test_results_by_class_are_those_of_the_runs_together(open_page: Open) -> None:
+    page = open_page("whole").page
+    heads = page.locator("#classes table >> nth=0 >> th").all_text_contents()
+    assert [head.strip() for head in heads][:3] == ["class", "rows", "B = 16"]
+    row = page.locator("#classes table >> nth=0 >> tbody tr").nth(1).locator("td").all_text_contents()
+    # 25 of 40 rows of the second class are taken for the third at B = 512.
+    assert row[0] == "history of the world until now"
+    assert row[-1] == f"{2 * 15 / (40 + 15):.3f}"
+    page.locator("#classes details summary").last.click()
+    assert page.locator("#classes table.confusion:visible td.number").nth(6).text_content() == f"{25 * 5}"
+    assert "Not recorded" in (open_page("grid").page.locator("#classes p").text_content() or "")
+
+
+def test_a_regression_speaks_of_its_squared_error(open_page: Open) -> None:
+    page = open_page("regression").page
+    heads = page.locator(".glance thead th").all_text_contents()
+    assert heads[1] == "best val. MSE"
+    assert "R squared, val." in heads
+    last = page.locator(".glance tbody tr").last.locator("th, td").all_text_contents()
+    assert last[:3] == ["predicting the mean", "2.1", "baseline"]
+    assert page.locator("#classes").count() == 0
+
+
+def test_cautions_come_by_what_they_bear_on(open_page: Open) -> None:
+    page = open_page("whole").page
+    heads = page.locator("#warnings h3").all_text_contents()
+    order = ["Cautions on which batch size is better", "Cautions on times and on what is soonest"]
+    assert [head for head in heads if head in order] == [head for head in order if head in heads]
+
+
 def test_a_page_that_reloads_stays_where_its_reader_left_it(open_page: Open) -> None:
     page = open_page("running").page
     assert page.locator("progress").get_attribute("value") == "34"

@@ -8,7 +8,8 @@ import pyarrow as pa
 
 from cluster.analysis.cells import Floats
 from cluster.report.page.chart import BOTTOM, LEFT, Chart, Missing, frame, label, path, text_width
-from cluster.report.page.facts import Facts, Group
+from cluster.report.page.labels import Box, placed
+from cluster.report.page.look import Look, loss_word, of_target
 from cluster.report.page.markup import Markup, join, tag
 from cluster.report.page.scales import Scale, linear, log, tick_text, value_text
 from cluster.report.page.series import Clock, Series, thin
@@ -18,7 +19,7 @@ SIZES = ("wide", "narrow")
 _TOP, _RIGHT = 36, 40
 # With more runs than this, the faint ones are drawn more coarsely, so that the page stays small.
 _FINE = 50
-_AXIS = {
+AXIS = {
     "updates": "updates (log)",
     "examples": "examples (log)",
     "epochs": "epochs (log)",
@@ -26,42 +27,67 @@ _AXIS = {
 }
 
 
-def chart(facts: Facts, group: Group, clock: Clock, size: str = "wide") -> Chart | Missing:
+def chart(look: Look, clock: Clock, size: str = "wide", suffix: str = "") -> Chart | Missing:
     """The plot on one clock, in one of SIZES."""
     found, name = clock.series, clock.name
     known = [(one, one.mean) for one in found if one.mean is not None and len(one.mean[0])]
-    if not known:
+    shown = [curve for one in found for curve in (*one.runs, *one.running)]
+    if not shown:
         return Missing(title=TITLE, why="no trial has completed with evaluations yet")
-    width, height = _size(size, len(group.cells))
-    starts = [float(at[at > 0].min()) for _, (at, _) in known if (at > 0).any()]
+    width, height = _size(size, len(found))
+    leading = [curve for _, curve in known] or shown
+    starts = [float(at[at > 0].min()) for at, _ in leading if (at > 0).any()]
     if not starts:
         return Missing(title=TITLE, why=f"no evaluation has a position on the clock of {name}")
-    ends = [float(at.max()) for one in found for at, _ in one.runs]
-    target = facts.verdict.declared.target
-    x = log([*starts, *ends], LEFT, width - _RIGHT, air=0.0)
-    losses = [*np.concatenate([loss for _, (_, loss) in known]), *([target] if target is not None else [])]
+    target = look.target
+    x = log([*starts, *(float(at.max()) for at, _ in shown)], LEFT, width - _RIGHT, air=0.0)
+    running = [loss for one in found for _, loss in one.running]
+    losses = [*np.concatenate([*(loss for _, loss in leading), *running]), *([target] if target is not None else [])]
     y = linear([float(loss) for loss in losses if math.isfinite(loss)], height - BOTTOM, _TOP)
     apart = 2.0 * max(1.0, sum(len(one.runs) for one in found) / _FINE)
-    title = f"validation loss{', nats a token' if facts.perplexity else ''}"
+    ends = [(one.batch, *mean) for one, mean in known] or [(one.batch, *_furthest(one)) for one in found]
+    drawn = {one.batch: _drawn(*mean, x, y) for one, mean in known}
     return Chart(
-        name=f"curves-{name}{group.suffix}",
-        title=f"{TITLE}, by {name}",
-        note="Bold: the mean over a batch size's runs; faint: each run.",
+        name=f"curves-{name}{suffix}",
+        title=f"{TITLE.replace('loss', loss_word(look))}, by {name}",
+        note=_note(found, counted=bool(known)),
         says=_says(known, name),
         drawing=join(
             [
-                frame(x, y, x_title=_AXIS[name], y_title=title, width=width, height=height),
+                frame(x, y, x_title=AXIS[name], y_title=_y_title(look, target), width=width, height=height),
                 _equal(clock.most, x, y),
                 _target(target, x, y),
-                *(_runs(one, x, y, facts.colours[one.batch], width=apart) for one in found),
-                *(_mean(one, name, x, y, facts) for one, _ in known),
-                _labels([(one.batch, *mean) for one, mean in known], x, y),
+                *(_runs(one.batch, one.runs, "run", x, y, look.colours[one.batch], width=apart) for one in found),
+                *(_runs(one.batch, one.running, "running", x, y, look.colours[one.batch], width=2) for one in found),
+                *(_mean(one, name, *drawn[one.batch], look) for one, _ in known),
+                _labels(ends, x, y, [*(points for points, _ in drawn.values()), *_across(clock.most, target, x, y)]),
             ]
         ),
-        table=_table(known, name),
+        table=_table(known, name) if known else _table_of_runs(found, name),
         width=width,
         height=height,
     )
+
+
+def _note(found: Sequence[Series], *, counted: bool) -> str:
+    """How to read the plot, of which a part may still be missing."""
+    parts = ["Bold: the mean over a batch size's runs; faint: each run"] if counted else []
+    if not counted and any(one.runs for one in found):
+        parts.append("Faint: the trials that look for a learning rate; none counts yet")
+    if any(one.running for one in found):
+        parts.append("dashed: trials still running")
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _y_title(look: Look, target: float | None) -> str:
+    unit = ", nats a token" if look.perplexity else ""
+    return f"validation {loss_word(look)}{unit}{of_target(target)}"
+
+
+def _furthest(one: Series) -> tuple[Floats, Floats]:
+    """The run that has come furthest, where its batch size is named."""
+    return max((*one.runs, *one.running), key=lambda curve: float(curve[0][-1]))
 
 
 def _size(size: str, batches: int) -> tuple[int, int]:
@@ -81,26 +107,29 @@ def _drawn(
     return [(across[one], down[one]) for one in kept], places[kept].tolist()
 
 
-def _runs(one: Series, x: Scale, y: Scale, colour: int, *, width: float) -> Markup:
-    drawn = [_drawn(at, losses, x, y, width)[0] for at, losses in one.runs]
+def _runs(
+    batch: int, curves: Sequence[tuple[Floats, Floats]], class_: str, x: Scale, y: Scale, colour: int, *, width: float
+) -> Markup:
+    drawn = [_drawn(at, losses, x, y, width)[0] for at, losses in curves]
     data = "".join(path(points) for points in drawn if len(points) > 1)
-    return tag("path", d=data, class_=f"run s{colour}", data_batch=one.batch) if data else Markup("")
+    return tag("path", d=data, class_=f"{class_} s{colour}", data_batch=batch) if data else Markup("")
 
 
-def _mean(one: Series, clock: str, x: Scale, y: Scale, facts: Facts) -> Markup:
+def _mean(one: Series, clock: str, points: list[tuple[float, float]], places: list[int], look: Look) -> Markup:
     assert one.mean is not None
     at, losses = one.mean
-    points, places = _drawn(at, losses, x, y)
     return tag(
         "path",
         d=path(points),
-        class_=f"line s{facts.colours[one.batch]}",
+        class_=f"line s{look.colours[one.batch]}",
         data_batch=one.batch,
         data_unit=clock,
         data_runs=len(one.runs),
+        data_what=loss_word(look),
+        data_called=look.called,
         data_x=" ".join(f"{value:.5g}" for value in at[places]),
         data_y=" ".join(f"{value:.5g}" for value in losses[places]),
-        data_perplexity="yes" if facts.perplexity else None,
+        data_perplexity="yes" if look.perplexity else None,
     )
 
 
@@ -118,44 +147,52 @@ def _equal(most: float, x: Scale, y: Scale) -> Markup:
 def _target(target: float | None, x: Scale, y: Scale) -> Markup:
     if target is None:
         return Markup("")
-    line = tag("line", x1=x.start, x2=x.end, y1=y(target), y2=y(target), class_="target")
-    return join([line, label(f"target {value_text(target)}", x.start + 4, y(target) - 4, class_="target-label halo")])
+    return tag("line", x1=x.start, x2=x.end, y1=y(target), y2=y(target), class_="target")
 
 
-def _labels(found: Sequence[tuple[int, Floats, Floats]], x: Scale, y: Scale) -> Markup:
-    """A label for each batch size at the end of its line, moved up or down where it would cover another label."""
-    taken: list[tuple[float, float, float]] = []
-    parts = []
-    for batch, at, losses in sorted(found, key=lambda one: float(one[2][-1])):
-        text = f"{batch}"
-        left, right = x(at[-1]) + 6, x(at[-1]) + 10 + text_width(text, 14)
-        wished = y(min(max(losses[-1], y.low), y.high)) + 4
-        shifts = sorted((step * 7 for step in range(-4, 5)), key=abs)
-        free = (
-            shift
-            for shift in shifts
-            if y.end <= wished + shift <= y.start - 2
-            and all(
-                right < other_left or other_right < left or abs(wished + shift - other) >= 14
-                for other_left, other_right, other in taken
-            )
-        )
-        shift = next(free, None)
-        if shift is None:
-            # Far from its line it would seem to name another; pointer, keyboard and colours still identify the line.
-            continue
-        height = wished + shift
-        taken.append((left, right, height))
-        parts.append(tag("g", label(text, left, height, class_="strong halo"), data_batch=batch))
-    return join(parts)
+def _labels(
+    found: Sequence[tuple[int, Floats, Floats]],
+    x: Scale,
+    y: Scale,
+    lines: Sequence[Sequence[tuple[float, float]]],
+) -> Markup:
+    """A label for each batch size at the end of its line; pointer, keyboard and colours identify those without."""
+    ordered = sorted(found, key=lambda one: float(one[2][-1]))
+    wishes = [
+        (f"{batch}", (x(float(at[-1])), y(min(max(float(losses[-1]), y.low), y.high)))) for batch, at, losses in ordered
+    ]
+    places = placed(wishes, lines, Box(x.start, y.end, x.end + _RIGHT, y.start - 2))
+    return join(
+        tag("g", label(text, *place, class_="strong halo"), data_batch=batch)
+        for (batch, *_), (text, _), place in zip(ordered, wishes, places, strict=True)
+        if place is not None
+    )
+
+
+def _across(most: float, target: float | None, x: Scale, y: Scale) -> list[list[tuple[float, float]]]:
+    """The reference lines, on which no label may lie."""
+    upright = [[(x(most), y.start), (x(most), y.end)]] if x.low <= most <= x.high else []
+    return upright + ([] if target is None else [[(x.start, y(target)), (x.end, y(target))]])
 
 
 def _says(known: Sequence[tuple[Series, tuple[Floats, Floats]]], clock: str) -> str:
+    if not known:
+        return "No trial that counts has ended yet."
     listed = ", ".join(
         f"{value_text(float(losses[-1]))} after {value_text(float(at[-1]))} {clock} at B = {one.batch}"
         for one, (at, losses) in known
     )
     return f"Mean validation loss at the last evaluation: {listed}."
+
+
+def _table_of_runs(found: Sequence[Series], clock: str) -> pa.Table:
+    rows = [
+        {"global_batch": one.batch, "trial": number + 1, clock: float(place), "validation_loss": float(loss)}
+        for one in found
+        for number, (at, losses) in enumerate((*one.runs, *one.running))
+        for place, loss in zip(at, losses, strict=True)
+    ]
+    return pa.Table.from_pylist(rows)
 
 
 def _table(known: Sequence[tuple[Series, tuple[Floats, Floats]]], clock: str) -> pa.Table:

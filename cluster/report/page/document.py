@@ -1,16 +1,15 @@
-"""The page's document: its sections in the order in which they matter, under a strict content-security policy."""
+"""The page's document: its sections in the order in which they matter."""
 
-import base64
-import hashlib
-from collections.abc import Sequence
-from importlib.resources import files
+from collections.abc import Iterable, Sequence
 
 import pyarrow.compute as pc
 
-from cluster.report.page import palette, provenance, verdict_section
+from cluster.report.page import by_class, provenance, verdict_section
 from cluster.report.page.chart import Chart, Missing
-from cluster.report.page.curves_section import curves
+from cluster.report.page.curves_section import curves, early
 from cluster.report.page.facts import Facts
+from cluster.report.page.frame import framed, script, style
+from cluster.report.page.look import loss_word
 from cluster.report.page.markup import Markup, join, tag
 from cluster.report.page.results import results
 from cluster.report.page.scales import value_text
@@ -19,33 +18,38 @@ from cluster.report.points import progress_line
 from cluster.report.studies import about
 from cluster.summary import query
 
+# The files of the script, in the order in which they need one another.
+SCRIPT = ("values.js", "sorting.js", "saving.js", "curves.js", "address.js", "follow.js", "begin.js")
 
-def document(facts: Facts, plots: Sequence[tuple[str, Sequence[Chart | Missing]]], refresh_seconds: int | None) -> str:
-    """The whole page; `plots` are those of each group with the group's heading, which is empty for a single group."""
-    colours = len(facts.colours)
-    style = palette.page_style(colours) + palette.chart_style(colours) + _file("page.css") + _choices(facts)
-    script = _file("page.js")
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=policy(style, script)),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="referrer", content="no-referrer"),
-        *([_refresh(refresh_seconds)] if refresh_seconds else []),
-        tag("title", f"{facts.study} - batchscope"),
-        tag("style", Markup(style)),
-    )
-    body = tag(
-        "body",
+
+def document(
+    facts: Facts,
+    plots: Sequence[tuple[str, Sequence[Chart | Missing]]],
+    refresh_seconds: int | None,
+    trials_at: str | None = None,
+) -> str:
+    """The whole page; `plots` are those of each group with the group's heading, which is empty for a single group.
+
+    `trials_at` is the beginning of the addresses of its trials' own pages, if there are such pages.
+    """
+    return framed(
+        f"{facts.study} - batchscope",
         _header(facts),
         tag(
             "main",
             verdict_section.section(facts),
+            early(facts),
             *(
-                join([curves(facts, group, heading), _plots(heading, found, facts)])
+                join(
+                    [
+                        curves(facts, group, heading),
+                        _plots(heading, found, facts),
+                        by_class.section(facts, group, heading),
+                    ]
+                )
                 for group, (heading, found) in zip(facts.groups, plots, strict=True)
             ),
-            _section("results", "Results", results(facts)),
+            _section("results", "Results", results(facts, trials_at)),
             _section("warnings", "Warnings", verdict_section.warnings(facts)),
             _section("measured", "How it was measured", provenance.section(facts)),
         ),
@@ -53,37 +57,18 @@ def document(facts: Facts, plots: Sequence[tuple[str, Sequence[Chart | Missing]]
             "footer",
             tag("p", "Made by batchscope. This file is complete and loads nothing from the network."),
         ),
-        tag("script", Markup(script)),
+        style=style(len(facts.colours), by_class.shades(), hidden_curves(facts.colours)),
+        script=script(SCRIPT),
+        refresh_seconds=refresh_seconds,
         data_study=facts.study,
-        data_refresh=refresh_seconds,
-    )
-    return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
-
-
-def policy(style: str, script: str) -> str:
-    """What the browser may do with the page: apply this style, run this script, and nothing else."""
-    hashes = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script))
-    style_hash, script_hash = hashes
-    return (
-        f"default-src 'none'; style-src 'sha256-{style_hash}'; script-src 'sha256-{script_hash}'; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
     )
 
 
-def _file(name: str) -> str:
-    return files("cluster.report.page").joinpath(name).read_text(encoding="utf-8")
-
-
-def _refresh(seconds: int) -> Markup:
-    """The reload for browsers without scripts; with a script the page reloads itself and lets readers stop that."""
-    return tag("noscript", tag("meta", http_equiv="refresh", content=f"{seconds}"))
-
-
-def _choices(facts: Facts) -> str:
+def hidden_curves(batches: Iterable[int]) -> str:
     """The rules that hide batch sizes that are not chosen from the curves."""
     return "".join(
         f'.curves:has(input[value="{batch}"]:not(:checked)) .over-time [data-batch="{batch}"]{{display:none}}'
-        for batch in facts.colours
+        for batch in batches
     )
 
 
@@ -124,7 +109,7 @@ def _key_facts(facts: Facts) -> Markup:
     target = "none" if declared.target is None else f"{value_text(declared.target)}, {sources[declared.target_source]}"
     pairs = [
         ("batch sizes", _list(declared.spec["axes"]["global_batch"])),
-        ("target, validation loss", target + _late(declared.target, late=declared.target_late)),
+        (f"target, validation {loss_word(facts)}", target + _late(declared.target, late=declared.target_late)),
         (
             "margin",
             ("none" if declared.margin is None else f"{declared.margin:g}")

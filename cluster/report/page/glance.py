@@ -4,9 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cluster.analysis.figures import CellVerdict
+from cluster.analysis.learnt import guess_of
 from cluster.analysis.verdict import GroupVerdict
 from cluster.report import verdict_table
 from cluster.report.duration import duration
+from cluster.report.page.facts import Facts
+from cluster.report.page.look import loss_word
 from cluster.report.page.markup import Markup, tag
 from cluster.report.page.scales import value_text
 
@@ -43,20 +46,46 @@ _COLUMNS = [
 ]
 
 
-def glance(group: GroupVerdict) -> Markup:
-    """A row for each batch size; columns of which nothing is known are left out."""
-    shown = [column for column in _COLUMNS if any(column.text(cell) for cell in group.cells)]
-    names = ["B", "best val. loss", "against reference", *(column.name for column in shown)]
+def glance(facts: Facts, group: GroupVerdict) -> Markup:
+    """A row for each batch size, and one for the guess that looks at no input; columns without a value are left out."""
+    names, rows = glance_rows(facts, group)
     head = tag("tr", *(tag("th", name, scope="col") for name in names))
-    rows = []
-    for cell in group.cells:
-        outcome = _outcome(group, cell.global_batch)
-        figures = [tag("td", column.text(cell) or "-") for column in shown]
-        loss = tag("td", value_text(cell.loss.mean if cell.loss else None))
-        first = tag("th", f"{cell.global_batch}", scope="row")
-        rows.append(tag("tr", first, loss, tag("td", outcome, class_=_CLASS.get(outcome)), *figures))
-    table = tag("table", tag("caption", "At a glance"), tag("thead", head), tag("tbody", *rows))
+    drawn = (
+        tag("tr", tag("th", row[0], scope="row"), *(tag("td", text, class_=_CLASS.get(text)) for text in row[1:]))
+        for row in rows
+    )
+    caption = f"At a glance{' (MSE: the mean squared error of the label)' * (facts.task == 'regression')}"
+    table = tag("table", tag("caption", caption), tag("thead", head), tag("tbody", *drawn))
     return tag("div", table, class_="glance", tabindex="0", role="region", aria_label="At a glance")
+
+
+def glance_rows(facts: Facts, group: GroupVerdict) -> tuple[list[str], list[list[str]]]:
+    """The headings and the rows of the table, as texts."""
+    guess = guess_of(facts.verdict.declared.baseline_loss, facts.verdict.declared.best_constant_loss)
+    columns = [*([_r_squared(guess)] if facts.task == "regression" and guess else []), *_COLUMNS]
+    shown = [column for column in columns if any(column.text(cell) for cell in group.cells)]
+    names = ["B", f"best val. {loss_word(facts)}", "against reference", *(column.name for column in shown)]
+    rows = [
+        [
+            f"{cell.global_batch}",
+            value_text(cell.loss.mean if cell.loss else None),
+            _outcome(group, cell.global_batch),
+            *(column.text(cell) or "-" for column in shown),
+        ]
+        for cell in group.cells
+    ]
+    if guess:
+        word = "predicting the mean" if facts.task == "regression" else "guessing by frequency"
+        rows.append([word, value_text(guess), "baseline", *("-" for _ in shown)])
+    return names, rows
+
+
+def _r_squared(guess: float) -> _Column:
+    """The part of the labels' variance that is explained: 1 - MSE / that of predicting their mean."""
+    return _Column(
+        name="R squared, val.",
+        text=lambda cell: None if cell.loss is None else f"{1 - cell.loss.mean / guess:.3f}",
+    )
 
 
 def _outcome(group: GroupVerdict, batch: int) -> str:

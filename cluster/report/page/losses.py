@@ -7,22 +7,22 @@ import pyarrow as pa
 from cluster.analysis.counted import counted
 from cluster.report.page.chart import WIDTH, Chart, Missing, label
 from cluster.report.page.facts import Facts, Group
+from cluster.report.page.look import loss_word, of_target
 from cluster.report.page.markup import Markup, join, tag
 from cluster.report.page.over_batches import Middle, batch_frame, batch_scale, middles, room, seeds, span
 from cluster.report.page.scales import Scale, linear, tick_text, value_text
 
-TITLE = "Best validation loss"
-
 
 def chart(facts: Facts, group: Group) -> Chart | Missing:
     """The plot, which describes and concludes nothing."""
+    title = f"Best validation {loss_word(facts)}"
     losses = {
         cell.global_batch: [(run.seed, run.best_loss()) for run in cell.runs if math.isfinite(run.best_loss())]
         for cell in group.cells
     }
     losses = {batch: found for batch, found in losses.items() if found}
     if not losses:
-        return Missing(title=TITLE, why="no trial has completed with a validation loss yet")
+        return Missing(title=title, why="no trial has completed with a validation loss yet")
     known = [
         Middle(
             batch=cell.global_batch,
@@ -40,7 +40,7 @@ def chart(facts: Facts, group: Group) -> Chart | Missing:
     values = [loss for found in losses.values() for _, loss in found] + [one.value for one in known]
     x, y = batch_scale(batches), linear([*values, *([target] if target is not None else [])], *span())
     parts = [
-        batch_frame(x, y, batches, f"best validation loss{', nats/token' if facts.perplexity else ''}"),
+        batch_frame(x, y, batches, f"best {'loss, nats/token' if facts.perplexity else title[5:]}{of_target(target)}"),
         *([_perplexities(x, y)] if facts.perplexity else []),
         _target(target, x, y),
         *(_seeds(batch, found, x, y, facts, room(batches)) for batch, found in losses.items()),
@@ -49,7 +49,7 @@ def chart(facts: Facts, group: Group) -> Chart | Missing:
     listed = ", ".join(f"{value_text(one.value)} at B = {one.batch}" for one in known)
     return Chart(
         name=f"loss{group.suffix}",
-        title=TITLE,
+        title=title,
         note="Large: the mean with its 95 % interval (hollow: supports no conclusion); small: each run.",
         says=f"Mean over the runs: {listed}." if listed else "No mean yet.",
         drawing=join(parts),
@@ -75,9 +75,7 @@ def _seeds(batch: int, found: list[tuple[int, float]], x: Scale, y: Scale, facts
 def _target(target: float | None, x: Scale, y: Scale) -> Markup:
     if target is None:
         return Markup("")
-    line = tag("line", x1=x.start, x2=x.end, y1=y(target), y2=y(target), class_="target")
-    text = label(f"target {value_text(target)}", x.end, y(target) - 4, anchor="end", class_="target-label halo")
-    return join([line, text])
+    return tag("line", x1=x.start, x2=x.end, y1=y(target), y2=y(target), class_="target")
 
 
 def _perplexities(x: Scale, y: Scale) -> Markup:

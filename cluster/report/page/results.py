@@ -49,8 +49,8 @@ _FAILED = [
 ]
 
 
-def results(facts: Facts) -> Markup:
-    """The tables, most important first."""
+def results(facts: Facts, trials_at: str | None = None) -> Markup:
+    """The tables, most important first; ids of trials are links if `trials_at` begins their addresses."""
     if not facts.trials.num_rows:
         return tag("p", "No trial has ended yet.")
     verdict, columns = verdict_table.table(facts.verdict), list(verdict_table.COLUMNS)
@@ -61,17 +61,18 @@ def results(facts: Facts) -> Markup:
         columns.insert(7, Column("perplexity", ("", "perplexity"), decimals=2))
     trials = query.latest(facts.trials)
     said = words.sentences(facts.verdict)
+    linked = {"trial_id": trials_at} if trials_at else {}
     parts: list[str] = [
         columned(verdict, columns, "Batch sizes: the runs that count for each, and what they took"),
         _folded(
             f"All {counted(trials.num_rows, 'trial')}",
-            columned(trials, _TRIALS, "Each trial's latest attempt", most_rows=1000),
+            columned(trials, _TRIALS, "Each trial's latest attempt", most_rows=1000, linked=linked),
         ),
     ]
     rows = facts.trials.filter(pc.not_equal(facts.trials["state"], COMPLETED))
     if rows.num_rows:
         caption = f"{counted(rows.num_rows, 'attempt')} that did not complete"
-        parts.append(_folded(caption, columned(rows, _FAILED, caption)))
+        parts.append(_folded(caption, columned(rows, _FAILED, caption, linked=linked)))
     name = facts.study
     links = [
         csv_link(verdict, f"{name}-batch-sizes.csv", "batch sizes (CSV)"),

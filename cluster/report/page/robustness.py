@@ -31,7 +31,12 @@ def chart(facts: Facts, group: Group) -> Chart | Missing:
     x = log([factor for one in points.values() for factor, _, _ in one], LEFT, WIDTH - _RIGHT)
     y = Scale(0.0, _highest(points, found, margin), HEIGHT - BOTTOM, TOP)
     parts = [
-        frame(x, y, x_title="multiple of the rate for all (log)", y_title="loss above best"),
+        frame(
+            x,
+            y,
+            x_title="multiple of the rate for all (log)",
+            y_title=f"loss above best{f' (dashed: margin {margin:g})' if margin else ''}",
+        ),
         tag("line", x1=x(1.0), x2=x(1.0), y1=y.start, y2=y.end, class_="edge"),
         *_margin(margin, x, y),
         *(_basin(batch, one, x, y, facts) for batch, one in points.items()),
@@ -68,8 +73,7 @@ def _highest(points: dict[int, list[tuple[float, float, float]]], found: Untuned
 def _margin(margin: float | None, x: Scale, y: Scale) -> list[Markup]:
     if not margin or margin > y.high:
         return []
-    line = tag("line", x1=x.start, x2=x.end, y1=y(margin), y2=y(margin), class_="reference")
-    return [line, label(f"margin {margin:g}", x.start + 2, y(margin) - 4, class_="aside halo")]
+    return [tag("line", x1=x.start, x2=x.end, y1=y(margin), y2=y(margin), class_="reference")]
 
 
 def _names(points: dict[int, list[tuple[float, float, float]]], x: Scale, y: Scale) -> Iterator[Markup]:

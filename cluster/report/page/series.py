@@ -5,7 +5,8 @@ Pure. The clocks are those of a Curve, and epochs.
 
 import itertools
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from cluster.analysis.cells import Cell, Floats, Run
 from cluster.analysis.paired import Interval, interval
 from cluster.report.page.facts import Group
+from cluster.report.page.recorded import RUNNING, TRIED, Recorded
 
 CLOCKS = ("updates", "examples", "epochs", "seconds")
 
@@ -21,12 +23,14 @@ CLOCKS = ("updates", "examples", "epochs", "seconds")
 class Series:
     """A batch size on one clock: each run, and the `mean` of the runs at the updates where all of them were evaluated.
 
-    Both hold positions and losses of the same length.
+    All hold positions and losses of the same length. `running` are the trials that have not ended; where nothing counts
+    yet, those that look for a learning rate are in `runs`.
     """
 
     batch: int
     mean: tuple[Floats, Floats] | None
     runs: tuple[tuple[Floats, Floats], ...]
+    running: tuple[tuple[Floats, Floats], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +57,53 @@ def clocks(group: Group) -> dict[str, Clock]:
     return {name: _clock(group, name) for name in CLOCKS}
 
 
+def early(trials: Sequence[Recorded]) -> dict[str, Clock]:
+    """Running trials of which nothing has ended, on every clock."""
+    batches = sorted({one.curve for one in trials})
+    return {
+        name: Clock(name=name, series=tuple(_early(batch, trials, name) for batch in batches), most=math.nan, ranks=())
+        for name in CLOCKS
+    }
+
+
+def compared(trials: Sequence[Recorded]) -> dict[str, Clock]:
+    """Trials by their `curve`, on every clock, without a ranking: a mean for each curve that has runs that ended."""
+    return {name: _compared(trials, name) for name in CLOCKS}
+
+
+def _compared(trials: Sequence[Recorded], clock: str) -> Clock:
+    series = []
+    for curve in sorted({one.curve for one in trials}):
+        ended = [one for one in trials if one.curve == curve and one.kind != RUNNING]
+        known = [one for one in ended if np.isfinite(one.clock(clock)).all()]
+        points = [(one.evaluations["update"], one.clock(clock), one.evaluations["validation_loss"]) for one in known]
+        runs = tuple((at, losses) for _, at, losses in points)
+        running = _early(curve, trials, clock).running
+        series.append(Series(batch=curve, mean=_shared(points) if points else None, runs=runs, running=running))
+    return Clock(name=clock, series=tuple(series), most=math.nan, ranks=())
+
+
 def _clock(group: Group, name: str) -> Clock:
-    found = [_series(cell, name) for cell in group.cells]
+    found = {cell.global_batch: _series(cell, name) for cell in group.cells}
+    if not any(one.runs for one in found.values()):
+        tried = [one for one in group.trials if one.kind == TRIED]
+        found = {batch: replace(one, runs=_curves(batch, tried, name)) for batch, one in found.items()}
+    for batch in sorted({one.batch for one in group.trials if one.kind == RUNNING}):
+        known = found.get(batch) or Series(batch=batch, mean=None, runs=())
+        found[batch] = replace(known, running=_early(batch, group.trials, name).running)
     most, ranks = _ranking(group, name)
-    return Clock(name=name, series=tuple(one for one in found if one.runs), most=most, ranks=tuple(ranks))
+    series = tuple(found[batch] for batch in sorted(found) if found[batch].runs or found[batch].running)
+    return Clock(name=name, series=series, most=most, ranks=tuple(ranks))
+
+
+def _early(batch: int, trials: Sequence[Recorded], clock: str) -> Series:
+    running = [one for one in trials if one.kind == RUNNING]
+    return Series(batch=batch, mean=None, runs=(), running=_curves(batch, running, clock))
+
+
+def _curves(batch: int, trials: Sequence[Recorded], clock: str) -> tuple[tuple[Floats, Floats], ...]:
+    of_batch = [one for one in trials if one.curve == batch and np.isfinite(one.clock(clock)).all()]
+    return tuple((one.clock(clock), one.evaluations["validation_loss"]) for one in of_batch)
 
 
 def positions(run: Run, clock: str) -> Floats:
@@ -83,10 +130,15 @@ def _series(cell: Cell, clock: str) -> Series:
 
 
 def _mean(runs: list[Run], clock: str) -> tuple[Floats, Floats]:
-    common = reduce(np.intersect1d, [run.curve.updates for run in runs])
-    chosen = [np.isin(run.curve.updates, common) for run in runs]
-    places = [positions(run, clock)[shared] for run, shared in zip(runs, chosen, strict=True)]
-    losses = [run.curve.losses[shared] for run, shared in zip(runs, chosen, strict=True)]
+    return _shared([(run.curve.updates, positions(run, clock), run.curve.losses) for run in runs])
+
+
+def _shared(runs: Sequence[tuple[Floats, Floats, Floats]]) -> tuple[Floats, Floats]:
+    """The mean positions and losses at the updates at which all of some runs were evaluated."""
+    common = reduce(np.intersect1d, [updates for updates, _, _ in runs])
+    chosen = [np.isin(updates, common) for updates, _, _ in runs]
+    places = [at[shared] for (_, at, _), shared in zip(runs, chosen, strict=True)]
+    losses = [values[shared] for (_, _, values), shared in zip(runs, chosen, strict=True)]
     return np.mean(places, axis=0), np.mean(losses, axis=0)
 
 

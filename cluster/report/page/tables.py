@@ -5,10 +5,11 @@ import gzip
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 import pyarrow as pa
 
-from cluster.report.page.markup import Markup, join, tag
+from cluster.report.page.markup import Attribute, Markup, join, tag
 from cluster.report.page.scales import value_text
 from cluster.text.formats import to_csv
 from cluster.text.table import Column
@@ -24,9 +25,13 @@ def html_table(
     *,
     heads: Mapping[str, str] | None = None,
     decimals: Mapping[str, int | None] | None = None,
+    linked: Mapping[str, str] | None = None,
     most_rows: int = _MOST_ROWS,
 ) -> Markup:
-    """A table that a reader can sort by its columns; numbers carry their full value besides the one shown."""
+    """A table that a reader can sort by its columns; numbers carry their full value besides the one shown.
+
+    The values of `linked` columns are links to what begins with the given address and ends with the value.
+    """
     every = -(-rows.num_rows // most_rows) or 1
     shown = rows.take(list(range(0, rows.num_rows, every))).to_pylist() if every > 1 else rows.to_pylist()
     sampled = f" (one in {every} of {rows.num_rows:,} rows; the CSV has all)" if every > 1 else ""
@@ -35,7 +40,12 @@ def html_table(
     body = (
         tag(
             "tr",
-            *(_cell(value, number=numbers[name], decimals=(decimals or {}).get(name)) for name, value in row.items()),
+            *(
+                _link(value, linked[name])
+                if linked and name in linked
+                else _cell(value, number=numbers[name], decimals=(decimals or {}).get(name))
+                for name, value in row.items()
+            ),
         )
         for row in shown
     )
@@ -70,14 +80,23 @@ def csv_link(rows: pa.Table, file: str, text: str = "CSV") -> Markup:
     return data_link(gzip.compress(content, mtime=0), "application/gzip", f"{file}.gz", text, unpacked=file)
 
 
-def data_link(content: bytes, kind: str, file: str, text: str, *, unpacked: str | None = None) -> Markup:
-    """A link that holds a file's content and saves it; `unpacked` is the file's name if gzip is removed first."""
+def data_link(content: bytes, kind: str, file: str, text: str, **script: str) -> Markup:
+    """A link that holds a file's content and saves it.
+
+    `script` tells the page's script to save another file: `unpacked` is its name after gzip is removed, `picture` that
+    of an SVG as PNG.
+    """
     address = f"data:{kind};base64,{base64.b64encode(content).decode()}"
-    return tag("a", text, download=file, href=address, data_unpacked=unpacked, class_="save")
+    told: dict[str, Attribute] = {f"data_{what}": name for what, name in script.items()}
+    return tag("a", text, download=file, href=address, class_="save", **told)
 
 
 def _head(name: str, text: str | None, *, number: bool) -> Markup:
     return tag("th", text or name.replace("_", " "), scope="col", class_="number" if number else None)
+
+
+def _link(value: str, begins: str) -> Markup:
+    return tag("td", tag("a", value, href=f"{begins}{quote(value, safe='')}"))
 
 
 def _cell(value: Any, *, number: bool, decimals: int | None) -> Markup:

@@ -6,13 +6,15 @@ from dataclasses import replace
 
 from cluster.analysis.counted import counted
 from cluster.analysis.failures import NONE
-from cluster.analysis.verdict import GroupVerdict
+from cluster.analysis.verdict import GroupVerdict, Verdict
 from cluster.report import verdict as words
+from cluster.report.cautions import ANSWER, BEYOND, TIMES, ranked
 from cluster.report.failed import sentence
 from cluster.report.page import terms
 from cluster.report.page.facts import Facts, Group
 from cluster.report.page.glance import glance
 from cluster.report.page.markup import Markup, join, tag
+from cluster.report.page.sharing import sharing
 from cluster.report.reading import two_lines
 from cluster.summary import query
 
@@ -31,17 +33,27 @@ def section(facts: Facts) -> Markup:
 
 
 def warnings(facts: Facts) -> Markup:
-    """What is left out, what cannot be concluded, and what weakens the rest, with the number of trials behind it."""
+    """What is left out, what cannot be concluded, and what weakens the rest, the weightiest first."""
     lines = [one.line for one in facts.problems]
     lines += filter(None, [sentence(facts.verdict.failures)])
     for group in facts.verdict.groups:
         lines += [f"cannot say: {words.labelled(facts.verdict, group, one.text)}" for one in group.cannot]
-    for group in facts.verdict.groups:
-        for one in group.caveats:
-            count = len(set(one.trials))
-            caused = f" ({counted(count, 'trial')})" if count else ""
-            lines.append(f"caution: {words.labelled(facts.verdict, group, one.text)}{caused}")
-    return tag("ul", *(tag("li", line) for line in lines), class_="said") if lines else tag("p", "None found.")
+    parts = [tag("ul", *(tag("li", line) for line in lines), class_="said")] if lines else []
+    for what, cautions in _cautions(facts.verdict).items():
+        parts += [tag("h3", f"Cautions {what}"), tag("ul", *(tag("li", line) for line in cautions), class_="said")]
+    return join(parts) if parts else tag("p", "None found.")
+
+
+def _cautions(verdict: Verdict) -> dict[str, list[str]]:
+    """The cautions by what they bear on, each with the number of trials behind it."""
+    found: dict[str, list[str]] = {what: [] for what in (ANSWER, TIMES, BEYOND)}
+    for group in verdict.groups:
+        for what, caveats in ranked(group).items():
+            for one in caveats:
+                count = len(set(one.trials))
+                caused = f" ({counted(count, 'trial')})" if count else ""
+                found[what].append(f"{words.labelled(verdict, group, one.text)}{caused}")
+    return {what: lines for what, lines in found.items() if lines}
 
 
 def _group(facts: Facts, group: Group) -> Markup:
@@ -52,7 +64,13 @@ def _group(facts: Facts, group: Group) -> Markup:
     lead, *others = terms.explained(lines)
     below = max(0, len(first) - 1)
     heading = [tag("h3", group.heading)] if group.heading else []
-    answer = [tag("p", lead, class_="lead"), *(tag("p", line) for line in others[:below]), glance(group.verdict)]
+    share = tag("p", *sharing(facts, group, lines[0], lines[1:]), class_="share scripted")
+    answer = [
+        tag("p", lead, class_="lead"),
+        *(tag("p", line) for line in others[:below]),
+        share,
+        glance(facts, group.verdict),
+    ]
     told = tag("div", *_evidence(others[below:]), terms.glossary(lines))
     beside = tag("div", *_limits(group.verdict), class_="beside")
     return tag("div", *heading, *answer, tag("div", told, beside, class_="columns"), class_="group")
@@ -88,7 +106,8 @@ def _limits(group: GroupVerdict) -> Iterator[Markup]:
     if group.cannot:
         listed = tag("ul", *(tag("li", _whole(one.text)) for one in group.cannot))
         yield tag("div", tag("h3", "What this study cannot say"), listed, class_="cannot")
-    count = len(group.caveats)
-    if count:
+    if group.caveats:
+        first, *_ = [one for caveats in ranked(group).values() for one in caveats]
+        count = len(group.caveats)
         link = tag("a", f"{count} caution{'s' * (count != 1)}", href="#warnings")
-        yield tag("p", join(["Read this with ", link, "."]))
+        yield tag("p", join(["Read this with ", link, f"{', first' if count > 1 else ''}: {_whole(first.text)}."]))

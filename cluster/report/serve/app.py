@@ -12,6 +12,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from cluster.report.serve import bodies, openapi
+from cluster.report.serve.compare_page import MOST
 from cluster.report.serve.guard import Guard, Rules
 from cluster.report.serve.reading import NoAnswerError
 from cluster.report.serve.responses import answer, refusal
@@ -48,6 +49,12 @@ def _routes(studies: Studies, report: Callable[[Exception], None]) -> list[Route
     async def page(request: Request) -> Response:
         return answer(request, await studies.page(request.path_params["study"]))
 
+    async def trial(request: Request) -> Response:
+        return answer(request, await studies.trial(request.path_params["study"], request.path_params["trial"]))
+
+    async def compare(request: Request) -> Response:
+        return answer(request, await studies.compared(_asked(request)))
+
     async def document(request: Request) -> Response:
         return answer(request, described)
 
@@ -68,6 +75,8 @@ def _routes(studies: Studies, report: Callable[[Exception], None]) -> list[Route
     served = {
         openapi.INDEX: index,
         openapi.PAGE: page,
+        openapi.TRIAL: trial,
+        openapi.COMPARE: compare,
         openapi.DOCUMENT: document,
         openapi.STUDIES: listing,
         openapi.STUDY: study,
@@ -105,6 +114,14 @@ def _nothing_there(request: Request, problem: Exception) -> Response:
 
 class BadQueryError(ValueError):
     """A query that cannot be answered; the message is for the reader."""
+
+
+def _asked(request: Request) -> list[tuple[str, str | None]]:
+    """The studies and trials that are to be compared, as `of=STUDY` or `of=STUDY/TRIAL`."""
+    given = list(dict.fromkeys(request.query_params.getlist("of")))
+    if not 1 <= len(given) <= MOST:
+        raise BadQueryError(f"name one to {MOST} studies or trials: /compare?of=STUDY&of=STUDY/TRIAL")
+    return [(study, trial or None) for study, _, trial in (one.partition("/") for one in given)]
 
 
 def _whole(request: Request, name: str) -> int:

@@ -18,10 +18,12 @@ def to_json(fields: Mapping[str, Any]) -> Body:
     return Body((json.dumps(fields, indent=2) + "\n").encode(), JSON)
 
 
-def listing(listing: Listing) -> Body:
-    """All studies."""
+def listing(listing: Listing, answers: Mapping[str, str]) -> Body:
+    """All studies, with the answers known so far."""
     rows = listing.overview.to_pylist()
-    whole = [_values(row) | _progress(listing.progress[row["study"]]) for row in rows]
+    whole = [
+        _values(row) | _progress(listing.progress[row["study"]]) | {"answer": answers.get(row["study"])} for row in rows
+    ]
     problems = [one.line for one in listing.problems]
     return to_json({"schema_version": SCHEMA_VERSION, "table": "studies", "rows": whole, "problems": problems})
 

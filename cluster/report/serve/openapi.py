@@ -12,7 +12,8 @@ from cluster.summary.tables import AXES, EVALUATIONS, PROBES, STATES, TRIALS
 from cluster.summary.tables import STUDIES as SPECS
 from cluster.text.formats import SCHEMA_VERSION
 
-INDEX, PAGE = "/", "/studies/{study}"
+INDEX, PAGE, COMPARE = "/", "/studies/{study}", "/compare"
+TRIAL = f"{PAGE}/trials/{{trial}}"
 DOCUMENT, STUDIES, STUDY = "/api/openapi.json", "/api/studies", "/api/studies/{study}"
 VERDICT = f"{STUDY}/verdict"
 TABLES = {name: f"{STUDY}/{name}" for name in ("points", "trials", "evaluations", "probes")}
@@ -192,6 +193,7 @@ _LISTED = {
     "lowest_validation_loss_mean": _or_null(_NUMBER),
     "lowest_seeds": _or_null(_COUNT),
     "lowest_global_batch": _or_null(_COUNT),
+    "answer": {**_or_null(_TEXT), "description": "The answer in a line; null until it has been worked out"},
 }
 _RUNNING = {
     "trial_id": _TEXT,

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from cluster.analysis.verdict import judge
 from cluster.report import verdict as words
 from cluster.report import verdict_table
+from cluster.report.in_a_line import in_a_line
 from cluster.report.serve.progress import TrialCounts, progress
 from cluster.summary import query
 from cluster.summary.problems import Problem
@@ -29,10 +30,14 @@ class NoAnswerError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """All studies at one time: a row of `query.overview` and the progress of each, and the objects left out."""
+    """All studies at one time: a row of `query.overview` and the progress of each, and the objects left out.
+
+    `marks` change when something of a study has been declared or has ended.
+    """
 
     overview: pa.Table
     progress: Mapping[str, TrialCounts]
+    marks: Mapping[str, str]
     problems: Sequence[Problem]
 
 
@@ -74,6 +79,7 @@ def listing(summary: Summary) -> Listing:
     return Listing(
         overview=overview,
         progress={name: _progress(summary, name, *rows, none) for name, rows in of_each.items()},
+        marks={name: _mark(*rows) for name, rows in of_each.items()},
         problems=tuple(dict.fromkeys(problems)),
     )
 
@@ -104,7 +110,7 @@ def study_progress(summary: Summary, study: str) -> TrialCounts:
     Raises:
         NoAnswerError: the study has no spec.
     """
-    specs = _specs(summary, study, "page")
+    specs = of_spec(summary, study, "page")
     return _progress(summary, study, specs, query.trials(summary, study), query.evaluations(summary, study))
 
 
@@ -114,12 +120,30 @@ def verdict(summary: Summary, study: str) -> str:
     Raises:
         NoAnswerError: the study has no spec.
     """
-    specs = _specs(summary, study, "verdict")
+    specs = of_spec(summary, study, "verdict")
     judged = judge(specs, query.trials(summary, study), query.evaluations(summary, study))
     return verdict_table.to_json(judged, words.sentences(judged))
 
 
-def _specs(summary: Summary, study: str, what: str) -> pa.Table:
+def answer(summary: Summary, study: str) -> str:
+    """The answer of one study in a line."""
+    specs = query.with_spec(query.studies(summary, study))
+    if not specs.num_rows:
+        return "No spec of it is in the summary."
+    return in_a_line(judge(specs, query.trials(summary, study), query.evaluations(summary, study)))
+
+
+def _mark(specs: pa.Table, trials: pa.Table) -> str:
+    ends = [pc.max(column).as_py() for column in (trials["ended_at"], specs["started_at"])]
+    return f"{specs.num_rows} {trials.num_rows} {ends}"
+
+
+def of_spec(summary: Summary, study: str, what: str) -> pa.Table:
+    """The specs of a study, from which `what` is made.
+
+    Raises:
+        NoAnswerError: it has none.
+    """
     try:
         return query.specs(summary, study)
     except InputError:

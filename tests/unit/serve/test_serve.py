@@ -40,7 +40,8 @@ PAGE = (
 )
 
 
-def page(summary: Summary, study: str, *, refresh_seconds: int | None = None) -> str:
+def page(summary: Summary, study: str, *, refresh_seconds: int | None = None, trials_at: str | None = None) -> str:
+    assert trials_at == f"/studies/{study}/trials/"
     return PAGE.format(study=study, refresh=f"every {refresh_seconds} s" if refresh_seconds else "ended")
 
 
@@ -106,6 +107,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Summary:
 def client(shared: Summary) -> Iterator[TestClient]:
     problems: list[Exception] = []
     with TestClient(application(shared, RULES, page=page, report=problems.append), base_url=URL) as found:
+        while None in [row["answer"] for row in found.get("/api/studies").json()["rows"]]:
+            pass
         yield found
     assert problems == []
 
@@ -354,7 +357,7 @@ def test_no_studies_yet(tmp_path: Path) -> None:
 def test_what_goes_wrong_is_one_line_without_a_place(summary: Summary) -> None:
     problems: list[Exception] = []
 
-    def broken(summary: Summary, study: str, *, refresh_seconds: int | None = None) -> str:
+    def broken(summary: Summary, study: str, **_: object) -> str:
         raise RuntimeError(f"{study}: a bug in {summary.uri}")
 
     with TestClient(application(summary, RULES, page=broken, report=problems.append), base_url=URL) as client:
@@ -372,3 +375,30 @@ def test_what_goes_wrong_is_one_line_without_a_place(summary: Summary) -> None:
         assert got.json()["error"] == "the summary cannot be read now: see what `batchscope serve` printed"
     assert "a bug in" in str(problems[0])
     assert summary.uri in str(problems[1])
+
+
+def test_a_trial_has_a_page_and_an_unknown_one_has_none(client: TestClient) -> None:
+    got = client.get("/studies/wiki/trials/3")
+    assert got.status_code == 200
+    assert SCRIPT not in got.text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;</pre>" in got.text
+    assert "batchscope export wiki --trial 3 " in got.text
+    for address in ("/studies/wiki/trials/none", "/studies/none/trials/3", "/studies/wiki/trials/..%2f3"):
+        assert client.get(address).status_code == 404
+
+
+def test_studies_and_trials_are_compared_and_no_more_than_four(client: TestClient) -> None:
+    got = client.get("/compare?of=wiki&of=wiki/1")
+    assert got.status_code == 200
+    assert '<a href="/studies/wiki/trials/1">wiki, trial 1</a>' in got.text
+    for query, status in (("", 400), ("?of=a&of=b&of=c&of=d&of=e", 400), ("?of=none", 404), ("?of=wiki/none", 404)):
+        assert client.get(f"/compare{query}").status_code == status, query
+
+
+def test_the_list_has_an_answer_for_each_study(client: TestClient) -> None:
+    answers = {row["study"]: row["answer"] for row in client.get("/api/studies").json()["rows"]}
+    assert answers == {
+        "wiki": "Nothing proven; the lowest mean loss is that of B = 16.",
+        "other": "No trial that counts has ended.",
+    }
+    assert answers["wiki"] in client.get("/").text

@@ -1,0 +1,18 @@
+// While a study runs: reload, with everything where the reader left it, and only as long as the reader wants. What the
+// reader has chosen is in the address, which a reload keeps.
+function follow(seconds, key) {
+  const kept = JSON.parse(sessionStorage.getItem(key) || "{}");
+  if (kept.top) scrollTo(0, kept.top);
+  const label = document.body.appendChild(document.createElement("label"));
+  const box = document.createElement("input");
+  box.type = "checkbox";
+  box.checked = kept.follow !== false;
+  label.className = "follow";
+  label.append(box, ` reload every ${seconds} s`);
+  addEventListener("pagehide", () => {
+    sessionStorage.setItem(key, JSON.stringify({ top: scrollY, follow: box.checked }));
+  });
+  setInterval(() => {
+    if (box.checked && !document.hidden) location.reload();
+  }, seconds * 1000);
+}
