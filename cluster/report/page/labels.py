@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from cluster.analysis.cells import Floats
 from cluster.report.page.chart import text_width
 
 Point = tuple[float, float]
@@ -64,7 +65,7 @@ def _candidates(end: Point, wide: float) -> list[Point]:
     return [*right, *over, *left]
 
 
-def _sampled(lines: Sequence[Sequence[Point]]) -> "np.ndarray[tuple[int, int], np.dtype[np.float64]]":
+def _sampled(lines: Sequence[Sequence[Point]]) -> Floats:
     """Points along all lines, closely enough that no label fits between two of them."""
     parts = [np.empty((0, 2))]
     for line in lines:
@@ -75,7 +76,7 @@ def _sampled(lines: Sequence[Sequence[Point]]) -> "np.ndarray[tuple[int, int], n
     return np.concatenate(parts)
 
 
-def _inked(box: Box, ink: "np.ndarray[tuple[int, int], np.dtype[np.float64]]") -> bool:
+def _inked(box: Box, ink: Floats) -> bool:
     x, y = ink[:, 0], ink[:, 1]
     across = (x > box.left - _AIR) & (x < box.right + _AIR)
     return bool((across & (y > box.top - _AIR) & (y < box.bottom + _AIR)).any())

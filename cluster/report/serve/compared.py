@@ -46,7 +46,8 @@ def of_study(summary: Summary, study: str) -> Compared:
     spec = json.loads(facts.specs["spec_json"][-1].as_py())
     cells = [(group, cell) for group in facts.groups for cell in group.verdict.cells if cell.loss is not None]
     known = [pair for pair in cells if pair[1].usable] or cells
-    results, trials = {"answer": in_a_line(facts.verdict)}, ()
+    results = {"answer": in_a_line(facts.verdict)}
+    trials: tuple[Recorded, ...] = ()
     if known:
         group, cell = min(known, key=lambda pair: pair[1].loss.mean if pair[1].loss else 0.0)
         trials = tuple(one for one in group.trials if one.kind == MEANT and one.batch == cell.global_batch)

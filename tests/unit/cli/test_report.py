@@ -69,6 +69,7 @@ def test_plots_are_files_of_their_own(summary: Summary) -> None:
     over_time = {f"{kind}-{clock}" for kind in ("curves", "ranking") for clock in clocks}
     assert set(found) == measures | over_time | {
         "loss",
+        "loss-by-rate",
         "quality",
         "tradeoff",
         "rates",
