@@ -58,12 +58,13 @@ def _heads(found: dict[int, ByClass]) -> dict[str, str]:
 
 def _f1(found: dict[int, ByClass], known: Sequence[str]) -> pa.Table:
     first = next(iter(found.values()))
+    supports = [first.classes[number].support // first.runs for number in range(len(known))]
     rows = [
-        {"class": name, "rows": first.classes[number].support // first.runs}
+        {"class": name, "rows": supports[number]}
         | {f"B{batch}": one.classes[number].f1 for batch, one in found.items()}
         for number, name in enumerate(known)
     ]
-    mean = {"class": "mean of all classes", "rows": sum(row["rows"] for row in rows)}
+    mean = {"class": "mean of all classes", "rows": sum(supports)}
     return pa.Table.from_pylist([*rows, mean | {f"B{batch}": one.macro_f1 for batch, one in found.items()}])
 
 

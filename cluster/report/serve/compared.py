@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow.compute as pc
 
 from cluster.analysis.figures import CellVerdict
+from cluster.report.duration import duration
 from cluster.report.in_a_line import in_a_line
-from cluster.report.live import duration
 from cluster.report.page.facts import read
 from cluster.report.page.recorded import MEANT, RUNNING, Recorded, of_trials
 from cluster.report.page.scales import value_text
