@@ -68,7 +68,7 @@ def about(row: Mapping[str, Any]) -> str:
 
 
 @dataclass(frozen=True)
-class Shown:
+class StudyDetails:
     """One study: its row of `query.overview`, its specs, its notes, and a command that has not ended, if any."""
 
     row: dict[str, Any]
@@ -78,7 +78,7 @@ class Shown:
     command: str | None
 
 
-def shown(place: StudyPlace) -> Shown:
+def shown(place: StudyPlace) -> StudyDetails:
     """Read a study.
 
     Raises:
@@ -88,7 +88,7 @@ def shown(place: StudyPlace) -> Shown:
     query.asked(place.summary, place.study)
     overview = query.overview(place.summary)
     [row] = overview.filter(pc.equal(overview["study"], place.study)).to_pylist()
-    return Shown(
+    return StudyDetails(
         row=row,
         specs=query.studies(place.summary, place.study).to_pylist(),
         notes=notes(place),
@@ -97,7 +97,7 @@ def shown(place: StudyPlace) -> Shown:
     )
 
 
-def to_json(found: Shown) -> dict[str, Any]:
+def to_json(found: StudyDetails) -> dict[str, Any]:
     """The study for a program."""
     specs = [
         {name: json_value(spec[name]) for name in ("spec_hash", "declared_at", "started_at", "data", "data_hash")}
@@ -114,13 +114,13 @@ def to_json(found: Shown) -> dict[str, Any]:
     }
 
 
-def text(found: Shown, width: int | None) -> str:
+def text(found: StudyDetails, width: int | None) -> str:
     """The study for a person, a fact a line, its words wrapped at `width`."""
     lines = [_line(head, plain(fact), width) for head, fact in _facts(found) if fact]
     return "".join(f"{line}\n" for line in lines)
 
 
-def _facts(found: Shown) -> Iterator[tuple[str, str]]:
+def _facts(found: StudyDetails) -> Iterator[tuple[str, str]]:
     row, newest = found.row, found.specs[-1] if found.specs else None
     yield "study", row["study"]
     yield "description", " ".join((row["description"] or "").split())

@@ -9,14 +9,14 @@ from cluster.report.page.frame import framed, script, style
 from cluster.report.page.look import Look
 from cluster.report.page.markup import Markup, tag
 from cluster.report.page.series import compared as on_clocks
-from cluster.report.serve.compared import Compared
+from cluster.report.serve.compared import Side
 from cluster.report.serve.config import differing
 from cluster.report.serve.html import navigation
 
 MOST = 4
 
 
-def compare_page(found: Sequence[Compared]) -> str:
+def compare_page(found: Sequence[Side]) -> str:
     """The page; the curves are numbered in the order of `found`."""
     numbers = range(1, len(found) + 1)
     tasks = {one.task for one in found}
@@ -60,7 +60,7 @@ def compare_page(found: Sequence[Compared]) -> str:
     )
 
 
-def _results(found: Sequence[Compared]) -> list[tuple[str, list[str]]]:
+def _results(found: Sequence[Side]) -> list[tuple[str, list[str]]]:
     names = list(dict.fromkeys(name for one in found for name in one.results))
     return [(name, [one.results.get(name, "-") for one in found]) for name in names]
 
@@ -69,7 +69,7 @@ def _rows(configs: Sequence[Mapping[str, str]], keys: Sequence[str]) -> list[tup
     return [(key, [config.get(key, "-") for config in configs]) for key in keys]
 
 
-def _sheet(caption: str, found: Sequence[Compared], rows: Sequence[tuple[str, Sequence[str]]]) -> Markup:
+def _sheet(caption: str, found: Sequence[Side], rows: Sequence[tuple[str, Sequence[str]]]) -> Markup:
     """A column for each of those that are compared."""
     links = (
         tag("th", f"{number} ", tag("a", one.name, href=one.address), scope="col")

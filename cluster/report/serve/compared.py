@@ -24,7 +24,7 @@ _NO_SETTINGS = frozenset({"study", "summary", "description", "tags"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compared:
+class Side:
     """One of those that are compared; `trials` are what its curve is made of."""
 
     name: str
@@ -40,7 +40,7 @@ class Compared:
         return sum(values.nbytes for one in self.trials for values in one.evaluations.values()) + 2**14
 
 
-def of_study(summary: Summary, study: str) -> Compared:
+def of_study(summary: Summary, study: str) -> Side:
     """A study by the batch size with the lowest mean loss of those from which something may be concluded, or of all."""
     facts = read(summary, study)
     spec = json.loads(facts.specs["spec_json"][-1].as_py())
@@ -52,7 +52,7 @@ def of_study(summary: Summary, study: str) -> Compared:
         group, cell = min(known, key=lambda pair: pair[1].loss.mean if pair[1].loss else 0.0)
         trials = tuple(one for one in group.trials if one.kind == MEANT and one.batch == cell.global_batch)
         results |= _of_cell(cell)
-    return Compared(
+    return Side(
         name=study,
         address=f"/studies/{study}",
         task=facts.task,
@@ -76,7 +76,7 @@ def _of_cell(cell: CellVerdict) -> dict[str, str]:
     return {name: text for name, text in found.items() if text is not None}
 
 
-def of_trial(study: str, tables: StudyTables, trial_id: str) -> Compared:
+def of_trial(study: str, tables: StudyTables, trial_id: str) -> Side:
     """One trial of a study.
 
     Raises:
@@ -98,7 +98,7 @@ def of_trial(study: str, tables: StudyTables, trial_id: str) -> Compared:
         "training": duration(row["seconds_training"]) if row.get("seconds_training") else "-",
         "rows/s": f"{row['examples_per_second']:,.0f}" if row.get("examples_per_second") else "-",
     }
-    return Compared(
+    return Side(
         name=f"{study}, trial {trial_id}",
         address=f"/studies/{study}/trials/{trial_id}",
         task=tables.specs["task"][-1].as_py() if tables.specs.num_rows else None,

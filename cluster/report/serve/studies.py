@@ -11,7 +11,7 @@ from cluster.report.serve import bodies, html, openapi, reading
 from cluster.report.serve.answers import Answers
 from cluster.report.serve.cache import Shelf
 from cluster.report.serve.compare_page import compare_page
-from cluster.report.serve.compared import Compared, of_study, of_trial
+from cluster.report.serve.compared import Side, of_study, of_trial
 from cluster.report.serve.list_page import list_page
 from cluster.report.serve.reading import NoAnswerError
 from cluster.report.serve.responses import JSON, Body, page_body
@@ -150,7 +150,7 @@ class Studies:
     def _read(self, study: str) -> Kept:
         return Kept(reading.study_tables(self._summary, study))
 
-    def _lay_out(self, study: str) -> Compared:
+    def _lay_out(self, study: str) -> Side:
         reading.of_spec(self._summary, study, "comparison")
         return of_study(self._summary, study)
 

@@ -34,7 +34,7 @@ RATES = {"around": 0.01, "at": 32, "rule": "sqrt", "points": 3}
 # What the protocol was before it had words for it.
 OLD = {"rates": "best_of_grid", "looks": "none"}
 SPLIT = Mock(rows=ROWS, label_mean=None, label_variance=None, label_counts=())
-MANIFEST = Mock(data_hash=simulated.DATA_HASH, splits={"train": SPLIT, "validation": SPLIT})
+MANIFEST = Mock(data_hash=simulated.DATA_HASH, label_names=(), splits={"train": SPLIT, "validation": SPLIT})
 
 
 def spec(*, seeds: int, margin: float | None = 0.05, screen_seeds: int = 1, **more: Any) -> StudySpec:

@@ -52,7 +52,7 @@ def test_a_given_micro_batch_is_not_made_smaller() -> None:
 @given(fitting=st.integers(0, 5000), gpus=st.sampled_from([0.0, 1.0]))
 def test_auto_begins_with_what_fits_and_never_with_more_than_is_fast(fitting: int, gpus: float) -> None:
     rows = rows_at_once(Resources(gpus_per_worker=gpus), fitting)
-    assert rows.micro_batch == max(1, min(fitting, 256 if gpus else 32))
+    assert rows.micro_batch == max(1, min(fitting, 1024 if gpus else 32))
     assert rows.evaluation == max(1, min(fitting, 256))
     assert rows.half() == (None if rows.micro_batch == 1 else rows.micro_batch // 2)
 
