@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 # Two processes share the files of tests, in their order.
 SHARED := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help install demo lint check test locks rehearsal bench clean
+.PHONY: help install demo lint check test locks rehearsal faults mutants bench clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -64,6 +64,14 @@ locks: install  ## what machines of a fleet install, from requirements.lock
 # Needs root, namespaces and an ssh server; without them it says what is missing.
 rehearsal: install  ## a fleet's days on pretended machines, 40 minutes
 	$(BIN)/python -m tests.rehearsal
+
+# Small disks that fill up need root; clocks that jump need libfaketime. What is missing is passed over by name.
+faults: install  ## 200 faults struck at studies, an hour on two cores; ARGUMENTS="--seed 1 --only kill"
+	$(BIN)/python -m tests.faults $(ARGUMENTS)
+
+mutants: install  ## mistakes planted in the code, which the tests must notice
+	$(PIP) mutmut==3.8.1
+	$(BIN)/python -m tests.mutants $(ARGUMENTS)
 
 # About three hours on two cores, idle otherwise; takes what batchscope is measured against into the same environment.
 bench: install  ## all benchmarks, about three hours

@@ -242,7 +242,8 @@ class Journey:
         if not updated.finite:
             raise DivergedError(progress.update, "the gradient" if np.isfinite(updated.loss) else "the loss")
         if self.first_update_at is None:
-            self.first_update_at = time.time()
+            # Its own seconds are of training, and no attempt has more seconds than its time.
+            self.first_update_at = time.time() - seconds
         progress.update += 1
         progress.seconds_training += seconds
         weight = updated.targets / self.trial.global_batch

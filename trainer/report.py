@@ -48,10 +48,10 @@ class Outcome:
     `error` explains why it ended so, or what was wrong with the checkpoints that it found; None if there is nothing to
     explain. `seconds_training` are over all attempts; `seconds_resumed` of them lie before the checkpoint from which
     this attempt began. `seconds_evaluating` and `seconds_saving` belong to this attempt. `first_update_at` is the Unix
-    time of its first update. `noise_scale` is like an evaluation's, but over the later half of all measured updates,
-    because at the start of a trial it is far smaller than later on; `noise_squared_gradient` and `noise_trace` are the
-    two moments of which it is the ratio (`trainer.update.noise`). `test_loss_averaged` is that of the
-    averaged weights, taken where their own validation loss was lowest. `test_classes` is the test split by class
+    time at which its first update began. `noise_scale` is like an evaluation's, but over the later half of all measured
+    updates, because at the start of a trial it is far smaller than later on; `noise_squared_gradient` and `noise_trace`
+    are the two moments of which it is the ratio (`trainer.update.noise`). `test_loss_averaged` is that of the averaged
+    weights, taken where their own validation loss was lowest. `test_classes` is the test split by class
     (`trainer.classes`); None if it is not recorded.
     """
 

@@ -121,7 +121,8 @@ def _ended() -> object:
     except Exception as problem:  # noqa: BLE001 - the last line of defence: a report instead of a traceback
         if signals.count():
             # Interrupted work fails in many ways, none of which is a fault.
-            click.echo(f"batchscope: while stopping: {type(problem).__name__}: {problem}".split("\n", 1)[0], err=True)
+            first_line = masked(plain(str(problem).split("\n", 1)[0]))
+            click.echo(f"batchscope: while stopping: {type(problem).__name__}: {first_line}", err=True)
             return EXIT_BUG
         return report_bug(problem)
 

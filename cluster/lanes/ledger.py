@@ -1,6 +1,6 @@
 """The ledger: what the seconds of an attempt were spent on, and what they cost.
 
-An attempt waits until its first worker's process exists, starts until its first update is made, then trains, evaluates
+An attempt waits until its first worker's process exists, starts until its first update begins, then trains, evaluates
 and saves. Its machines are paid for from the start of that process to the attempt's end, each in proportion to the part
 of it that a worker takes.
 """

@@ -1,12 +1,10 @@
-"""A study that is killed, or loses its data or its worker, goes on where it was, and no number changes.
+"""A study that loses its data and its worker goes on where it was, and no number changes.
 
-One that is stopped is in test_nothing_left.py.
+What is killed is in test_faults.py, what is stopped in test_nothing_left.py.
 """
 
 import contextlib
-import os
 import shutil
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,21 +29,14 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, int
 
 
 @pytest.mark.timeout(1200)
-def test_a_study_that_is_killed_or_loses_its_data_or_a_worker_goes_on_where_it_was(
+def test_a_study_that_loses_its_data_and_its_worker_goes_on_where_it_was(
     study: Callable[..., Path], undisturbed: list[Any], nothing_is_left_behind: str, tmp_path: Path
 ) -> None:
     file = study(**LONG)
-    # Ray's own processes follow their driver within seconds; what is killed here would have ended by itself.
-    process = begin(file)
-    family = psutil.Process(process.pid).children(recursive=True)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
-    psutil.wait_procs(family, timeout=30)
-    assert rows(file) == []
-
     process = begin(file)
     said = _other_data_in_the_place_of(tmp_path / "data")
-    _kill_the_worker(nothing_is_left_behind)
+    [worker] = workers_of(nothing_is_left_behind)
+    worker.kill()
     assert said in finish(process, status=2)
     *_, killed, failed = rows(file)
     assert (killed["state"], failed["state"]) == ("LOST", "FAILED")
@@ -59,22 +50,14 @@ def test_a_study_that_is_killed_or_loses_its_data_or_a_worker_goes_on_where_it_w
     addresses = {ip for one in processes_of(nothing_is_left_behind) for ip in _listening(one)}
     assert addresses
     assert all(ip.removeprefix("::ffff:").startswith("127.") for ip in addresses), addresses
-    _kill_the_worker(nothing_is_left_behind)
     finish(process)
     assert [(row["state"], row["attempt"]) for row in rows(file)] == [
         ("LOST", 1),
-        ("LOST", 2),
-        ("FAILED", 3),
-        ("LOST", 4),
-        ("COMPLETED", 5),
+        ("FAILED", 2),
+        ("COMPLETED", 3),
         ("COMPLETED", 1),
     ]
     assert sorted(curve(file)) == undisturbed
-
-
-def _kill_the_worker(mark: str) -> None:
-    [worker] = workers_of(mark)
-    worker.kill()
 
 
 def _other_data_in_the_place_of(data: Path) -> str:

@@ -1,6 +1,7 @@
 """`batchscope run` and `check` under signals in each of their phases: exit codes, words, and nothing left behind."""
 
 import contextlib
+import itertools
 import os
 import signal
 import subprocess
@@ -85,15 +86,12 @@ def trained(run: Run) -> bool:
     return any((run.folder / "summary" / "checkpoints").glob("*/*/resume-*.json"))
 
 
-# Twice where a run does not save yet or should hurry; one in its training is in test_interrupted.py and test_run.py.
-# With --long both everywhere.
-ONCE, TWICE = ("before", "between"), ("starting", "ending")
+# Twice where a run does not save yet or should hurry; once is in test_faults.py and test_run.py. With --long both
+# everywhere.
+TWICE = ("starting", "ending")
 
 
-@pytest.mark.parametrize(("gap", "chosen"), [(None, ONCE), (0.3, TWICE)], ids=["once", "twice"])
-def test_a_signal_in_any_phase_of_a_run_has_its_exit_code_and_leaves_nothing(
-    tmp_path: Path, gap: float | None, chosen: tuple[str, ...], long: bool
-) -> None:
+def test_a_signal_in_any_phase_of_a_run_has_its_exit_code_and_leaves_nothing(tmp_path: Path, long: bool) -> None:
     phases: dict[str, tuple[Phase, signal.Signals]] = {
         "before": (lambda run: (run.folder / "summary" / "attempts").exists(), signal.SIGINT),
         "starting": (ray_begins, signal.SIGTERM),
@@ -101,10 +99,9 @@ def test_a_signal_in_any_phase_of_a_run_has_its_exit_code_and_leaves_nothing(
         "training": (trained, signal.SIGHUP),
         "ending": (trained, signal.SIGINT),
     }
-    for name, (phase, number) in phases.items():
-        if name not in chosen and not long:
-            continue
-        run = Run(tmp_path / name)
+    for name, gap in itertools.product(phases, (None, 0.3)) if long else itertools.product(TWICE, (0.3,)):
+        phase, number = phases[name]
+        run = Run(tmp_path / f"{name}-{gap}")
         run.until(phase)
         run.process.send_signal(number)
         if name == "ending":

@@ -67,13 +67,3 @@ def test_what_fails_three_trials_alike_is_not_tried_on_the_others(study: Callabl
     assert "Traceback" not in done.stderr
     assert "3 trials in a row failed alike before any update" in done.stderr
     assert [row["state"] for row in rows(file)] == ["FAILED"] * 3
-
-
-def test_a_part_of_ray_that_is_killed_is_no_failed_check(study: Callable[..., Path], long: bool) -> None:
-    # One of the two; with --long both.
-    for part in ("gcs_server", "raylet") if long else ("gcs_server",):
-        process = begin(study(**LONG))
-        [killed] = [one for one in psutil.Process(process.pid).children(recursive=True) if one.name() == part]
-        killed.kill()
-        stderr = finish(process, status=3)
-        assert f"batchscope: Ray's {part} on this machine has ended" in stderr

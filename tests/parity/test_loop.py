@@ -470,6 +470,15 @@ def test_a_budget_in_seconds_ends_with_the_update_after_it_is_reached(trial: Any
 
 
 @pytest.mark.usefixtures("clock")
+def test_the_seconds_of_the_first_update_are_of_training_and_not_of_the_start(
+    trial: Any, data: Any, tmp_path: Path
+) -> None:
+    run = Run(trial(budget=(2, "updates")), data, tmp_path)
+    # The update that takes the first second ends at 0.
+    assert (run.outcome.seconds_training, run.outcome.first_update_at) == (2, -1.0)
+
+
+@pytest.mark.usefixtures("clock")
 def test_evaluations_in_seconds_come_with_the_update_after_they_are_due(trial: Any, data: Any, tmp_path: Path) -> None:
     run = Run(trial(budget=(10, "updates"), evaluate_every=(3, "seconds")), data, tmp_path)
     assert run.updates == [4, 7, 10]

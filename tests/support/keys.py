@@ -16,6 +16,11 @@ KEYS = {
 _VALUES = [value.encode() for value in KEYS.values()] + [b"planted-password"]
 
 
+def planted_in(text: str) -> bool:
+    """Whether a planted key is in a text."""
+    return any(value in text.encode() for value in _VALUES)
+
+
 def holding(folder: Path) -> list[Path]:
     """The files below a folder that have a planted key in them."""
     found = []

@@ -10,6 +10,7 @@ from cluster.study import axes, spec
 from tests.support import processes
 from tests.support.runs import ROOT
 from trainer.data.manifest import read
+from trainer.report import Evaluation, Outcome
 
 
 def curve(file: Path, folder: Path = ROOT) -> list[tuple[str, int, float]]:
@@ -17,10 +18,18 @@ def curve(file: Path, folder: Path = ROOT) -> list[tuple[str, int, float]]:
 
     `folder` is where the study's command is called: there a factory is found.
     """
-    return processes.run(_trained, workers=1, arguments=(str(file), str(folder)))[0]
+    answered = answers(file, folder)
+    return sorted(
+        (trial_id, one.update, one.validation_loss) for trial_id, (curve, _) in answered.items() for one in curve
+    )
 
 
-def _trained(world: Any, file: str, folder: str) -> list[tuple[str, int, float]]:
+def answers(file: Path, folder: Path = ROOT, *, workers: int = 1) -> dict[str, tuple[list[Evaluation], Outcome]]:
+    """The evaluations and the outcome of each trial of the study, by its id."""
+    return processes.run(_trained, workers=workers, arguments=(str(file), str(folder)))[0]
+
+
+def _trained(world: Any, file: str, folder: str) -> dict[str, tuple[list[Evaluation], Outcome]]:
     import sys
 
     from tests.support import bodies, unhurried
@@ -34,9 +43,8 @@ def _trained(world: Any, file: str, folder: str) -> list[tuple[str, int, float]]
     study = spec.load(file)
     manifest = read(store_of(study.data))
     trials = axes.trials(study, data_hash=manifest.data_hash, train_rows=manifest.splits["train"].rows)
-    learner, found = Learner(Shape.of(trials[0], manifest), Collective(world)), []
+    learner, found = Learner(Shape.of(trials[0], manifest), Collective(world)), {}
     for trial in trials:
         with tempfile.TemporaryDirectory() as checkpoints:
-            published, _ = bodies.trained(learner, study.data, trial, checkpoints)
-        found += [(trial.trial_id, one.update, one.validation_loss) for one in published]
-    return sorted(found)
+            found[trial.trial_id] = bodies.trained(learner, study.data, trial, checkpoints)
+    return found
