@@ -63,8 +63,8 @@ def _codes(folder: Path, room: Room) -> dict[str, int]:
         "pytest_add_cli_args": ["-p", "no:cacheprovider", "--hypothesis-profile", "few", "--hypothesis-seed", "0"],
         "pytest_add_cli_args_test_selection": list(room.tests),
         # Seconds of a processor beyond what the tests take; the wall may take as many times more.
-        "timeout_constant": 6.0,
-        "timeout_multiplier": 5.0,
+        "timeout_constant": 20.0,
+        "timeout_multiplier": 3.0,
         # The product's data files are read beside its modules.
         "also_copy": ["README.md", ".github", "deploy", "Makefile", ".gitignore"],
     }

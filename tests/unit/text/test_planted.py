@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from cluster.process import signals
 from cluster.stores import bucket, calls
 from tests.support.keys import KEYS, holding, planted_in
 
@@ -87,7 +88,7 @@ def test_what_fails_while_a_command_stops_is_printed_without_a_password(
         raise ConnectionError(f"no answer through {PROXY}")
 
     monkeypatch.setattr(cli, "batchscope", interrupted)
-    monkeypatch.setattr(cli.signals, "count", lambda: 1)
+    monkeypatch.setattr(signals, "count", lambda: 1)
     assert cli._ended() == cli.EXIT_BUG
     assert capfd.readouterr().err == (
         "batchscope: while stopping: ConnectionError: no answer through http://127.0.0.1:1\n"
