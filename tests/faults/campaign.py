@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import signal
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -82,6 +83,8 @@ class _Run:
     struck: list[Fault] = field(default_factory=list)
     # What a driver that went on after a fault may still end with.
     owed: set[int] = field(default_factory=set)
+    # What killed drivers left, until one makes such folders of its own.
+    orphaned: set[str] = field(default_factory=set)
 
     def play(self) -> None:
         """Strike while there is something to strike; then let the study end, and look at what is there."""
@@ -155,9 +158,11 @@ class _Run:
             self._wrong(f"{name}: a driver ended with {code}, and did not say {fault.says!r}: {said[-1500:]}")
         if "Traceback" in said or "internal error" in said:
             self._wrong(f"{name}: {said[-3000:]}")
-        # What a killed driver left goes with the next one.
-        if code != -9 and (left := stage.leftovers()):
-            self._wrong(f"{name}: left behind: {left}")
+        left = set(stage.leftovers())
+        if code == -signal.SIGKILL:
+            self.orphaned |= left
+        elif left - self.orphaned:
+            self._wrong(f"{name}: left behind: {sorted(left - self.orphaned)}")
         return code
 
     def _failed(self) -> list[str]:

@@ -17,6 +17,7 @@ from cluster.report.serve.guard import Rules, host_headers
 from cluster.study.identity import canonical_json
 from cluster.study.spec import parse
 from cluster.summary.store import Summary
+from tests.support.keys import KEYS, planted_in
 
 START = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 SCRIPT = "<script>alert(1)</script>"
@@ -402,3 +403,12 @@ def test_the_list_has_an_answer_for_each_study(client: TestClient) -> None:
         "other": "No trial that counts has ended.",
     }
     assert answers["wiki"] in client.get("/").text
+
+
+def test_no_key_of_the_servers_environment_is_in_an_answer(shared: Summary, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    with TestClient(application(shared, RULES, page=page, report=print), base_url=URL) as client:
+        for address in (*ADDRESSES, "/api/studies/none", "/api/studies/wiki/trials?where=1"):
+            got = client.get(address)
+            assert not planted_in(got.text + str(got.headers)), address
