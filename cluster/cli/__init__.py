@@ -19,7 +19,7 @@ from cluster.summary.problems import SummaryWarning
 from cluster.text.masked import masked
 from cluster.text.plain import plain, plain_lines
 from cluster.text.wrapped import terminal_width, wrapped
-from trainer.errors import UserError
+from trainer.errors import NotReadyError, UserError
 
 COMMANDS = {
     "demo": "the bundled articles, on this machine, in minutes",
@@ -124,7 +124,7 @@ def _ended() -> object:
             first_line = masked(plain(str(problem).split("\n", 1)[0]))
             click.echo(f"batchscope: while stopping: {type(problem).__name__}: {first_line}", err=True)
             return EXIT_BUG
-        return report_bug(problem)
+        return _full_disk(problem) or report_bug(problem)
 
 
 def _say_problems() -> None:
@@ -143,12 +143,29 @@ def _say_problems() -> None:
     warnings.simplefilter("always", SummaryWarning)
 
 
+def _full_disk(problem: Exception) -> int | None:
+    """Say that a disk is full, wherever a command met it, and return the exit code; None if that is not the problem."""
+    from cluster.lanes.surroundings import full_disk, full_disk_text
+
+    if (full := full_disk(problem)) is None:
+        return None
+    click.echo(wrapped(f"batchscope: {plain(full_disk_text(full))}", terminal_width(sys.stderr)), err=True)
+    return NotReadyError.exit_code
+
+
 def report_bug(problem: Exception) -> int:
-    """Write a report of an internal error, print where the report is, and return the exit code."""
-    handle, path = tempfile.mkstemp(prefix="batchscope-bug-", suffix=".txt")
-    with os.fdopen(handle, "w") as report:
-        report.write(f"python {platform.python_version()} on {platform.platform()}\n")
-        report.write(masked("".join(traceback.format_exception(problem))))
+    """Write a report of an internal error, print where it is, and return the exit code.
+
+    Where it cannot be written, it is printed.
+    """
+    text = masked("".join(traceback.format_exception(problem)))
     what = f"{type(problem).__name__}: {masked(plain(str(problem)))}"
+    try:
+        handle, path = tempfile.mkstemp(prefix="batchscope-bug-", suffix=".txt")
+        with os.fdopen(handle, "w") as report:
+            report.write(f"python {platform.python_version()} on {platform.platform()}\n{text}")
+    except OSError as refused:
+        click.echo(f"batchscope: internal error ({what}); please report it ({refused.strerror}):\n{text}", err=True)
+        return EXIT_BUG
     click.echo(f"batchscope: internal error ({what}); please report it and attach {path}", err=True)
     return EXIT_BUG

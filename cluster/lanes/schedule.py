@@ -1,7 +1,6 @@
 """The schedule: Ray Tune gives each lane its next trial until the plan wants no more, or the study is cancelled."""
 
 import os
-import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from cluster.lanes.events import TrialBegan, TrialEnded, TrialEvent, of_result
 from cluster.lanes.failure import Fault
 from cluster.lanes.queue import Queue, trial_of
 from cluster.lanes.settings import LaneSettings
-from cluster.lanes.surroundings import full_disk, is_of_surroundings
+from cluster.lanes.surroundings import full_disk, full_disk_text, is_of_surroundings
 from cluster.lanes.trainable import LaneTrainable
 from cluster.study.protocol import Unfolding, Wanted
 from trainer.errors import DataError, NotReadyError
@@ -131,10 +130,7 @@ def understood(problem: BaseException) -> BaseException:
     When a machine has hardly any memory left, whatever took it, Ray's memory monitor kills processes of Ray.
     """
     if (full := full_disk(problem)) is not None:
-        return NotReadyError(
-            f"{full.strerror} at {full.filename or tempfile.gettempdir()}: make room there (or set TMPDIR to another "
-            "folder), and run the same command again to continue"
-        )
+        return NotReadyError(full_disk_text(full))
     behind: BaseException | None = problem
     while behind is not None:
         if isinstance(behind, ray.exceptions.OutOfMemoryError):

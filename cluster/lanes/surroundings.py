@@ -1,6 +1,8 @@
 """Whether an exception is a fault of the surroundings: a store that cannot be used, or a disk without room."""
 
 import errno
+import os
+import tempfile
 from collections.abc import Iterator
 
 from trainer.errors import NotReadyError, UserError
@@ -23,6 +25,15 @@ def is_of_surroundings(problem: BaseException) -> bool:
 def full_disk(problem: BaseException) -> OSError | None:
     """The system's error for a disk without room, if one is in the chain of `problem`."""
     return next((link for link in _chain(problem) if isinstance(link, OSError) and link.errno in NO_ROOM), None)
+
+
+def full_disk_text(full: OSError) -> str:
+    """A full disk as a sentence for a person, with the remedy."""
+    place = full.filename or tempfile.gettempdir()
+    return (
+        f"{os.strerror(full.errno or errno.ENOSPC)} at {place}: make room there (or set TMPDIR to another folder), and "
+        "run the same command again to continue"
+    )
 
 
 def _chain(problem: BaseException) -> Iterator[BaseException]:
