@@ -20,6 +20,8 @@ SECONDS_TO_JOIN = 30 * 60
 SECONDS_HEAD_LOST = 15 * 60
 # The rules end a machine in order, the workers first; the system's own timer ends it even if the rules do not run.
 MINUTES_AFTER_DEADLINE = 10
+# How long a machine that was asked for may take to be listed.
+SECONDS_OF_A_REQUEST = 3.0
 CONTAINER = "batchscope"
 _SOURCES = ("decide", "probe", "watch")
 
@@ -105,8 +107,13 @@ def _drain(spec: FleetSpec) -> list[str]:
 
 
 def _end_workers(spec: FleetSpec) -> str:
-    """A command that ends the workers, with the AWS CLI of the machine's image; boto3 may exist only in a container."""
+    """A command that ends the workers, with the AWS CLI of the machine's image; boto3 may exist only in a container.
+
+    Ray's autoscaler ends first: it would ask for machines in place of those that end, which would stay behind.
+    """
     return (
+        # The brackets keep the pattern from finding the shell that has it in its own command line.
+        f"pkill -KILL -f 'ray/[a]utoscaler/.*monitor'; sleep {SECONDS_OF_A_REQUEST:g}; "
         f"aws ec2 describe-instances --region {spec.region} --output text "
         "--query 'Reservations[].Instances[].InstanceId' "
         f"--filters Name=tag:batchscope-fleet,Values={spec.fleet} Name=tag:ray-node-type,Values=worker "

@@ -219,6 +219,36 @@ def test_a_command_that_fails_stops_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_autoscaler_ends_before_the_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would ask for others in their place, and those would outlive the head."""
+    import os
+    import subprocess
+    import sys
+
+    monkeypatch.setattr(userdata, "SECONDS_OF_A_REQUEST", 0.0)
+    program = tmp_path / "ray/autoscaler/v2/monitor.py"
+    program.parent.mkdir(parents=True)
+    program.write_text("import time; time.sleep(60)")
+    scaler = subprocess.Popen([sys.executable, str(program)])
+    (tmp_path / "aws").write_text("#!/bin/sh\necho $1 $2\n")
+    (tmp_path / "aws").chmod(0o755)
+    # A fleet's own pattern would find the autoscaler of every Ray on this machine.
+    command = userdata._end_workers(spec.FleetSpec(fleet="wiki", region="us-east-1"))
+    narrowed = command.replace("ray/[a]utoscaler", f"{tmp_path}/ray/[a]utoscaler")
+    assert narrowed != command
+    done = subprocess.run(
+        ["/bin/sh", "-c", narrowed],
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert done.stdout == "ec2 terminate-instances\n"
+    assert scaler.wait(10) == -9
+
+
+@pytest.mark.slow
 def test_an_answer_that_does_not_end_is_a_no(service: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     address, handler = service
     handler.answers[("GET", "/api/jobs/")] = (200, json.dumps([{"status": "RUNNING"}] * 20))
