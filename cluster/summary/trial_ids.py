@@ -19,7 +19,7 @@ def named(prefix: str, known: Sequence[str], *, lister: str, study: str) -> str:
     Raises:
         InputError: there is none, or more than one.
     """
-    matching = [trial_id for trial_id in known if prefix and trial_id.startswith(prefix)]
+    matching = [trial_id for trial_id in known if trial_id.startswith(prefix)]
     if len(matching) == 1:
         return matching[0]
     if matching:

@@ -41,6 +41,7 @@ STUDY = {
     "baseline_loss": 2.2,
     "best_constant_loss": 2.1,
     "factory_sha256": "c0de",
+    "label_names": '["a", "b"]',
     "description": "why",
     "tags": "a, b",
 }
