@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+import batchscope
 from cluster.exports import example, model
 from cluster.exports.found import FoundTrial, find
 from cluster.prepare import vocabulary
@@ -522,3 +523,16 @@ def test_a_model_of_numbers_predicts_in_plain_keras(tmp_path: Path, kind: str) -
     )
     outputs = np.load(tmp_path / "said.npz")
     np.testing.assert_allclose(outputs["beside"][:1], outputs["alone"], rtol=0, atol=1e-6)
+
+
+def test_the_best_model_of_a_study_is_one_call_away(place: Places) -> None:
+    here = place()
+    here.kept()
+    model, tokenizer, labels = batchscope.best_model("small", here.summary.uri)
+    assert labels == LABELS
+    assert {array.tobytes() for array in model.get_weights()} == {array.tobytes() for array in here.best}
+    tokens = np.array([text.ids for text in tokenizer.encode_batch(["One text.", "Another, longer text."])])
+    probabilities = model.predict(tokens, verbose=0)
+    assert probabilities.shape == (2, len(LABELS))
+    with pytest.raises(InputError, match="none"):
+        batchscope.best_model("none", here.summary.uri)

@@ -131,3 +131,23 @@ def test_what_keras_logs_gets_its_column(logs: dict[str, float], columns: dict[s
 def test_a_fit_that_cannot_be_kept_is_refused_before_it_begins(arguments: dict[str, object], problem: str) -> None:
     with pytest.raises(batchscope.InputError, match=problem):
         log_fit("summary", **arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.tf
+def test_keras_own_fit_is_logged(tmp_path: Path) -> None:
+    import keras
+    import numpy as np
+
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    model.compile(keras.optimizers.SGD(0.01), loss="mse", metrics=["accuracy"])
+    rows, targets = np.ones([20, 3]), np.zeros([20, 2])
+    log = log_fit(tmp_path, study="mine", batch_size=8)
+    for _ in range(2):
+        history = model.fit(rows, targets, batch_size=8, epochs=2, validation_split=0.2, verbose=0, callbacks=[log])
+    found = batchscope.Summary(tmp_path).fits("mine").to_pylist()
+    assert [(row["epoch"], row["updates"]) for row in found] == [(1, 2), (2, 4)] * 2
+    assert len({row["fit_id"] for row in found}) == 2
+    newest = sorted(found, key=lambda row: row["started_at"])[-2:]
+    assert [row["validation_loss"] for row in newest] == history.history["val_loss"]
+    assert [row["training_accuracy"] for row in newest] == history.history["accuracy"]
+    assert {(row["keras_optimizer"], round(row["learning_rate"], 6)) for row in found} == {("SGD", 0.01)}
