@@ -61,7 +61,6 @@ def test_each_attempt_of_a_trial_is_in_its_log_with_the_end_of_its_traceback(uri
     ("arguments", "problem"),
     [
         (["mine", "--trial", "5"], "has no trial whose id begins with '5' \\(nearest: 4aad01\\)"),
-        (["mine", "--trial", ""], "has no trial whose id begins with ''"),
         (["mime", "--trial", "4"], "did you mean 'mine'"),
         (["mine", "--trial", "4", "-f"], "-f follows a job"),
     ],
