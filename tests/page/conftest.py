@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from cluster.report.page.page import page as page_of
 from cluster.summary.store import Summary
@@ -98,6 +98,8 @@ def screening(summary: Summary, folder: Path, tables: tuple[pa.Table, pa.Table, 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """Chromium, headless. It ends with these tests: beside it, `asyncio.run` of any other test would be refused."""
+    # On a busy machine a page takes longer than the usual five seconds.
+    expect.set_options(timeout=30_000)
     with sync_playwright() as playwright:
         flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         running = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=flags)

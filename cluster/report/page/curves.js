@@ -207,7 +207,7 @@ function labels(svg, ends, lines, frame) {
   }));
   const taken = [];
   ends.sort((one, other) => other.at[1] - one.at[1]).forEach(({ curve, at: [x, y] }) => {
-    const wide = 7.7 * String(curve).length;
+    const wide = 8.4 * String(curve).length;
     const shifts = [0, -7, 7, -14, 14, -21, 21, -28, 28];
     const places = [
       ...shifts.map((shift) => [x + 6, y + 4 + shift]),

@@ -5,8 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.report.page.chart import text_width
-from cluster.report.page.labels import SIZE, Box, placed
+from cluster.report.page.labels import Box, placed, width
 
 FRAME = Box(0, 0, 300, 200)
 POINTS = st.lists(st.tuples(st.floats(0, 300), st.floats(0, 200)), min_size=2, max_size=12)
@@ -14,7 +13,7 @@ POINTS = st.lists(st.tuples(st.floats(0, 300), st.floats(0, 200)), min_size=2, m
 
 def box_of(text: str, place: tuple[float, float]) -> Box:
     left, base = place
-    return Box(left, base - 11, left + text_width(text, SIZE), base + 3)
+    return Box(left, base - 11, left + width(text), base + 3)
 
 
 def crosses(box: Box, line: list[tuple[float, float]]) -> bool:
