@@ -57,18 +57,6 @@ def test_from_the_list_to_each_page_and_back(shown: tuple[Page, Summary]) -> Non
         expect(page.locator("h1")).to_have_text("Studies")
 
 
-def test_a_page_follows_its_study_without_being_touched(shown: tuple[Page, Summary]) -> None:
-    page, summary = shown
-    # Of the studies under way it is drawn the fastest, and so looked at again the soonest.
-    page.get_by_role("link", name="screening", exact=True).click()
-    line = page.locator(".progress-line")
-    expect(line).to_contain_text("6 of 90 trials ended")
-    row = query.trials(summary, "screening").slice(0, 1).to_pylist()[0]
-    new = {**row, "trial_id": "ffff", "seed": 99, "ended_at": datetime.now(UTC)}
-    summary.write_trial(new)
-    expect(line).to_contain_text("7 of 90 trials ended", timeout=RELOADED_MS)
-
-
 # The clock of a page's reloads is wound when the test says so.
 WOUND = """const wait = setInterval; window.setInterval = (call) => { window.wind = () => wait(call, 20); };"""
 
@@ -147,3 +135,15 @@ def test_the_error_of_a_hostile_trial_stays_text(shown: tuple[Page, Summary]) ->
     expect(page.locator("pre.error")).to_have_text(row["error"])
     assert page.locator("script").count() == 1
     assert page.locator("img").count() == 0
+
+
+# Last, when the page was drawn long ago: one that took long to draw is not looked at again for up to a minute.
+def test_a_page_follows_its_study_without_being_touched(shown: tuple[Page, Summary]) -> None:
+    page, summary = shown
+    page.get_by_role("link", name="screening", exact=True).click()
+    line = page.locator(".progress-line")
+    expect(line).to_contain_text("6 of 90 trials ended")
+    row = query.trials(summary, "screening").slice(0, 1).to_pylist()[0]
+    new = {**row, "trial_id": "ffff", "seed": 99, "ended_at": datetime.now(UTC)}
+    summary.write_trial(new)
+    expect(line).to_contain_text("7 of 90 trials ended", timeout=RELOADED_MS)
