@@ -18,6 +18,7 @@ from cluster.summary.studies import notes, unfinished
 from cluster.summary.studies.change import copy, delete, merge, move
 from cluster.summary.studies.place import FOLDERS, StudyPlace
 from cluster.summary.studies.unfinished import refuse_unfinished
+from cluster.summary.tables import SCHEMAS
 from tests.contracts.test_compact import KilledError
 from tests.contracts.test_summary import EVALUATION, NOW, PROBE, STUDY, TRIAL
 from trainer.errors import InputError
@@ -39,6 +40,8 @@ def written(place: StudyPlace, *trials: str) -> StudyPlace:
     """A study with everything that a study can have."""
     place.summary.write_study({**STUDY, "study": place.study, "spec_json": json.dumps({**SPEC, "study": place.study})})
     place.summary.write_probe([{**PROBE, "study": place.study}])
+    fit = {"study": place.study, "fit_id": "f1", "origin": "foreign", "started_at": NOW, "global_batch": 8}
+    place.summary.write_fit([{**fit, "epoch": epoch, "training_loss": epoch / 3} for epoch in (1, 2)], part=0)
     write_trials(place, *trials or TRIALS)
     notes.add(place, "why", at=NOW)
     return place
@@ -46,7 +49,7 @@ def written(place: StudyPlace, *trials: str) -> StudyPlace:
 
 def rows(place: StudyPlace) -> list[list[dict[str, Any]]]:
     """All rows of a study, without its name, where it is and under which spec's words; NaN as text."""
-    tables = query.trials, query.evaluations, query.probes, query.studies
+    tables = query.trials, query.evaluations, query.probes, query.fits, query.studies
     found = [table(place.summary, place.study).drop_columns(["study"]).to_pylist() for table in tables]
     for row in found[-1]:
         row["spec_json"] = json.dumps({**json.loads(row["spec_json"]), "study": "", "summary": ""}, sort_keys=True)
@@ -95,6 +98,10 @@ def dies(summary: Summary, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], N
 
 def silent(_: str) -> None:
     """Say nothing."""
+
+
+def test_every_table_of_a_study_is_its_own() -> None:
+    assert set(SCHEMAS) <= set(FOLDERS)
 
 
 def test_a_renamed_study_has_all_that_it_had(summary: Summary) -> None:

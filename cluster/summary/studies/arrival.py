@@ -15,7 +15,7 @@ from cluster.summary.studies.specs import specs_to_write
 from trainer.errors import InputError
 
 # The objects that are created once, and copied as they are.
-COPIED = ("probes", "notes")
+COPIED = ("probes", "fits", "notes")
 
 
 @dataclass(frozen=True)

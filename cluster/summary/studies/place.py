@@ -7,7 +7,7 @@ from trainer.data.store import Store
 
 # Where a summary keeps what belongs to a study, in the order in which it is deleted. A reader who finds a spec without
 # trials is shown an empty study; trials without the specs that came after them would be judged by the wrong one.
-FOLDERS = ("trials", "evaluations", "probes", "attempts", "checkpoints", "notes", "studies")
+FOLDERS = ("trials", "evaluations", "probes", "fits", "attempts", "checkpoints", "notes", "studies")
 
 
 @dataclass(frozen=True)
