@@ -1,5 +1,7 @@
 """Machines that a killed lane left reserved are free for the next one; those of a living one stay its own."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -51,3 +53,34 @@ def test_the_place_of_a_dead_controller_is_free_for_the_next_lane(three_places: 
     assert free_cpus(1.0)
     assert free_places_of_the_dead() == 0
     assert ray.get(living.reserve.remote()) is True
+
+
+# Each reference is in a cycle, which only the collector releases, and it looks at every object that is made.
+_RELEASING = """
+import gc, threading, time
+from cluster.process import ray_session
+
+class Cycle:
+    def __init__(self, reference):
+        self.reference, self.itself = reference, self
+
+def release():
+    while references and not over.is_set():
+        Cycle(references.pop())
+        time.sleep(0.0005)
+
+references, over = [], threading.Event()
+gc.set_threshold(1, 1, 1)
+with ray_session.local(num_cpus=1):
+    import ray
+
+    references += [ray.put(number) for number in range(6000)]
+    threading.Thread(target=release).start()
+over.set()
+print("ended in order")
+"""
+
+
+def test_a_process_whose_ray_ends_goes_on_whatever_the_collector_finds_meanwhile() -> None:
+    done = subprocess.run([sys.executable, "-c", _RELEASING], capture_output=True, text=True, timeout=200, check=False)
+    assert (done.returncode, done.stdout) == (0, "ended in order\n"), done.stderr[-2000:]
