@@ -14,7 +14,7 @@ from cluster.summary.compact import compact
 from cluster.summary.driver import lease
 from cluster.summary.driver.only import only_driver
 from cluster.summary.store import Summary
-from cluster.summary.studies import notes, unfinished
+from cluster.summary.studies import change, notes, unfinished
 from cluster.summary.studies.change import copy, delete, merge, move
 from cluster.summary.studies.place import FOLDERS, StudyPlace
 from cluster.summary.studies.unfinished import refuse_unfinished
@@ -163,6 +163,35 @@ def test_a_move_that_is_killed_at_any_point_loses_nothing_and_goes_on(
     assert point > 15
 
 
+def test_what_is_noted_while_a_study_moves_moves_with_it(summary: Summary, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, new = written(StudyPlace(summary, "wiki")), StudyPlace(summary, "news")
+    arrive = change._arrive
+
+    def arrive_and_note(moved: Any) -> None:
+        arrive(moved)
+        notes.add(old, "added by another process", at=NOW + timedelta(hours=1))
+
+    monkeypatch.setattr(change, "_arrive", arrive_and_note)
+    move(old, new, silent)
+    assert [note.text for note in notes.notes(new)] == ["why", "added by another process"]
+    assert not old.is_there()
+
+
+def test_a_copy_that_is_killed_is_whole_when_it_is_run_again(summary: Summary, dies: Callable[[int], None]) -> None:
+    here, there = written(StudyPlace(summary, "wiki")), StudyPlace(summary, "again")
+    before, besides = rows(here), others(here)
+    # Well after its mark, and before the specs, which come last.
+    dies(8)
+    with pytest.raises(KilledError):
+        copy(here, there, silent)
+    dies(-1)
+    assert rows(there) != before
+    copy(here, there, silent)
+    assert (rows(there), others(there)) == (before, besides)
+    assert (rows(here), others(here)) == (before, besides)
+    assert unfinished.unfinished(summary) == {}
+
+
 def test_a_deletion_that_is_killed_at_any_point_goes_on(summary: Summary, dies: Callable[[int], None]) -> None:
     for point in itertools.count(1, 3 if summary.uri.startswith("s3://") else 1):
         place = written(StudyPlace(summary, "wiki"), "00aa")
@@ -234,9 +263,9 @@ def test_another_study_of_the_same_name_is_refused(summary: Summary) -> None:
     there.summary.write_study({**STUDY, "spec_json": json.dumps({**SPEC, "task": "regression"}), "data_hash": "0ther"})
     with pytest.raises(InputError, match=r"another study .*task: regression|task: classification -> regression"):
         merge(there, here, silent)
-    for change in (copy, move):
+    for bring in (copy, move):
         with pytest.raises(InputError, match="already"):
-            change(there, here, silent)
+            bring(there, here, silent)
 
 
 def test_a_study_that_runs_is_left_alone(summary: Summary, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,6 +72,7 @@ def test_a_tokenizers_file_cuts_texts_as_before_and_only_its_ids_are_ours(
             assert encoded.tokens == expected.tokens, text
             assert encoded.offsets == expected.offsets
         assert 0 not in encoded.ids
+        assert not paddings & set(encoded.tokens)
     ids = after.get_vocab(with_added_tokens=True)
     assert sorted(ids.values()) == list(range(found.vocabulary))
     assert set(before.get_vocab(with_added_tokens=True)) - paddings <= set(ids)
