@@ -14,6 +14,7 @@ import psutil
 from tests.faults.catalogue import SET_BACK, Fault
 from tests.faults.points import CLOCK
 from tests.faults.stage import DISKS, SECONDS, SECONDS_TO_GO, Stage, StuckError
+from tests.faults.verdict import STUDY
 from tests.support.faults import Proxy
 from tests.support.runs import processes_of
 from trainer.data.store import Store
@@ -21,6 +22,8 @@ from trainer.data.store import Store
 # The disks of a stage, as people call them.
 PLACES = {"summary": "summary", "TMPDIR": "t", "Ray's folder": "r", "cache": "c"}
 SECONDS_OF_A_CLOCK = 4.0
+# Some renewals of a lease whose driver hurries.
+SECONDS_TO_RENEW = 6.0
 
 
 class MissedError(Exception):
@@ -149,12 +152,24 @@ def _set_clock(struck: Struck) -> None:
 
 def _second(struck: Struck) -> None:
     stage = struck.stage
+    if stage.bucket and not _is_renewed(stage):
+        # An earlier fault has cost it; whoever takes over then does what is promised.
+        raise MissedError("the first driver has lost its lease")
     said = stage.folder / "said-by-the-second"
     second = stage.begin(said)
     status, text = second.wait(SECONDS), said.read_text(errors="replace")
     stage.release()
     if status != 2 or "is being run by another process" not in text:
         raise WrongError(f"the second driver ended with {status}: {text[-1000:]}")
+
+
+def _is_renewed(stage: Stage) -> bool:
+    """Whether the driver still holds its lease."""
+    leases = stage.summary.store.within(f"drivers/study={STUDY}")
+    before = leases.versions()
+    with contextlib.suppress(StuckError):
+        stage.until(lambda: leases.versions() != before, "", SECONDS_TO_RENEW)
+    return leases.versions() != before
 
 
 def _taken_over(struck: Struck) -> None:
