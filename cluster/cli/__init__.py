@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from cluster.process import proxies, signals
+from cluster.stores.waiting import StoreWarning
 from cluster.summary.problems import SummaryWarning
 from cluster.text.masked import masked
 from cluster.text.plain import plain, plain_lines
@@ -128,19 +129,23 @@ def _ended() -> object:
 
 
 def _say_problems() -> None:
-    """Print warnings about a summary's objects as plain lines, each once; leave other warnings to Python."""
+    """Print warnings about a summary's objects, and of a store that keeps one waiting, as plain lines, each once.
+
+    Other warnings are left to Python.
+    """
     printed: set[str] = set()
     as_before = warnings.showwarning
 
     def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
-        if not issubclass(category, SummaryWarning):
+        if not issubclass(category, (SummaryWarning, StoreWarning)):
             as_before(message, category, *rest, **more)
         elif str(message) not in printed:
             printed.add(str(message))
-            click.echo(f"batchscope: {message}", err=True)
+            click.echo(f"batchscope: {plain(str(message))}", err=True)
 
     warnings.showwarning = show
-    warnings.simplefilter("always", SummaryWarning)
+    for category in (SummaryWarning, StoreWarning):
+        warnings.simplefilter("always", category)
 
 
 def _full_disk(problem: Exception) -> int | None:

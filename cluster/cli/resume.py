@@ -2,7 +2,7 @@
 
 import click
 
-from cluster.cli.answering import text_or_json
+from cluster.cli.answering import put, text_or_json
 from cluster.cli.reaching import cluster_options, reach
 
 
@@ -13,9 +13,12 @@ from cluster.cli.reaching import cluster_options, reach
 @click.option("--budget", metavar="B", help="Save and end when this is spent: 50usd, 3h.")
 @text_or_json
 def command(study: str, address: str, token_file: str | None, wait: bool, budget: str | None, form: str) -> int:
-    """Submit STUDY's newest job again, with the spec that the cluster keeps. Finished trials are not repeated."""
+    """Submit STUDY's newest job again, with the spec that the cluster keeps. Finished trials are not repeated.
+
+    Of a study whose job has succeeded nothing is left to do, and it is left as it is.
+    """
     from cluster.cli.following import hand_over
-    from cluster.jobs.job import find
+    from cluster.jobs.job import SUCCEEDED, find
     from cluster.prices.budget import parse_budget
     from cluster.study.identity import stored
     from trainer.errors import InputError
@@ -24,6 +27,14 @@ def command(study: str, address: str, token_file: str | None, wait: bool, budget
         parse_budget(budget)
     head = reach(address, token_file)
     job = find(head.jobs(), study)
+    if job.state == SUCCEEDED:
+        click.echo(
+            f"study {job.study} has ended, its job {job.id} {job.state}: nothing is left to resume; "
+            f"`batchscope results {job.study}` shows what it found",
+            err=True,
+        )
+        put(form, [], study=job.study, job=job.id, submitted=False, exit_code=job.exit_code)
+        return 0
     if job.spec_json is None:
         raise InputError(
             f"the spec of job {job.id} was too long to be kept with it: use `batchscope submit STUDY.yaml` instead"

@@ -15,6 +15,7 @@ from trainer.errors import InputError, nearest
 ACTIVE = ("PENDING", "RUNNING")
 STOPPED = "STOPPED"
 FAILED = "FAILED"
+SUCCEEDED = "SUCCEEDED"
 
 _STUDY, _HASH, _SPEC = "batchscope_study", "batchscope_spec_hash", "batchscope_spec"
 _CODE = "batchscope_factory_sha256"

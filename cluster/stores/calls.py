@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 
 from cluster.stores.client import renewed
 from cluster.stores.refusals import REMEDIES, found_no_credentials, has_expired, may_pass, refusal
+from cluster.stores.waiting import Wait
 from trainer.errors import NotReadyError
 
 # One chunk must arrive within the patience, so 17 KiB/s is the slowest answer that is waited for.
@@ -119,10 +120,11 @@ def persist(call: Call, work: Callable[[Try[Answer]], Answer]) -> Answer:
         FileNotFoundError: the object is not there.
     """
     clock, last = _Clock(call), ""
+    wait = Wait(call.place, call.action, call.seconds)
     for number in itertools.count():
         began = time.monotonic()
         one = Try(work)
-        if _ended(one, call, clock):
+        if _ended(one, call, clock, wait):
             if one.problem is None:
                 return one.answer  # type: ignore[return-value]
             if not may_pass(one.problem) and not _has_others(one.problem, began):
@@ -150,11 +152,11 @@ def _has_others(problem: Exception, began: float) -> bool:
     return has_expired(problem) and renewed(began)
 
 
-def _ended(one: Try[Any], call: Call, clock: _Clock) -> bool:
+def _ended(one: Try[Any], call: Call, clock: _Clock, wait: Wait) -> bool:
     """Wait for a try as long as it moves bytes and time is left; otherwise give it up. Whether it has ended."""
     patience, moved = PATIENCE_SECONDS + call.uploads / BYTES_PER_SECOND, 0
     try:
-        while not one.ended(min(patience, clock.left(one))):
+        while not _within(min(patience, clock.left(one)), one, wait):
             if one.bytes_moved == moved or clock.left(one) <= 0:
                 one.give_up()
                 return False
@@ -163,6 +165,18 @@ def _ended(one: Try[Any], call: Call, clock: _Clock) -> bool:
         one.give_up()
         raise
     return True
+
+
+def _within(seconds: float, one: Try[Any], wait: Wait) -> bool:
+    """Whether a try ends within some seconds. Where a word is due meanwhile, and nothing has moved, it is said."""
+    silence = wait.seconds_to_word()
+    if silence < seconds and not one.bytes_moved:
+        if one.ended(silence):
+            return True
+        if not one.bytes_moved:
+            wait.say()
+        seconds -= max(0.0, silence)
+    return one.ended(seconds)
 
 
 def _named(problem: Any) -> str:

@@ -238,6 +238,13 @@ def test_resume_asks_for_the_file_of_a_spec_that_was_not_kept(command: Any) -> N
     assert "use `batchscope submit STUDY.yaml` instead" in err
 
 
+def test_a_study_that_has_succeeded_is_not_started_again(command: Any) -> None:
+    code, out, err = command("resume", "wiki", "--format", "json", state="SUCCEEDED")
+    assert code == 0
+    assert "nothing is left to resume" in err
+    assert json.loads(out)["submitted"] is False
+
+
 def test_an_unknown_study_names_the_nearest(command: Any) -> None:
     code, _, err = command("status", "wikki")
     assert code == 2
