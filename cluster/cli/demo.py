@@ -27,6 +27,8 @@ axes:
   learning_rate: {{around: 0.004, at: 32, rule: sqrt}}
   seeds: 2
 budget: {{epochs: 4}}
+# As many updates as 512 makes in all, so that every batch size has been evaluated by then, on each clock.
+evaluate_every: {{updates: 57}}
 """
 
 

@@ -51,7 +51,8 @@ def section(
         first = drawn["updates"]
         assert isinstance(first, Missing)
         return tag("section", title, tag("p", f"{first.title}: {first.why}."))
-    lead = tag("p", "The same runs on four clocks: which one is ahead depends on what is held equal.")
+    several = "The same runs on four clocks: which one is ahead depends on what is held equal."
+    lead = tag("p", several if len(trials) != 1 else "Against updates, examples, epochs or seconds.")
     controls = tag(
         "div",
         _choice("x axis", f"clock{suffix}", {name: name for name in known}, class_="clocks"),

@@ -31,6 +31,14 @@ class _Kept(Generic[Value]):
     due_at: float
 
 
+@dataclass(frozen=True)
+class _Look(Generic[Value]):
+    """A version and its value, or what went wrong, and how long the look took."""
+
+    found: tuple[str, Value] | Exception
+    seconds: float
+
+
 class Shelf(Generic[Key, Value]):
     """Values by key. `make(key)` and `version(key)` run in `pool`; the last used, up to `bytes_at_most`, are kept.
 
@@ -76,27 +84,32 @@ class Shelf(Generic[Key, Value]):
 
     async def _renew(self, key: Key, kept: _Kept[Value] | None) -> Value:
         loop = asyncio.get_running_loop()
-        began = self._clock()
-        try:
-            # The version comes first, because anything written in between changes it.
-            version = await loop.run_in_executor(self._pool, self._version, key)
-            if kept is None or version != kept.version:
-                value = await loop.run_in_executor(self._pool, self._make, key)
-            else:
-                value = kept.value
-        except Exception as problem:
-            self._failed[key] = problem, self._due(began)
-            raise
+        looked = await loop.run_in_executor(self._pool, self._look, key, kept)
+        if isinstance(looked.found, Exception):
+            self._failed[key] = looked.found, self._due(looked.seconds)
+            raise looked.found
         self._failed.pop(key, None)
-        self._kept[key] = _Kept(version, value, self._size(value), self._due(began))
+        version, value = looked.found
+        self._kept[key] = _Kept(version, value, self._size(value), self._due(looked.seconds))
         self._kept.move_to_end(key)
         self._make_room()
         return value
 
-    def _due(self, began: float) -> float:
-        """When to look again, after a look that lasted from `began` until now."""
-        now = self._clock()
-        return now + min(SECONDS_AT_MOST, max(SECONDS, RESTS * (now - began)))
+    def _look(self, key: Key, kept: _Kept[Value] | None) -> _Look[Value]:
+        """Look at the summary, in a thread. What it takes does not count the time in which it waited for a thread."""
+        began = self._clock()
+        found: tuple[str, Value] | Exception
+        try:
+            # The version comes first, because anything written in between changes it.
+            version = self._version(key)
+            found = version, kept.value if kept is not None and version == kept.version else self._make(key)
+        except Exception as problem:  # noqa: BLE001 - raised again by `_renew`, for all readers
+            found = problem
+        return _Look(found, self._clock() - began)
+
+    def _due(self, seconds: float) -> float:
+        """When to look again, after a look that took some seconds."""
+        return self._clock() + min(SECONDS_AT_MOST, max(SECONDS, RESTS * seconds))
 
     def _make_room(self) -> None:
         while len(self._kept) > 1 and sum(kept.bytes for kept in self._kept.values()) > self._bytes_at_most:

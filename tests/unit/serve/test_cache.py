@@ -35,7 +35,7 @@ class Source:
         self.most_at_once = max(self.most_at_once, self.at_once)
         assert self.go_on.wait(30)
         self.at_once -= 1
-        self.now += self.seconds
+        self.now += 0.0 if key == "quick" else self.seconds
         self.made.append(key)
         if self.problem:
             raise self.problem
@@ -43,8 +43,8 @@ class Source:
 
 
 @contextmanager
-def shelf_of(source: Source, *, most: int = 1000) -> Iterator[Shelf[str, str]]:
-    with ThreadPoolExecutor(4) as pool:
+def shelf_of(source: Source, *, most: int = 1000, threads: int = 4) -> Iterator[Shelf[str, str]]:
+    with ThreadPoolExecutor(threads) as pool:
         yield Shelf(pool, version=source.look, make=source.make, size=len, bytes_at_most=most, clock=lambda: source.now)
 
 
@@ -100,6 +100,25 @@ def test_what_took_long_rests_long(took: float, rest: float) -> None:
         assert await shelf.get("a") == "a 2"
 
     with shelf_of(source) as found:
+        asyncio.run(read(found))
+
+
+def test_what_waited_for_a_thread_does_not_rest_for_it() -> None:
+    source = Source()
+
+    async def read(shelf: Shelf[str, str]) -> None:
+        source.go_on.clear()
+        source.seconds = 10.0
+        slow = asyncio.create_task(shelf.get("a"))
+        quick = asyncio.create_task(shelf.get("quick"))
+        await asyncio.sleep(0.05)
+        source.go_on.set()
+        assert (await slow, await quick) == ("a 1", "quick 1")
+        source.version = "2"
+        source.now += SECONDS * 1.1
+        assert await shelf.get("quick") == "quick 2"
+
+    with shelf_of(source, threads=1) as found:
         asyncio.run(read(found))
 
 
