@@ -1,5 +1,6 @@
 """A table as text for a person: aligned columns with heads of two lines, as many as fit."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -9,6 +10,7 @@ import pyarrow as pa
 
 from cluster.text.formats import nested_text
 from cluster.text.plain import plain
+from cluster.text.wrapped import wrapped
 
 
 @dataclass(frozen=True)
@@ -44,27 +46,53 @@ def asked_for(names: Iterable[str], columns: Sequence[Column]) -> list[Column]:
 
 
 def to_text(table: pa.Table, columns: Sequence[Column], *, width: int | None = None) -> str:
-    """The columns that have values, aligned; with `width`, as many of them as fit."""
-    shown: list[list[str]] = []
-    used = left_out = 0
-    for column in columns:
-        if column.name not in table.column_names:
-            continue
-        values = table[column.name].to_pylist()
-        if not column.is_shown(values):
-            continue
-        cells = [*map(plain, column.head), *(cell_text(value, column.decimals) for value in values)]
-        size = max(map(len, cells))
-        if width is not None and shown and (left_out or used + 2 + size > width):
-            left_out += 1
-            continue
-        number = not pa.types.is_string(table.schema.field(column.name).type)
-        shown.append([cell.rjust(size) if number else cell.ljust(size) for cell in cells])
-        used += size + (2 if len(shown) > 1 else 0)
-    lines = ["  ".join(cells).rstrip() for cells in zip(*shown, strict=True)]
-    if left_out:
-        lines.append(f"({left_out} more columns in a wider terminal, or with --format csv)")
+    """The columns that have values, aligned; with `width`, as many of them as fit.
+
+    If not all fit, words that are the same in all rows are said below the table, and make room for others.
+    """
+    shown = [_text_of(column, table[column.name]) for column in columns if _is_shown(column, table)]
+    alike: list[_Shown] = []
+    if width is not None and len(_fitting(shown, width)) < len(shown):
+        alike = [one for one in shown if one.is_alike]
+        shown = [one for one in shown if not one.is_alike]
+    kept = shown if width is None else _fitting(shown, width)
+    lines = ["  ".join(cells).rstrip() for cells in zip(*(one.cells for one in kept), strict=True)]
+    if alike:
+        said = f"the same in all rows: {', '.join(f'{one.name} {one.cells[-1].strip()}' for one in alike)}"
+        lines += wrapped(said, width or len(said)).split("\n")
+    if left_out := len(shown) - len(kept):
+        more = "column" if left_out == 1 else "columns"
+        lines.append(f"({left_out} more {more} in a wider terminal, or with --format csv)")
     return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A column as text: two cells of its head and one for each row, all as wide as the widest."""
+
+    name: str
+    cells: list[str]
+    is_alike: bool
+
+
+def _is_shown(column: Column, table: pa.Table) -> bool:
+    return column.name in table.column_names and column.is_shown(table[column.name].to_pylist())
+
+
+def _text_of(column: Column, values: pa.ChunkedArray) -> _Shown:
+    found = values.to_pylist()
+    cells = [*map(plain, column.head), *(cell_text(value, column.decimals) for value in found)]
+    size = max(map(len, cells))
+    words = pa.types.is_string(values.type)
+    aligned = [cell.ljust(size) if words else cell.rjust(size) for cell in cells]
+    alike = words and not column.asked and len(found) > 1 and len(set(found)) == 1
+    return _Shown(" ".join(map(plain, column.head)).strip(), aligned, alike)
+
+
+def _fitting(shown: Sequence[_Shown], width: int) -> Sequence[_Shown]:
+    """The first columns that fit, at least one."""
+    ends = itertools.accumulate(len(one.cells[0]) + 2 for one in shown)
+    return shown[: max(1, sum(end - 2 <= width for end in ends))]
 
 
 def cell_text(value: Any, decimals: int | None) -> str:

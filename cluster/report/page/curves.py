@@ -71,6 +71,8 @@ def chart(look: Look, clock: Clock, size: str = "wide", suffix: str = "") -> Cha
 
 def _note(found: Sequence[Series], *, counted: bool) -> str:
     """How to read the plot, of which a part may still be missing."""
+    if counted and sum(len(one.runs) for one in found) == 1:
+        return ""
     parts = ["Bold: the mean over a batch size's runs; faint: each run"] if counted else []
     if not counted and any(one.runs for one in found):
         parts.append("Faint: the trials that look for a learning rate; none counts yet")

@@ -14,15 +14,16 @@ from cluster.report.studies import about
 REFRESH_SECONDS = 10
 _SCRIPT = ("values.js", "sorting.js", "address.js", "follow.js", "listing.js")
 _PENDING = "being worked out"
+_LOWEST, _BATCH, _STARTED = "lowest mean validation loss", "at global batch", "started, UTC"
 _HEADS = (
     ("study", False),
     ("answer", False),
     ("trials", False),
-    ("lowest mean validation loss", True),
-    ("at global batch", True),
+    (_LOWEST, True),
+    (_BATCH, True),
     ("cost so far", False),
     ("task", False),
-    ("started, UTC", False),
+    (_STARTED, False),
 )
 
 
@@ -73,17 +74,19 @@ def _row(row: Mapping[str, Any], progress: TrialCounts, answers: Mapping[str, st
         tag("th", tag("a", name, href=f"/studies/{name}"), *([tag("p", words)] if words else []), scope="row"),
         tag("td", answer or _PENDING, class_="answer" if answer else "answer none"),
         tag("td", "; ".join(counted(progress)), *_bar(name, progress), data_value=f"{progress.done}"),
-        _number(loss, "" if loss is None else f"{loss:.4f}"),
-        _number(batch, "" if batch is None else f"{batch}"),
+        _number(loss, "" if loss is None else f"{loss:.4f}", _LOWEST),
+        _number(batch, "" if batch is None else f"{batch}", _BATCH),
         tag("td", "; ".join(money(progress))),
         tag("td", row["task"] or ""),
-        tag("td", "" if started is None else f"{started:%Y-%m-%d %H:%M}", class_="when"),
-        tag("td", pick),
+        tag("td", "" if started is None else f"{started:%Y-%m-%d %H:%M}", class_="when", data_head=_STARTED),
+        tag("td", pick, data_head="compare"),
     )
 
 
-def _number(value: float | None, text: str) -> Markup:
-    return tag("td", text, class_="number" if text else "number none", data_value=repr(value) if text else None)
+def _number(value: float | None, text: str, head: str) -> Markup:
+    """A cell of a number, under its `head`, which stands before it where the table is narrow."""
+    class_, shown = ("number", repr(value)) if text else ("number none", None)
+    return tag("td", text, class_=class_, data_value=shown, data_head=head)
 
 
 def _bar(name: str, progress: TrialCounts) -> list[Markup]:
