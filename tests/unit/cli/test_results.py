@@ -99,7 +99,7 @@ def test_the_list_of_studies(summary: str) -> None:
     lines = results("--summary", summary).stdout.splitlines()
     assert lines[2].split()[:3] == ["other", "8", "-"]
     assert lines[3].split() == [
-        *("wiki", "8", "6", "5", "1", "0.5000", "16", "2", "classification", "2026-01-02", "03:04", "=cmd|'x'!")
+        *("wiki", "8", "6", "0.5000", "16", "2", "5", "1", "classification", "2026-01-02", "03:04", "=cmd|'x'!")
     ]
     assert "\x1b" not in "".join(lines)
 
