@@ -1,6 +1,7 @@
 """The checks of a card's size and of layouts say what a probe or a proof found."""
 
 import contextlib
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 
 from cluster.doctor import speed, training
-from cluster.doctor.finding import NotHereError, Site, WrongError
+from cluster.doctor.finding import BewareError, NotHereError, Site, WrongError
 
 SITE = Site(Path())
 GIB = 2**30
@@ -40,10 +41,42 @@ def test_what_fits_and_how_fast_it_is_on_a_card_and_its_parts(monkeypatch: pytes
     assert speed.memory(SITE) == (
         "1024 rows on 1 (1.5 GiB base), 512 rows on 0.5 (1.5 GiB base), 256 rows on 0.25 (1.5 GiB base)"
     )
+    monkeypatch.setattr(speed, "_bytes_of", {"MemTotal": 16 * GIB, "MemAvailable": 5 * GIB}.__getitem__)
     assert speed.speed(SITE) == (
         "B = 8: 512 rows/s in one lane, 1,200 in four (gpus_per_worker: 0.25); "
-        "B = 512: 12,346 rows/s in one lane, 11,111 in four (gpus_per_worker: 1)"
+        "B = 512: 12,346 rows/s in one lane, 11,111 in four (gpus_per_worker: 1); "
+        "four lanes left 5.0 of the host's 16.0 GiB"
     )
+
+
+def test_this_machine_has_memory_of_which_some_is_free() -> None:
+    with speed.LeastFree() as host:
+        pass
+    assert 0 < host.least < host.total
+
+
+def test_a_host_that_four_lanes_nearly_fill_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = 12 * GIB
+    looked = threading.Event()
+
+    def memory(name: str) -> int:
+        if free == GIB:
+            looked.set()
+        return free if name == "MemAvailable" else 16 * GIB
+
+    def probed(site: Site, share: float) -> list[dict[str, Any]]:
+        nonlocal free
+        if share < 1:
+            free = GIB
+            assert looked.wait(30)
+            free = 12 * GIB
+        return rows_on(share)
+
+    monkeypatch.setattr(speed, "listed_cards", lambda: ["NVIDIA L4"])
+    monkeypatch.setattr(speed, "_probed", probed)
+    monkeypatch.setattr(speed, "_bytes_of", memory)
+    with pytest.raises(BewareError, match=r"four lanes left 1\.0 of the host's 16\.0 GiB: let fewer lanes share"):
+        speed.speed(SITE)
 
 
 @pytest.mark.parametrize("check", [speed.memory, speed.speed])
