@@ -65,12 +65,15 @@ def failure_of(problem: BaseException, *, workers: int) -> Failure | None:
     """
     import tensorflow as tf
 
-    from trainer.machine import memory
+    from trainer.machine import compiled, memory
 
     if isinstance(problem, NotTheSameUpdateError):
         return Failure(state=State.FAILED, error=str(problem), fault=Fault.LAYOUT)
     if isinstance(problem, DataError):
         return Failure(state=State.FAILED, error=str(problem), fault=Fault.DATA)
+    if (full := compiled.full(problem)) is not None:
+        # TensorFlow calls a full disk an exhausted resource, as it does memory.
+        return Failure(state=State.FAILED, error=full, fault=Fault.SURROUNDINGS)
     text = cause(problem)
     if memory.is_exhausted(problem):
         # The report itself must not fail for lack of memory.

@@ -88,6 +88,9 @@ class _Trainer:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
         # cuBLAS adds in a fixed order only with workspaces of its own (its guide, "Results Reproducibility").
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        from trainer.machine import compiled
+
+        self._compiled = None if settings.gpus else compiled.use(settings.threads)
         import tensorflow as tf
 
         from trainer.machine import device, memory
@@ -110,11 +113,12 @@ class _Trainer:
         """Train the assignment's trial and return its outcome."""
         from trainer.checkpoint import Checkpoints
         from trainer.loop import train
+        from trainer.machine import compiled
 
         learner = self._learners.of(Shape.of(assignment.trial, self._manifest))
         with self._heart(assignment.serial, learner) as heartbeat:
             self._prove(assignment, learner)
-            return train(
+            outcome = train(
                 assignment.trial,
                 learner=learner,
                 data=self._data,
@@ -125,6 +129,9 @@ class _Trainer:
                 heartbeat=heartbeat,
                 evaluation_rows=assignment.rows_at_once.evaluation,
             )
+        if self._compiled is not None:
+            compiled.seal(self._compiled)
+        return outcome
 
     def machine(self, trial: TrialSpec) -> LaneMachine:
         """What this worker runs on, and the result of the check for trials like this one."""
