@@ -17,7 +17,7 @@ ROOMS = {
         (
             *("tests/unit/trainer/test_plan.py", "tests/unit/trainer/test_permutation.py"),
             *("tests/unit/trainer/test_window.py", "tests/unit/trainer/test_rows.py"),
-            "tests/unit/trainer/test_noise.py",
+            *("tests/unit/trainer/test_noise.py", "tests/unit/trainer/test_cuts.py"),
         ),
     ),
     "plan": Room(("cluster/plan/*.py",), ("tests/unit/plan", "tests/unit/cli/test_plan.py")),

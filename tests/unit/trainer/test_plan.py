@@ -75,3 +75,42 @@ def test_evaluations_fall_due_at_the_first_update_that_reaches_each(every: int, 
 
 def test_seconds_are_not_the_plans_business() -> None:
     assert not is_due(Duration(unit="seconds", amount=1), update=5, global_batch=1, rows=5)
+
+
+def test_rows_are_dealt_there_and_back() -> None:
+    falling = np.arange(12, 0, -1)
+    assert [dealt(falling, rank=rank, workers=3).tolist() for rank in range(3)] == [
+        [0, 5, 6, 11],
+        [1, 4, 7, 10],
+        [2, 3, 8, 9],
+    ]
+
+
+def test_rows_of_equal_length_stay_in_their_order() -> None:
+    # More than numpy sorts by insertion, which would keep their order whatever it was asked for.
+    lengths = np.tile([3, 5], 50)
+    order = [*range(0, 100, 2), *range(1, 100, 2)]
+    assert [i for chunk in micro_batches(lengths, micro_batch=7) for i in chunk] == order
+    falling = [*range(1, 100, 2), *range(0, 100, 2)]
+    assert dealt(lengths, rank=0, workers=2).tolist() == sorted(falling[i] for i in range(100) if i % 4 in (0, 3))
+
+
+def test_a_budget_of_one_update_is_one_update() -> None:
+    assert total_updates(Duration(unit="updates", amount=1), global_batch=8, rows=100) == 1
+    assert total_updates(Duration(unit="updates", amount=1.5), global_batch=8, rows=100) == 2
+
+
+@pytest.mark.parametrize(
+    ("unit", "amount", "due"),
+    [
+        ("updates", 3, [3, 6, 9, 12]),
+        ("updates", 2.5, [3, 5, 8, 10]),
+        ("updates", 0.5, list(range(1, 13))),
+        ("examples", 20, [3, 5, 8, 10]),
+        ("epochs", 0.4, [5, 10]),
+        ("seconds", 1, []),
+    ],
+)
+def test_what_falls_due(unit: str, amount: float, due: list[int]) -> None:
+    every = Duration(unit=unit, amount=amount)
+    assert [n for n in range(13) if is_due(every, update=n, global_batch=8, rows=100)] == due
