@@ -1,7 +1,7 @@
-"""`python -m tests.rehearsal [--short] [SCENE ...]`: the real commands on a pretend region, scene by scene.
+"""`python -m tests.rehearsal [--short] [SCENE ...]`: the real commands on pretend regions, two scenes at a time.
 
-Everything happens in namespaces of this process: its network has no way out, and with it go all machines, their disks
-and every process.
+Everything happens in namespaces of a process for each region: its network has no way out, and with it go all machines,
+their disks and every process.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.rehearsal import needs, play, scenes
+from tests.rehearsal import needs, play, scenes, side_by_side
 from tests.rehearsal.disk import HERE
 
 INSIDE = "BATCHSCOPE_REHEARSAL_INSIDE"
@@ -25,16 +25,19 @@ def main() -> int:
     parser.add_argument("--short", action="store_true", help=f"the one scene that CI plays, {scenes.SHORT}")
     parser.add_argument("--times", type=int, default=1, help="how often each scene is played")
     parser.add_argument("--keep", type=Path, help="a folder for what commands and machines said")
+    parser.add_argument("--one-region", action="store_true", help="one scene after another")
     given = parser.parse_args()
     if unknown := [name for name in given.scenes if name not in scenes.ALL]:
         parser.error(f"no scene {unknown[0]}: choose of {', '.join(scenes.ALL)}")
     if missing := needs.missing():
         print(f"no rehearsal on this machine, it lacks {', '.join(missing)}", file=sys.stderr)
         return 3
+    names = [scenes.SHORT] if given.short else given.scenes or list(scenes.ALL)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if INSIDE not in os.environ and len(names) > 1 and not given.one_region:
+        return side_by_side.play(names, times=given.times, keep=given.keep)
     if INSIDE not in os.environ:
         return _enter()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    names = [scenes.SHORT] if given.short else given.scenes or list(scenes.ALL)
     folder = Path(tempfile.mkdtemp(prefix="rehearsal-", dir="/mnt"))
     try:
         return play.play(names, times=given.times, folder=folder, keep=given.keep)

@@ -16,6 +16,7 @@ from tests.rehearsal import network, region
 from tests.rehearsal.day import STUDY, Day
 from tests.rehearsal.laptop import Laptop
 from tests.rehearsal.scenes import ALL
+from tests.rehearsal.side_by_side import HEAD
 from tests.support import undisturbed
 
 # What the driver says of its fleet's cost, beside what the region counts.
@@ -38,7 +39,7 @@ def play(names: Sequence[str], *, times: int, folder: Path, keep: Path | None) -
     """Play the scenes one after another; returns 0 if all of them went well."""
     network.make()
     expected = _undisturbed(folder)
-    print("| scene | outcome | s | |\n|---|---|---:|---|", flush=True)
+    print(HEAD, flush=True)
     played = []
     for name in [name for name in names for _ in range(times)]:
         played.append(_play(name, folder / f"{len(played)}-{name}", expected, keep))
