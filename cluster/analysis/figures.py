@@ -1,4 +1,7 @@
-"""A cell in figures, from its runs: losses, costs, speed and memory, as means with their intervals. Pure."""
+"""A cell in figures, from its runs: losses, costs, speed and memory, as means with their intervals. Pure.
+
+Times and speeds are medians: one run beside other work can take ten times as long, and says nothing of the batch size.
+"""
 
 import math
 from dataclasses import dataclass
@@ -22,8 +25,8 @@ class CellVerdict:
     the planned seeds and `completed` those with a completed run; `missing` counts the others by state (see
     `Cell.missing`). `worst_above_mean` is how far the highest loss lies above the mean. `seconds` and `usd` are for one
     whole run, everything included. `peak_memory_bytes` is the lowest peak of the processes that ran this cell. It is an
-    upper bound: a lane's process keeps what earlier trials took. `noise_scale` is pooled over
-    the runs (`cluster.analysis.noise_scale`).
+    upper bound: a lane's process keeps what earlier trials took. `noise_scale` is pooled over the runs
+    (`cluster.analysis.noise_scale`).
     """
 
     global_batch: int
@@ -60,6 +63,10 @@ def figures(cell: Cell, reached: CellReach | None, *, learnt: bool) -> CellVerdi
         values = [row[name] for row in rows]
         return float(np.mean(values)) if values and None not in values else None
 
+    def middle(name: str) -> float | None:
+        values = [row[name] for row in rows]
+        return float(np.median(values)) if values and None not in values else None
+
     def known(name: str) -> list[float]:
         return [row[name] for row in rows if row[name] is not None and math.isfinite(row[name])]
 
@@ -87,8 +94,8 @@ def figures(cell: Cell, reached: CellReach | None, *, learnt: bool) -> CellVerdi
         test_loss=spread("test_loss"),
         test_accuracy=spread("test_accuracy"),
         updates=mean("updates"),
-        examples_per_second=mean("examples_per_second"),
-        seconds=float(np.mean(seconds)) if seconds else None,
+        examples_per_second=middle("examples_per_second"),
+        seconds=float(np.median(seconds)) if seconds else None,
         usd=float(np.mean([cost for cost in costs if cost is not None])) if costs and None not in costs else None,
         micro_batch=max((row["micro_batch"] for row in rows if row["micro_batch"] is not None), default=None),
         peak_memory_bytes=min(peaks, default=None),

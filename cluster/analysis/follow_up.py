@@ -3,7 +3,7 @@
 After a protocol, this is the undecided comparison that fresh seeds decide most easily (`cluster.analysis.next_step`),
 as a study of two batch sizes. Seeds added under the old name would decide nothing, since its looks were declared
 without them. After a plain grid, or a protocol without a margin, nothing can be decided from the runs that are there:
-the study that follows has the same axes, a protocol, and a margin. All confirm on seeds that no run has seen.
+the study that follows has the same axes, a protocol, a margin, and a target. All confirm on seeds that no run has seen.
 """
 
 import math
@@ -101,7 +101,7 @@ def follow_up(
 def _all_again(
     before: StudySpec, name: str, row: Mapping[str, Any], completed: Rows, seen: Collection[int]
 ) -> FollowUp:
-    """The same axes with a protocol and a margin. Runs that stop at a target have no losses to compare."""
+    """The same axes with a protocol, a margin and a target. Runs that stop at a target have no losses to compare."""
     rules = (before.protocol or Protocol()).model_copy(update={"stop_at_target": False})
     margin = before.margin or ValidationLoss(validation_loss=EXAMPLE_MARGIN)
     spec = _checked(
@@ -110,6 +110,7 @@ def _all_again(
         axes=before.axes.model_copy(update={"learning_rate": _rates(before), "seeds": _fresh(seen, MOST_SEEDS)}),
         protocol=rules,
         margin=margin,
+        target=before.target or "auto",
     )
     grid = axes.trials(spec, data_hash=row["data_hash"], train_rows=row["train_rows"])
     wanted = [protocol.expected(grid, rules, at_first_look=first) for first in (True, False)]
@@ -175,13 +176,15 @@ def _of_two(
         for one in axes.settings_of(before)
         if one.optimizer == group.optimizer and (one.name or "") == group.settings
     ]
-    narrowed = {
+    narrowed: dict[str, object] = {
         "global_batch": batches,
         "optimizer": (group.optimizer,),
         "dtype": (group.dtype,),
         "seeds": seeds,
         **{axis: (getattr(variant, axis),) if axis in variant.axes else None for axis in ("beta1", "weight_decay")},
     }
+    if isinstance(before.axes.learning_rate, RateRule):
+        narrowed["learning_rate"] = _around_found(before.axes.learning_rate, group, step.reference)
     budget = before.budget
     return _checked(
         before,
@@ -206,6 +209,12 @@ def _rates(before: StudySpec) -> tuple[float, ...] | RateRule:
         return tuple(sorted(rates))
     middle = math.exp(math.fsum(map(math.log, rates)) / len(rates))
     return RateRule(around=float(f"{middle:.3g}"), rule="none", points=RATES)
+
+
+def _around_found(rule: RateRule, group: GroupVerdict, reference: int) -> RateRule:
+    """The same rates, moved so that the middle one at the reference is the one that was found best there."""
+    [rate] = [cell.learning_rate for cell in group.cells if cell.global_batch == reference]
+    return rule.model_copy(update={"around": float(f"{rate:.3g}"), "at": reference})
 
 
 def _fresh(seen: Collection[int], number: int) -> tuple[int, ...]:

@@ -1,5 +1,7 @@
 """`batchscope init`: a first study of prepared data, of about three minutes on this machine, as a commented file."""
 
+import sys
+
 import click
 
 from cluster.cli.answering import put, text_or_json
@@ -24,7 +26,9 @@ def command(data: str, output: str, name: str | None, factory: str | None, no_ca
         from cluster.plan.first_study import first_study
         from cluster.plan.first_study_text import first_study_text, next_commands, what_it_takes
         from cluster.process.files import check_new, save
+        from cluster.report.next_commands import indented
         from cluster.study.capacity import capacity_of
+        from cluster.text.wrapped import terminal_width
 
         check_new(output)
         stage.now("calibrating on this machine: starting trainers")
@@ -40,7 +44,7 @@ def command(data: str, output: str, name: str | None, factory: str | None, no_ca
     takes, commands = what_it_takes(found), next_commands(found, file=output)
     put(
         form,
-        [f"{output}: {takes}; next:\n", *(f"    {line}" for line in commands)],
+        [f"{output}: {takes}; next:\n", *indented(commands, terminal_width(sys.stdout))],
         file=output,
         study=found.spec.study,
         trainings=found.plan.expected.trials,

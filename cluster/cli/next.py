@@ -1,6 +1,7 @@
 """`batchscope next`: the study that decides what a study left undecided, as a commented file."""
 
 import dataclasses
+import sys
 
 import click
 
@@ -21,9 +22,11 @@ def command(study: str, output: str, uri: str, form: str) -> None:
     from cluster.analysis.follow_up import NoFollowUp, follow_up
     from cluster.process.files import check_new, save
     from cluster.report.follow_up import file_text, next_commands, what_it_decides, why_none
+    from cluster.report.next_commands import indented
     from cluster.summary import query
     from cluster.summary.store import Summary
     from cluster.text.plain import plain
+    from cluster.text.wrapped import terminal_width
     from trainer.errors import InputError
 
     check_new(output)
@@ -48,7 +51,7 @@ def command(study: str, output: str, uri: str, form: str) -> None:
     commands = [plain(line) for line in next_commands(found, file=output)]
     put(
         form,
-        [f"{output}: the study {spec.study}", *decides, "\nnext:\n", *(f"    {line}" for line in commands)],
+        [f"{output}: the study {spec.study}", *decides, "\nnext:\n", *indented(commands, terminal_width(sys.stdout))],
         study=study,
         file=output,
         next_study=spec.study,

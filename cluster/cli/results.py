@@ -183,8 +183,9 @@ def _say_attempts_without_row(summary: "Summary", study: str) -> None:
     if names:
         shown = ", ".join(names[:ATTEMPTS_NAMED]) + (" and others" if len(names) > ATTEMPTS_NAMED else "")
         click.echo(
-            f"note: {len(names)} attempts of {study} began and have no row ({shown}): they are running, or were "
-            "killed, or their rows were lost, as when compacted summaries of two machines are copied over each other",
+            f"note: {len(names)} attempts of {study} have no row yet ({shown}): they are running, or were killed (run "
+            "the study again to go on); if neither is so, rows are lost, as when compacted summaries of two machines "
+            "are copied over each other",
             err=True,
         )
 

@@ -1,6 +1,8 @@
 """`batchscope run`: a study on this machine or a cluster, with progress; Ctrl-C saves and stops, twice stops now."""
 
 import contextlib
+import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -68,7 +70,8 @@ def run_and_watch(
     Raises:
         StoppedError: a signal stopped it.
     """
-    from cluster.report.next_commands import next_commands
+    from cluster.report.next_commands import indented, next_commands
+    from cluster.text.wrapped import terminal_width
 
     result = watch(spec, address=address, spending=spending, before=before, line_of=line_of)
     status = end_of(result)
@@ -77,8 +80,9 @@ def run_and_watch(
         return status
     _show(result.study)
     click.echo("\nnext:\n", err=True)
-    for line in next_commands(result.study.spec.study, result.study.spec.summary):
-        click.echo(f"    {line}", err=True)
+    commands = next_commands(result.study.spec.study, result.study.spec.summary)
+    for line in indented(commands, terminal_width(sys.stderr)):
+        click.echo(line, err=True)
     return status
 
 
@@ -136,7 +140,7 @@ def _shown(
     """A function that shows the events of a run on stderr, until `shown` is closed, which holds the open `stage`."""
     from cluster.drive import events
     from cluster.plan.evaluating import hint_from_rows
-    from cluster.report.headline import headline
+    from cluster.report.headline import headline, margin_hint
     from cluster.report.live import LiveView
     from cluster.report.progress_lines import StudyProgress
     from cluster.report.terminal import Terminal
@@ -159,7 +163,7 @@ def _shown(
                 shown.enter_context(stage)
                 text = headline(study, finished, asked)
                 say(line_of(StudyProgress(done=finished, asked=asked, running=0, text=text)))
-                if (hint := hint_from_rows(study)) is not None:
+                for hint in filter(None, (hint_from_rows(study), margin_hint(study.spec))):
                     say(f"hint: {hint}")
                 view = LiveView.of(study, asked=asked, finished=finished, finished_examples=examples)
                 stage.now("starting Ray" if finished < asked else "reading what the trials left")
@@ -169,10 +173,11 @@ def _shown(
                 assert view is not None
                 view.bill_usd, view.began_at = bill_usd, stage.began_at
                 terminal = shown.enter_context(Terminal(view, line_of))
-            case events.Stopping(reason=events.A_SIGNAL):
-                say("saving and stopping; Ctrl-C again to stop now")
             case events.Stopping(reason=reason):
-                say(f"{reason}: saving and stopping")
+                assert view is not None
+                view.stopping_since = time.monotonic()
+                signalled = reason == events.A_SIGNAL
+                say("saving and stopping; Ctrl-C again to stop now" if signalled else f"{reason}: saving and stopping")
             case events.NotCompacted(reason=reason):
                 say(f"the study's rows were not compacted: {reason}")
             case _:

@@ -20,13 +20,16 @@ _summary = click.option(
 _format = click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 
 
-@click.group("studies")
-def command() -> None:
+@click.group("studies", invoke_without_command=True)
+@click.pass_context
+def command(context: click.Context) -> None:
     """List the studies of a summary, note why they were run, and move, merge or delete them.
 
-    What changes a study refuses one that runs, and disturbs no reader. A command that was killed goes on when it is
-    run again.
+    Alone it is `studies list`. What changes a study refuses one that runs, and disturbs no reader. A command that was
+    killed goes on when it is run again.
     """
+    if context.invoked_subcommand is None:
+        context.invoke(list_studies)
 
 
 @command.command("list")

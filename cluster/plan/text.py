@@ -13,6 +13,7 @@ from cluster.plan.evaluating import hint_from_costs
 from cluster.plan.phases import AGAIN, EXTENSION, LOOK
 from cluster.plan.planned import Plan
 from cluster.prices.instance import LOCAL
+from cluster.report.headline import margin_hint
 from cluster.study.protocol import CONFIRM
 from cluster.text import table
 from cluster.text.table import Column
@@ -156,8 +157,8 @@ def _totals(plan: Plan) -> list[str]:
         f"the first lane starts work after {time_text(one.seconds_starting)}; the lanes' trials take "
         f"{time_text(one.lane_seconds)} together, including {time_text(one.seconds_compiling)} to trace and compile",
     ]
-    hint = hint_from_costs(plan.points)
-    return lines + _protocol(plan) + ([f"hint: {hint}"] if hint else []) + _hints(plan)
+    hints = filter(None, (hint_from_costs(plan.points), margin_hint(plan.study.spec)))
+    return lines + _protocol(plan) + [f"hint: {hint}" for hint in hints] + _hints(plan)
 
 
 def _money(plan: Plan) -> str:

@@ -51,7 +51,8 @@ def _use(group: GroupVerdict, margin: float | None) -> str:
         least = min(one.difference for one in others["worse"])
         text += f"; {_worse(worse, group)} {least:.2g}{' or more' if len(worse) > 1 else ''}"
     if margin is not None:
-        text += _rest(others["undecided"], "not decided")
+        text += _near(others["undecided"])
+        text += _rest([one for one in others["undecided"] if not one.differs], "not decided")
     return f"{text}{_rest(others['unreliable'], 'unreliable')}."
 
 
@@ -67,6 +68,11 @@ def _best(group: GroupVerdict) -> tuple[int, str]:
     best = min(soon, key=lambda batch: quick[0].expected[batch] or 0.0) if soon else same[0]
     if len(same) == 1:
         return best, "the lowest loss in the screen, and not shown to be worse than any"
+    took = {cell.global_batch: cell.seconds for cell in group.cells if cell.global_batch in same}
+    if not group.soonest and None not in took.values():
+        # Without a target none is the soonest to it; what is as good and takes less time is the better choice.
+        best = min(same, key=lambda batch: took[batch] or 0.0)
+        return best, "as good as any within the margin, and the quickest of these to train"
     return best, "as good as any within the margin"
 
 
@@ -83,6 +89,14 @@ def _worse(worse: Sequence[int], group: GroupVerdict) -> str:
     if len(worse) > 1 and compared[-len(worse) :] == list(worse):
         return f"B = {worse[0]} and above lose"
     return f"B = {batches(worse)} lose{'s' if len(worse) == 1 else ''}"
+
+
+def _near(found: Sequence[Quality]) -> str:
+    """Those that are shown to differ, by about as much as the margin."""
+    near = sorted((one for one in found if one.differs), key=lambda one: one.global_batch)
+    words = (f"B = {one.global_batch} is {'worse' if one.difference > 0 else 'better'}" for one in near)
+    sizes = (f"by about the margin ({abs(one.difference):.2g})" for one in near)
+    return "".join(f"; {word}, {size}" for word, size in zip(words, sizes, strict=True))
 
 
 def _rest(found: Sequence[Quality], word: str) -> str:

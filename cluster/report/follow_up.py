@@ -28,6 +28,7 @@ def file_text(found: FollowUp, *, file: str) -> str:
         "axes.seeds": "fresh: no run has seen them",
         "protocol": "judged once, at the end" if found.step else "tunes the rate of each batch size on other seeds",
         "margin": _MARGINS[found.margin],
+        "target": "which batch size is there first?",
     }
     return written(found.spec, above=above, beside=beside)
 

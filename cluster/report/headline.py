@@ -5,6 +5,7 @@ from collections.abc import Collection
 from cluster.analysis.counted import counted
 from cluster.study.confirming import confirming_seeds
 from cluster.study.rules import Protocol
+from cluster.study.spec import StudySpec
 from cluster.study.study import Study
 
 
@@ -32,6 +33,17 @@ def headline(study: Study, finished: int, wanted: int) -> str:
             "are verified"
         )
     return "\n".join(lines + ([placed.note] if placed.note else []))
+
+
+def margin_hint(spec: StudySpec) -> str | None:
+    """What a protocol without a margin will not be able to say, before it is run; None for other studies."""
+    if spec.protocol is None or spec.margin is not None:
+        return None
+    return (
+        "without a margin no batch size will be said to be as good as another: declare one now, such as `margin: "
+        "{validation_loss: 0.05}`, the largest difference that does not matter to you; one declared after the run does "
+        "not count"
+    )
 
 
 def _screens(rules: Protocol) -> str:

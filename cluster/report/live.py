@@ -58,6 +58,8 @@ class LiveView:
     recent: deque[Recent] = field(default_factory=lambda: deque(maxlen=RECENT))
     errors: Counter[str] = field(default_factory=Counter)
     began_at: float = field(default_factory=time.monotonic)
+    # Since when the run saves and stops, if it does.
+    stopping_since: float | None = None
     _ended_examples: float = 0.0
 
     @classmethod
@@ -133,6 +135,8 @@ class LiveView:
 
     def sentence(self, now: float) -> str:
         """The state in one line with the time since the run began; before any training, what the lanes do."""
+        if self.stopping_since is not None:
+            return f"saving and stopping, {duration(now - self.stopping_since)} so far; {self.line()}"
         lanes = f"{self.lanes} lane{'s' * (self.lanes != 1)}"
         if self.first_progress is None and not self.ended:
             doing = (

@@ -4,9 +4,10 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 DEFAULT_SUMMARY = "summary"
+_INDENT = "    "
 
 
 def next_commands(study: str, summary: str) -> list[str]:
@@ -24,6 +25,15 @@ def aligned(commands: Mapping[str, str]) -> list[str]:
     """Each command with its comment, the comments in one column."""
     width = max(map(len, commands))
     return [f"{command:<{width}}  # {what}" for command, what in commands.items()]
+
+
+def indented(lines: Iterable[str], width: int | None) -> list[str]:
+    """The lines of `aligned` with an indent; where one is wider than `width`, each comment is above its command."""
+    found = list(lines)
+    if width is not None and max(map(len, found)) + len(_INDENT) > width:
+        parts = (line.partition("  # ") for line in found)
+        found = [text for command, _, what in parts for text in (f"# {what}", command.rstrip())]
+    return [_INDENT + line for line in found]
 
 
 def program_name() -> str:

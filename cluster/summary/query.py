@@ -128,6 +128,10 @@ def asked(summary: Summary, study: str) -> int | None:
     if is_study_name(study) and trials(summary, study).num_rows:
         return None
     names = pc.unique(known["study"]).to_pylist()
+    if not names:
+        raise InputError(
+            f"there is no study in {summary.uri}: name the folder or s3:// address of a summary with --summary"
+        )
     raise InputError(
         f"there is no study {study!r} in {summary.uri}{nearest(study, names)}: `batchscope results` lists them"
     )

@@ -6,6 +6,7 @@ from difflib import get_close_matches
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cluster.study.protocol import CONFIRM
 from cluster.summary.attempts import finished
 from cluster.summary.tables import COMPLETED, STOPPED
 from trainer.errors import InputError
@@ -37,12 +38,18 @@ def named(prefix: str, known: Sequence[str], *, lister: str, study: str) -> str:
 def best(trials: pa.Table, *, study: str) -> str:
     """The trial with the lowest validation loss of those that kept the weights of that moment.
 
+    Of a protocol it is a confirmation, if there is one: the lowest of a screen's many rates is as much luck as quality.
+
     Raises:
         InputError: none has such weights yet.
     """
     rows = finished(trials)
     kept = pc.and_(pc.is_in(rows["state"], pa.array([COMPLETED, STOPPED])), pc.is_finite(rows["best_validation_loss"]))
-    order = rows.filter(kept).sort_by([("best_validation_loss", "ascending"), ("trial_id", "ascending")])
+    weights = rows.filter(kept)
+    confirmed = weights.filter(pc.equal(weights["phase"], CONFIRM))
+    order = (confirmed if confirmed.num_rows else weights).sort_by(
+        [("best_validation_loss", "ascending"), ("trial_id", "ascending")]
+    )
     if not order.num_rows:
         raise InputError(f"no trial of study {study!r} has kept weights yet: wait until one has completed")
     trial_id: str = order["trial_id"][0].as_py()

@@ -103,7 +103,7 @@ def progress(
     known = [row for row in costs if row["cost_usd"] is not None]
     return TrialCounts(
         study=study,
-        asked=newest["trials"] if newest else None,
+        asked=_asked(newest, len(still)),
         # A trial that ran out of memory goes on in smaller micro-batches, if there are any.
         done=sum(row["state"] not in LEFT and row["micro_batch_next"] is None for row in still),
         failures=failures(at_rest, newest["trials"] if newest else None),
@@ -116,6 +116,11 @@ def progress(
         running_usd=_running_usd(known, begun, now),
         unpriced=len(costs) - len(known),
     )
+
+
+def _asked(newest: Mapping[str, Any] | None, there: int) -> int | None:
+    """How many trials a study wants: at least those it has, since a screen that is repeated or extended adds some."""
+    return None if newest is None or newest["trials"] is None else max(newest["trials"], there)
 
 
 def _running(row: Mapping[str, Any], last: Mapping[str, Any], planned: int | None) -> Running:

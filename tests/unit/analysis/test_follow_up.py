@@ -66,6 +66,10 @@ def test_two_batch_sizes_on_the_seeds_that_decide_them() -> None:
     assert spec.axes.seeds == tuple(range(5, 5 + step.seeds_needed))
     assert (spec.protocol.looks, spec.margin, spec.target) == ("none", small().margin, small().target)
     assert found.undecided == tuple(sorted(one.global_batch for one in group.qualities if one.outcome == "undecided"))
+    # The middle rate is the one that was found best at the reference.
+    [rate] = [cell.learning_rate for cell in group.cells if cell.global_batch == step.reference]
+    assert rule_of(spec).around == pytest.approx(rate, rel=1e-2)
+    assert rule_of(spec).at == step.reference
     # Five rates of both, then all seeds of both.
     assert found.trainings == (10 + 2 * step.seeds_needed,) * 2
     assert found.seconds == (step.seconds_screen + step.seeds_needed * step.seconds_seed,) * 2
@@ -96,6 +100,12 @@ def test_a_grid_is_followed_by_a_protocol_with_a_margin_to_fill_in() -> None:
     spent = np.array(tables[1].sort_by([("global_batch", "ascending")])["seconds_training"]).reshape(3, 3).mean(axis=1)
     at_once = 3 * spent.sum() / spent.max()
     assert found.seconds == pytest.approx((10 * spent.sum() / at_once, 19 * spent.sum() / at_once), rel=1e-3)
+
+
+def test_a_target_is_asked_for_where_there_was_none() -> None:
+    assert after(study(spec_of(**GRID, target=None), NOISY)).spec.target == "auto"
+    declared = spec_of(**GRID, target={"validation_loss": 0.7})
+    assert after(study(declared, NOISY)).spec.target == declared.target
 
 
 def test_a_margin_declared_before_is_kept_and_one_seed_tells_no_noise() -> None:

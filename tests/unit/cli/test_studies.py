@@ -139,3 +139,10 @@ def test_what_was_not_finished_is_named(summary: Summary) -> None:
     refused = run(summary, "note", "wiki", "why").exception
     assert half in str(refused)
     assert half in str(run(summary, "rename", "wiki", "else").exception)
+
+
+def test_alone_it_is_the_list(tmp_path: Path, summary: Summary, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(command, [], standalone_mode=False)
+    assert result.exit_code == 0
+    assert result.stdout == run(summary, "list").stdout

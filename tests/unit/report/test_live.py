@@ -185,3 +185,11 @@ def test_a_narrow_terminal_has_fewer_columns_and_no_cut_number(
     assert lines[1].removeprefix(named).split()[: len(cells)] == cells
     # The sentence below ends its lines at words.
     assert " ".join(lines[-6:]).split()[-12:] == view.sentence(20.0).split()[-12:]
+
+
+def test_a_run_that_stops_says_so_and_for_how_long() -> None:
+    view = LiveView(examples=lambda trial: 8.0, expected_trials=2, expected_examples=16, finished_before=0, lanes=2)
+    view.note(TrialBegan(trial=TRIAL))
+    assert view.sentence(view.began_at + 5).startswith("starting 2 lanes")
+    view.stopping_since = view.began_at + 5
+    assert view.sentence(view.began_at + 45).startswith("saving and stopping, 40 s so far; 0 done, 1 running")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.report.next_commands import next_commands, program_name, summary_option
+from cluster.report.next_commands import aligned, indented, next_commands, program_name, summary_option
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,9 @@ def test_a_program_that_is_not_on_the_path_is_called_by_its_own(
     assert program_name() == "'my env/batchscope'"
     monkeypatch.setenv("PATH", str(program.parent))
     assert program_name() == "batchscope"
+
+
+def test_where_a_line_is_too_long_comments_are_above_their_commands() -> None:
+    lines = aligned({"run a": "runs", "serve": "in a browser"})
+    assert indented(lines, None) == indented(lines, 80) == ["    run a  # runs", "    serve  # in a browser"]
+    assert indented(lines, 24) == ["    # runs", "    run a", "    # in a browser", "    serve"]

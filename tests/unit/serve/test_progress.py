@@ -78,6 +78,14 @@ def test_a_finished_study_does_not_go_on(summary: Summary) -> None:
     assert (found.done, found.running, found.waiting, found.going_on) == (8, [], 0, False)
 
 
+def test_a_study_never_has_more_trials_than_it_wants(summary: Summary) -> None:
+    summary.write_trial(trial("3", attempt=2))
+    for number in range(4, 13):
+        summary.write_trial(trial(str(number), attempt=2 if number == 5 else 1, seed=number))
+    found = reading.study_progress(summary, "wiki")
+    assert (found.asked, found.done, found.waiting) == (12, 12, 0)
+
+
 def test_what_ran_out_of_memory_is_done_only_where_it_cannot_go_on_in_smaller_parts(summary: Summary) -> None:
     summary.write_trial(trial("6", state="OUT_OF_MEMORY", micro_batch_next=4))
     summary.write_trial(trial("7", state="OUT_OF_MEMORY"))

@@ -563,7 +563,7 @@ def test_a_compacted_summary_that_was_copied_over_another_is_said_to_lack_rows(t
         arguments = ["simulated", *options, "--summary", merged.uri]
         done = CliRunner().invoke(results_command, arguments, standalone_mode=False)
         first = min(row["trial_id"] for row in rows[::2])
-        assert f"{len(rows[::2])} attempts of simulated began and have no row ({first}-1, " in done.stderr
+        assert f"{len(rows[::2])} attempts of simulated have no row yet ({first}-1, " in done.stderr
 
 
 def test_a_person_reads_each_problem_once_on_stderr(summary: Summary) -> None:

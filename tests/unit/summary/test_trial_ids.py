@@ -27,6 +27,15 @@ def test_the_best_has_the_lowest_loss_of_those_that_kept_weights() -> None:
     assert best(table_of("trials", tied[::-1]), study="s") == "0"
 
 
+def test_the_best_of_a_protocol_is_a_confirmation() -> None:
+    ends = rows(("COMPLETED", 0.1), ("COMPLETED", 0.3), ("COMPLETED", 0.2), ("FAILED", None))
+    phases = ("screen", "confirm", "confirm", "confirm")
+    confirmed = [{**row, "phase": phase} for row, phase in zip(ends, phases, strict=True)]
+    assert best(table_of("trials", confirmed), study="s") == "2"
+    # None of them has completed yet.
+    assert best(table_of("trials", [confirmed[0], confirmed[3]]), study="s") == "0"
+
+
 def test_without_weights_there_is_no_best() -> None:
     with pytest.raises(InputError, match="no trial of study 's' has kept weights yet"):
         best(table_of("trials", rows(("FAILED", 0.5), ("CANCELLED", 0.1))), study="s")
