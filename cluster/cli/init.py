@@ -24,11 +24,11 @@ def command(data: str, output: str, name: str | None, factory: str | None, no_ca
 
     with StageLine("loading") as stage:
         from cluster.plan.first_study import first_study
-        from cluster.plan.first_study_text import first_study_text, next_commands, what_it_takes
+        from cluster.plan.first_study_text import first_study_text, next_commands, what_decides, what_it_takes
         from cluster.process.files import check_new, save
         from cluster.report.next_commands import indented
         from cluster.study.capacity import capacity_of
-        from cluster.text.wrapped import terminal_width
+        from cluster.text.wrapped import terminal_width, wrapped
 
         check_new(output)
         stage.now("calibrating on this machine: starting trainers")
@@ -41,10 +41,10 @@ def command(data: str, output: str, name: str | None, factory: str | None, no_ca
             tell=lambda share: stage.now(f"calibrating on this machine: {share:.0%}"),
         )
     save(first_study_text(found, file=output).encode(), output)
-    takes, commands = what_it_takes(found), next_commands(found, file=output)
+    takes, commands, width = what_it_takes(found), next_commands(found, file=output), terminal_width(sys.stdout)
     put(
         form,
-        [f"{output}: {takes}; next:\n", *indented(commands, terminal_width(sys.stdout))],
+        [f"{output}: {takes}", wrapped(what_decides(found), width), "\nnext:\n", *indented(commands, width)],
         file=output,
         study=found.spec.study,
         trainings=found.plan.expected.trials,

@@ -3,6 +3,7 @@
 import shlex
 
 from cluster.analysis.counted import counted
+from cluster.plan.deciding import deciding
 from cluster.plan.first_study import FirstStudy, idle_seconds
 from cluster.plan.text import BUSY, time_text
 from cluster.report.next_commands import aligned
@@ -35,6 +36,7 @@ def first_study_text(found: FirstStudy, *, file: str) -> str:
     above = [
         f"Does the batch size change the quality of what {found.spec.data} teaches a model, or only memory and speed?",
         f"{what_it_takes(found)}.",
+        what_decides(found),
         "",
         *(f"    {line}" for line in next_commands(found, file=file)),
         "",
@@ -59,6 +61,15 @@ def what_it_takes(found: FirstStudy) -> str:
     return (
         f"{counted(plan.expected.trials, 'training')}, {expected} "
         f"(between {time_text(plan.low.seconds)} and {time_text(plan.high.seconds)}; {source})"
+    )
+
+
+def what_decides(found: FirstStudy) -> str:
+    """That this study is a first look, and what the one takes that decides."""
+    fewest, most, least, longest = deciding(found)
+    return (
+        f"It proves nothing; `batchscope next` then writes the study that decides: {fewest} to {most} trainings, "
+        f"{time_text(least)} to {time_text(longest)}."
     )
 
 

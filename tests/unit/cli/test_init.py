@@ -45,6 +45,8 @@ def test_it_passes_plan_and_takes_three_minutes_by_it(folder: Path) -> None:
         assert f"{trials} trainings, about " in shown
         for command in ("plan study.yaml", "run study.yaml", "report my-tickets -o my-tickets.html"):
             assert f"    batchscope {command}" in shown
+        # Five rates of five batch sizes on one seed, then 5 to 14 seeds of each.
+        assert "`batchscope next` then writes the study that decides: 50 to 95 trainings, " in shown
     assert max(map(len, text.splitlines())) <= 120
     again = invoked(init.command, "my tickets", "--no-calibration")
     assert isinstance(again.exception, InputError)
