@@ -32,6 +32,8 @@ from trainer.trial import TrialSpec
 # At most so many seeds confirm; what is decided after 5, 7 or 10 stops there.
 MOST_SEEDS = 14
 RATES = 5
+# Of batch sizes.
+FEWEST = 2
 # A margin does not follow from the data, so a file without one gets an example; noise tells what so many seeds decide.
 EXAMPLE_MARGIN = 0.05
 PAIRS_OF_A_MARGIN = 10
@@ -47,7 +49,8 @@ class FollowUp:
     sizes that are not told apart from their reference. `trainings` and `seconds` are the fewest and the most; the
     seconds are from the measured ones (None: not known), with as many trainings at once. `margin` is where its margin
     comes from: declared in the study before it, or only an example. `decidable_margin` is then the smallest that
-    PAIRS_OF_A_MARGIN seeds decide by that study's noise; None if it is not known.
+    PAIRS_OF_A_MARGIN seeds decide by that study's noise; None if it is not known. `left_out` are the batch sizes for
+    which there is no time.
     """
 
     spec: StudySpec
@@ -58,6 +61,7 @@ class FollowUp:
     seconds: tuple[float, float] | None
     margin: Literal["declared", "example"]
     decidable_margin: float | None = None
+    left_out: tuple[int | str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +73,17 @@ class NoFollowUp:
 
 
 def follow_up(
-    studies: pa.Table, trials: pa.Table, evaluations: pa.Table, *, taken: Collection[str]
+    studies: pa.Table,
+    trials: pa.Table,
+    evaluations: pa.Table,
+    *,
+    taken: Collection[str],
+    seconds_at_most: float = math.inf,
 ) -> FollowUp | NoFollowUp:
     """The study that follows one study, given its rows in the three tables; `taken` are the names of all studies.
+
+    If it tunes and confirms every batch size, that takes at most `seconds_at_most`, or it is of fewer batch sizes, the
+    smallest and the largest at least.
 
     Raises:
         InputError: the stored spec cannot be read by this version.
@@ -94,20 +106,31 @@ def follow_up(
         return NoFollowUp(code="not_judged", text=_reasons(verdict))
     name = free_name(before.study, "next", taken)
     if before.protocol is None or verdict.declared.margin is None:
-        return _all_again(before, name, row, completed, seen)
+        sizes = before.axes.global_batch
+        counts = range(len(sizes), 1, -1)
+        found = (_all_again(before, name, row, completed, seen, _spread(sizes, count)) for count in counts)
+        return next(one for one in found if _is_in(one, seconds_at_most) or len(one.spec.axes.global_batch) == FEWEST)
     return _two_again(before, name, row, verdict, seen)
 
 
 def _all_again(
-    before: StudySpec, name: str, row: Mapping[str, Any], completed: Rows, seen: Collection[int]
+    before: StudySpec,
+    name: str,
+    row: Mapping[str, Any],
+    completed: Rows,
+    seen: Collection[int],
+    sizes: tuple[int | str, ...],
 ) -> FollowUp:
-    """The same axes with a protocol, a margin and a target. Runs that stop at a target have no losses to compare."""
+    """These sizes with a protocol, a margin and a target. Runs that stop at a target have no losses to compare."""
     rules = (before.protocol or Protocol()).model_copy(update={"stop_at_target": False})
     margin = before.margin or ValidationLoss(validation_loss=EXAMPLE_MARGIN)
     spec = _checked(
         before,
         study=name,
-        axes=before.axes.model_copy(update={"learning_rate": _rates(before), "seeds": _fresh(seen, MOST_SEEDS)}),
+        axes=before.axes.model_copy(
+            update={"global_batch": sizes, "learning_rate": _rates(before), "seeds": _fresh(seen, MOST_SEEDS)}
+        ),
+        budget=_budget_of(before, sizes),
         protocol=rules,
         margin=margin,
         target=before.target or "auto",
@@ -124,7 +147,22 @@ def _all_again(
         seconds=None if fewest is None or most is None else (fewest, most),
         margin="example" if before.margin is None else "declared",
         decidable_margin=_decidable(completed) if before.margin is None else None,
+        left_out=tuple(size for size in before.axes.global_batch if size not in sizes),
     )
+
+
+def _spread(sizes: Sequence[int | str], count: int) -> tuple[int | str, ...]:
+    """So many of the sizes, with the first and the last."""
+    return tuple(sizes[round(number * (len(sizes) - 1) / (count - 1))] for number in range(count))
+
+
+def _is_in(found: FollowUp, seconds_at_most: float) -> bool:
+    return found.seconds is None or found.seconds[1] <= seconds_at_most
+
+
+def _budget_of(before: StudySpec, sizes: Sequence[int | str]) -> Any:
+    budget = before.budget
+    return {size: budget[size] for size in sizes} if isinstance(budget, dict) else budget
 
 
 def _two_again(
@@ -185,12 +223,11 @@ def _of_two(
     }
     if isinstance(before.axes.learning_rate, RateRule):
         narrowed["learning_rate"] = _around_found(before.axes.learning_rate, group, step.reference)
-    budget = before.budget
     return _checked(
         before,
         study=name,
         axes=before.axes.model_copy(update=narrowed),
-        budget={batch: budget[batch] for batch in batches} if isinstance(budget, dict) else budget,
+        budget=_budget_of(before, batches),
         protocol=before.protocol.model_copy(update={"looks": NONE}),
     )
 

@@ -1,6 +1,7 @@
 """`batchscope next`: the study that decides what a study left undecided, as a commented file."""
 
 import dataclasses
+import math
 import sys
 
 import click
@@ -12,8 +13,9 @@ from cluster.cli.answering import put, text_or_json
 @click.argument("study")
 @click.option("-o", "--output", default="next.yaml", show_default=True, metavar="FILE", help="Write to this new file.")
 @click.option("--summary", "uri", default="./summary", show_default=True, help="Folder or s3://bucket/prefix.")
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Of fewer batch sizes, if all take longer.")
 @text_or_json
-def command(study: str, output: str, uri: str, form: str) -> None:
+def command(study: str, output: str, uri: str, minutes: float | None, form: str) -> None:
     """Write the study that decides what STUDY left undecided, with its trainings and minutes.
 
     After a protocol, it compares two batch sizes on as many fresh seeds as probably decide them. After a plain grid, it
@@ -37,6 +39,7 @@ def command(study: str, output: str, uri: str, form: str) -> None:
         query.trials(summary, study),
         query.evaluations(summary, study),
         taken=query.names(summary),
+        seconds_at_most=math.inf if minutes is None else 60 * minutes,
     )
     if isinstance(found, NoFollowUp):
         if found.code != "decided":

@@ -3,7 +3,7 @@
 import shlex
 
 from cluster.analysis.counted import counted
-from cluster.analysis.follow_up import PAIRS_OF_A_MARGIN, FollowUp, NoFollowUp
+from cluster.analysis.follow_up import FEWEST, PAIRS_OF_A_MARGIN, FollowUp, NoFollowUp
 from cluster.report.duration import duration
 from cluster.report.next_commands import aligned, summary_option
 from cluster.study.written import written
@@ -12,6 +12,7 @@ _MARGINS = {
     "declared": "as before; smaller differences do not matter",
     "example": "FILL IN the largest difference that does not matter to you",
 }
+_SIZES = {False: "as before", True: "some of those before"}
 
 
 def file_text(found: FollowUp, *, file: str) -> str:
@@ -24,7 +25,7 @@ def file_text(found: FollowUp, *, file: str) -> str:
         "All keys: cluster/study/README.md",
     ]
     beside = {
-        "axes.global_batch": "the two that are compared" if found.step else "as before",
+        "axes.global_batch": "the two that are compared" if found.step else _SIZES[bool(found.left_out)],
         "axes.seeds": "fresh: no run has seen them",
         "protocol": "judged once, at the end" if found.step else "tunes the rate of each batch size on other seeds",
         "margin": _MARGINS[found.margin],
@@ -50,6 +51,10 @@ def what_it_decides(found: FollowUp) -> list[str]:
             f"This study has both. It compares B = {', '.join(map(str, found.undecided))} on at most {seeds} fresh "
             "seeds.",
         ]
+    if found.left_out:
+        lines.append(f"For want of time it leaves out B = {', '.join(map(str, found.left_out))}.")
+    elif step is None and len(found.undecided) > FEWEST:
+        lines.append("With `--minutes 10` it is of as many batch sizes as that is enough for.")
     if found.margin == "example":
         lines.append("Its margin is only an example: fill in yours, which does not follow from the data.")
     if found.decidable_margin is not None:

@@ -108,6 +108,27 @@ def test_a_target_is_asked_for_where_there_was_none() -> None:
     assert after(study(declared, NOISY)).spec.target == declared.target
 
 
+def test_with_little_time_it_is_of_fewer_batch_sizes() -> None:
+    budget = {"budget": {16: {"epochs": 4}, 64: {"epochs": 4}, 512: {"epochs": 8}}}
+    axes = GRID["axes"] | {"global_batch": [16, 64, 512]}
+    tables = study(spec_of(**GRID | {"axes": axes} | budget), NOISY)
+
+    def within(seconds: float) -> FollowUp:
+        found = follow_up(*tables, taken=(), seconds_at_most=seconds)
+        assert isinstance(found, FollowUp)
+        return found
+
+    whole = within(np.inf)
+    assert (whole.spec.axes.global_batch, whole.left_out) == ((16, 64, 512), ())
+    longest = whole.seconds[1]
+    assert within(longest) == whole
+    for seconds in (longest - 1, 1):
+        found = within(seconds)
+        assert (found.spec.axes.global_batch, found.left_out) == ((16, 512), (64,))
+        assert set(found.spec.budget) == {16, 512}
+        assert found.seconds[1] < longest
+
+
 def test_a_margin_declared_before_is_kept_and_one_seed_tells_no_noise() -> None:
     assert after(study(small(**{**GRID, "margin": {"validation_loss": 0.2}}), NOISY)).margin == "declared"
     one = after(study(small(**{**GRID, "axes": {**GRID["axes"], "seeds": [7]}}), NOISY))

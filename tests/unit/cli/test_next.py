@@ -47,6 +47,10 @@ def test_the_study_after_a_grid_is_written_with_what_it_takes_and_passes_plan(fo
     planned = invoked(plan.command, "n.yaml", "--no-calibration", "--format", "json")
     assert planned.exception is None, planned
     assert json.loads(planned.stdout)["study"] == "simulated-next"
+    # With less time than any takes, the two sizes stay.
+    hurried = invoked(next_module.command, "simulated", "-o", "hurried.yaml", "--minutes", "0.1")
+    assert hurried.exception is None, hurried
+    assert load(folder / "hurried.yaml").axes == found.axes
     again = invoked(next_module.command, "simulated", "-o", "n.yaml")
     assert isinstance(again.exception, InputError)
     assert "n.yaml exists and is not overwritten" in str(again.exception)
