@@ -62,7 +62,7 @@ locks: install  ## what machines of a fleet install, from requirements.lock
 	have = set(found(base)); cuda.write_text(''.join(one for one in found(cuda) if one not in have))"
 
 # Needs root, namespaces and an ssh server; without them it says what is missing.
-rehearsal: install  ## a fleet's days on pretended machines, 40 minutes
+rehearsal: install  ## a fleet's days on pretended machines, half an hour
 	$(BIN)/python -m tests.rehearsal
 
 # Small disks that fill up need root; clocks that jump need libfaketime. What is missing is passed over by name.
