@@ -29,7 +29,7 @@ class Plan:
 
     `source` is `trials` (its own), `probe`, `calibration` or `guess`; `why_guessed` is why nothing was measured.
     `machines` are those at work at once; empty if they are not known. `measured_on` is the type of the cluster's
-    machine that was calibrated; None if it was this machine, or none.
+    machine that was calibrated; None if it was this machine, or none. `measured_in` are the studies of the trials.
     """
 
     # What a notebook shows of a plan has no room for its whole study.
@@ -45,6 +45,7 @@ class Plan:
     machines: list[Machines]
     measured_on: str | None = None
     finished: int = 0
+    measured_in: tuple[str, ...] = ()
 
     @property
     def busy(self) -> float:
@@ -130,4 +131,5 @@ def _with_outlooks(study: "Study", points_of: Mapping[Kind, Point], known: Basis
         machines=bill.machines(study.capacity, study.placed, study.spec.resources),
         measured_on=known.measured_on,
         finished=done.finished if done else 0,
+        measured_in=done.measured_in if done and known.source == "trials" else (),
     )

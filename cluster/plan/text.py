@@ -112,7 +112,9 @@ def _head(plan: Plan) -> list[str]:
         good = "" if plan.study.spec.resources.gpus_per_worker else "; right to a factor of two or so"
         lines.append(f"ALL FIGURES OF TIME AND MEMORY ARE GUESSES: {why}{good}")
     elif plan.source == "trials":
-        lines.append("measured on the study's own trials")
+        own = ["the study's own trials"] if study.spec.study in plan.measured_in else []
+        others = [f"the trials of {name}" for name in plan.measured_in if name != study.spec.study]
+        lines.append(f"measured on {' and '.join(own + others)}")
     elif plan.busy > BUSY:
         lines.append(
             f"other work took {plan.busy:.0%} of the machine's time during the calibration: without it, expect "

@@ -356,6 +356,17 @@ def test_what_is_finished_is_not_planned_again_and_its_seconds_count(study: Writ
     assert "measured on the study's own trials" in text
 
 
+def test_a_study_after_another_of_the_same_data_and_model_is_planned_by_its_trials(study: Write) -> None:
+    write_rows(study(), trials=lambda trial: trial.seed == 0)
+    after = study(study="after")
+    found = as_json(after, "--no-calibration")
+    assert (found["source"], found["finished"], found["expected"]["trials"]) == ("trials", 0, 18)
+    assert all(point["seconds_training"] == pytest.approx(0.1 * point["updates"]) for point in found["points"])
+    assert "measured on the trials of tiny" in text_of(after)
+    other = study(study="other", model={"embedding_units": 6, "lstm_units": 50})
+    assert as_json(other, "--no-calibration")["source"] == "guess"
+
+
 @pytest.mark.parametrize("changed", [{"workers": 2}, {"node_type": "g5.xlarge"}, {"budget": "9 epochs"}])
 def test_what_ran_otherwise_tells_no_seconds(study: Write, changed: dict[str, Any]) -> None:
     path = study()
