@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from cluster.summary import query
-from tests.faults.catalogue import BEGINNING, BUCKET, ENDING, FOLDER, TRAINING, Fault
+from tests.faults.catalogue import BEGINNING, BUCKET, ENDING, FOLDER, SET_BACK, TRAINING, Fault
 from tests.faults.deeds import MissedError, Struck, WrongError, strike
 from tests.faults.points import HURRIED
 from tests.faults.stage import Stage, StuckError, staged
@@ -174,8 +174,9 @@ class _Run:
         campaign = self.campaign
         lost = any(one.deed in ("summary removed", "store") for one in self.struck)
         clocks = not any(one.deed == "clock jumps" for one in self.struck)
+        kept = not any(one.where == SET_BACK for one in self.struck)
         expected = campaign.known.get(self.stage.layout) or self._undisturbed()
-        for line in wrong_in(self.stage.summary, expected, complete=not lost, clocks=clocks):
+        for line in wrong_in(self.stage.summary, expected, complete=not lost, clocks=clocks, kept=kept):
             self._wrong(line)
 
     def _undisturbed(self) -> Answers:

@@ -95,3 +95,15 @@ def test_what_is_wrong_with_weights_is_noticed(tmp_path: Path, change: Callable[
     change(tmp_path / "summary" / "checkpoints" / f"study={STUDY}" / TRIAL)
     lines = wrong_in(Summary(str(tmp_path / "summary")), UNDISTURBED, complete=True, clocks=True)
     assert said in "; ".join(lines)
+
+
+def test_a_store_that_went_back_may_lack_what_came_before_a_row_and_have_nothing_wrong(tmp_path: Path) -> None:
+    found_in(tmp_path, [LOST, row()], CURVE[:-1])
+    folder = tmp_path / "summary" / "checkpoints" / f"study={STUDY}" / TRIAL
+    (folder / "best.npz").unlink()
+    summary = Summary(str(tmp_path / "summary"))
+    assert len(wrong_in(summary, UNDISTURBED, complete=True, clocks=True)) == 2
+    assert wrong_in(summary, UNDISTURBED, complete=True, clocks=True, kept=False) == []
+    (folder / "resume-1.npz").touch()
+    [line] = wrong_in(summary, UNDISTURBED, complete=True, clocks=True, kept=False)
+    assert "resume-1.npz" in line

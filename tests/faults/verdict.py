@@ -29,10 +29,11 @@ SECONDS_OF_READING = 1.0
 Answers = dict[str, tuple[list[Evaluation], Outcome]]
 
 
-def wrong_in(summary: Summary, undisturbed: Answers, *, complete: bool, clocks: bool) -> list[str]:
+def wrong_in(summary: Summary, undisturbed: Answers, *, complete: bool, clocks: bool, kept: bool = True) -> list[str]:
     """What is wrong in a summary.
 
-    Unless its attempts are `complete`, some were lost with a store; without `clocks`, the clock jumped.
+    Unless its attempts are `complete`, some were lost with a store; without `clocks`, the clock jumped. Unless a store
+    has `kept` what was written, evaluations and weights may lack of a trial whose row came after it went back.
     """
     problems: list[Problem] = []
     summary = replace(summary, note=problems.append)
@@ -42,10 +43,10 @@ def wrong_in(summary: Summary, undisturbed: Answers, *, complete: bool, clocks: 
     return [
         *map(str, problems),
         *_answers(rows, undisturbed),
-        *_curves(query.curves(evaluations).to_pylist(), points, undisturbed),
+        *_curves(query.curves(evaluations).to_pylist(), points, undisturbed, kept=kept),
         *_attempts(rows, summary, complete=complete),
         *(_ledger(rows) if clocks else ()),
-        *_checkpoints(summary, undisturbed),
+        *_checkpoints(summary, undisturbed, kept=kept),
     ]
 
 
@@ -63,11 +64,13 @@ def _answers(rows: list[dict[str, Any]], undisturbed: Answers) -> Iterator[str]:
                     yield f"trial {row['trial_id']}: {name} {row[name]!r} for {getattr(outcome, name)!r}"
 
 
-def _curves(curves: list[dict[str, Any]], points: list[dict[str, Any]], undisturbed: Answers) -> Iterator[str]:
+def _curves(
+    curves: list[dict[str, Any]], points: list[dict[str, Any]], undisturbed: Answers, *, kept: bool
+) -> Iterator[str]:
     expected = {(trial_id, one.update): one for trial_id, (curve, _) in undisturbed.items() for one in curve}
     drawn = Counter((row["trial_id"], row["update"]) for row in curves)
     for key in expected.keys() | drawn.keys():
-        if drawn[key] != 1 or key not in expected:
+        if key not in expected or drawn[key] > 1 or (kept and not drawn[key]):
             yield f"the evaluation of {key} is there {drawn[key]} times"
     each = Counter((row["trial_id"], row["attempt"], row["update"]) for row in points)
     for (trial_id, attempt, update), times in each.items():
@@ -107,15 +110,16 @@ def _ledger(rows: list[dict[str, Any]]) -> Iterator[str]:
             yield f"{name} took {seconds:g} s, of which {training:g} s are training, and {parts} others"
 
 
-def _checkpoints(summary: Summary, undisturbed: Answers) -> Iterator[str]:
+def _checkpoints(summary: Summary, undisturbed: Answers, *, kept: bool) -> Iterator[str]:
     """Of a trial with an answer, the best and the last weights are there, and nothing to resume from."""
-    kept = {
+    weights = {
         f"{trial_id}/{name}" for trial_id in undisturbed for name in ("best.json", "best.npz", "last.json", "last.npz")
     }
     folder = f"checkpoints/study={STUDY}/"
     found = {name.removeprefix(folder) for name in summary.store.names(folder)}
-    if found != kept:
-        yield f"checkpoints that are missing: {sorted(kept - found)}; that nobody needs: {sorted(found - kept)}"
+    missing = weights - found if kept else set()
+    if missing or found - weights:
+        yield f"checkpoints that are missing: {sorted(missing)}; that nobody needs: {sorted(found - weights)}"
 
 
 def _same(found: Any, expected: Any) -> bool:
