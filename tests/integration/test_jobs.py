@@ -171,7 +171,9 @@ def test_a_study_is_submitted_followed_and_listed(batchscope: Any, tmp_path: Pat
     assert (plan["finished"], plan["expected"]["trials"]) == (1, 1)
     assert "job batchscope-plan-of-short-" in planned.stderr
 
-    again = batchscope("resume", "short", "--wait")
+    assert "nothing is left to resume" in batchscope("resume", "short").stderr
+    write(tmp_path, "short", **ONE)
+    again = batchscope("submit", "study.yaml", "--wait")
     assert "1 finished before" in again.stdout
     listed = json.loads(batchscope("list", "--format", "json").stdout)["rows"]
     assert [row["job"][-2:] for row in listed if row["study"] == "short"] == ["-2", "-1"]
