@@ -30,7 +30,7 @@ SECONDS_OF_A_WRITE = 600.0
 # XLA fails the operation that it compiled if it cannot write the code (seen with TensorFlow 2.21). So on a disk that is
 # nearly full it is not asked to.
 LEAST_FREE_BYTES = 2**30
-_NO_ROOM = os.strerror(errno.ENOSPC)
+_NO_ROOM = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS))
 _FLAG = "--tf_xla_persistent_cache_directory"
 _CODE, _SUM = ".pb", ".sha256"
 
@@ -72,10 +72,12 @@ def seal(folder: Path) -> None:
 
 def full(problem: BaseException) -> str | None:
     """What to say of an operation that failed because XLA could not write what it compiled; None for other errors."""
-    if _NO_ROOM not in str(problem) or f"/{FOLDER}/" not in str(problem):
+    text = str(problem)
+    why = next((why for why in _NO_ROOM if why in text), None)
+    if why is None or f"/{FOLDER}/" not in text:
         return None
     return (
-        f"{_NO_ROOM} at {cache_folder() / FOLDER}: make room there, or set BATCHSCOPE_CACHE to another folder, and run "
+        f"{why} at {cache_folder() / FOLDER}: make room there, or set BATCHSCOPE_CACHE to another folder, and run "
         "the same command again to continue"
     )
 

@@ -126,11 +126,12 @@ def test_on_a_disk_that_is_nearly_full_nothing_is_kept(monkeypatch: pytest.Monke
     assert begun() is None
 
 
-def test_a_disk_that_filled_up_is_told_from_other_errors() -> None:
+@pytest.mark.parametrize("why", ["No space left on device", "Disk quota exceeded", "Read-only file system"])
+def test_a_disk_that_filled_up_is_told_from_other_errors(why: str) -> None:
     folder = used()
-    said = compiled.full(RuntimeError(f"{folder}/loop.pb; No space left on device\n [[node]]"))
+    said = compiled.full(RuntimeError(f"{folder}/loop.pb; {why}\n [[node]]"))
     assert said is not None
-    assert said.startswith(f"No space left on device at {folder.parent}: make room there, or set BATCHSCOPE_CACHE")
+    assert said.startswith(f"{why} at {folder.parent}: make room there, or set BATCHSCOPE_CACHE")
     assert compiled.full(RuntimeError("/tmp/other; No space left on device")) is None
     assert compiled.full(RuntimeError(f"{folder}: Input/output error")) is None
 
