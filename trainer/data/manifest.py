@@ -265,8 +265,9 @@ def read(data: Store) -> Manifest:
     try:
         text = data.read("manifest.json")
     except FileNotFoundError:
+        from_here = "" if "://" in data.uri else " (relative paths count from the current folder)"
         raise DataError(
-            f"{data.uri} is not prepared data (it has no manifest.json): run `batchscope prepare` first"
+            f"{data.uri} is not prepared data (it has no manifest.json): run `batchscope prepare` first{from_here}"
         ) from None
     return parse(text.decode("utf-8", errors="replace"), where=data.uri)
 

@@ -287,7 +287,8 @@ def test_a_folder_that_is_not_prepared_data_is_named_with_the_remedy(tmp_path: P
     with pytest.raises(InputError) as caught:
         read(Folder(str(data)))
     assert str(caught.value) == (
-        f"{data} is not prepared data (it has no manifest.json): run `batchscope prepare` first"
+        f"{data} is not prepared data (it has no manifest.json): run `batchscope prepare` first (relative paths count "
+        "from the current folder)"
     )
 
 
