@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, Any]
 # Of other studies. What was measured long ago says little of the machines of today.
-OTHERS_AT_MOST = 2
+OTHERS_AT_MOST = 5
 
 
 @dataclass(frozen=True, kw_only=True)
