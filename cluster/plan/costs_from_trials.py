@@ -1,7 +1,8 @@
 """Costs from the study's own trials: what was measured of those that completed, where each kind of trial has one.
 
 The costs are the guessed ones, multiplied so that the median trial of a kind takes what its rows say: an update's
-seconds, and an evaluation's. Their range is that of the rows.
+seconds, and an evaluation's. Their range is that of the rows, but for one in ten at either end: one trial beside other
+work can take ten times as long.
 """
 
 from collections import defaultdict
@@ -17,6 +18,9 @@ from cluster.study import experiment
 from cluster.study.memory import MemoryModel
 from trainer.order.layouts import ROWS_AT_MOST
 from trainer.trial import TrialSpec
+
+# One in so many rows may lie outside of the range, at either end.
+OUTSIDE = 10
 
 
 def costs_of(
@@ -53,8 +57,8 @@ def _alike(row: Row, point: Point) -> bool:
 
 
 def _costs(rows: Sequence[Row], point: Point, guess: Costs, longest: int) -> Costs:
-    each = [row["seconds_training"] / row["updates"] for row in rows]
-    middle = median(each)
+    each = sorted(row["seconds_training"] / row["updates"] for row in rows)
+    middle, outside = median(each), len(each) // OUTSIDE
     training = middle / (point.seconds_training / point.updates)
     # A confirmation that reached its target ended before its budget.
     whole = [(row["seconds_evaluating"] or 0.0) * point.updates / row["updates"] for row in rows]
@@ -64,8 +68,8 @@ def _costs(rows: Sequence[Row], point: Point, guess: Costs, longest: int) -> Cos
         seconds_per_update=guess.seconds_per_update * training,
         training=guess.training.times(training),
         evaluation=guess.evaluation.times(evaluating),
-        low=min(min(each) / middle, 1 / (1 + LEAST_SPREAD)),
-        high=max(max(each) / middle, 1 + LEAST_SPREAD),
+        low=min(each[outside] / middle, 1 / (1 + LEAST_SPREAD)),
+        high=max(each[-1 - outside] / middle, 1 + LEAST_SPREAD),
         memory=_memory(rows, point, guess.memory, longest),
         bytes_per_shape=0.0,
         measured=True,

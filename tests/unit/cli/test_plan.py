@@ -374,6 +374,19 @@ def test_what_ran_otherwise_tells_no_seconds(study: Write, changed: dict[str, An
     assert as_json(path, "--no-calibration")["source"] == "guess"
 
 
+def test_one_trial_in_ten_beside_other_work_does_not_make_the_range(study: Write) -> None:
+    length: dict[str, Any] = {"budget": {"updates": 40}, "evaluate_every": {"updates": 10}}
+    axes = {"global_batch": [17], "learning_rate": 0.01, "seeds": 20}
+    path = study(**length, axes=axes)
+    write_rows(path, trials=lambda trial: trial.seed in range(9), updates=40, seconds_training=4.0)
+    write_rows(path, trials=lambda trial: trial.seed == 9, updates=40, seconds_training=80.0)
+    [point] = as_json(path)["points"]
+    assert point["seconds_high"] < 2 * point["seconds"]
+    write_rows(path, trials=lambda trial: trial.seed == 10, updates=40, seconds_training=80.0)
+    [point] = as_json(path)["points"]
+    assert point["seconds_high"] > 5 * point["seconds"]
+
+
 def test_what_ended_early_is_counted_whole_and_another_model_not_at_all(study: Write) -> None:
     length: dict[str, Any] = {"budget": {"updates": 40}, "evaluate_every": {"updates": 10}}
     path = study(**length)
