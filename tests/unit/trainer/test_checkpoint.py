@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tracemalloc
 import zipfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +109,20 @@ def test_an_optimiser_without_variables_is_saved_too(tmp_path: Path) -> None:
     found = Checkpoints(Folder(str(tmp_path)), TRIAL).newest()
     assert found is not None
     assert found.optimizer_state == []
+
+
+def test_averages_and_the_best_of_them_come_back_too(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(Folder(str(tmp_path)), TRIAL)
+    averages, best = [np.arange(3.0), np.ones((2, 2))], [np.full(3, 0.5), np.zeros((2, 2))]
+    checkpoints.save(replace(saved(3), averages=averages, best_averaged=best))
+    found = checkpoints.newest()
+    assert found is not None
+    assert_same(found.averages, averages)
+    assert_same(found.best_averaged, best)
+    checkpoints.save(saved(4))
+    found = checkpoints.newest()
+    assert found is not None
+    assert (found.averages, found.best_averaged) == ([], [])
 
 
 def test_a_folder_that_is_not_there_has_no_checkpoint(folder: str) -> None:

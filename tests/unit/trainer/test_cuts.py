@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.trials import TINY
-from trainer.order import cuts, measuring, plan, shapes, share_cuts
+from trainer.order import cuts, evaluation, measuring, plan, shapes, share_cuts
 from trainer.order.cuts import Cuts
 from trainer.order.layouts import Layout, evaluated, layouts, pieces
 from trainer.order.permutation import rows_at
@@ -216,3 +216,33 @@ def test_the_layouts_of_a_proof() -> None:
     )
     assert list(pieces(range(3, 14), 5)) == [range(3, 8), range(8, 13), range(13, 14)]
     assert evaluated(10) == [range(10), range(7), range(7, 10)]
+
+
+@given(sizes=st.lists(st.integers(1, 40), min_size=1, max_size=30), run=st.integers(1, 50))
+def test_the_shards_that_a_run_of_an_evaluation_touches(sizes: list[int], run: int) -> None:
+    first = np.array([0, *np.cumsum(sizes)])
+    rows = int(first[-1])
+    shard_of = np.repeat(np.arange(len(sizes)), sizes)
+    most = max(len(set(shard_of[start : start + run])) for start in range(0, rows, run))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation, "RUN_ROWS", run)
+        assert evaluation.shards_of_a_run(first) == max(2, most)
+
+
+@pytest.mark.parametrize(
+    ("task", "at_most", "rows"),
+    [
+        ("classification", None, 256),
+        ("regression", None, 256),
+        ("language_model", None, 32),
+        ("classification", 40, 40),
+        ("language_model", 40, 5),
+        ("language_model", 3, 1),
+    ],
+)
+def test_so_many_rows_are_evaluated_at_once(task: str, at_most: int | None, rows: int) -> None:
+    assert evaluation.rows_at_once(task, at_most) == rows
+    chunks = evaluation.chunks(lambda found: found % 7, 600, task=task, at_most=at_most)
+    counts = [len(chunk) for chunk in chunks]
+    assert (len(counts), sum(counts)) == (-(-600 // rows), 600)
+    assert max(counts) <= rows

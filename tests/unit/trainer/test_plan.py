@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.order.plan import dealt, is_due, micro_batches, positions_of, share, total_updates
+from trainer.order.plan import dealt, is_due, micro_batches, positions_of, share, times_due, total_updates
 from trainer.trial import Duration
 
 
@@ -114,3 +114,16 @@ def test_a_budget_of_one_update_is_one_update() -> None:
 def test_what_falls_due(unit: str, amount: float, due: list[int]) -> None:
     every = Duration(unit=unit, amount=amount)
     assert [n for n in range(13) if is_due(every, update=n, global_batch=8, rows=100)] == due
+
+
+@given(
+    unit=st.sampled_from(["updates", "examples", "epochs", "seconds"]),
+    quarters=st.integers(1, 60),
+    updates=st.integers(0, 60),
+    global_batch=st.integers(1, 40),
+    rows=st.integers(40, 90),
+)
+def test_how_often_something_falls_due(unit: str, quarters: int, updates: int, global_batch: int, rows: int) -> None:
+    every = Duration(unit=unit, amount=quarters / 4)
+    due = sum(is_due(every, update=n, global_batch=global_batch, rows=rows) for n in range(updates + 1))
+    assert times_due(every, updates=updates, global_batch=global_batch, rows=rows) == due
