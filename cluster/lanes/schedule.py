@@ -1,6 +1,7 @@
 """The schedule: Ray Tune gives each lane its next trial until the plan wants no more, or the study is cancelled."""
 
 import os
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from cluster.lanes.events import TrialBegan, TrialEnded, TrialEvent, of_result
 from cluster.lanes.failure import Fault
 from cluster.lanes.queue import Queue, trial_of
 from cluster.lanes.settings import LaneSettings
-from cluster.lanes.surroundings import full_disk, full_disk_text, is_of_surroundings
+from cluster.lanes.surroundings import full_disk, full_disk_text, is_of_surroundings, no_room_for_files
 from cluster.lanes.trainable import LaneTrainable
 from cluster.study.protocol import Unfolding, Wanted
 from trainer.errors import DataError, NotReadyError
@@ -181,13 +182,16 @@ class _Watcher(tune.Callback):
             return
         problem = trial.get_pickled_error()
         problem = getattr(problem, "cause", None) or problem
-        line = f"{type(problem).__name__}: {problem}".split("\n", 1)[0][:500]
+        # Tune writes the error into its folder, reads it there, and knows nothing of it where there was no room.
+        of_surroundings = no_room_for_files() if problem is None else is_of_surroundings(problem)
+        line = f"{type(problem).__name__}: {problem}" if problem else f"Tune kept no reason in {tempfile.gettempdir()}"
+        first_line = line.split("\n", 1)[0][:500]
         self._watch(
             TrialEnded(
                 trial=spec,
                 state=State.FAILED,
-                error=f"its lane ended ({line})",
-                fault=Fault.SURROUNDINGS if is_of_surroundings(problem) else Fault.TRIAL,
+                error=f"its lane ended ({first_line})",
+                fault=Fault.SURROUNDINGS if of_surroundings else Fault.TRIAL,
                 # The number of updates is unknown here; the examples show whether there were any.
                 updates=(trial.last_result or {}).get("examples", 0),
             )

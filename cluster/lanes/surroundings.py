@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 
@@ -9,6 +10,8 @@ from trainer.errors import NotReadyError, UserError
 
 # Neither the code that meets these errors nor the trial is at fault.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+# With less, the next file does not fit.
+LEAST_BYTES = 2**20
 
 
 def is_of_surroundings(problem: BaseException) -> bool:
@@ -25,6 +28,11 @@ def is_of_surroundings(problem: BaseException) -> bool:
 def full_disk(problem: BaseException) -> OSError | None:
     """The system's error for a disk without room, if one is in the chain of `problem`."""
     return next((link for link in _chain(problem) if isinstance(link, OSError) and link.errno in NO_ROOM), None)
+
+
+def no_room_for_files() -> bool:
+    """Whether the disk of temporary files is full now."""
+    return shutil.disk_usage(tempfile.gettempdir()).free < LEAST_BYTES
 
 
 def full_disk_text(full: OSError) -> str:

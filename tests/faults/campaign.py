@@ -153,7 +153,10 @@ class _Run:
         if code == 3 and TOO_BUSY in said:
             self.campaign.say("     the machine was too busy for Ray to start")
         elif code not in allowed:
-            self._wrong(f"{name}: a driver ended with {code}, not {sorted(allowed)}: {said[-1500:]}{self._failed()}")
+            # Of a crash, where it was; else what was said last.
+            crash = said.find("Fatal Python error")
+            last = said[crash : crash + 6000] if crash >= 0 else said[-1500:]
+            self._wrong(f"{name}: a driver ended with {code}, not {sorted(allowed)}: {last}{self._failed()}")
         if fault and code != 0 and fault.says not in " ".join(said.split()):
             self._wrong(f"{name}: a driver ended with {code}, and did not say {fault.says!r}: {said[-1500:]}")
         if "Traceback" in said or "internal error" in said:

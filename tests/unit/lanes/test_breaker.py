@@ -1,6 +1,7 @@
 """When a study ends since no trial can go well: what the surroundings did, and three failures in the same words."""
 
 import errno
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -154,7 +155,7 @@ def test_a_disk_that_tune_fills_is_said_in_words() -> None:
     assert str(found).startswith("No space left on device at /data/x: make room there")
 
 
-def lane_failed(problem: Exception) -> TrialEnded:
+def lane_failed(problem: Exception | None) -> TrialEnded:
     """What is told of a trial whose lane ended with `problem`."""
     events: list[TrialEvent] = []
     watcher = schedules._Watcher(events.append, lambda: False)
@@ -165,6 +166,16 @@ def lane_failed(problem: Exception) -> TrialEnded:
     [event] = events
     assert isinstance(event, TrialEnded)
     return event
+
+
+@pytest.mark.parametrize(("free", "fault"), [(2**30, Fault.TRIAL), (4096, Fault.SURROUNDINGS)])
+def test_a_lane_whose_error_found_no_room_is_a_fault_of_the_disk(
+    free: int, fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=free))
+    event = lane_failed(None)
+    assert event.error == f"its lane ended (Tune kept no reason in {tempfile.gettempdir()})"
+    assert event.fault == fault
 
 
 def test_a_lane_that_cannot_start_tells_why() -> None:
