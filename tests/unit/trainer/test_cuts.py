@@ -246,3 +246,10 @@ def test_so_many_rows_are_evaluated_at_once(task: str, at_most: int | None, rows
     counts = [len(chunk) for chunk in chunks]
     assert (len(counts), sum(counts)) == (-(-600 // rows), 600)
     assert max(counts) <= rows
+
+
+def test_an_evaluation_takes_each_row_once_run_by_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation, "RUN_ROWS", 100)
+    chunks = list(evaluation.chunks(lambda found: found % 7, 250, task="classification", at_most=30))
+    assert sorted(row for chunk in chunks for row in chunk) == list(range(250))
+    assert all(chunk.max() // 100 == chunk.min() // 100 for chunk in chunks)
