@@ -152,8 +152,10 @@ def _all_again(
 
 
 def _spread(sizes: Sequence[int | str], count: int) -> tuple[int | str, ...]:
-    """So many of the sizes, with the first and the last."""
-    return tuple(sizes[round(number * (len(sizes) - 1) / (count - 1))] for number in range(count))
+    """So many of the sizes, with the smallest and the largest, in their order."""
+    rising = sorted(sizes, key=lambda size: math.inf if isinstance(size, str) else size)
+    kept = {rising[round(number * (len(rising) - 1) / (count - 1))] for number in range(count)}
+    return tuple(size for size in sizes if size in kept)
 
 
 def _is_in(found: FollowUp, seconds_at_most: float) -> bool:

@@ -2,12 +2,10 @@
 
 from dataclasses import replace
 
+from cluster.analysis.follow_up import MOST_SEEDS, RATES
 from cluster.plan.first_study import FirstStudy
 from cluster.study import protocol
 from cluster.study.rules import Protocol
-
-# As `cluster.analysis.follow_up` writes it.
-RATES, MOST_SEEDS = 5, 14
 
 
 def deciding(found: FirstStudy) -> tuple[int, int, float, float]:

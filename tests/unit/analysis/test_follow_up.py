@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pytest
 from scipy import stats
 
-from cluster.analysis.follow_up import FollowUp, NoFollowUp, follow_up
+from cluster.analysis.follow_up import FollowUp, NoFollowUp, _spread, follow_up
 from cluster.analysis.verdict import judge
 from cluster.study.rules import RateRule
 from cluster.study.seeds import SCREEN_SEEDS
@@ -127,6 +127,21 @@ def test_with_little_time_it_is_of_fewer_batch_sizes() -> None:
         assert (found.spec.axes.global_batch, found.left_out) == ((16, 512), (64,))
         assert set(found.spec.budget) == {16, 512}
         assert found.seconds[1] < longest
+
+
+@pytest.mark.parametrize(
+    ("sizes", "count", "kept"),
+    [
+        ((512, "full", 16, 64), 2, ("full", 16)),
+        ((512, 128, 16, 64, 32), 3, (512, 16, 64)),
+        ((16, 64), 2, (16, 64)),
+        (("full", 8, 16), 3, ("full", 8, 16)),
+    ],
+)
+def test_the_smallest_and_the_largest_stay_in_whatever_order(
+    sizes: tuple[int | str, ...], count: int, kept: tuple[int | str, ...]
+) -> None:
+    assert _spread(sizes, count) == kept
 
 
 def test_a_margin_declared_before_is_kept_and_one_seed_tells_no_noise() -> None:
