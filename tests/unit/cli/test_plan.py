@@ -374,6 +374,16 @@ def test_what_ran_otherwise_tells_no_seconds(study: Write, changed: dict[str, An
     assert as_json(path, "--no-calibration")["source"] == "guess"
 
 
+def test_a_protocol_without_a_margin_is_told_before_the_bill(study: Write) -> None:
+    rates = {"around": 0.01, "at": 32, "rule": "sqrt", "points": 3}
+    axes = {"global_batch": [8, 17], "learning_rate": rates, "seeds": 5}
+    assert "hint: without a margin" in " ".join(
+        planned(study(axes=axes, protocol={}), "--no-calibration").stdout.split()
+    )
+    declared = study(axes=axes, protocol={}, margin={"validation_loss": 0.1})
+    assert "without a margin" not in planned(declared, "--no-calibration").stdout
+
+
 def test_one_trial_in_ten_beside_other_work_does_not_make_the_range(study: Write) -> None:
     length: dict[str, Any] = {"budget": {"updates": 40}, "evaluate_every": {"updates": 10}}
     axes = {"global_batch": [17], "learning_rate": 0.01, "seeds": 20}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from cluster import cli
 from cluster.stores import calls, waiting
 from cluster.stores.calls import Call, Try, persist
 from cluster.stores.waiting import StoreWarning
@@ -74,3 +75,12 @@ def test_warnings_that_are_errors_do_not_end_the_call() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", StoreWarning)
         assert persist(CALL, silent) == "whole"
+
+
+def test_a_command_prints_the_word_as_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    cli._say_problems()
+    persist(CALL, silent)
+    assert capsys.readouterr().err == f"batchscope: {WORD}\n"
